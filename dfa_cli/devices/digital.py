@@ -1,0 +1,83 @@
+"""The projection by digital hardware: a stored matrix and a product."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor
+
+from dfa_cli.devices.base import Cost
+from dfa_cli.errors import DfaError, one_of
+from dfa_cli.seeding import generator
+
+
+class Digital:
+    """`project(e) = e B` with a stored `B` `[n_in, n_out]`, entries i.i.d. with mean 0 and variance 1.
+
+    `where`: `cpu`, `cuda`, or `auto` (CUDA if there is one); `distribution`: `gaussian`, or `uniform` in
+    `+-sqrt(3)`; `matrix_seed`: fixes `B`, drawn on the CPU so that every machine has the same.
+
+    Raises `DfaError` when CUDA is asked for and there is none.
+    """
+
+    def __init__(self, where: str = "auto", distribution: str = "gaussian", matrix_seed: int = 0):
+        if distribution not in DISTRIBUTIONS:
+            raise DfaError(f"device.distribution={one_of(distribution, DISTRIBUTIONS)}.")
+        self.where = torch.device(resolve(where))
+        self.distribution = distribution
+        self.matrix_seed = matrix_seed
+        self._rows = 0
+        self._seconds = 0.0
+
+    def prepare(self, n_in: int, n_out: int, compute: torch.device) -> None:
+        draw = DISTRIBUTIONS[self.distribution]
+        self.feedback = draw(n_in, n_out, generator(self.matrix_seed, "feedback")).to(self.where)
+        self._rows, self._seconds = 0, 0.0
+
+    def project(self, error: Tensor) -> Tensor:
+        started = time.perf_counter()
+        projected = (error.to(self.where) @ self.feedback.to(error.dtype)).to(error.device)
+        self._seconds += time.perf_counter() - started
+        self._rows += len(error)
+        return projected
+
+    def matrix(self) -> Tensor:
+        return self.feedback
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"matrix": self.feedback, "rows": torch.tensor(self._rows)}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.feedback = state["matrix"].to(self.where)
+        self._rows = int(state["rows"])
+
+    def cost(self) -> Cost:
+        """On CUDA `measured_seconds` is the time to queue the products, not to finish them."""
+        return Cost(
+            rows=self._rows,
+            coefficients=self._rows * self.feedback.numel(),
+            measured_seconds=self._seconds,
+        )
+
+
+def resolve(where: str) -> str:
+    """`auto` to `cuda` or `cpu`; the others are checked against what this machine has."""
+    if where == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if where == "cuda" and not torch.cuda.is_available():
+        raise DfaError("CUDA was asked for, and torch finds none on this machine; use device=cpu or device=auto.")
+    if where == "mps" and not torch.backends.mps.is_available():
+        raise DfaError("compute=mps was asked for, and torch finds none on this machine; use compute=cpu.")
+    return where
+
+
+def _gaussian(n_in: int, n_out: int, draws: torch.Generator) -> Tensor:
+    return torch.randn(n_in, n_out, generator=draws)
+
+
+def _uniform(n_in: int, n_out: int, draws: torch.Generator) -> Tensor:
+    return torch.empty(n_in, n_out).uniform_(-(3.0**0.5), 3.0**0.5, generator=draws)
+
+
+DISTRIBUTIONS = {"gaussian": _gaussian, "uniform": _uniform}

@@ -1,0 +1,158 @@
+"""What a model is: a list of blocks, `h_i = block_i(h_{i-1})`, the last of which gives the logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from dfa_cli.models.sparse import SparseMatrix, normalised_adjacency
+
+
+@dataclass(eq=False)
+class Graph:
+    """`edge_index` `[2, edges]` over `nodes` nodes, and what the layers derive from it, once."""
+
+    edge_index: Tensor
+    nodes: int
+
+    @cached_property
+    def adjacency(self) -> SparseMatrix:
+        """The normalised adjacency `A'` `[nodes, nodes]` with self loops."""
+        return normalised_adjacency(self.edge_index, self.nodes)
+
+
+@dataclass(eq=False)
+class Batch:
+    """What one step reads: inputs, labels, and for a graph its edges.
+
+    `x` `[rows, features]`; `y` `[rows]`; `rows` `[labelled]` are the rows whose labels count, `None` for all of
+    them; `graph` is `None` where rows do not depend on one another.
+    """
+
+    x: Tensor | SparseMatrix
+    y: Tensor
+    rows: Tensor | None = None
+    graph: Graph | None = None
+
+    @cached_property
+    def targets(self) -> Tensor:
+        """The labels that count `[labelled]`."""
+        return self.y if self.rows is None else self.y[self.rows]
+
+
+class Dropout(nn.Module):
+    """Zeroes entries with probability `p` in training and scales the rest by `1 / (1 - p)` (Srivastava 2014).
+
+    The mask comes from the model's own generator, not from the global one. Of a sparse input only the stored
+    entries are drawn: a zero dropped is a zero still.
+    """
+
+    def __init__(self, p: float):
+        super().__init__()
+        self.p = p
+        self.generator: torch.Generator | None = None
+
+    def forward(self, h: Tensor | SparseMatrix) -> Tensor | SparseMatrix:
+        if not self.training or self.p == 0.0:
+            return h
+        if isinstance(h, SparseMatrix):
+            return h.with_values(h.csr.values() * self._mask(h.csr.values()))
+        return h * self._mask(h)
+
+    def _mask(self, like: Tensor) -> Tensor:
+        # uniform_ is several times faster than bernoulli_ on a CPU
+        mask = torch.empty_like(like).uniform_(generator=self.generator)
+        return (mask >= self.p).to(like.dtype).mul_(1.0 / (1.0 - self.p))
+
+
+Layer = Callable[[Tensor | SparseMatrix, Graph | None], Tensor]
+
+
+class Block(nn.Module):
+    """`h_i = activation(layer(dropout(h_{i-1})))`; `width` is the number of columns of `h_i`."""
+
+    def __init__(self, layer: nn.Module, width: int, activation: str | None, dropout: float):
+        super().__init__()
+        self.dropout = Dropout(dropout)
+        self.layer = layer
+        self.width = width
+        self.activation = ACTIVATIONS[activation] if activation else None
+
+    def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
+        h = self.layer(self.dropout(h), graph)
+        return h if self.activation is None else self.activation(h)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": torch.relu}
+
+
+class Model(nn.Module):
+    """A list of blocks. Rules go through `blocks` one by one; `forward` is for whoever wants the logits only."""
+
+    blocks: Sequence[Block]  # an nn.ModuleList, typed by what it holds
+
+    def __init__(self, blocks: Sequence[Block], generator: torch.Generator | None = None):
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)  # type: ignore[assignment]
+        for module in self.modules():
+            if isinstance(module, Dropout):
+                module.generator = generator
+
+    @property
+    def widths(self) -> list[int]:
+        """Width of each hidden block: what the feedback has to be projected to."""
+        return [block.width for block in self.blocks[:-1]]
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits `[rows, classes]`."""
+        h = batch.x
+        for block in self.blocks:
+            h = block(h, batch.graph)
+        assert isinstance(h, Tensor)
+        return h
+
+
+def glorot_(weight: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Uniform in `+-sqrt(6 / (fan_in + fan_out))`, in place (Glorot & Bengio 2010)."""
+    bound = (6.0 / (weight.shape[0] + weight.shape[1])) ** 0.5
+    with torch.no_grad():
+        return weight.uniform_(-bound, bound, generator=generator)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a model has to fit: columns of the input, classes of the output, and its sources of randomness."""
+
+    features: int
+    classes: int
+    weights: torch.Generator = field(default_factory=torch.Generator)
+    dropout: torch.Generator | None = None
+
+
+def chain(
+    layer: Callable[[int, int, torch.Generator], nn.Module],
+    sizes: Sizes,
+    hidden: Sequence[int],
+    activation: str,
+    dropout: float,
+    input_dropout: float,
+) -> list[Block]:
+    """Blocks of one kind of layer, `layer(inputs, width, generator)`, from the features to the classes.
+
+    The first block drops of its input `input_dropout`, the others `dropout`; the last has no activation.
+    """
+    widths = [sizes.features, *hidden, sizes.classes]
+    return [
+        Block(
+            layer(inputs, width, sizes.weights),
+            width,
+            activation if i < len(hidden) else None,
+            dropout if i else input_dropout,
+        )
+        for i, (inputs, width) in enumerate(pairwise(widths))
+    ]

@@ -1,0 +1,38 @@
+"""Fully connected networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dfa_cli.models.base import Graph, Model, Sizes, chain, glorot_
+from dfa_cli.models.sparse import SparseMatrix
+
+
+class Linear(nn.Module):
+    """`h W + b`, `W` `[inputs, width]`: kept the way the product reads it, sparse inputs included."""
+
+    def __init__(self, inputs: int, width: int, generator: torch.Generator | None):
+        super().__init__()
+        self.weight = nn.Parameter(glorot_(torch.empty(inputs, width), generator))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
+        if isinstance(h, SparseMatrix):
+            return h @ self.weight + self.bias
+        return torch.addmm(self.bias, h, self.weight)
+
+
+class FullyConnected(Model):
+    """`h_i = act(dropout(h_{i-1}) W_i + b_i)`, the last block linear.
+
+    `hidden`: widths of the hidden blocks, any number of them; `activation`: `tanh` or `relu`; `input_dropout`: of
+    the first block's input; `dropout`: of every other block's.
+    """
+
+    def __init__(
+        self, sizes: Sizes, hidden: Sequence[int], activation: str, dropout: float, input_dropout: float
+    ):
+        super().__init__(chain(Linear, sizes, hidden, activation, dropout, input_dropout), sizes.dropout)

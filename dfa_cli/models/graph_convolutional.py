@@ -1,0 +1,43 @@
+"""The graph convolutional network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dfa_cli.models.base import Graph, Model, Sizes, chain, glorot_
+from dfa_cli.models.sparse import SparseMatrix
+
+
+class GraphConvolution(nn.Module):
+    """`A' h W + b`, `A' = D^-1/2 (A + I) D^-1/2` (Kipf & Welling 2017, eq. 2).
+
+    `h` `[nodes, inputs]`, `W` `[inputs, width]`. The narrow side is propagated: `A' (h W)` when the layer narrows,
+    `(A' h) W` when it widens; the result is the same.
+    """
+
+    def __init__(self, inputs: int, width: int, generator: torch.Generator | None):
+        super().__init__()
+        self.weight = nn.Parameter(glorot_(torch.empty(inputs, width), generator))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
+        assert graph is not None
+        if isinstance(h, SparseMatrix) or self.weight.shape[0] >= self.weight.shape[1]:
+            return graph.adjacency @ (h @ self.weight) + self.bias
+        return torch.addmm(self.bias, graph.adjacency @ h, self.weight)
+
+
+class GraphConvolutional(Model):
+    """`h_i = act(A' dropout(h_{i-1}) W_i + b_i)`, the last block linear (Kipf & Welling 2017, arXiv 1609.02907).
+
+    `hidden`: widths of the hidden blocks, any number of them; `activation`: `tanh` or `relu`; `input_dropout`: of
+    the node features; `dropout`: of every other block's input.
+    """
+
+    def __init__(
+        self, sizes: Sizes, hidden: Sequence[int], activation: str, dropout: float, input_dropout: float
+    ):
+        super().__init__(chain(GraphConvolution, sizes, hidden, activation, dropout, input_dropout), sizes.dropout)

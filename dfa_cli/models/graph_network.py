@@ -1,0 +1,71 @@
+"""Graph networks made of any torch_geometric convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dfa_cli.models.base import Block, Graph, Model, Sizes
+from dfa_cli.models.sparse import SparseMatrix
+
+
+class Convolution(nn.Module):
+    """A torch_geometric convolution, called as `conv(h, edge_index)` on dense features."""
+
+    def __init__(self, conv: nn.Module):
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
+        assert graph is not None
+        return self.conv(h.dense() if isinstance(h, SparseMatrix) else h, graph.edge_index)
+
+
+class GraphNetwork(Model):
+    """`h_i = act(conv_i(dropout(h_{i-1}), edges))` for any convolution with the arguments `(in, out, ...)`.
+
+    `conv`: the convolution, its keywords bound (`_partial_: true` in a YAML); `last`: the keywords that the last block changes, such
+    as `heads: 1`; `hidden`: the `out_channels` of the hidden blocks (with `heads` attention heads side by side, a
+    block is `heads` times as wide). Raises whatever the convolution raises on its keywords.
+    """
+
+    def __init__(
+        self,
+        sizes: Sizes,
+        conv: Callable[..., nn.Module],
+        last: Mapping[str, Any],
+        hidden: Sequence[int],
+        activation: str,
+        dropout: float,
+        input_dropout: float,
+    ):
+        blocks: list[Block] = []
+        width = sizes.features
+        # torch_geometric draws its weights from the global generator and offers no other way
+        with torch.random.fork_rng():
+            torch.manual_seed(sizes.weights.initial_seed())
+            for i, channels in enumerate([*hidden, sizes.classes]):
+                is_last = i == len(hidden)
+                layer = conv(width, channels, **(last if is_last else {}))
+                width = _width_of(layer, width)
+                blocks.append(
+                    Block(
+                        Convolution(layer),
+                        width,
+                        None if is_last else activation,
+                        dropout if i else input_dropout,
+                    )
+                )
+        super().__init__(blocks, sizes.dropout)
+
+
+def _width_of(conv: nn.Module, inputs: int) -> int:
+    """Columns that `conv` really gives, tried on two connected nodes: heads may be averaged or set side by side."""
+    was_training = conv.training
+    with torch.no_grad():
+        h = conv.eval()(torch.zeros(2, inputs), torch.tensor([[0, 1], [1, 0]]))
+    conv.train(was_training)
+    return int(h.shape[-1])

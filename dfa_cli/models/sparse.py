@@ -1,0 +1,112 @@
+"""Products with constant sparse matrices: node features and normalised adjacencies."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# torch announces its CSR layout as a beta on the first use in every process; the tests hold it to a second route.
+warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
+warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
+
+
+@dataclass(frozen=True, eq=False)
+class SparseMatrix:
+    """A constant `S` `[rows, columns]` in CSR with its transpose beside it, so that no step has to transpose.
+
+    `order` maps the values of `S` to those of its transpose: `transposed.values() == csr.values()[order]`.
+    """
+
+    csr: Tensor
+    transposed: Tensor
+    order: Tensor
+
+    @classmethod
+    def of(cls, matrix: Tensor) -> SparseMatrix:
+        """From a `torch.sparse_csr` or `torch.sparse_coo` tensor."""
+        coo = matrix.detach().to_sparse_coo().coalesce()
+        rows, columns = coo.indices()
+        order = torch.argsort(columns, stable=True)
+        transposed = _csr(columns[order], rows[order], coo.values()[order], (coo.shape[1], coo.shape[0]))
+        return cls(_csr(rows, columns, coo.values(), (coo.shape[0], coo.shape[1])), transposed, order)
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.csr.shape
+
+    @property
+    def device(self) -> torch.device:
+        return self.csr.device
+
+    def with_values(self, values: Tensor) -> SparseMatrix:
+        """The same places, other values `[stored]`."""
+        return SparseMatrix(
+            _like(self.csr, values), _like(self.transposed, values[self.order]), self.order
+        )
+
+    def rows(self, rows: Tensor) -> SparseMatrix:
+        """`S[rows]`, a matrix of its own."""
+        coo = self.csr.to_sparse_coo()
+        return SparseMatrix.of(coo.index_select(0, rows))
+
+    def dense(self) -> Tensor:
+        return self.csr.to_dense()
+
+    def to(self, device: torch.device | str) -> SparseMatrix:
+        return SparseMatrix(self.csr.to(device), self.transposed.to(device), self.order.to(device))
+
+    def __matmul__(self, dense: Tensor) -> Tensor:
+        """`S H` `[rows, width]` for a dense `H` `[columns, width]`; its gradient is `S^T G`."""
+        return _Product.apply(self.csr, self.transposed, dense)  # type: ignore[no-any-return]
+
+    @property
+    def T(self) -> SparseMatrix:  # noqa: N802  (as torch spells it)
+        return SparseMatrix(self.transposed, self.csr, torch.argsort(self.order))
+
+
+class _Product(torch.autograd.Function):
+    """torch's own sparse product would also prepare the gradient of the constant matrix."""
+
+    @staticmethod
+    def forward(ctx, csr: Tensor, transposed: Tensor, dense: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.transposed = transposed
+        return csr @ dense
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):  # type: ignore[override]
+        return None, None, ctx.transposed @ gradient
+
+
+def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    counts = torch.bincount(rows, minlength=shape[0])
+    starts = torch.zeros(shape[0] + 1, dtype=torch.int64, device=rows.device)
+    torch.cumsum(counts, 0, out=starts[1:])
+    return torch.sparse_csr_tensor(starts, columns.contiguous(), values, shape, check_invariants=False)
+
+
+def _like(csr: Tensor, values: Tensor) -> Tensor:
+    return torch.sparse_csr_tensor(
+        csr.crow_indices(), csr.col_indices(), values, csr.shape, check_invariants=False
+    )
+
+
+def normalised_adjacency(edge_index: Tensor, nodes: int) -> SparseMatrix:
+    """`D^-1/2 (A + I) D^-1/2` `[nodes, nodes]`, `D` the degrees of `A + I` (Kipf & Welling 2017, eq. 2).
+
+    `edge_index` `[2, edges]` holds (source, target); row `target` gathers from `source`, as in torch_geometric.
+    """
+    loops = torch.arange(nodes, device=edge_index.device)
+    source, target = edge_index
+    apart = source != target
+    source = torch.cat([source[apart], loops])
+    target = torch.cat([target[apart], loops])
+    degree = torch.zeros(nodes, device=edge_index.device).scatter_add_(
+        0, target, torch.ones(len(target), device=edge_index.device)
+    )
+    scale = degree.rsqrt()
+    indices = torch.stack([target, source])
+    values = scale[target] * scale[source]
+    return SparseMatrix.of(torch.sparse_coo_tensor(indices, values, (nodes, nodes)).coalesce())

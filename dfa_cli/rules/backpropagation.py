@@ -1,0 +1,25 @@
+"""Backpropagation."""
+
+from __future__ import annotations
+
+import torch
+
+from dfa_cli.devices.base import ProjectionDevice
+from dfa_cli.models.base import Batch, Model
+from dfa_cli.rules.base import Step, read_out, to_all_rows
+
+
+class Backpropagation:
+    """The true gradient of every block, `dL/dh_{i-1} = J_i^T dL/dh_i`, from the last to the first.
+
+    Rumelhart, Hinton & Williams 1986. Needs no projection: the device is not asked for anything.
+    """
+
+    def prepare(self, model: Model, classes: int, device: ProjectionDevice, compute: torch.device) -> None:
+        pass
+
+    def backward(self, model: Model, batch: Batch) -> Step:
+        logits = model(batch)
+        step, error = read_out(logits, batch)
+        logits.backward(to_all_rows(error, batch, len(logits)))
+        return step

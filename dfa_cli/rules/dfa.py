@@ -1,0 +1,78 @@
+"""Direct feedback alignment."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dfa_cli.devices.base import ProjectionDevice
+from dfa_cli.models.base import Batch, Model
+from dfa_cli.rules.base import Step, read_out, to_all_rows
+
+
+class DirectFeedbackAlignment:
+    """Block `i < last` takes the vector-Jacobian product of its own function at `e B_i`; the last, the true gradient.
+
+        h_i = block_i(h_{i-1})                    block by block, no graph between them
+        dL/dW_i  <-  (d h_i / d W_i)^T  e B_i     for i < last
+        dL/dW_last = (d h_last / d W_last)^T e
+
+    `e` `[rows, classes]` is the gradient of the loss with respect to the logits and `B_i` `[classes, width_i]` a
+    fixed random matrix with standard deviation `scale / sqrt(width_i)`. No block waits for another: all products
+    are one projection of `e`, `[rows, classes] -> [rows, sum of widths]`, and the gradients follow in any order.
+    Rows without a label have no error; they are not projected and cost no frame.
+
+    `share`: all blocks read the first columns of one projection as wide as the widest block, instead of a slice
+    each. `spread` (graphs): the feedback of block `i` is passed back over the normalised adjacency, `A'^T`, once
+    for each block above it, so that unlabelled neighbours of labelled nodes get feedback too, as in DFA-GNN
+    (Zhao et al. 2024, arXiv 2406.02040); by default only labelled nodes do.
+
+    Nokland 2016 (arXiv 1609.01596); Launay et al. 2020 (arXiv 2012.06373).
+    """
+
+    def __init__(self, scale: float = 1.0, share: bool = False, spread: bool = False):
+        self.scale = scale
+        self.share = share
+        self.spread = spread
+
+    def prepare(self, model: Model, classes: int, device: ProjectionDevice, compute: torch.device) -> None:
+        self.device = device
+        self.slices = _slices(model.widths, self.share)
+        self.scales = [self.scale / width**0.5 for width in model.widths]
+        if self.slices:
+            device.prepare(classes, max(s.stop for s in self.slices), compute)
+
+    def backward(self, model: Model, batch: Batch) -> Step:
+        outputs: list[Tensor] = []
+        h = batch.x
+        for block in model.blocks:
+            h = block(h.detach() if isinstance(h, Tensor) else h, batch.graph)
+            outputs.append(h)
+        step, error = read_out(outputs[-1], batch)
+
+        signals = self._feedback(error, batch, len(outputs[-1]))
+        signals.append(to_all_rows(error, batch, len(outputs[-1])))
+        torch.autograd.backward(outputs, signals)
+        return step
+
+    def _feedback(self, error: Tensor, batch: Batch, rows: int) -> list[Tensor]:
+        """`e B_i` `[rows, width_i]` of each hidden block."""
+        if not self.slices:
+            return []
+        projected = self.device.project(error)
+        signals = []
+        for i, (columns, scale) in enumerate(zip(self.slices, self.scales, strict=True)):
+            signal = to_all_rows(projected[:, columns] * scale, batch, rows)
+            if self.spread and batch.graph is not None:
+                for _ in range(len(self.slices) - i):
+                    signal = batch.graph.adjacency.transposed @ signal
+            signals.append(signal)
+        return signals
+
+
+def _slices(widths: list[int], share: bool) -> list[slice]:
+    """The columns of the projection that each hidden block reads."""
+    if share:
+        return [slice(0, width) for width in widths]
+    stops = [sum(widths[: i + 1]) for i in range(len(widths))]
+    return [slice(stop - width, stop) for stop, width in zip(stops, widths, strict=True)]

@@ -1,0 +1,1 @@
+"""The loop: it knows a rule, not which."""

@@ -1,0 +1,48 @@
+"""From a data set to the batches of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from dfa_cli.data.base import Data
+from dfa_cli.models.base import Batch, Graph
+from dfa_cli.models.sparse import SparseMatrix
+
+
+class Batches:
+    """The training rows, in a new order each epoch, `size` at a time; the whole graph at once for a graph.
+
+    `order` is the generator of the shuffling. With `size = None` every epoch is a single step on all training rows.
+    """
+
+    def __init__(self, data: Data, size: int | None, order: torch.Generator):
+        self.size = size
+        self.order = order
+        self.x: Tensor | SparseMatrix = SparseMatrix.of(data.x) if data.x.layout == torch.sparse_csr else data.x
+        self.y = data.y
+        self.train = data.train
+        self.whole: Batch | None = None
+        if data.edge_index is not None:
+            graph = Graph(data.edge_index, len(data.y))
+            self.whole = Batch(self.x, self.y, data.train, graph)
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self.whole is not None:
+            yield self.whole
+            return
+        rows = self.train
+        if self.size is None:
+            yield self.of(rows)
+            return
+        # drawn on the CPU, so that the order does not depend on where the tensors live
+        rows = rows[torch.randperm(len(rows), generator=self.order).to(rows.device)]
+        for chunk in rows.split(self.size):
+            yield self.of(chunk)
+
+    def of(self, rows: Tensor) -> Batch:
+        """The batch of these rows `[n]`."""
+        assert isinstance(self.x, Tensor)
+        return Batch(self.x[rows], self.y[rows])

@@ -1,0 +1,36 @@
+"""Weights on disk, without pickle."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from dfa_cli.devices.base import ProjectionDevice
+from dfa_cli.models.base import Model
+
+
+def save_weights(path: Path, model: Model, device: ProjectionDevice | None) -> None:
+    """The model's parameters under their own names, the device's state under `feedback.`, as safetensors."""
+    tensors = dict(model.state_dict())
+    if device is not None:
+        tensors |= {f"feedback.{name}": value for name, value in device.state_dict().items()}
+    save_tensors(path, tensors)
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Replace the file by one with these tensors, or leave it as it was."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        beside.write_bytes(save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}))
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def load_tensors(path: Path, where: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """The tensors of a safetensors file; nothing in it is executed."""
+    return load_file(path, device=str(where))
