@@ -1,0 +1,67 @@
+"""The command line. One short function a command; whatever is heavy is imported inside it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from dfa_cli.errors import DfaError
+
+app = typer.Typer(
+    name="dfa",
+    help="Train neural networks without backpropagation, the error projected by (simulated) light.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+# Hydra reads these arguments, --help among them; a short option of ours would tear -cd apart
+PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+
+
+@app.command(context_settings=PASS_ON, add_help_option=False)
+def train(context: typer.Context) -> None:
+    """Train one model, or with -m one for each combination: dfa train model=gcn device=opu_sim."""
+    from dfa_cli.hydra_app import launch
+
+    raise typer.Exit(launch(context.args, "dfa train"))
+
+
+def version(wanted: bool) -> None:
+    if wanted:
+        from dfa_cli import __version__
+
+        typer.echo(f"dfa {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """The entry point: a user's mistake is one sentence and exit code 2, a bug keeps its traceback."""
+    try:
+        app()
+    except DfaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        # the reader has gone (`dfa runs | head`): not our mistake, and nothing left to say
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

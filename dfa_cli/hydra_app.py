@@ -1,0 +1,249 @@
+"""Hands a command's overrides to Hydra; the only file that touches `sys.argv`.
+
+A configuration is composed twice: first here, to answer a mistake in one sentence before a folder is made or torch
+is imported, then by `hydra.main`, which runs the job.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import math
+import os
+import secrets
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from dfa_cli import schema
+from dfa_cli.errors import DfaError
+from dfa_cli.progress import shortest
+from dfa_cli.results.record import cannot_write, status
+
+COMPLETED, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130  # exit codes
+
+# in every process that unpickles `task`, a worker of a parallel sweep included
+OmegaConf.register_new_resolver("dfa_id", lambda: secrets.token_hex(4), use_cache=True, replace=True)
+schema.register()
+
+
+def conf_dir() -> Path:
+    """The shipped configuration: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise DfaError(f"The folder conf/ is neither in {package} nor beside it; install dfa again.")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One point of a sweep, or the only one: its words, its configuration, the option chosen of each group."""
+
+    overrides: list[str]
+    config: dict[str, Any]
+    choices: dict[str, str]
+    folder: Path
+
+
+def launch(arguments: Sequence[str], prog: str = "dfa train") -> int:
+    """Run what the arguments say and return the exit code: 0 completed, 1 failed, 2 misused, 130 interrupted."""
+    flags = _flags(arguments, prog)
+    if flags.help or flags.hydra_help or flags.cfg or flags.info or flags.shell_completion:
+        _hydra_main(arguments, prog)
+        return COMPLETED
+    jobs = compose_jobs(flags.overrides, flags.multirun, flags.config_dir)
+    top = jobs[0].folder
+    _make(top)
+    stand_in = fallback(jobs)
+    where = f"hydra.{'sweep' if flags.multirun else 'run'}.dir={quoted(str(top))}"
+    # SLURM ends a job with SIGTERM: it is then recorded like Ctrl-C
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        _hydra_main([*arguments, *stand_in, where], prog)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; what was measured is in {shortest(top)}", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return _exit_code(top, len(jobs))
+
+
+def compose_jobs(overrides: Sequence[str], multirun: bool, config_dir: str | None = None) -> list[Job]:
+    """Every job that the overrides stand for, composed and checked.
+
+    Raises `DfaError` for a value out of bounds, and with Hydra's own words for what Hydra refuses.
+    """
+    points = expand(overrides) if multirun else [list(overrides)]
+    with composer(multirun, config_dir) as compose:
+        return [compose(point) for point in points]
+
+
+def expand(overrides: Sequence[str]) -> list[list[str]]:
+    """The product of all sweeps in `overrides`, in the order in which Hydra's basic sweeper takes them."""
+    axes: list[list[str]] = []
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        if override.is_sweep_override() and override.is_discrete_sweep():
+            key = override.get_key_element()
+            axes.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+        elif not override.is_sweep_override():
+            axes.append([override.input_line or ""])
+        # a range to search in belongs to a sweeper such as Optuna, which picks the values one by one
+    return [list(point) for point in itertools.product(*axes)]
+
+
+@contextlib.contextmanager
+def composer(multirun: bool, config_dir: str | None = None) -> Iterator[Callable[[Sequence[str]], Job]]:
+    """Gives a function from overrides to a checked `Job`; one search path serves many jobs."""
+    extra = [f"hydra.mode={'MULTIRUN' if multirun else 'RUN'}"]
+    if config_dir is not None:
+        if not Path(config_dir).is_dir():
+            raise DfaError(f"--config-dir {config_dir} is not a folder.")
+        extra.append(f"hydra.searchpath=[{quoted('file://' + os.path.abspath(config_dir))}]")
+
+    def compose(overrides: Sequence[str]) -> Job:
+        try:
+            composed = hydra.compose("config", [*overrides, *extra], return_hydra_config=True)
+            choices = chosen(composed.hydra)
+            folder = Path(str(composed.hydra.sweep.dir if multirun else composed.hydra.run.dir))
+            with open_dict(composed):
+                del composed["hydra"]
+            config = plain(composed)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise DfaError(words_of(error)) from error
+        schema.check(config, choices)
+        return Job(list(overrides), config, choices, folder.absolute())
+
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        yield compose
+
+
+def chosen(context: Any) -> dict[str, str]:
+    """The option of each of our groups, from Hydra's own node."""
+    return {group: option for group, option in context.runtime.choices.items() if group[:6] != "hydra/"}
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Nested dictionaries and lists, every interpolation resolved."""
+    content = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+def words_of(error: Exception) -> str:
+    """Hydra's own message, which names the key and what it could be, and its cause where that says more."""
+    words = str(error)
+    if isinstance(error.__cause__, OmegaConfBaseException) and str(error.__cause__) not in words:
+        words += f"\n{error.__cause__}"
+    return words
+
+
+def quoted(value: str) -> str:
+    """A string as Hydra's override grammar reads it back unchanged, blanks and commas included."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def fallback(jobs: Sequence[Job]) -> list[str]:
+    """Overrides that put an embedded data set in the place of a default one that cannot be had.
+
+    Only a default falls back: a data set that the user named is fetched, or its absence is the answer.
+    """
+    from dfa_cli.data.source import Source
+
+    stand_ins: dict[str, str] = {}
+    for job in jobs:
+        if any(o.partition("=")[0] in ("data", "experiment") for o in job.overrides):
+            continue
+        name, stand_in = job.choices["data"], job.config["data"].get("stand_in")
+        if stand_in is None or name in stand_ins:
+            continue
+        reason = Source.from_config(job.config["data_dir"], job.config["mirrors"]).available(name)
+        if reason is not None:
+            stand_ins[name] = f"{name} could not be had ({reason}); {stand_in} took its place"
+            taken = stand_in
+    if not stand_ins:
+        return []
+    names = {job.choices["data"] for job in jobs}
+    if len(names) > 1:
+        missing = ", ".join(stand_ins)
+        raise DfaError(
+            f"The default data set {missing} cannot be had, and these jobs have several defaults; name the data "
+            "set: data=digits_graph serves every model."
+        )
+    (sentence,) = stand_ins.values()
+    print(f"note: {sentence}.", file=sys.stderr, flush=True)
+    return [f"data={taken}", f"data_fallback={quoted(sentence)}"]
+
+
+def task(composed: DictConfig) -> float:
+    """What Hydra calls for each job, in whatever process. The value is what a search maximises, never the test.
+
+    In a sweep a failed job is said in a line and gives NaN, so that it takes no other with it.
+    """
+    context = HydraConfig.get()
+    folder = Path(context.runtime.output_dir)
+    overrides = list(context.overrides.task)
+    from dfa_cli import experiment  # imports torch
+
+    try:
+        record = experiment.run(plain(composed), folder, chosen(context), overrides)
+        return record["result"]["best_validation_accuracy"]
+    except Exception as error:
+        if context.mode == RunMode.MULTIRUN:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            print(f"job {context.job.num} failed: {reason} (see {folder / 'run.log'})", file=sys.stderr)
+            return math.nan
+        if isinstance(error, DfaError):
+            _failures.append(error)
+            return math.nan
+        raise
+
+
+_failures: list[DfaError] = []  # of the single job of this process, told after Hydra has ended
+
+
+def _flags(arguments: Sequence[str], prog: str) -> argparse.Namespace:
+    parser = get_args_parser()
+    parser.prog = prog
+    return parser.parse_args(list(arguments))
+
+
+def _hydra_main(arguments: Sequence[str], prog: str) -> None:
+    before = sys.argv
+    sys.argv = [prog, *arguments]
+    try:
+        hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(task)()
+    finally:
+        sys.argv = before
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DfaError(cannot_write(folder, error)) from error
+
+
+def _exit_code(top: Path, jobs: int) -> int:
+    """From the records, since a job may have run in another process."""
+    if _failures:
+        error = _failures.pop()
+        if status(top).get("result") is None:
+            shutil.rmtree(top)  # nothing was measured: an attempt, not a run
+        raise error
+    completed = sum(status(folder).get("status") == "completed" for folder in [top, *top.glob("*/")])
+    return COMPLETED if completed >= jobs else FAILED

@@ -1,0 +1,130 @@
+"""What a run shows: a bar on a terminal, lines elsewhere, and the result at the end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dfa_cli.training.loop import Epoch
+
+LINES = 10  # of a run whose output is not a terminal
+SECONDS_BETWEEN_LINES = 30.0  # after which a slow run shows a line all the same
+SECONDS_BETWEEN_FRAMES = 0.1
+
+
+class Progress:
+    """`progress=auto` shows a bar when the output is a terminal and about ten lines when it is not."""
+
+    def __init__(self, config: Mapping[str, Any], choices: Mapping[str, str]):
+        kind = config["progress"]
+        self.kind = ("bar" if sys.stdout.isatty() else "lines") if kind == "auto" else kind
+        self.epochs = config["epochs"]
+        self.title = title(config, choices)
+        self._bar = None
+        self._shown = 0.0
+        self._last: Epoch | None = None
+        self._printed: Epoch | None = None
+
+    def __enter__(self) -> Progress:
+        if self.kind != "none":
+            print(self.title, flush=True)
+        if self.kind == "bar":
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            # redrawn by hand: a thread of rich's own would take time from a millisecond's epoch
+            self._bar = Progress(
+                BarColumn(bar_width=16),
+                TextColumn("{task.description}"),
+                TimeRemainingColumn(compact=True),
+                auto_refresh=False,
+                transient=False,
+            )
+            self._task = self._bar.add_task("reading data", total=self.epochs)
+            self._bar.start()
+            self._bar.refresh()
+        return self
+
+    def epoch(self, epoch: Epoch) -> None:
+        self._last = epoch
+        now = time.monotonic()
+        if self._bar is not None:
+            if now - self._shown >= SECONDS_BETWEEN_FRAMES or epoch.epoch == self.epochs:
+                self._shown = now
+                self._bar.update(self._task, completed=epoch.epoch, description=self._words(epoch))
+                self._bar.refresh()
+        elif self.kind == "lines":
+            step = max(1, self.epochs // LINES)
+            if epoch.epoch % step == 0 or epoch.epoch == 1 or now - self._shown >= SECONDS_BETWEEN_LINES:
+                self._shown = now
+                self._line(epoch)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            if self._last is not None:
+                self._bar.update(self._task, completed=self._last.epoch, description=self._words(self._last))
+            self._bar.stop()
+        elif self.kind == "lines" and self._last is not None and self._last is not self._printed:
+            self._line(self._last)
+
+    def _line(self, epoch: Epoch) -> None:
+        self._printed = epoch
+        print(self._words(epoch), flush=True)
+
+    def _words(self, epoch: Epoch) -> str:
+        count = f"{epoch.epoch:{len(str(self.epochs))}}/{self.epochs}"
+        return (
+            f"epoch {count}  loss {epoch.train_loss:.3f}  train {percent(epoch.train_accuracy)}  "
+            f"val {percent(epoch.validation_accuracy)}  test {percent(epoch.test_accuracy)}"
+        )
+
+    def summary(self, record: Mapping[str, Any], folder: Path) -> None:
+        """The result, once the record is closed."""
+        if self.kind != "none":
+            print("\n".join(summary(record, folder)), flush=True)
+
+
+def title(config: Mapping[str, Any], choices: Mapping[str, str]) -> str:
+    device = f" on {choices['device']}" if config["rule"].get("needs") != "nothing" else ""
+    return (
+        f"{choices['model']} on {choices['data']}, trained by {choices['rule']}{device}, seed {config['seed']}"
+    )
+
+
+def summary(record: Mapping[str, Any], folder: Path) -> list[str]:
+    """The lines that end a run."""
+    result = record["result"]
+    sizes = ", ".join(f"{count:,} {name}" for name, count in result["sizes"].items())
+    lines = [
+        "",
+        f"test accuracy  {percent(result['test_accuracy_at_best_validation'])}  at the best validation epoch "
+        f"({result['best_epoch']})",
+        f"               {percent(result['test_accuracy_at_last_epoch'])}  at the last epoch "
+        f"({result['last_epoch']})",
+        f"split          {result['split']}: {sizes}",
+    ]
+    cost = record["projection"]
+    if cost and cost["frames"]:
+        lines.append(
+            f"projection     {cost['frames']:,} frames; modelled optics {cost['modelled_seconds']:,.1f} s, "
+            f"{cost['modelled_joules']:,.0f} J; measured here {cost['measured_seconds']:.2f} s"
+        )
+    times = record["time"]
+    lines.append(f"time           {times['train_seconds']:.1f} s training, {times['total_seconds']:.1f} s in all")
+    lines.append(f"record         {shortest(folder)}")
+    return lines
+
+
+def percent(fraction: float) -> str:
+    return f"{100 * fraction:5.1f} %"
+
+
+def shortest(path: Path) -> str:
+    """Relative to the current folder where that is inside it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

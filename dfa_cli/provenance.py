@@ -1,0 +1,61 @@
+"""Where a result comes from: the program, its versions, the machine, the code it was run from."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import socket
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from dfa_cli import __version__
+from dfa_cli.results.record import process_started, processor
+
+PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "scikit-learn", "hydra-core", "numba")
+
+
+def provenance() -> dict[str, Any]:
+    """The part of a record that does not depend on the configuration."""
+    return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "cwd": os.getcwd(),
+        "versions": versions(),
+        "git": git_state(),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "pid_started": process_started(os.getpid()),
+        "platform": platform.platform(),
+        "processor": processor(),
+    }
+
+
+def versions() -> dict[str, str]:
+    found = {"dfa": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state() -> dict[str, Any]:
+    """Commit of the checkout this code is imported from, and whether it has been changed since."""
+    root = Path(__file__).resolve().parents[1]
+    unknown = {"commit": None, "dirty": None}
+    if not (root / ".git").exists():
+        return unknown
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git(root, "status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):  # no git here, no commit yet, not ours to read
+        return unknown
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

@@ -1,0 +1,241 @@
+"""The record of a run: `run.json`, `metrics.csv` and `run.log` in the run's folder.
+
+`run.json` is always whole: it is written beside itself and moved into place. `metrics.csv` grows by a line an epoch,
+flushed at once, so a killed process leaves what it measured.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import logging
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from dfa_cli.errors import DfaError
+
+FORMAT = 1
+WRITE_EVERY_SECONDS = 2.0  # how stale the result in run.json of a killed run can be; metrics.csv never is
+
+log = logging.getLogger("dfa")
+
+
+def now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace `path` by a file with this text, or leave it as it was."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(beside, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+class Record:
+    """Writes a run's record from its first moment on.
+
+        with Record(folder, head) as record:
+            for epoch in train(...):
+                record.epoch(epoch)
+            record.complete()
+
+    `head` holds what is known before the run: id, identity, choices, overrides, configuration, provenance. Leaving
+    the block without `complete` sets the status: `interrupted` on Ctrl-C, else `failed`, with the traceback in
+    `run.log`. Raises `DfaError` when the folder cannot be written or the disk is full.
+    """
+
+    def __init__(self, folder: Path, head: Mapping[str, Any]):
+        self.folder = folder
+        self.content: dict[str, Any] = {
+            "format": FORMAT,
+            "status": "running",
+            "created": now(),
+            "ended": None,
+            **head,
+            "result": None,
+            "error": None,
+            "time": {},
+            "peak_memory_mb": None,
+            "projection": None,
+        }
+        self._began = time.perf_counter()
+        self._written = -1e9
+        self._table = None
+        self._best = (-1.0, 0.0)
+
+    def __enter__(self) -> Record:
+        with _plainly(self.folder):
+            self._write()
+        log.info("run %s (%s) begins", self.content["id"], self.content["identity"])
+        return self
+
+    def update(self, **sections: Any) -> None:
+        """Merge into top-level sections: `record.update(time={"data_seconds": 0.2})`."""
+        for name, value in sections.items():
+            if isinstance(value, Mapping) and isinstance(self.content.get(name), dict):
+                self.content[name].update(value)
+            else:
+                self.content[name] = value
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add the seconds spent inside to `time`, also when they end in an exception."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.content["time"][name] = time.perf_counter() - began
+
+    def epoch(self, metrics: Mapping[str, float], split: str, sizes: Mapping[str, int]) -> None:
+        """A line of `metrics.csv`, and the result so far.
+
+        The best epoch is the one with the highest validation accuracy, of equal ones that with the lowest validation
+        loss, and of equal ones the first. The test accuracy takes no part in the choice.
+        """
+        with _plainly(self.folder):
+            if self._table is None:
+                self._open_table(list(metrics))
+            self._rows.writerow([_cell(value) for value in metrics.values()])
+            self._table.flush()
+        result = self.content["result"] or {"split": split, "sizes": dict(sizes)}
+        key = (metrics["validation_accuracy"], -metrics["validation_loss"])
+        if key > self._best or "best_epoch" not in result:
+            self._best = key
+            result["best_epoch"] = metrics["epoch"]
+            result["best_validation_accuracy"] = metrics["validation_accuracy"]
+            result["test_accuracy_at_best_validation"] = metrics["test_accuracy"]
+        result["last_epoch"] = metrics["epoch"]
+        result["test_accuracy_at_last_epoch"] = metrics["test_accuracy"]
+        result["last_train_loss"] = metrics["train_loss"]
+        self.content["result"] = result
+        if time.perf_counter() - self._written > WRITE_EVERY_SECONDS:
+            with _plainly(self.folder):
+                self._write()
+
+    def complete(self) -> None:
+        self._end("completed")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._fail(error)
+        if self._table is not None:
+            self._table.close()
+
+    def _fail(self, error: BaseException) -> None:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        result = self.content["result"] or {}
+        self.content["error"] = {
+            "type": type(error).__name__,
+            "message": "interrupted" if interrupted else " ".join(str(error).split()),
+            "epoch": result.get("last_epoch"),
+        }
+        if interrupted:
+            log.warning("interrupted after epoch %s", result.get("last_epoch"))
+        else:
+            log.error("the run failed", exc_info=error)
+        try:
+            self._end("interrupted" if interrupted else "failed")
+        except OSError as full:
+            # a full disk is most likely what ended the run; the record on disk still says "running"
+            log.error("the record could not be closed: %s", full)
+
+    def _end(self, status: str) -> None:
+        self.content["status"] = status
+        self.content["ended"] = now()
+        self.content["time"]["total_seconds"] = time.perf_counter() - self._began
+        self.content["peak_memory_mb"] = peak_memory_mb()
+        self._write()
+        log.info("run %s %s", self.content["id"], status)
+
+    def _write(self) -> None:
+        write_atomically(self.folder / "run.json", json.dumps(self.content, indent=1) + "\n")
+        self._written = time.perf_counter()
+
+    def _open_table(self, columns: list[str]) -> None:
+        self._table = open(self.folder / "metrics.csv", "a", newline="", encoding="utf-8")  # noqa: SIM115
+        self._rows = csv.writer(self._table, lineterminator="\n")
+        if self._table.tell() == 0:
+            self._rows.writerow(columns)
+
+
+class _plainly:
+    """Turns what an operating system says of a folder into a sentence for its owner."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise DfaError(cannot_write(self.folder, error)) from error
+
+
+def cannot_write(folder: Path | str, error: OSError) -> str:
+    """One sentence on why nothing can be written to `folder`, and what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"No space is left for {folder}: free some, or name another disk with outputs=FOLDER."
+    return f"{folder} cannot be written ({error.strerror}): name another folder with outputs=FOLDER."
+
+
+def _cell(value: float) -> str:
+    """Shortest text that reads back as the same number."""
+    return repr(value)
+
+
+def peak_memory_mb() -> float | None:
+    """The largest resident memory of this process so far, in 10^6 bytes; `None` where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def process_started(pid: int) -> float | None:
+    """When process `pid` started, in clock ticks since boot; `None` if it is gone or the system does not tell.
+
+    A pid alone does not name a process: the system gives it to another one later.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return float(stat.rpartition(")")[2].split()[19])
+
+
+def processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def status(folder: Path) -> dict[str, Any]:
+    """The content of a run's `run.json`; empty where there is none that can be read."""
+    try:
+        return json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}

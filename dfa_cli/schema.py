@@ -1,0 +1,165 @@
+"""Names, types and bounds of the configuration, checked before anything heavy is imported.
+
+Hydra refuses a key that no group has and a top-level value of the wrong type; `check` looks at the rest. `needs`
+and `gives` are facts that a YAML of `conf/` states for us to read; they never reach the class it names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dfa_cli.errors import DfaError
+
+FACTS = ("needs", "gives", "stand_in")
+
+# what cannot change a result: where it is written, how fast, how it is shown
+OUTSIDE_IDENTITY = ("outputs", "run_id", "threads", "progress", "data_dir", "mirrors", "data_fallback")
+
+
+@dataclass
+class Config:
+    """The top-level keys; the values stand in conf/config.yaml."""
+
+    seed: int = 0
+    epochs: int = 100
+    batch_size: int | None = None
+    patience: int | None = None
+    decay: str = "all"
+    compute: str = "auto"
+    threads: int | None = None
+    outputs: str = "outputs"
+    data_dir: str | None = None
+    mirrors: list[str] = field(default_factory=list)
+    progress: str = "auto"
+    run_id: str = ""
+    data_fallback: str | None = None
+    model: Any = None
+    rule: Any = None
+    device: Any = None
+    data: Any = None
+    optimizer: Any = None
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A test that a value has to pass, and the words for it."""
+
+    holds: Callable[[Any], bool]
+    words: str
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+AT_LEAST_ONE = Bound(lambda v: _whole(v) and v >= 1, "a whole number of at least 1")
+NOT_NEGATIVE = Bound(lambda v: _number(v) and v >= 0, "a number of at least 0")
+POSITIVE = Bound(lambda v: _number(v) and v > 0, "a number greater than 0")
+A_SEED = Bound(lambda v: _whole(v) and 0 <= v < 2**63, "a whole number of at least 0")
+FRACTION = Bound(lambda v: _number(v) and 0 <= v < 1, "a number from 0 to below 1")
+YES_OR_NO = Bound(lambda v: isinstance(v, bool), "true or false")
+WIDTHS = Bound(
+    lambda v: isinstance(v, list) and len(v) > 0 and all(_whole(w) and w >= 1 for w in v),
+    "a list of one or more whole numbers of at least 1, such as [64] or [256,256]",
+)
+
+
+def choice(*names: str) -> Bound:
+    return Bound(lambda v: v in names, "one of " + ", ".join(names))
+
+
+def optional(bound: Bound) -> Bound:
+    return Bound(lambda v: v is None or bound.holds(v), bound.words + ", or null")
+
+
+BOUNDS: dict[str, Bound] = {
+    "seed": A_SEED,
+    "epochs": AT_LEAST_ONE,
+    "batch_size": optional(AT_LEAST_ONE),
+    "patience": optional(AT_LEAST_ONE),
+    "decay": choice("all", "hidden"),
+    "compute": choice("auto", "cpu", "cuda", "mps"),
+    "threads": optional(AT_LEAST_ONE),
+    "progress": choice("auto", "bar", "lines", "none"),
+    "model.hidden": WIDTHS,
+    "model.activation": choice("tanh", "relu"),
+    "model.dropout": FRACTION,
+    "model.input_dropout": FRACTION,
+    "rule.scale": POSITIVE,
+    "rule.share": YES_OR_NO,
+    "rule.spread": YES_OR_NO,
+    "device.matrix_seed": A_SEED,
+    "device.noise_seed": A_SEED,
+    "device.where": choice("auto", "cpu", "cuda"),
+    "device.distribution": choice("gaussian", "uniform"),
+    "optimizer.lr": POSITIVE,
+    "optimizer.weight_decay": NOT_NEGATIVE,
+    "optimizer.momentum": FRACTION,
+}
+
+
+def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
+    """Raises `DfaError` for the first value out of bounds, and for a model and a data set that do not fit.
+
+    `config`: plain nested dictionaries, resolved; `choices`: the option chosen of each group.
+    """
+    for key, bound in BOUNDS.items():
+        value, present = lookup(config, key)
+        if present and not bound.holds(value):
+            raise DfaError(f"{key}={_shown(value)} does not fit: expected {bound.words}.")
+    needs, gives = config["model"].get("needs"), config["data"].get("gives")
+    if needs == "graph" and gives != "graph":
+        raise DfaError(
+            f"model={choices['model']} works on graphs and data={choices['data']} has no edges; "
+            "use a graph (data=cora, citeseer, pubmed, digits_graph) or model=fc."
+        )
+
+
+def lookup(config: Mapping[str, Any], key: str) -> tuple[Any, bool]:
+    """The value at a dotted key, and whether there is such a key."""
+    node: Any = config
+    for part in key.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return None, False
+        node = node[part]
+    return node, True
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, (list, dict, bool)) or value is None else str(value)
+
+
+def without_facts(node: Mapping[str, Any]) -> dict[str, Any]:
+    """A group's keys as its class takes them."""
+    return {key: value for key, value in node.items() if key not in FACTS}
+
+
+def identity(config: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits that are equal for configurations with equal results.
+
+    SHA-256 of the configuration as JSON with sorted keys, less what cannot change a result: where it is written,
+    the number of threads, and the projection device where the rule projects nothing.
+    """
+    kept = {key: value for key, value in config.items() if key not in OUTSIDE_IDENTITY}
+    if config["rule"].get("needs") == "nothing":
+        kept.pop("device")
+    for group in ("model", "rule", "device", "data", "optimizer"):
+        if group in kept:
+            kept[group] = without_facts(kept[group])
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def register() -> None:
+    """Make the schema known to Hydra under the name that conf/config.yaml gives it."""
+    from hydra.core.config_store import ConfigStore
+
+    ConfigStore.instance().store(name="schema", node=Config)
