@@ -1,0 +1,132 @@
+"""Fetching raw files from their public addresses, and asking quickly whether that could work."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import queue
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from dfa_cli.data.catalogue import RawFile
+from dfa_cli.data.content import UnusableError, check, packed_limit, unpack
+
+SLOWEST = 10_000  # bytes a second; a server that drips more slowly than this is given up
+_FAILURES = (OSError, http.client.HTTPException, ValueError)  # ValueError: an address that is none
+
+
+def download(file: RawFile, timeout: float, silent: set[str]) -> bytes:
+    """The checked content of `file`, from the first of its addresses that serves it.
+
+    `timeout` in seconds holds for the connection and for every pause in the transfer. Hosts that do not
+    answer join `silent` and are not asked again, or each of a data set's files would wait for the same dead
+    server. Raises `UnusableError` with what every address answered.
+    """
+    answers: list[str] = []
+    for address in file.addresses:
+        host = urlsplit(address).netloc
+        if host in silent:
+            if not any(answer.startswith(f"{host} ") for answer in answers):
+                answers.append(f"{host} did not answer")
+            continue
+        try:
+            packed = address.endswith(".gz")
+            raw = _get(address, packed_limit(file) if packed else file.size, timeout)
+            return unpack(io.BytesIO(raw), file) if packed else check(raw, file)
+        except UnusableError as error:
+            answers.append(f"{address} sent another file ({error})")
+        except urllib.error.HTTPError as error:
+            error.close()
+            answers.append(f"{address} answered {error.code} {error.reason}".rstrip())
+        except _FAILURES as error:
+            silent.add(host)
+            answers.append(f"{host} did not answer ({_reason(error)})")
+    raise UnusableError("; ".join(answers))
+
+
+def reachable(files: tuple[RawFile, ...], seconds: float) -> str | None:
+    """`None` when some host says within `seconds` that it has the first of `files`; else the reason in words.
+
+    All hosts are asked at once, in threads that nobody waits for: looking up a name can block for longer than
+    any timeout of a socket.
+    """
+    addresses = {urlsplit(address).netloc: address for address in reversed(files[0].addresses)}
+    answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def ask(host: str, address: str) -> None:
+        request = urllib.request.Request(address, headers={"User-Agent": "dfa"}, method="HEAD")
+        try:
+            with urllib.request.urlopen(request, timeout=seconds):
+                answers.put(None)
+        except _FAILURES as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
+            answers.put(f"{host}: {_reason(error)}")
+
+    for host, address in addresses.items():
+        threading.Thread(target=ask, args=(host, address), daemon=True).start()
+    deadline = time.monotonic() + seconds
+    reasons: list[str] = []
+    while len(reasons) < len(addresses):
+        try:
+            answer = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            return f"no server answered within {seconds:g} s"
+        if answer is None:
+            return None
+        reasons.append(answer)
+    return "; ".join(reasons)
+
+
+def _get(address: str, limit: int, timeout: float) -> bytes:
+    """What `address` serves, up to `limit` bytes. Raises `UnusableError` when there is more of it."""
+    deadline = time.monotonic() + timeout + limit / SLOWEST
+    request = urllib.request.Request(address, headers={"User-Agent": "dfa"})
+    received = bytearray()
+    with urllib.request.urlopen(request, timeout=timeout) as answer:
+        expected = answer.headers.get("Content-Length", "")
+        total = int(expected) if expected.isdecimal() else None
+        with _progress(address, total) as advance:
+            while chunk := answer.read1(1 << 16):
+                received += chunk
+                advance(len(chunk))
+                if len(received) > limit:
+                    raise UnusableError(f"it sends more than the {limit} bytes expected")
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"slower than {SLOWEST // 1000} kB/s")
+    return bytes(received)
+
+
+@contextmanager
+def _progress(address: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal; elsewhere nothing, since half-drawn bars spoil a log."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(address.rsplit("/", 1)[-1], total=total)
+        yield lambda count: progress.update(task, advance=count)
+
+
+def _reason(error: BaseException) -> str:
+    """The few words of a network error that say something."""
+    if isinstance(error, urllib.error.HTTPError):
+        return f"{error.code} {error.reason}".rstrip()
+    if isinstance(error, urllib.error.URLError):
+        inner = error.reason
+        return _reason(inner) if isinstance(inner, BaseException) else str(inner)
+    if isinstance(error, TimeoutError):
+        return str(error) or "timed out"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

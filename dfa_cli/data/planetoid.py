@@ -1,0 +1,184 @@
+"""Cora, CiteSeer and PubMed: citation graphs with bag-of-words features and the public Planetoid split."""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import io
+import pickle
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from dfa_cli.data.base import Data
+from dfa_cli.data.catalogue import CATALOGUE, Entry, entry
+from dfa_cli.errors import DfaError, one_of
+
+if TYPE_CHECKING:
+    from dfa_cli.data.source import Source
+
+NAMES = tuple(name for name, item in CATALOGUE.items() if item.kind == "graph" and item.files)
+FORMAT = 1  # of the processed file; a higher number makes every older one be built again
+
+
+class Planetoid:
+    """One graph of papers, `A_ij = 1` where one of `i`, `j` cites the other, and words `x` `[papers, words]`.
+
+    `normalize=True` divides each row of `x` by its sum, where that is above 1 (Kipf & Welling 2017, section
+    5.2); `x` is `torch.sparse_csr`. The split is the public one: 20 labelled papers a class, 500 for
+    validation, 1,000 for the test. Built by torch_geometric once and kept in the cache as safetensors, so
+    that later runs neither import it nor unpickle anything.
+
+    Source: Yang, Cohen and Salakhutdinov, Revisiting semi-supervised learning with graph embeddings, ICML
+    2016.
+    """
+
+    def __init__(self, name: str, normalize: bool = True) -> None:
+        if name not in NAMES:
+            raise DfaError(f"Planetoid data set {one_of(name, NAMES)}")
+        self.name = name
+        self.normalize = normalize
+
+    def load(self, source: Source) -> Data:
+        """The graph. Raises `DfaError` when a raw file is missing or corrupt."""
+        item = entry(self.name)
+        key = self._key(item)
+        relative = f"{item.folder}/processed/dfa_{'normalised' if self.normalize else 'counts'}.safetensors"
+        tensors = None if source.cache is None else _read_processed(source.cache / relative, key)
+        if tensors is None:
+            tensors = self._build(item, source)
+            source.keep(relative, _pack(tensors, key))
+        shape = (len(tensors["y"]), item.features)
+        return Data(
+            name=self.name,
+            x=_csr(tensors["x.crow"], tensors["x.col"], tensors["x.values"], shape),
+            y=tensors["y"],
+            classes=item.classes,
+            train=tensors["train"],
+            validation=tensors["validation"],
+            test=tensors["test"],
+            split="public Planetoid split",
+            edge_index=tensors["edge_index"],
+            checksums={file.name: file.sha256 for file in item.files},
+        )
+
+    def _key(self, item: Entry) -> str:
+        """What the processed file was made of: it serves only the same raw files, format and features."""
+        parts = [str(FORMAT), str(self.normalize), *(f"{file.name} {file.sha256}" for file in item.files)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def _build(self, item: Entry, source: Source) -> dict[str, Tensor]:
+        raw = {file.name: source.read(self.name, file) for file in item.files}
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # torch_geometric speaks of its own optional parts while it is imported
+            from torch_geometric.io import read_planetoid_data
+            from torch_geometric.transforms import NormalizeFeatures
+        try:
+            with tempfile.TemporaryDirectory(prefix="dfa-") as folder:
+                for name, content in raw.items():
+                    clean = content if name.endswith(".index") else _repickled(name, content)
+                    (Path(folder) / name).write_bytes(clean)
+                graph = read_planetoid_data(folder, self.name)
+        except OSError as error:
+            raise DfaError(
+                f"the folder for temporary files cannot be written ({error}): make room there, or name "
+                "another one with TMPDIR"
+            ) from error
+        if self.normalize:
+            graph = NormalizeFeatures()(graph)
+        x: Tensor = graph["x"]
+        rows, columns = x.nonzero(as_tuple=True)  # sorted by row, then column
+        starts = torch.zeros(item.rows + 1, dtype=torch.int64)
+        starts[1:] = torch.bincount(rows, minlength=item.rows).cumsum(0)
+        return {
+            "x.crow": starts,
+            "x.col": columns.contiguous(),
+            "x.values": x[rows, columns],
+            "y": graph["y"],
+            "train": graph["train_mask"].nonzero().view(-1),
+            "validation": graph["val_mask"].nonzero().view(-1),
+            "test": graph["test_mask"].nonzero().view(-1),
+            "edge_index": graph["edge_index"].contiguous(),
+        }
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Admits arrays, sparse matrices and dictionaries of lists, and nothing else that a pickle could call.
+
+    The second wall behind the checksums. The files were written by Python 2 and old numpy and scipy, whose
+    names for these things are mapped to where they live today.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        import numpy
+        import scipy.sparse
+
+        admitted = {
+            "numpy.ndarray": numpy.ndarray,
+            "numpy.dtype": numpy.dtype,
+            # The function numpy itself names when it pickles an array; its module moved in numpy 2.
+            "numpy.core.multiarray._reconstruct": numpy.empty(0).__reduce__()[0],
+            "scipy.sparse.csr.csr_matrix": scipy.sparse.csr_matrix,
+            "collections.defaultdict": collections.defaultdict,
+            "__builtin__.list": list,
+        }
+        try:
+            return admitted[f"{module}.{name}"]
+        except KeyError:
+            raise pickle.UnpicklingError(f"a Planetoid file has no business with {module}.{name}") from None
+
+
+def _repickled(name: str, content: bytes) -> bytes:
+    """The object in a pickle of our own; torch_geometric, whose unpickler admits all, reads only that."""
+    try:
+        value = _PlainUnpickler(io.BytesIO(content), encoding="latin1").load()
+    except pickle.UnpicklingError as error:
+        raise DfaError(
+            f"{name} was refused: {error}; `dfa data verify` checks what is in the cache"
+        ) from error
+    return pickle.dumps(value)
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().data)
+    return digest.hexdigest()
+
+
+def _pack(tensors: dict[str, Tensor], key: str) -> bytes:
+    from safetensors.torch import save
+
+    # What it was made of and a digest of what it holds: one entry, as safetensors writes several in any
+    # order, and the same graph is to be the same file.
+    return save(tensors, metadata={"dfa": f"{key} {_digest(tensors)}"})
+
+
+def _read_processed(path: Path, key: str) -> dict[str, Tensor] | None:
+    """The tensors of a processed file; `None` when it is absent, damaged or of other raw files."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            made_of, _, digest = (file.metadata() or {}).get("dfa", "").partition(" ")
+            if made_of != key:
+                return None
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+    except (OSError, SafetensorError):
+        return None
+    return tensors if digest == _digest(tensors) else None
+
+
+def _csr(crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    with warnings.catch_warnings():
+        # torch announces its CSR layout as a beta, once in every process.
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
+        return torch.sparse_csr_tensor(crow, col, values, shape, check_invariants=False)

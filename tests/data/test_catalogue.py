@@ -1,0 +1,49 @@
+"""The catalogue, conf/data and the classes must agree with each other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dfa_cli.data.catalogue import CATALOGUE, entry
+from dfa_cli.data.source import Source
+from dfa_cli.errors import DfaError
+
+CONF = Path(__file__).resolve().parents[2] / "conf" / "data"
+
+
+def test_every_data_set_has_a_configuration_and_the_other_way_round() -> None:
+    assert {path.stem for path in CONF.glob("*.yaml")} == set(CATALOGUE)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_the_configuration_builds_what_the_catalogue_states(name: str, real: Callable[[str], Source]) -> None:
+    from hydra.utils import instantiate
+
+    config = yaml.safe_load((CONF / f"{name}.yaml").read_text())
+    assert config.pop("gives") == CATALOGUE[name].kind
+    data = instantiate(config).load(real(name))
+    assert data.name == name
+    assert tuple(data.x.shape) == (CATALOGUE[name].rows, CATALOGUE[name].features)
+    assert data.classes == CATALOGUE[name].classes == int(data.y.max()) + 1
+    assert (data.edge_index is not None) == (CATALOGUE[name].kind == "graph")
+
+
+def test_no_two_files_share_a_digest() -> None:
+    files = [file for item in CATALOGUE.values() for file in item.files]
+    assert len({file.sha256 for file in files}) == len(files) == 28
+    for file in files:
+        assert re.fullmatch("[0-9a-f]{64}", file.sha256)
+        assert len(file.addresses) >= 2
+        for address in file.addresses:
+            assert address.startswith("https://")
+            assert address.removesuffix(".gz").endswith(f"/{file.name}")
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(DfaError, match=r"'pubmd' is not one of .*did you mean pubmed\?"):
+        entry("pubmd")

@@ -1,0 +1,81 @@
+"""The embedded digits, and the graph of their nearest neighbours."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dfa_cli.data.digits import Digits, DigitsGraph, nearest_neighbours
+from dfa_cli.data.source import Source
+from dfa_cli.errors import DfaError
+
+NOWHERE = Source(None, network=False)
+
+
+@pytest.mark.parametrize(
+    ("made", "sizes"), [(Digits(), (1_000, 297, 500)), (DigitsGraph(), (200, 300, 1_000))]
+)
+def test_the_split(made: Digits | DigitsGraph, sizes: tuple[int, int, int]) -> None:
+    data = made.load(NOWHERE)
+    parts = (data.train, data.validation, data.test)
+    assert tuple(len(part) for part in parts) == sizes
+    used = torch.cat(parts)
+    assert len(used.unique()) == len(used)
+    for part in parts:
+        assert part.dtype == torch.int64
+        assert torch.equal(part, part.sort().values)
+        shares = data.y[part].bincount(minlength=10) / len(part)
+        assert torch.allclose(shares, torch.full((10,), 0.1), atol=0.011)  # every class in every part
+    assert data.x.dtype == torch.float32
+    assert (float(data.x.min()), float(data.x.max())) == (0.0, 1.0)
+
+
+def test_nothing_moves_the_split() -> None:
+    first = Digits().load(NOWHERE)
+    torch.manual_seed(1)
+    again = Digits().load(NOWHERE)
+    assert torch.equal(first.train, again.train)
+    assert first.checksums == again.checksums
+    # Of this version, and so of every run that is compared with another.
+    assert first.train[:8].tolist() == FIRST_ROWS
+    assert DigitsGraph().load(NOWHERE).train[:8].tolist() == FIRST_LABELLED
+
+
+FIRST_ROWS = [0, 1, 2, 3, 6, 8, 9, 10]
+FIRST_LABELLED = [21, 26, 36, 47, 57, 68, 75, 78]
+
+
+def test_labels_per_class() -> None:
+    data = DigitsGraph(labels_per_class=3).load(NOWHERE)
+    assert data.y[data.train].bincount().tolist() == [3] * 10
+    assert (len(data.validation), len(data.test)) == (300, 1_000)
+
+
+def test_the_graph_goes_both_ways_and_joins_neighbours() -> None:
+    data = DigitsGraph(neighbours=5).load(NOWHERE)
+    assert data.edge_index is not None
+    source, target = data.edge_index
+    assert not (source == target).any()
+    edges = target * len(data.y) + source
+    assert torch.equal(edges, edges.unique())
+    assert torch.equal((source * len(data.y) + target).sort().values, edges)
+    assert int(target.bincount().min()) >= 5
+    assert float((data.y[source] == data.y[target]).float().mean()) > 0.95
+
+
+def test_nearest_neighbours_by_hand() -> None:
+    x = torch.tensor([[0.0], [1.0], [2.0], [9.0]])  # row 1 is as far from 0 as from 2: the lower index wins
+    assert nearest_neighbours(x, 1).tolist() == [[1, 0, 2, 1, 3, 2], [0, 1, 1, 2, 2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"neighbours": 0}, "data.neighbours must be between 1 and 1796, but got 0"),
+        ({"labels_per_class": 0}, "data.labels_per_class must be between 1 and 49, but got 0"),
+        ({"labels_per_class": 50}, "data.labels_per_class must be between 1 and 49, but got 50"),
+    ],
+)
+def test_out_of_range(arguments: dict[str, int], message: str) -> None:
+    with pytest.raises(DfaError, match=message):
+        DigitsGraph(**arguments)
