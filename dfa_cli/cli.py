@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dfa_cli.data import commands as data_commands
 from dfa_cli.errors import DfaError
 
 app = typer.Typer(
@@ -16,6 +17,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
+
+app.add_typer(data_commands.app, name="data")
 
 # Hydra reads these arguments, --help among them; a short option of ours would tear -cd apart
 PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}

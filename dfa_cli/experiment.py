@@ -51,7 +51,7 @@ def run(
     }
     with Record(folder, head) as record, Progress(config, choices) as progress:
         with record.timed("data_seconds"):
-            source = Source.from_config(config["data_dir"], config["mirrors"])
+            source = Source.from_config(config["data_dir"], config["mirrors"], warn=progress.note)
             data = build(config["data"]).load(source).to(config["compute"])
         record.update(provenance=conditions(config, data))
 
@@ -77,11 +77,12 @@ class Parts:
     device: ProjectionDevice
     optimizer: torch.optim.Optimizer
     batches: Batches
-    splits: dict[str, Tensor]
+    validation: Tensor
+    test: Tensor
 
     def train(self, epochs: int, patience: int | None = None):
         """See `dfa_cli.training.loop.train`."""
-        return train(self.model, self.rule, self.optimizer, self.batches, self.splits, epochs, patience)
+        return train(self.model, self.rule, self.optimizer, self.batches, self.validation, self.test, epochs, patience)
 
 
 def assemble(config: Mapping[str, Any], data: Data) -> Parts:
@@ -99,8 +100,7 @@ def assemble(config: Mapping[str, Any], data: Data) -> Parts:
     rule.prepare(model, data.classes, device, compute)
     optimizer = build(config["optimizer"])(parameter_groups(model, config["decay"]))
     batches = Batches(data, config["batch_size"], generator(seed, "order"))
-    splits = {"validation": data.validation, "test": data.test}
-    return Parts(model, rule, device, optimizer, batches, splits)
+    return Parts(model, rule, device, optimizer, batches, data.validation, data.test)
 
 
 def parameter_groups(model: Model, decay: str) -> list[dict[str, Any]]:

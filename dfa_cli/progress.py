@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dfa_cli.training.loop import Epoch
+
+log = logging.getLogger("dfa")
 
 LINES = 10  # of a run whose output is not a terminal
 SECONDS_BETWEEN_LINES = 30.0  # after which a slow run shows a line all the same
@@ -61,6 +64,11 @@ class Progress:
             if epoch.epoch % step == 0 or epoch.epoch == 1 or now - self._shown >= SECONDS_BETWEEN_LINES:
                 self._shown = now
                 self._line(epoch)
+
+    def note(self, sentence: str) -> None:
+        """Something the user should know, in the log and where it is seen."""
+        log.warning(sentence)
+        print(f"note: {sentence}", file=sys.stderr, flush=True)
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dfa_cli.models.base import Graph, Model, Sizes, chain, glorot_
+from dfa_cli.models.products import NARROW, product
 from dfa_cli.models.sparse import SparseMatrix
 
 
@@ -20,8 +21,8 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
-        if isinstance(h, SparseMatrix):
-            return h @ self.weight + self.bias
+        if isinstance(h, SparseMatrix) or self.weight.shape[1] < NARROW:
+            return product(h, self.weight) + self.bias
         return torch.addmm(self.bias, h, self.weight)
 
 

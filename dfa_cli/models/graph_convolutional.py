@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dfa_cli.models.base import Graph, Model, Sizes, chain, glorot_
+from dfa_cli.models.products import product
 from dfa_cli.models.sparse import SparseMatrix
 
 
@@ -26,8 +27,8 @@ class GraphConvolution(nn.Module):
     def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
         assert graph is not None
         if isinstance(h, SparseMatrix) or self.weight.shape[0] >= self.weight.shape[1]:
-            return graph.adjacency @ (h @ self.weight) + self.bias
-        return torch.addmm(self.bias, graph.adjacency @ h, self.weight)
+            return graph.adjacency @ product(h, self.weight) + self.bias
+        return product(graph.adjacency @ h, self.weight) + self.bias
 
 
 class GraphConvolutional(Model):

@@ -17,7 +17,8 @@ warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitl
 class SparseMatrix:
     """A constant `S` `[rows, columns]` in CSR with its transpose beside it, so that no step has to transpose.
 
-    `order` maps the values of `S` to those of its transpose: `transposed.values() == csr.values()[order]`.
+    `order` maps the values of `S` to those of its transpose: `transposed.values() == csr.values()[order]`. Indices
+    are 32 bit where they fit: the CPU's library takes no others, and would copy them in every product.
     """
 
     csr: Tensor
@@ -43,9 +44,8 @@ class SparseMatrix:
 
     def with_values(self, values: Tensor) -> SparseMatrix:
         """The same places, other values `[stored]`."""
-        return SparseMatrix(
-            _like(self.csr, values), _like(self.transposed, values[self.order]), self.order
-        )
+        transposed = _like(self.transposed, values.index_select(0, self.order))
+        return SparseMatrix(_like(self.csr, values), transposed, self.order)
 
     def rows(self, rows: Tensor) -> SparseMatrix:
         """`S[rows]`, a matrix of its own."""
@@ -81,10 +81,10 @@ class _Product(torch.autograd.Function):
 
 
 def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
-    counts = torch.bincount(rows, minlength=shape[0])
+    index = torch.int32 if max(len(values), *shape) < 2**31 else torch.int64
     starts = torch.zeros(shape[0] + 1, dtype=torch.int64, device=rows.device)
-    torch.cumsum(counts, 0, out=starts[1:])
-    return torch.sparse_csr_tensor(starts, columns.contiguous(), values, shape, check_invariants=False)
+    torch.cumsum(torch.bincount(rows, minlength=shape[0]), 0, out=starts[1:])
+    return torch.sparse_csr_tensor(starts.to(index), columns.to(index), values, shape, check_invariants=False)
 
 
 def _like(csr: Tensor, values: Tensor) -> Tensor:

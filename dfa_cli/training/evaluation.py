@@ -2,43 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from dfa_cli.models.base import Batch, Model
+from dfa_cli.models.base import Model
 from dfa_cli.training.batches import Batches
 
 ROWS_AT_ONCE = 2048  # bounds the memory of an evaluation; large enough for the products to run at full speed
 
+Outputs = Callable[[Tensor], Iterator[tuple[Tensor, Tensor]]]
+
 
 @torch.no_grad()
-def evaluate(model: Model, batches: Batches, splits: dict[str, Tensor]) -> Tensor:
-    """Mean loss and accuracy of each split: `[splits, 2]`, still on the device (reading it waits for the device).
-
-    On a graph all splits are read from one forward pass, since every node's output is there.
-    """
-    training = model.training
+def evaluate(model: Model, batches: Batches, validation: Tensor, test: Tensor) -> Tensor:
+    """Validation loss, validation accuracy and test accuracy `[3]`, still on the device: reading them waits for it."""
+    was_training = model.training
     model.eval()
-    try:
-        if batches.whole is not None:
-            logits = model(batches.whole)
-            y = batches.whole.y
-            return torch.stack([_score(logits[rows], y[rows]) / len(rows) for rows in splits.values()])
-        return torch.stack([_in_chunks(model, batches, rows) for rows in splits.values()])
-    finally:
-        model.train(training)
+    outputs = _of_graph(model, batches) if batches.whole is not None else _of_samples(model, batches)
+    loss = torch.zeros((), device=validation.device)
+    hits = torch.zeros(2, device=validation.device)
+    for logits, y in outputs(validation):
+        loss += cross_entropy(logits, y, reduction="sum")
+        hits[0] += (logits.argmax(1) == y).sum()
+    for logits, y in outputs(test):
+        hits[1] += (logits.argmax(1) == y).sum()
+    model.train(was_training)
+    return torch.stack([loss / len(validation), hits[0] / len(validation), hits[1] / len(test)])
 
 
-def _in_chunks(model: Model, batches: Batches, rows: Tensor) -> Tensor:
-    total = sum(
-        (_score(model(batch), batch.targets) for batch in map(batches.of, rows.split(ROWS_AT_ONCE))),
-        start=torch.zeros(2, device=rows.device),
+def _of_graph(model: Model, batches: Batches) -> Outputs:
+    """One forward pass has every node in it."""
+    assert batches.whole is not None
+    logits, y = model(batches.whole), batches.y
+    return lambda rows: iter([(logits.index_select(0, rows), y.index_select(0, rows))])
+
+
+def _of_samples(model: Model, batches: Batches) -> Outputs:
+    return lambda rows: (
+        (model(batch), batch.targets) for batch in map(batches.of, rows.split(ROWS_AT_ONCE))
     )
-    return total / len(rows)
-
-
-def _score(logits: Tensor, y: Tensor) -> Tensor:
-    """Sum of the losses, number of hits: `[2]`."""
-    loss = cross_entropy(logits, y, reduction="sum")
-    return torch.stack([loss, (logits.argmax(1) == y).sum().to(loss.dtype)])

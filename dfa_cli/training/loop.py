@@ -36,14 +36,15 @@ def train(
     rule: LearningRule,
     optimizer: torch.optim.Optimizer,
     batches: Batches,
-    splits: dict[str, Tensor],
+    validation: Tensor,
+    test: Tensor,
     epochs: int,
     patience: int | None = None,
     start: int = 1,
 ) -> Iterator[Epoch]:
     """Yields after each epoch, until `epochs` or `patience` epochs without a better validation accuracy.
 
-    `splits`: row indices of `validation` and `test`. The test set is measured and never steers anything.
+    `validation`, `test`: row indices. The test set is measured and never steers anything.
     Raises `DfaError` when the loss is no longer finite.
     """
     began = time.perf_counter()
@@ -51,11 +52,9 @@ def train(
     best, best_epoch = -1.0, 0
     for epoch in range(start, epochs + 1):
         seen = train_epoch(model, rule, optimizer, batches)
-        scores = evaluate(model, batches, splits)
+        scores = evaluate(model, batches, validation, test)
         # one read an epoch: reading waits for the accelerator
-        loss, accuracy, validation_loss, validation_accuracy, _, test_accuracy = torch.cat(
-            [seen, scores.flatten()]
-        ).tolist()
+        loss, accuracy, validation_loss, validation_accuracy, test_accuracy = torch.cat([seen, scores]).tolist()
         if not math.isfinite(loss):
             raise DfaError(
                 f"The training loss became {loss} in epoch {epoch}: training has diverged and was stopped; "
