@@ -87,8 +87,10 @@ class Block(nn.Module):
         self.activation = ACTIVATIONS[activation] if activation else None
 
     def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
-        h = self.layer(self.dropout(h), graph)
-        return h if self.activation is None else self.activation(h)
+        return self.activate(self.layer(self.dropout(h), graph))
+
+    def activate(self, z: Tensor) -> Tensor:
+        return z if self.activation is None else self.activation(z)
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": torch.relu}

@@ -3,13 +3,25 @@
 from dfa_cli.rules.backpropagation import Backpropagation
 from dfa_cli.rules.base import LearningRule, Step, cross_entropy
 from dfa_cli.rules.dfa import DirectFeedbackAlignment
+from dfa_cli.rules.drtp import DirectRandomTargetProjection
+from dfa_cli.rules.feedback_alignment import (
+    BatchwiseRandomSign,
+    FeedbackAlignment,
+    FixedRandomSign,
+    UniformSign,
+)
 from dfa_cli.rules.shallow import Shallow
 
 __all__ = [
     "Backpropagation",
+    "BatchwiseRandomSign",
     "DirectFeedbackAlignment",
+    "DirectRandomTargetProjection",
+    "FeedbackAlignment",
+    "FixedRandomSign",
     "LearningRule",
     "Shallow",
     "Step",
+    "UniformSign",
     "cross_entropy",
 ]

@@ -50,10 +50,21 @@ class DirectFeedbackAlignment:
             outputs.append(h)
         step, error = read_out(outputs[-1], batch)
 
-        signals = self._feedback(error, batch, len(outputs[-1]))
+        signals = self._feedback(self.teaching(error, batch), batch, len(outputs[-1]))
         signals.append(to_all_rows(error, batch, len(outputs[-1])))
         torch.autograd.backward(outputs, signals)
         return step
+
+    def feedback_matrices(self) -> list[Tensor]:
+        """`B_i` `[classes, width_i]` of each hidden block, in order."""
+        if not self.slices:
+            return []
+        matrix = self.device.matrix()
+        return [matrix[:, columns] * scale for columns, scale in zip(self.slices, self.scales, strict=True)]
+
+    def teaching(self, error: Tensor, batch: Batch) -> Tensor:
+        """What is projected to the hidden blocks `[labelled, classes]`: the error."""
+        return error
 
     def _feedback(self, error: Tensor, batch: Batch, rows: int) -> list[Tensor]:
         """`e B_i` `[rows, width_i]` of each hidden block."""

@@ -42,6 +42,10 @@ class Batches:
         for chunk in rows.split(self.size):
             yield self.of(chunk)
 
+    def sample(self, size: int = 1024) -> Batch:
+        """The same rows in every call, for measurements: the first of the training rows, or the whole graph."""
+        return self.whole if self.whole is not None else self.of(self.train[:size])
+
     def of(self, rows: Tensor) -> Batch:
         """The batch of these rows `[n]`."""
         assert isinstance(self.x, Tensor)

@@ -18,7 +18,7 @@ Outputs = Callable[[Tensor], Iterator[tuple[Tensor, Tensor]]]
 
 @torch.no_grad()
 def evaluate(model: Model, batches: Batches, validation: Tensor, test: Tensor) -> Tensor:
-    """Validation loss, validation accuracy and test accuracy `[3]`, still on the device: reading them waits for it."""
+    """Summed validation loss, validation hits and test hits `[3]`, still on the device: reading them waits for it."""
     was_training = model.training
     model.eval()
     outputs = _of_graph(model, batches) if batches.whole is not None else _of_samples(model, batches)
@@ -30,7 +30,7 @@ def evaluate(model: Model, batches: Batches, validation: Tensor, test: Tensor) -
     for logits, y in outputs(test):
         hits[1] += (logits.argmax(1) == y).sum()
     model.train(was_training)
-    return torch.stack([loss / len(validation), hits[0] / len(validation), hits[1] / len(test)])
+    return torch.cat([loss.unsqueeze(0), hits])
 
 
 def _of_graph(model: Model, batches: Batches) -> Outputs:

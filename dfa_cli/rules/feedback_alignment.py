@@ -1,0 +1,143 @@
+"""Feedback alignment and its sign-symmetric variants: backpropagation with other weights on the way back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from dfa_cli.devices.base import ProjectionDevice
+from dfa_cli.models.base import Batch, Block, Model
+from dfa_cli.rules.base import Step, read_out, to_all_rows
+from dfa_cli.seeding import generator
+
+Weights = dict[str, Tensor]
+
+
+class SequentialFeedback(ABC):
+    """Backpropagation in which every forward weight `W_i` is replaced by `F_i` when the error passes back.
+
+        g_last = e,   dL/dW_i = (d z_i / d W_i)^T (act'(z_i) g_i),   g_{i-1} = (d z_i / d h_{i-1})^T |_{W_i := F_i} (act'(z_i) g_i)
+
+    `z_i` is the output of the block's layer, `h_i = act(z_i)`. Unlike direct feedback alignment the blocks wait for
+    one another. It holds exactly for layers that are linear in their input (fully connected, GCN, Chebyshev, SAGE);
+    in an attention layer the attention, too, is computed with `F_i` on the way back. Vectors (biases) are kept.
+    """
+
+    def __init__(self, feedback_seed: int = 0):
+        self.feedback_seed = feedback_seed
+
+    def prepare(self, model: Model, classes: int, device: ProjectionDevice, compute: torch.device) -> None:
+        self.draws = generator(self.feedback_seed, "feedback", compute)
+        self.magnitudes = [
+            {name: self.draw(weight) for name, weight in matrices(block.layer).items()} for block in model.blocks
+        ]
+
+    @abstractmethod
+    def feedback(self, weight: Tensor, magnitude: Tensor) -> Tensor:
+        """`F` of the shape of `weight`; `magnitude` was drawn once, Gaussian with the weight's initial spread."""
+
+    def draw(self, weight: Tensor) -> Tensor:
+        """Gaussian with the standard deviation that `weight` has now: that of its initialisation, in `prepare`."""
+        noise = torch.randn(weight.shape, generator=self.draws, device=weight.device, dtype=weight.dtype)
+        return noise * weight.detach().std()
+
+    def state_dict(self) -> Weights:
+        return {"draws": self.draws.get_state()}
+
+    def load_state_dict(self, state: Weights) -> None:
+        self.draws.set_state(state["draws"].cpu())
+
+    def backward(self, model: Model, batch: Batch) -> Step:
+        inputs: list[Tensor] = []  # h_{i-1}, cut from what was before
+        dropped: list[Tensor] = []  # what of it the layer sees
+        outputs: list[Tensor] = []  # z_i
+        h = batch.x
+        for block in model.blocks:
+            h = h.detach().requires_grad_() if isinstance(h, Tensor) else h
+            seen = block.dropout(h)
+            inputs.append(h)  # type: ignore[arg-type]
+            dropped.append(seen)  # type: ignore[arg-type]
+            outputs.append(block.layer(seen, batch.graph))
+            h = block.activate(outputs[-1])
+        assert isinstance(h, Tensor)
+        step, error = read_out(h, batch)
+
+        signal = to_all_rows(error, batch, len(h))
+        for i in reversed(range(len(model.blocks))):
+            block = model.blocks[i]
+            if block.activation is not None:
+                z = outputs[i].detach().requires_grad_()
+                (signal,) = torch.autograd.grad(block.activation(z), z, signal)
+            torch.autograd.backward(outputs[i], signal, inputs=list(block.layer.parameters()), retain_graph=i > 0)
+            if i > 0:
+                signal = self._pass_back(block, self.magnitudes[i], dropped[i], inputs[i], batch, signal)
+        return step
+
+    def _pass_back(
+        self, block: Block, magnitudes: Weights, seen: Tensor, h: Tensor, batch: Batch, signal: Tensor
+    ) -> Tensor:
+        """`g_{i-1}` through the block's layer with `F` for its weights, and through its dropout."""
+        weights = {
+            name: self.feedback(weight.detach(), magnitudes[name]) for name, weight in matrices(block.layer).items()
+        }
+        leaf = seen.detach().requires_grad_()
+        z = functional_call(block.layer, weights, (leaf, batch.graph))
+        (signal,) = torch.autograd.grad(z, leaf, signal)
+        if seen is h:
+            return signal
+        return torch.autograd.grad(seen, h, signal)[0]
+
+
+def matrices(layer: nn.Module) -> Weights:
+    """The parameters that multiply: all with two dimensions or more."""
+    return {name: weight for name, weight in layer.named_parameters() if weight.dim() > 1}
+
+
+class FeedbackAlignment(SequentialFeedback):
+    """`F_i = M_i`, fixed and random: the way back knows nothing of the forward weights.
+
+    Lillicrap, Cownden, Tweed & Akerman 2016, Nature Communications 7, 13276.
+    """
+
+    def feedback(self, weight: Tensor, magnitude: Tensor) -> Tensor:
+        return magnitude
+
+
+class UniformSign(SequentialFeedback):
+    """`F_i = s_i sign(W_i)`, `s_i` the initial spread of `W_i`: right signs, all of one size (uSF).
+
+    Liao, Leibo & Poggio 2016 (arXiv 1510.05067); Moskovitz, Litwin-Kumar & Abbott 2018 (arXiv 1812.06488).
+    """
+
+    def draw(self, weight: Tensor) -> Tensor:
+        return weight.detach().std()
+
+    def feedback(self, weight: Tensor, magnitude: Tensor) -> Tensor:
+        return magnitude * weight.sign()
+
+
+class BatchwiseRandomSign(SequentialFeedback):
+    """`F_i = |M_i| sign(W_i)`, `M_i` drawn anew for every batch (brSF).
+
+    Moskovitz, Litwin-Kumar & Abbott 2018 (arXiv 1812.06488).
+    """
+
+    def draw(self, weight: Tensor) -> Tensor:
+        return weight.detach().std()
+
+    def feedback(self, weight: Tensor, magnitude: Tensor) -> Tensor:
+        noise = torch.randn(weight.shape, generator=self.draws, device=weight.device, dtype=weight.dtype)
+        return (noise * magnitude).abs_() * weight.sign()
+
+
+class FixedRandomSign(SequentialFeedback):
+    """`F_i = |M_i| sign(W_i)`, `M_i` drawn once (frSF).
+
+    Moskovitz, Litwin-Kumar & Abbott 2018 (arXiv 1812.06488).
+    """
+
+    def feedback(self, weight: Tensor, magnitude: Tensor) -> Tensor:
+        return magnitude.abs() * weight.sign()

@@ -1,0 +1,127 @@
+"""How far a rule's gradients point where the true ones do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from dfa_cli.devices.base import ProjectionDevice
+from dfa_cli.models.base import Batch, Block, Model
+from dfa_cli.rules.backpropagation import Backpropagation
+from dfa_cli.rules.base import LearningRule
+from dfa_cli.rules.dfa import DirectFeedbackAlignment
+from dfa_cli.training.checkpoint import Stateful
+
+
+def measure(
+    model: Model,
+    rule: LearningRule,
+    device: ProjectionDevice | None,
+    batch: Batch,
+    generators: Iterable[torch.Generator],
+) -> dict[str, float | None]:
+    """Cosines of this moment, block by block (counted from 1), on one batch with dropout off.
+
+    `alignment_i`: `cos(g, t)`, `g` the gradient that the rule gives the weights of block `i` and `t` the true one,
+    each flattened to a vector; `None` where the rule gives none. The rows of a weight matrix (its inputs) in which
+    either is zero throughout are left out, since they would count as agreement without saying anything;
+    `alignment_rows_i` is how many remain. `matrix_alignment_i` (direct feedback alignment, hidden blocks): the
+    cosine between `B_i` and the matrix in its place, `(W_{i+1} ... W_last)^T`, which is the angle that the forward
+    weights have turned towards the feedback.
+
+    `device` is `None` for a rule that projects nothing; `generators` are all that training draws from. Nothing that
+    training uses is left changed: gradients, dropout, noise and counters are put back as they were.
+    """
+    draws = [(generator, generator.get_state()) for generator in generators]
+    stateful = [one for one in (device, rule) if isinstance(one, Stateful)]
+    states = [{name: value.clone() for name, value in one.state_dict().items()} for one in stateful]
+    was_training = model.training
+    gradients = [parameter.grad for parameter in model.parameters()]
+    try:
+        model.eval()
+        taught = _gradients(model, rule, batch)
+        true = _gradients(model, Backpropagation(), batch)
+    finally:
+        model.train(was_training)
+        for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        for generator, before in draws:
+            generator.set_state(before)
+        for one, state in zip(stateful, states, strict=True):
+            one.load_state_dict(state)
+
+    found: dict[str, float | None] = {}
+    for i, (g, t) in enumerate(zip(taught, true, strict=True), start=1):
+        cosine, rows = _cosine(g, t)
+        found[f"alignment_{i}"] = cosine
+        found[f"alignment_rows_{i}"] = rows
+    if isinstance(rule, DirectFeedbackAlignment):
+        for i, cosine in enumerate(_matrix_alignment(model, rule), start=1):
+            found[f"matrix_alignment_{i}"] = cosine
+    return found
+
+
+def columns(model: Model, rule: LearningRule) -> list[str]:
+    """The names that `measure` gives for this model and rule."""
+    names = [f"alignment_{i}" for i in range(1, len(model.blocks) + 1)]
+    names += [f"alignment_rows_{i}" for i in range(1, len(model.blocks) + 1)]
+    if isinstance(rule, DirectFeedbackAlignment):
+        names += [f"matrix_alignment_{i}" for i in range(1, len(model.blocks))]
+    return names
+
+
+def _gradients(model: Model, rule: LearningRule, batch: Batch) -> list[list[tuple[Tensor | None, Tensor]]]:
+    """Of each block, the gradient of every weight matrix beside the matrix itself."""
+    model.zero_grad(set_to_none=True)
+    rule.backward(model, batch)
+    return [[(weight.grad, weight) for weight in _matrices(block)] for block in model.blocks]
+
+
+def _cosine(
+    taught: list[tuple[Tensor | None, Tensor]], true: list[tuple[Tensor | None, Tensor]]
+) -> tuple[float | None, int]:
+    """Cosine over the rows in which both have a gradient, and how many rows those are."""
+    dot, g_square, t_square, rows = 0.0, 0.0, 0.0, 0
+    for (g, _), (t, _) in zip(taught, true, strict=True):
+        if g is None or t is None:
+            continue
+        g, t = g.double().flatten(1), t.double().flatten(1)
+        both = (g != 0).any(1) & (t != 0).any(1)
+        g, t = g[both], t[both]
+        dot += float((g * t).sum())
+        g_square += float(g.square().sum())
+        t_square += float(t.square().sum())
+        rows += len(g)
+    if not g_square or not t_square:
+        return None, rows
+    return dot / (g_square * t_square) ** 0.5, rows
+
+
+def _matrices(block: Block) -> list[Tensor]:
+    return [weight for weight in block.layer.parameters() if weight.dim() > 1]
+
+
+@torch.no_grad()
+def _matrix_alignment(model: Model, rule: DirectFeedbackAlignment) -> list[float | None]:
+    """Of each hidden block, where every block above it has one weight matrix `[inputs, width]`."""
+    above = [_matrices(block) for block in model.blocks]
+    feedback = rule.feedback_matrices()
+    cosines: list[float | None] = []
+    for i, matrix in enumerate(feedback):
+        chain = above[i + 1 :]
+        if any(len(weights) != 1 or not _maps(weights[0], block) for weights, block in zip(chain, model.blocks[i + 1 :], strict=True)):
+            cosines.append(None)
+            continue
+        through = chain[0][0]
+        for weights in chain[1:]:
+            through = through @ weights[0]
+        a, b = matrix.to(through.device).flatten(), through.t().flatten()
+        cosines.append(float(torch.dot(a, b) / (a.norm() * b.norm())))
+    return cosines
+
+
+def _maps(weight: Tensor, block: Block) -> bool:
+    """Whether this is a matrix `[inputs, width]` of ours: torch_geometric keeps the transpose, or several."""
+    return weight is getattr(block.layer, "weight", None) and weight.shape[1] == block.width
