@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
+from dfa_cli import rerun
 from dfa_cli.data import commands as data_commands
+from dfa_cli.devices import bench
 from dfa_cli.errors import DfaError
+from dfa_cli.results import commands as result_commands
 
 app = typer.Typer(
     name="dfa",
@@ -18,18 +21,41 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 
-app.add_typer(data_commands.app, name="data")
-
 # Hydra reads these arguments, --help among them; a short option of ours would tear -cd apart
 PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
 
+def complete(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    from dfa_cli.completion import offers
+
+    return offers(context.params.get("overrides") or [], incomplete)
+
+
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="rule=dfa seed=3, and Hydra's own options.", autocompletion=complete)
+]
+
+
 @app.command(context_settings=PASS_ON, add_help_option=False)
-def train(context: typer.Context) -> None:
+def train(overrides: Overrides = None) -> None:
     """Train one model, or with -m one for each combination: dfa train model=gcn device=opu_sim."""
     from dfa_cli.hydra_app import launch
 
-    raise typer.Exit(launch(context.args, "dfa train"))
+    raise typer.Exit(launch(overrides or [], "dfa train"))
+
+
+result_commands.register(app)
+bench.register(app)
+rerun.register(app)
+app.add_typer(data_commands.app, name="data")
+
+
+@app.command(context_settings=PASS_ON, add_help_option=False)
+def sweep(overrides: Overrides = None) -> None:
+    """Train every combination that has no completed run yet: dfa sweep rule=bp,dfa seed='range(5)'."""
+    from dfa_cli.sweep.command import sweep
+
+    raise typer.Exit(sweep(overrides or []))
 
 
 def version(wanted: bool) -> None:

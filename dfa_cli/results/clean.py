@@ -1,0 +1,58 @@
+"""`dfa clean`: takes away runs that never came to their end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+
+from dfa_cli.errors import DfaError
+from dfa_cli.results.store import UNFINISHED, Run, find, read
+
+
+def removable(runs: Sequence[Run]) -> list[Run]:
+    """Failed, interrupted and killed runs; never one that is running or completed."""
+    return [run for run in runs if run.status in UNFINISHED]
+
+
+def size(run: Run) -> int:
+    """Bytes in the run's folder."""
+    total = 0
+    for folder, _, files in os.walk(run.folder):
+        for name in files:
+            try:
+                total += os.lstat(os.path.join(folder, name)).st_size
+            except OSError:
+                continue
+    return total
+
+
+def remove(runs: Sequence[Run]) -> list[tuple[Run, str]]:
+    """Deletes the folders of `runs`; returns those that stayed, with the reason.
+
+    Each record is read again just before: a run may have been resumed, or its folder may hold others.
+    """
+    stayed = []
+    for run in runs:
+        try:
+            now = read(run.folder)
+            inside = [
+                one
+                for one in find([run.folder]).runs
+                if os.path.realpath(one.folder) != os.path.realpath(run.folder)
+            ]
+            if now.id != run.id or now.status not in UNFINISHED:
+                stayed.append((run, f"it is {now.status} now"))
+            elif os.path.islink(run.folder):
+                stayed.append((run, "its folder is a link"))
+            elif inside:
+                stayed.append(
+                    (run, f"its folder holds {len(inside)} other run{'s' if len(inside) > 1 else ''}")
+                )
+            else:
+                shutil.rmtree(run.folder)
+        except (ValueError, DfaError) as error:
+            stayed.append((run, str(error)))
+        except OSError as error:
+            stayed.append((run, error.strerror or str(error)))
+    return stayed

@@ -1,0 +1,234 @@
+"""The columns of a comparison: what stands above each, and what a row says in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dfa_cli.errors import DfaError, nearest
+from dfa_cli.results.compare import Comparison
+from dfa_cli.results.group import Group
+from dfa_cli.results.grouping import short
+from dfa_cli.results.metrics import ALIASES, BY_NAME, Metric
+from dfa_cli.results.values import MISSING, NOTHING, quantity, text
+
+
+@dataclass(frozen=True)
+class Column:
+    """`cell`: as people read it; `raw`: name -> plain value, in the units of files, for machines."""
+
+    name: str
+    heading: str
+    cell: Callable[[Group], str]
+    raw: Callable[[Group], dict[str, Any]]
+    left: bool = False
+
+
+COSTS = ("time", "frames", "energy")
+STANDARD = ("mean_std", "n", "ci", "best", "difference", "p", "absent", *COSTS)
+NAMES = ("mean_std", "mean", "std", "n", "ci", "best", "difference", "p", "absent")
+_COST_HEADINGS = {
+    "frames": "frames",
+    "modelled_joules": "energy (modelled)",
+    "modelled_seconds": "time (modelled)",
+}
+
+
+def columns(result: Comparison, wanted: Sequence[str] = (), precision: int | None = None) -> list[Column]:
+    """The key columns of `result`, then `wanted` ones (the standard ones when empty), and who does not count.
+
+    Raises `DfaError` for a column that is not known.
+    """
+    names = short(result.columns)
+    chosen = [_key(key, names[key]) for key in result.columns]
+    for name in wanted or STANDARD:
+        if not wanted and not _worth_showing(name, result):
+            continue
+        chosen.append(_column(name, result, precision))
+    if wanted and "absent" not in wanted and any(group.absent for group in result.groups):
+        chosen.append(_column("absent", result, precision))
+    return chosen
+
+
+def _worth_showing(name: str, result: Comparison) -> bool:
+    if name in ("difference", "p"):
+        return bool(result.baseline)
+    if name == "absent":
+        return any(group.absent for group in result.groups)
+    if name in COSTS:
+        metric = BY_NAME[ALIASES.get(name, name)]
+        return metric != result.metric and any(group.average(metric) for group in result.groups)
+    if name == "ci":
+        return any(group.n > 1 for group in result.groups)
+    return name != "best" or any(group.n > 1 for group in result.groups)
+
+
+def _key(key: str, heading: str) -> Column:
+    def raw(group: Group) -> dict[str, Any]:
+        held = group.key[key]
+        return {key: None if held is MISSING else held}
+
+    return Column(key, heading, lambda group: text(group.key[key]), raw, left=True)
+
+
+def _column(name: str, result: Comparison, precision: int | None) -> Column:
+    metric = result.metric
+
+    def show(value: float | None) -> str:
+        return metric.show(value, precision)
+
+    if name == "mean_std":
+        spread = any(group.std is not None for group in result.groups)
+        return Column(
+            name,
+            "mean ± std" if spread else "value",
+            lambda g: show(g.mean) if g.std is None else f"{show(g.mean)} ± {show(g.std)}",
+            lambda g: {"mean": g.mean, "std": g.std},
+        )
+    if name == "mean":
+        return Column(name, "mean", lambda g: show(g.mean), lambda g: {"mean": g.mean})
+    if name == "std":
+        return Column(name, "std", lambda g: show(g.std), lambda g: {"std": g.std})
+    if name == "n":
+        return Column(name, "n", lambda g: str(g.n), lambda g: {"n": g.n})
+    if name == "ci":
+        return Column(
+            name,
+            "95 % CI",
+            lambda g: span(g.ci, show),
+            lambda g: dict(zip(("ci_low", "ci_high"), g.ci or (None, None), strict=True)),
+        )
+    if name == "best":
+        return Column(name, "best", lambda g: show(g.best), lambda g: {"best": g.best})
+    if name == "difference":
+        return Column(
+            name, f"vs {result.baseline or 'baseline'}", lambda g: _difference(g, show), _raw_difference
+        )
+    if name == "p":
+        return Column(name, "p", _p, lambda g: _raw_p(g, result.test))
+    if name == "absent":
+        return Column(
+            name,
+            "not counted",
+            lambda g: absent_words(g.absent, result.over),
+            lambda g: {"absent": g.absent},
+            left=True,
+        )
+    return _other(name, result, precision)
+
+
+def _other(name: str, result: Comparison, precision: int | None) -> Column:
+    """A further metric as its mean, or a configuration key that is the same in the whole group."""
+    try:
+        other = result.keys.metric(name)
+    except DfaError:
+        pass
+    else:
+        return _average(name, other, precision if other.unit == "%" else None)
+    try:
+        key = result.keys.resolve(name)
+    except DfaError as error:
+        known = [*NAMES, *COSTS, *BY_NAME]
+        close = nearest(name, known)
+        hint = f"; near it: {', '.join(close)}" if close else ""
+        raise DfaError(
+            f"--columns {name}: {error}; columns are {', '.join((*NAMES, *COSTS))}{hint}"
+        ) from None
+
+    def held(group: Group) -> list[str]:
+        return list(dict.fromkeys(text(result.lens(run, key)) for run in group.counted or group.runs))
+
+    def raw(group: Group) -> dict[str, Any]:
+        words = held(group)
+        value = result.lens((group.counted or group.runs)[0], key)
+        return {key: (None if value is MISSING else value) if len(words) == 1 else words}
+
+    heading = short([*result.columns, key])[key]
+    return Column(key, heading, lambda group: ", ".join(held(group)), raw, left=True)
+
+
+def _average(name: str, metric: Metric, precision: int | None) -> Column:
+    def cell(group: Group) -> str:
+        got = group.average(metric)
+        if metric.name in ("frames", "rows", "coefficients"):
+            return NOTHING if got is None else quantity(round(got))
+        return metric.show(got, precision)
+
+    heading = _COST_HEADINGS.get(metric.name) or (
+        metric.title if metric.unit in ("%", "MB") else metric.words
+    )
+    return Column(name, heading, cell, lambda group: {metric.name: group.average(metric)})
+
+
+def span(ends: tuple[float, float] | None, show: Callable[[float | None], str]) -> str:
+    if ends is None:
+        return NOTHING
+    between = " to " if ends[0] < 0 or " " in show(ends[0]) else "–"
+    return between.join(show(end) for end in ends)
+
+
+def signed(value: float, show: Callable[[float | None], str]) -> str:
+    """`+0.4`, `-1.2`, `0.0`: nothing that rounds to zero gets a sign."""
+    size = show(abs(value))
+    if not any(digit in "123456789" for digit in size):
+        return size
+    return f"{'+' if value > 0 else '-'}{size}"
+
+
+def _difference(group: Group, show: Callable[[float | None], str]) -> str:
+    if group.is_baseline:
+        return "baseline"
+    return NOTHING if group.difference is None else signed(group.difference.mean, show)
+
+
+def _p(group: Group) -> str:
+    one = group.difference
+    if one is None or one.p is None:
+        return NOTHING
+    shown = "<0.001" if one.p < 0.0005 else f"{one.p:.3f}"
+    return f"{shown} *" if one.significant else shown
+
+
+def _raw_difference(group: Group) -> dict[str, Any]:
+    one = group.difference
+    low, high = (one.ci if one else None) or (None, None)
+    return {
+        "difference": one.mean if one else None,
+        "difference_ci_low": low,
+        "difference_ci_high": high,
+        "pairs": one.n if one else None,
+    }
+
+
+def _raw_p(group: Group, test: str) -> dict[str, Any]:
+    one = group.difference
+    made = one is not None and one.p is not None
+    return {
+        "p": one.p if one else None,
+        "test": test if made else None,
+        "significant_after_holm": one.significant if one else None,
+    }
+
+
+def absent_words(absent: dict[str, list[str]], over: Sequence[str] = ("seed",)) -> str:
+    """`seed 3 failed, seeds 7-9 missing`"""
+    word = over[0].rpartition(".")[2] if len(over) == 1 else "/".join(over)
+    return ", ".join(
+        f"{word}{'s' if len(names) > 1 else ''} {ranges(names)} {reason}" for reason, names in absent.items()
+    )
+
+
+def ranges(names: Sequence[str]) -> str:
+    """`["1", "2", "3", "7"]` -> `1-3, 7`"""
+    if not all(name.isdigit() for name in names):
+        return ", ".join(names)
+    runs: list[list[int]] = []
+    for number in sorted(int(name) for name in names):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(
+        f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(str(number) for number in run) for run in runs
+    )

@@ -1,0 +1,252 @@
+"""Runs put side by side: one row a group, with mean and spread over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dfa_cli.errors import DfaError, one_of
+from dfa_cli.results.baseline import against, only_rows
+from dfa_cli.results.duplicates import newest_per_identity
+from dfa_cli.results.group import Group, make_group, name_missing
+from dfa_cli.results.grouping import Lens, Split, gather, split
+from dfa_cli.results.keys import Keys
+from dfa_cli.results.metrics import ALIASES, DEFAULT, METRICS, Metric
+from dfa_cli.results.query import Query
+from dfa_cli.results.statistics import (
+    TEST_NAMES,
+)
+from dfa_cli.results.store import Paths, Run, find_some
+from dfa_cli.results.values import MISSING, order, text
+
+
+@dataclass
+class Comparison:
+    """A finished comparison: what `dfa compare`, `dfa plot` and `dfa report` show, each in its own way."""
+
+    metric: Metric
+    over: list[str]
+    columns: list[str]
+    constant: dict[str, Any]
+    follows: list[str]
+    groups: list[Group]
+    keys: Keys
+    lens: Lens
+    splits: list[str]
+    averaged: list[str] = field(default_factory=list)
+    baseline: str | None = None
+    test: str = "t"
+    duplicates: int = 0
+    along: str | None = None
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def seeds(self) -> str:
+        return "seeds" if self.over == ["seed"] else ", ".join(self.over)
+
+    def notes(self) -> list[str]:
+        """What a reader of the table has to know beside it, one sentence each."""
+        notes = []
+        if self.averaged:
+            notes.append(f"Each row also averages over {', '.join(self.averaged)}, which --by leaves out.")
+        if shown := [key for key in self.follows if not self._belongs_to_a_column(key)]:
+            more = f" and {len(shown) - 8} more" if len(shown) > 8 else ""
+            notes.append(f"Differs along with the columns: {', '.join(shown[:8])}{more}.")
+        if self.duplicates:
+            runs = "run is a repetition" if self.duplicates == 1 else "runs are repetitions"
+            notes.append(
+                f"{self.duplicates} completed {runs} of the same configuration and seed: the newest counts."
+            )
+        if fallbacks := sorted(
+            {
+                text(run.record["data_fallback"])
+                for group in self.groups
+                for run in group.counted
+                if run.record.get("data_fallback")
+            }
+        ):
+            notes += [f"In place of the data asked for: {fallback}." for fallback in fallbacks]
+        if self.baseline:
+            notes += self._about_the_test()
+        return notes
+
+    def _belongs_to_a_column(self, key: str) -> bool:
+        """Whether `key` says nothing beyond a column: `rule.scale` beside `rule`, the name of a class."""
+        dotted = key.replace("/", ".")
+        return dotted.endswith("._target_") or any(
+            dotted.startswith(f"{column.replace('/', '.')}.") for column in self.columns
+        )
+
+    def _about_the_test(self) -> list[str]:
+        made = [group.difference for group in self.groups if group.difference and not group.is_baseline]
+        tested = [one for one in made if one.p is not None]
+        why = [
+            f"{group.label()}: {group.difference.why}"
+            for group in self.groups
+            if group.difference and group.difference.why and not group.is_baseline
+        ]
+        notes = []
+        if tested:
+            count = f"{len(tested)} comparison{'s' if len(tested) > 1 else ''}"
+            notes.append(
+                f"p: {TEST_NAMES[self.test]} (two-sided) over common {self.seeds} with {self.baseline}; "
+                f"* p < 0.05 after Holm's correction for {count}."
+            )
+        if why:
+            reasons = sorted({line.rpartition(": ")[2] for line in why})
+            listed = f"{why[0].rpartition(': ')[2]}" if len(reasons) == 1 else "; ".join(why)
+            rows = "" if len(reasons) > 1 or len(why) == len(made) else f" in {len(why)} rows"
+            notes.append(f"No test against {self.baseline}{rows}: {listed}.")
+        if any(not group.is_baseline and group.difference is None for group in self.groups):
+            notes.append(
+                f"A row without a difference has no one counterpart among the rows with {self.baseline}."
+            )
+        return notes
+
+
+def summarise(folders: Paths = ("outputs",), where: str | None = None, **options: Any) -> Comparison:
+    """The comparison of all runs below `folders`; `options` are those of `compare`.
+
+    Raises `DfaError` when there is nothing to compare or an option names something unknown.
+    """
+    found = find_some(folders)
+    runs = found.runs
+    if where:
+        query = Query(where, Keys(runs))
+        runs = [run for run in runs if query(run)]
+        if not runs:
+            raise DfaError(
+                f'no run fulfils --where "{where}" (of {len(found.runs)} in {", ".join(found.places)})'
+            )
+    comparison = compare(runs, **options)
+    comparison.skipped = found.skipped
+    return comparison
+
+
+def compare(
+    runs: Sequence[Run],
+    *,
+    by: Sequence[str] = (),
+    metric: str | Metric = DEFAULT,
+    over: Sequence[str] = ("seed",),
+    only: str | None = None,
+    sort: str | None = None,
+    baseline: str | None = None,
+    test: str = "t",
+    along: str | None = None,
+) -> Comparison:
+    """Groups `runs` by every key that differs between them except those of `over`, or by the keys `by`.
+
+    Only completed runs count, each configuration and seed once. `only` chooses among the groups,
+    `baseline` names the group that the others are tested against (`test`: `t` or `wilcoxon`), `sort` is a
+    column, `-` reverses, and `along` is a key that tells groups apart in any case.
+    """
+    if test not in TEST_NAMES:
+        raise DfaError(f"--test: {one_of(test, TEST_NAMES)}")
+    runs, twice = newest_per_identity(runs)
+    keys = Keys(runs)
+    chosen = metric if isinstance(metric, Metric) else keys.metric(metric)
+    over = [keys.resolve(word) for word in over]
+    lens = Lens()
+    automatic = split(runs, over, keys, lens)
+    columns = [keys.resolve(word) for word in by] or list(automatic.columns)
+    axis = keys.resolve(along) if along else None
+    if axis and axis not in columns:
+        columns.append(axis)
+    averaged = [key for key in automatic.columns if key not in columns]
+    units = over + [key for key in averaged if all(lens(run, key) is not MISSING for run in runs)]
+    groups = []
+    for key, members in gather(runs, columns, lens):
+        group, again = make_group(key, members, chosen, units, lens, once=not by)
+        groups.append(group)
+        twice += again
+    if not by:
+        name_missing(groups)
+    if baseline:
+        against(groups, Query(baseline, keys, "--baseline"), test)
+    shown = only_rows(groups, only, keys) if only else groups
+    result = Comparison(
+        metric=chosen,
+        over=over,
+        columns=columns,
+        constant=automatic.constant,
+        follows=automatic.follows,
+        groups=shown,
+        keys=keys,
+        lens=lens,
+        splits=split_words(shown),
+        averaged=averaged,
+        baseline=baseline,
+        test=test,
+        duplicates=twice,
+        along=axis,
+    )
+    _state_constant_columns(result, automatic, bool(by))
+    if sort:
+        _sort(result, sort)
+    return result
+
+
+def _state_constant_columns(result: Comparison, automatic: Split, asked: bool) -> None:
+    """Columns that say the same in every shown row leave the table for the line above it."""
+    if len(result.groups) == 1 and asked:
+        return
+    for key in list(result.columns):
+        held = {text(group.key[key]) for group in result.groups}
+        if len(held) == 1:
+            result.columns.remove(key)
+            result.constant = {key: result.groups[0].key[key], **result.constant}
+
+
+def split_words(groups: Sequence[Group]) -> list[str]:
+    """`cora: public Planetoid split (140 train, 500 validation, 1000 test)`, one for each data set."""
+    known: dict[str, None] = {}
+    for group in groups:
+        for run in group.counted:
+            sizes = run.result.get("sizes") or {}
+            listed = ", ".join(f"{text(size)} {name}" for name, size in sizes.items())
+            words = text(run.result.get("split") or "split not recorded") + (f" ({listed})" if listed else "")
+            known[f"{text(run.choices.get('data') or 'data')}: {words}"] = None
+    return list(known)
+
+
+STATISTICS = ("mean", "std", "n", "ci", "best", "difference", "p")
+
+
+def sort_value(result: Comparison, group: Group, name: str) -> Any:
+    """What `--sort name` compares: a statistic, the mean of a metric, or a key."""
+    if name == "ci":
+        return group.ci[0] if group.ci else MISSING
+    if name in ("difference", "p"):
+        one = group.difference
+        got = None if one is None else one.mean if name == "difference" else one.p
+        return MISSING if got is None else got
+    if name in STATISTICS:
+        got = getattr(group, name)
+        return MISSING if got is None else got
+    if name in group.key:
+        return group.key[name]
+    metric = next((one for one in METRICS if one.name == name), None)
+    got = group.average(metric) if metric else result.lens(group.runs[0], name)
+    return MISSING if got is None else got
+
+
+def _sort(result: Comparison, sort: str) -> None:
+    word = sort.removeprefix("-").removeprefix("+")
+    name = "mean" if word in ("metric", result.metric.name) else ALIASES.get(word, word)
+    name = "mean" if name == result.metric.name else name
+    if name not in STATISTICS and name not in result.groups[0].key:
+        try:
+            name = result.keys.resolve(name)
+        except DfaError as error:
+            raise DfaError(
+                f"--sort {word}: {error}; columns are {', '.join((*result.columns, *STATISTICS))}"
+            ) from None
+    falling = name == "n" or (name in ("mean", "best", "difference") and result.metric.up)
+    if sort.startswith("-"):
+        falling = not falling
+    known = [group for group in result.groups if sort_value(result, group, name) is not MISSING]
+    unknown = [group for group in result.groups if sort_value(result, group, name) is MISSING]
+    known.sort(key=lambda group: order(sort_value(result, group, name)), reverse=falling)
+    result.groups = known + unknown

@@ -1,0 +1,183 @@
+"""`dfa export`: runs for other tools."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from dfa_cli.errors import DfaError, one_of
+from dfa_cli.results.frame import row
+from dfa_cli.results.metrics import METRICS
+from dfa_cli.results.output import check_free, write_file
+from dfa_cli.results.store import Run
+from dfa_cli.results.values import number, text
+
+TARGETS = ("csv", "mlflow", "tensorboard")
+_MLFLOW_STATUS = {"completed": "FINISHED", "running": "RUNNING", "killed": "KILLED", "interrupted": "KILLED"}
+
+
+def target(to: str, out: Path | None, force: bool, curves: bool) -> Path:
+    """Where the export goes. Raises `DfaError` for an unknown tool, or a target that would be overwritten."""
+    if to not in TARGETS:
+        raise DfaError(f"--to: {one_of(to, TARGETS)}")
+    if curves and to != "csv":
+        raise DfaError(f"--curves belongs to --to csv; {to} gets every curve anyway")
+    path = out or Path(
+        {"csv": "dfa-curves.csv" if curves else "dfa-runs.csv", "mlflow": "mlruns"}.get(to, to)
+    )
+    if to == "csv":
+        check_free(path, force)
+    elif path.is_file():
+        raise DfaError(f"{path} is a file, and {to} needs a folder; name another with --out")
+    elif to == "tensorboard" and path.is_dir() and any(path.iterdir()) and not force:
+        raise DfaError(f"{path} is not empty; give --force to add to it, or another folder with --out")
+    return path
+
+
+def write(runs: Sequence[Run], to: str, path: Path, force: bool = False, curves: bool = False) -> int:
+    """Hands over `runs`; returns how many were written."""
+    if to == "csv":
+        write_file(path, curves_csv(runs) if curves else runs_csv(runs), force)
+        return len(runs)
+    return to_mlflow(runs, path) if to == "mlflow" else to_tensorboard(runs, path)
+
+
+def runs_csv(runs: Sequence[Run]) -> str:
+    """One line a run with the columns of `dfa_cli.results.load`."""
+    rows = [row(run) for run in runs]
+    names = dict.fromkeys(name for one in rows for name in one)
+    return _csv(list(names), ([_cell(one.get(name)) for name in names] for one in rows))
+
+
+def curves_csv(runs: Sequence[Run]) -> str:
+    """One line an epoch of every run."""
+    names = dict.fromkeys(name for run in runs for name in run.curves)
+    lines = (
+        [run.id, *(_cell(run.curves[name][i]) if name in run.curves else "" for name in names)]
+        for run in runs
+        for i in range(len(run.curves.get("epoch", ())))
+    )
+    return _csv(["id", *names], lines)
+
+
+def _csv(names: list[str], lines: Any) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(lines)
+    return file.getvalue()
+
+
+def _cell(held: Any) -> Any:
+    if held is None:
+        return ""
+    return held if isinstance(held, (int, float)) and not isinstance(held, bool) else text(held)
+
+
+def to_mlflow(runs: Sequence[Run], path: Path) -> int:
+    """Into the MLflow store below `path` (`mlflow.db`), experiment `dfa`; a run that is there already is
+    left alone."""
+    try:
+        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.tracking import MlflowClient
+    except ImportError:
+        raise DfaError("--to mlflow needs MLflow: pip install 'dfa-cli[mlflow]'") from None
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DfaError(f"cannot make the folder {path}: {error.strerror}") from None
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it narrates how it makes its tables
+    client = MlflowClient(tracking_uri=f"sqlite:///{path.absolute() / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("dfa")
+    place = (
+        experiment.experiment_id
+        if experiment
+        else client.create_experiment("dfa", artifact_location=(path.absolute() / "artifacts").as_uri())
+    )
+    count = 0
+    for run in runs:
+        if client.search_runs([place], f"tags.dfa_id = '{run.id}'", max_results=1):
+            continue
+        began = _milliseconds(run.created)
+        made = client.create_run(place, start_time=began, run_name=run.id, tags={"dfa_id": run.id})
+        name = made.info.run_id
+        params = [Param(key, text(held)[:6000]) for key, held in _parameters(run).items()]
+        metrics = [
+            Metric(metric.name, got, began, 0) for metric in METRICS if (got := metric.of(run)) is not None
+        ]
+        for column, epoch, value in _points(run):
+            metrics.append(Metric(column, value, began, epoch))
+        tags = [
+            RunTag("identity", text(run.identity)),
+            RunTag("folder", run.folder),
+            RunTag("dfa_status", run.status),
+        ]
+        for start in range(0, max(len(metrics), len(params), 1), 100):  # MLflow takes at most so many at once
+            client.log_batch(
+                name, metrics[start : start + 100], params[start : start + 100], tags if start == 0 else []
+            )
+        ended = _milliseconds(run.record.get("ended") or run.created)
+        client.set_terminated(name, _MLFLOW_STATUS.get(run.status, "FAILED"), end_time=ended)
+        count += 1
+    return count
+
+
+def to_tensorboard(runs: Sequence[Run], path: Path) -> int:
+    """Event files below `path`, one folder a run, with its curves and its final figures as scalars."""
+    try:
+        from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+        from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+    except ImportError:
+        raise DfaError("--to tensorboard needs TensorBoard: pip install 'dfa-cli[tensorboard]'") from None
+    for run in runs:
+        words = [
+            text(run.choices[name]) for name in ("model", "data", "rule", "device") if run.choices.get(name)
+        ]
+        folder = path / f"{'-'.join(words).replace('/', '_')}_{run.id}"
+        try:
+            writer = EventFileWriter(str(folder))
+        except OSError as error:
+            raise DfaError(f"cannot write to {folder}: {error.strerror}") from None
+        began = _milliseconds(run.created) / 1000
+        seconds = dict(zip(run.curves.get("epoch", []), run.curves.get("seconds", []), strict=False))
+        points = [(f"curves/{column}", epoch, value) for column, epoch, value in _points(run)]
+        last = int(number(run.result.get("last_epoch")) or 0)
+        points += [
+            (f"result/{metric.name}", last, got) for metric in METRICS if (got := metric.of(run)) is not None
+        ]
+        for name, epoch, value in points:
+            summary = Summary(value=[Summary.Value(tag=name, simple_value=value)])
+            writer.add_event(
+                Event(wall_time=began + (seconds.get(epoch) or 0.0), step=epoch, summary=summary)
+            )
+        writer.close()
+    return len(runs)
+
+
+def _parameters(run: Run) -> dict[str, Any]:
+    return {**run.choices, **run.flat}
+
+
+def _points(run: Run) -> list[tuple[str, int, float]]:
+    """All measured points of the curves: column, epoch, value."""
+    epochs = run.curves.get("epoch", [])
+    return [
+        (name, int(epoch), value)
+        for name, curve in run.curves.items()
+        if name != "epoch"
+        for epoch, value in zip(epochs, curve, strict=False)
+        if epoch is not None and value is not None
+    ]
+
+
+def _milliseconds(moment: str) -> int:
+    try:
+        return int(1000 * datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp())
+    except ValueError:
+        return 0

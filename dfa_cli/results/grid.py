@@ -1,0 +1,143 @@
+"""Plain text laid out in columns, as wide as the terminal and no wider."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+GAP = "  "
+
+
+def wide(word: str) -> int:
+    """How many terminal cells `word` takes: East Asian characters take two, combining marks none."""
+    if word.isascii():
+        return len(word)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in word
+    )
+
+
+def cut(word: str, room: int) -> str:
+    """`word` in at most `room` cells, with an ellipsis where it was cut."""
+    if wide(word) <= room:
+        return word
+    kept = ""
+    for c in word:
+        if wide(kept + c) > room - 1:
+            break
+        kept += c
+    return kept + "…"
+
+
+def wrap(word: str, room: int) -> list[str]:
+    """`word` in lines of at most `room` cells, broken at blanks, and inside a word where it must be."""
+    lines: list[str] = []
+    line = ""
+    for part in word.split(" "):
+        while wide(part) > room:
+            if line:
+                lines.append(line)
+                line = ""
+            head = cut(part, room + 1)[:-1] or part[:1]
+            lines.append(head)
+            part = part[len(head) :]
+        if line and wide(line) + 1 + wide(part) > room:
+            lines.append(line)
+            line = part
+        else:
+            line = f"{line} {part}" if line else part
+    return [*lines, line] if line or not lines else lines
+
+
+def lay_out(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    left: Sequence[bool],
+    *,
+    keys: int = 0,
+    width: int | None = None,
+) -> list[str]:
+    """The lines of a table. When it is wider than `width`, further columns follow in blocks below, each block
+    beginning with the first `keys` columns again; without a width, nothing is ever folded or cut."""
+    sizes = [max(wide(cell) for cell in column) for column in zip(heads, *rows, strict=True)]
+    if width is None or sum(sizes) + len(GAP) * (len(sizes) - 1) <= width:
+        return _block(range(len(heads)), heads, rows, left, sizes)
+    words = [max(wide(word) for word in head.split(" ")) for head in heads]  # headings fold first
+    sizes = [max(word, *map(wide, column)) for word, *column in zip(words, *rows, strict=True)]
+    if sum(sizes) + len(GAP) * (len(sizes) - 1) <= width:
+        return _block(range(len(heads)), heads, rows, left, sizes)
+    others = range(keys, len(heads))
+    for i in others:
+        sizes[i] = min(sizes[i], 24) if left[i] else sizes[i]
+    room = max(width - max((sizes[i] for i in others), default=0) - len(GAP) * keys, 10 * keys)
+    while keys and sum(sizes[:keys]) > room:  # long keys are cut, the longest first
+        longest = max(range(keys), key=lambda i: sizes[i])
+        sizes[longest] = max(sizes[longest] - 1, 4)
+        if all(size <= 4 for size in sizes[:keys]):
+            break
+    used = sum(sizes[:keys]) + len(GAP) * keys
+    for i in others:
+        sizes[i] = min(sizes[i], max(width - used, 8))
+    blocks = _share_out(others, sizes, width - used)
+    for narrower in range(width - used, 0, -1):  # as many blocks as need be, and those of like widths
+        if len(evener := _share_out(others, sizes, narrower)) > len(blocks):
+            break
+        blocks = evener
+    lines: list[str] = []
+    for block in blocks:
+        for i in block:  # a heading that need not fold does not
+            spare = width - used - sum(sizes[k] + len(GAP) for k in block) + len(GAP)
+            more = wide(heads[i]) - sizes[i]
+            sizes[i] += more if 0 < more <= spare else 0
+        lines += [*([""] if lines else []), *_block([*range(keys), *block], heads, rows, left, sizes)]
+    return lines
+
+
+def _share_out(columns: Sequence[int], sizes: Sequence[int], room: int) -> list[list[int]]:
+    """The columns in their order, in blocks of at most `room` cells (or one column)."""
+    blocks: list[list[int]] = [[]]
+    taken = 0
+    for i in columns:
+        if blocks[-1] and taken + sizes[i] > room:
+            blocks.append([])
+            taken = 0
+        blocks[-1].append(i)
+        taken += sizes[i] + len(GAP)
+    return blocks
+
+
+def _block(
+    chosen: Sequence[int] | range,
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    left: Sequence[bool],
+    sizes: Sequence[int],
+) -> list[str]:
+    lines = _row(chosen, heads, left, sizes, hang=True)
+    lines.append(GAP.join("─" * sizes[i] for i in chosen))
+    for row in rows:
+        lines += _row(chosen, row, left, sizes)
+    return lines
+
+
+def _row(
+    chosen: Sequence[int] | range,
+    cells: Sequence[str],
+    left: Sequence[bool],
+    sizes: Sequence[int],
+    hang: bool = False,
+) -> list[str]:
+    """One row: long text goes on in the next line of its column; `hang`: short text stands at the bottom."""
+    parts = {i: wrap(cells[i], sizes[i]) if wide(cells[i]) > sizes[i] else [cells[i]] for i in chosen}
+    height = max(len(part) for part in parts.values())
+    if hang:
+        parts = {i: [""] * (height - len(part)) + part for i, part in parts.items()}
+    lines = []
+    for k in range(height):
+        padded = []
+        for i in chosen:
+            cell = parts[i][k] if k < len(parts[i]) else ""
+            blank = " " * (sizes[i] - wide(cell))
+            padded.append(cell + blank if left[i] else blank + cell)
+        lines.append(GAP.join(padded).rstrip())
+    return lines

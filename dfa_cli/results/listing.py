@@ -1,0 +1,151 @@
+"""`dfa runs`: one line a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dfa_cli.errors import DfaError, one_of
+from dfa_cli.results.grid import GAP, cut, wide
+from dfa_cli.results.metrics import BY_NAME, DEFAULT
+from dfa_cli.results.output import paint
+from dfa_cli.results.store import STATUSES, Run
+from dfa_cli.results.values import NOTHING, duration, text, when
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    cell: Callable[[Run], str]
+    raw: Callable[[Run], Any]
+    left: bool = True
+
+
+def _choice(name: str) -> Column:
+    return Column(name, lambda run: text(run.choices.get(name) or NOTHING), lambda run: run.choices.get(name))
+
+
+COLUMNS = (
+    Column("id", lambda run: run.id, lambda run: run.id),
+    Column("when", lambda run: when(run.created), lambda run: run.created),
+    Column("status", lambda run: run.status, lambda run: run.status),
+    _choice("model"),
+    _choice("data"),
+    _choice("rule"),
+    _choice("device"),
+    Column(
+        "seed", lambda run: text(run.config.get("seed", NOTHING)), lambda run: run.config.get("seed"), False
+    ),
+    Column("test %", lambda run: DEFAULT.show(DEFAULT.of(run)), DEFAULT.of, False),
+    Column(
+        "time", lambda run: duration(BY_NAME["total_seconds"].of(run)), BY_NAME["total_seconds"].of, False
+    ),
+)
+FORMATS = ("table", "csv", "json")
+_LEAST_WANTED = ("time", "when", "seed")  # what a narrow terminal goes without, first to last
+
+
+def select(
+    runs: Sequence[Run],
+    status: str | None = None,
+    test: Callable[[Run], bool] | None = None,
+    since: str | None = None,
+) -> list[Run]:
+    """The runs with one of the statuses (`failed` or `failed,killed`), for which `test` holds, begun at
+    `since` or later (ISO 8601 in UTC). Raises `DfaError` for a status that does not exist."""
+    wanted = [word.strip() for word in status.split(",")] if status else []
+    for word in wanted:
+        if word not in STATUSES:
+            raise DfaError(f"--status: {one_of(word, STATUSES)}")
+    return [
+        run
+        for run in runs
+        if (not wanted or run.status in wanted)
+        and (not since or run.created >= since)
+        and (not test or test(run))
+    ]
+
+
+def as_text(runs: Sequence[Run], width: int | None = None) -> str:
+    """The list for people, newest first. In a terminal of `width` columns, what all runs share moves to a
+    line above the list when room is short, then the least wanted columns go; in a pipe everything stays."""
+    columns = list(COLUMNS)
+    cells = {column.name: [column.cell(run) for run in runs] for column in columns}
+    above: list[str] = []
+    gone: list[str] = []
+
+    def sizes() -> list[int]:
+        return [max(wide(column.name), *(wide(cell) for cell in cells[column.name])) for column in columns]
+
+    def too_wide() -> bool:
+        return width is not None and sum(sizes()) + len(GAP) * (len(columns) - 1) > width
+
+    if len(runs) > 1:
+        for name in ("data", "model", "device", "rule", "status", "seed"):
+            if too_wide() and len(set(cells[name])) == 1:
+                above.append(f"{name} {cells[name][0]}")
+                columns = [column for column in columns if column.name != name]
+    for name in _LEAST_WANTED:
+        if too_wide():
+            gone.append(name)
+            columns = [column for column in columns if column.name != name]
+    room = sizes()
+    lines = [f"in all of them: {', '.join(above)}", ""] if above else []
+    lines.append(_line([column.name for column in columns], columns, room))
+    for i in range(len(runs)):
+        line = _line([cells[column.name][i] for column in columns], columns, room)
+        status = runs[i].status
+        line = line if width is None else cut(line, width)
+        lines.append(line.replace(status, paint(status, status), 1) if status != "completed" else line)
+    reasons = [f"{run.id} {reason}" for run in runs if (reason := failure(run))]
+    if reasons:
+        lines += ["", *reasons[:10]]
+        if len(reasons) > 10:
+            lines.append(f"and {len(reasons) - 10} more failed; --status failed lists them alone")
+    lines += ["", f"test %: {DEFAULT.words}"]
+    if gone:
+        lines[-1] += f"; no room here for {' and '.join(gone)}"
+    return "\n".join(lines) + "\n"
+
+
+def failure(run: Run) -> str:
+    """`failed in epoch 7: RuntimeError: the loss is NaN`; empty for a run that did not fail."""
+    error = run.record.get("error") or {}
+    if run.status != "failed" or not error:
+        return ""
+    at = f" in epoch {text(error['epoch'])}" if error.get("epoch") is not None else ""
+    reason = text(error.get("message") or "no reason recorded")
+    return f"failed{at}: {text(error.get('type') or 'error')}: {reason}"
+
+
+def _line(cells: Sequence[str], columns: Sequence[Column], room: Sequence[int]) -> str:
+    padded = []
+    for cell, column, size in zip(cells, columns, room, strict=True):
+        blank = " " * (size - wide(cell))
+        padded.append(cell + blank if column.left else blank + cell)
+    return GAP.join(padded).rstrip()
+
+
+def as_csv(runs: Sequence[Run]) -> str:
+    """The list for spreadsheets: full names, fractions, seconds, and each run's folder."""
+    import csv
+    import io
+
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(_record(runs[0])), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_record(run) for run in runs)
+    return file.getvalue()
+
+
+def as_json(runs: Sequence[Run]) -> str:
+    return json.dumps([_record(run) for run in runs], indent=2, ensure_ascii=False) + "\n"
+
+
+def _record(run: Run) -> dict[str, Any]:
+    full = {"test %": DEFAULT.name, "when": "created", "time": "total_seconds"}
+    return {full.get(column.name, column.name): column.raw(run) for column in COLUMNS} | {
+        "folder": run.folder
+    }

@@ -1,0 +1,107 @@
+"""What was measured: names, the words shown for them, units, and which way is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dfa_cli.results.store import Run
+from dfa_cli.results.values import duration, number, quantity
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number a run comes back with.
+
+    `name`: its full name; `words`: as tables call it; `unit`: `%` (a fraction in files, percent in
+    tables), `s`, `J`, `MB`, or nothing; `up`: whether more is better; `place`: the part of the record that
+    holds it.
+    """
+
+    name: str
+    words: str
+    unit: str = ""
+    up: bool = False
+    place: str = "result"
+
+    @property
+    def title(self) -> str:
+        """`test at best validation, %`"""
+        return f"{self.words}, {self.unit}" if self.unit else self.words
+
+    @property
+    def scale(self) -> float:
+        """From the unit of files to the unit of tables."""
+        return 100.0 if self.unit == "%" else 1.0
+
+    def of(self, run: Run) -> float | None:
+        """The metric of one run in the unit of files; `None` where it was not measured."""
+        if self.place == "curve":
+            known = [value for value in run.curves.get(self.name, []) if value is not None]
+            return number(known[-1]) if known else None
+        held: Any = run.record if self.place == "" else run.record.get(self.place) or {}
+        for part in self.name.split("."):
+            held = held.get(part) if isinstance(held, dict) else None
+        return number(held)
+
+    def show(self, value: float | None, precision: int | None = None) -> str:
+        """`value`, in the unit of files, as a table shows it: percent get one decimal."""
+        if value is None:
+            return "–"
+        if self.unit == "%":
+            return f"{100 * value:.{1 if precision is None else precision}f}"
+        if precision is not None:
+            return f"{value:.{precision}f}"
+        if self.unit == "s":
+            return duration(value)
+        return quantity(value, "J") if self.unit == "J" else f"{value:.4g}"
+
+
+METRICS = (
+    Metric("test_accuracy_at_best_validation", "test at best validation", "%", True),
+    Metric("test_accuracy_at_last_epoch", "test at last epoch", "%", True),
+    Metric("best_validation_accuracy", "best validation", "%", True),
+    Metric("best_epoch", "best epoch"),
+    Metric("last_epoch", "last epoch"),
+    Metric("last_train_loss", "training loss at last epoch"),
+    Metric("total_seconds", "time", "s", place="time"),
+    Metric("train_seconds", "training time", "s", place="time"),
+    Metric("data_seconds", "data time", "s", place="time"),
+    Metric("peak_memory_mb", "peak memory", "MB", place=""),
+    Metric("rows", "rows projected", place="projection"),
+    Metric("frames", "frames", place="projection"),
+    Metric("coefficients", "coefficients", place="projection"),
+    Metric("measured_seconds", "projection time", "s", place="projection"),
+    Metric("modelled_seconds", "modelled optical time", "s", place="projection"),
+    Metric("modelled_joules", "modelled energy", "J", place="projection"),
+)
+ALIASES = {
+    "accuracy": "test_accuracy_at_best_validation",
+    "test_accuracy": "test_accuracy_at_best_validation",
+    "test": "test_accuracy_at_best_validation",
+    "validation": "best_validation_accuracy",
+    "loss": "last_train_loss",
+    "time": "total_seconds",
+    "memory": "peak_memory_mb",
+    "energy": "modelled_joules",
+    "optical_time": "modelled_seconds",
+}
+BY_NAME = {metric.name: metric for metric in METRICS}
+DEFAULT = METRICS[0]
+
+
+def known(name: str) -> Metric | None:
+    """The catalogued metric called `name`, by its name, its alias or its words."""
+    name = ALIASES.get(name, name)
+    return BY_NAME.get(name) or next((metric for metric in METRICS if metric.words == name), None)
+
+
+def curve_metric(name: str) -> Metric:
+    """A column of `metrics.csv` as a metric: its last measured value."""
+    percent = name.endswith("accuracy")
+    words = f"{name.replace('_', ' ')} at the last epoch"
+    return Metric(name, words, "%" if percent else "", "loss" not in name and name != "seconds", "curve")
+
+
+def better(a: float, b: float, metric: Metric) -> bool:
+    return a > b if metric.up else a < b

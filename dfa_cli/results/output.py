@@ -1,0 +1,113 @@
+"""Where text goes: the terminal or a pipe, as it can take it, or a file that is never overwritten by
+surprise."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from dfa_cli.errors import DfaError
+
+_ASCII = str.maketrans(
+    {
+        "±": "+/-",
+        "–": "-",
+        "…": "~",
+        "─": "-",
+        "│": "|",
+        "┤": "|",
+        "└": "+",
+        "µ": "u",
+        "•": "*",
+        "→": "->",
+        "≥": ">=",
+        "≤": "<=",
+    }
+)
+_COLOURS = {
+    "completed": "32",
+    "running": "36",
+    "failed": "31",
+    "killed": "31",
+    "interrupted": "33",
+    "dim": "2",
+    "bold": "1",
+}
+
+
+def terminal_width() -> int | None:
+    """The terminal's columns; `None` in a pipe or a file, where nothing is to be folded."""
+    return max(shutil.get_terminal_size().columns, 20) if sys.stdout.isatty() else None
+
+
+def emit(text: str) -> None:
+    """Writes `text` to standard output; whoever closes the pipe early (`| head`) ends the command in
+    silence."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        text = text.translate(_ASCII).encode(encoding, "backslashreplace").decode(encoding)
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, sys.stdout.fileno())  # or the interpreter complains when it flushes at its end
+        raise SystemExit(0) from None
+
+
+def warn(text: str) -> None:
+    """One line to standard error."""
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def paint(word: str, colour: str) -> str:
+    """`word` in colour on a terminal that wants colours (https://no-color.org)."""
+    wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return f"\033[{_COLOURS[colour]}m{word}\033[0m" if wanted and colour in _COLOURS else word
+
+
+def name_skipped(skipped: Sequence[tuple[str, str]], most: int = 5) -> None:
+    """Names the folders that hold no whole record, on standard error."""
+    for folder, reason in skipped[:most]:
+        warn(f"skipped {folder}: {reason}")
+    if len(skipped) > most:
+        warn(f"skipped {len(skipped) - most} more folders (`dfa runs --skipped` names them all)")
+
+
+def check_free(path: Path, force: bool) -> None:
+    """Raises `DfaError` when `path` is there and `--force` was not given, or its folder is not there."""
+    if path.is_dir():
+        raise DfaError(f"{path} is a folder; name a file")
+    if path.exists() and not force:
+        raise DfaError(f"{path} is already there; give --force to overwrite it, or another name with --out")
+    if not path.absolute().parent.is_dir():
+        raise DfaError(
+            f"the folder {path.absolute().parent} is not there; make it first or choose another with --out"
+        )
+
+
+def write_file(path: Path, content: str | bytes, force: bool = False) -> None:
+    """Writes a whole file or none. Raises `DfaError` when it is there without `force`, or cannot be
+    written."""
+    check_free(path, force)
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)  # mkstemp lets nobody else read
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise DfaError(f"cannot write {path}: {error.strerror}") from None

@@ -1,0 +1,219 @@
+"""A comparison as text: for the terminal, a README, a spreadsheet, a program, a paper."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from dfa_cli.errors import DfaError, one_of
+from dfa_cli.results.columns import Column, columns
+from dfa_cli.results.compare import Comparison, summarise
+from dfa_cli.results.grid import lay_out, wrap
+from dfa_cli.results.store import Paths
+from dfa_cli.results.values import NOTHING, text
+
+FORMATS = ("table", "md", "csv", "json", "latex")
+
+
+def compare_table(
+    folders: Paths = ("outputs",),
+    *,
+    format: str = "table",
+    show: Sequence[str] = (),
+    precision: int | None = None,
+    width: int | None = None,
+    **options: Any,
+) -> str:
+    """The comparison of all runs below `folders` as one string; `options` as for `summarise`.
+
+    `show` names the columns, `width` is the terminal's (`None`: as wide as it needs).
+    """
+    return render(summarise(folders, **options), format, show, precision, width)
+
+
+def render(
+    result: Comparison,
+    format: str = "table",
+    show: Sequence[str] = (),
+    precision: int | None = None,
+    width: int | None = None,
+) -> str:
+    """`result` in one of `FORMATS`, ending in a newline."""
+    if format not in FORMATS:
+        raise DfaError(f"--format: {one_of(format, FORMATS)}")
+    if precision is not None and not 0 <= precision <= 12:
+        raise DfaError(f"--precision {precision}: expected a number of decimals from 0 to 12")
+    chosen = columns(result, show, precision)
+    if format == "table":
+        return as_text(result, chosen, width)
+    return {"md": as_markdown, "csv": as_csv, "json": as_json, "latex": as_latex}[format](result, chosen)
+
+
+def title(result: Comparison) -> str:
+    """`test at best validation, %: mean and standard deviation over seeds`"""
+    several = any(group.n > 1 for group in result.groups)
+    return f"{result.metric.title}" + (f" (mean ± standard deviation over {result.seeds})" if several else "")
+
+
+def constants(result: Comparison) -> str:
+    """`data cora, model gcn, epochs 200`: what all rows share."""
+    return ", ".join(f"{key} {text(held)}" for key, held in result.constant.items())
+
+
+def spoken_split(result: Comparison) -> str:
+    """The splits and their sizes; the name of the data set is left out where it stands beside it anyway."""
+    if len(result.splits) == 1:
+        return result.splits[0].partition(": ")[2]
+    return "; ".join(result.splits)
+
+
+def as_text(result: Comparison, chosen: Sequence[Column], width: int | None = None) -> str:
+    lines = [title(result)]
+    if result.splits:
+        lines.append(f"split: {spoken_split(result)}")
+    if result.constant:
+        lines.append(f"the same in all rows: {constants(result)}")
+    room = width or 100_000
+    lines = [part for line in lines for part in wrap(line, room)]
+    rows = [[column.cell(group) for column in chosen] for group in result.groups]
+    heads = [column.heading for column in chosen]
+    lines += ["", *lay_out(heads, rows, [c.left for c in chosen], keys=len(result.columns), width=width)]
+    notes = result.notes()
+    if notes:
+        lines += ["", *(part for note in notes for part in wrap(note, room))]
+    return "\n".join(lines) + "\n"
+
+
+def as_markdown(result: Comparison, chosen: Sequence[Column]) -> str:
+    def safe(word: str) -> str:
+        for mark in "\\|`*_<>[]":
+            word = word.replace(mark, "\\" + mark)
+        return word
+
+    lines = [f"**{safe(title(result))}**", ""]
+    if result.splits:
+        lines += [f"Split: {safe(spoken_split(result))}.  "]
+    if result.constant:
+        lines += [f"The same in all rows: {safe(constants(result))}.", ""]
+    elif result.splits:
+        lines += [""]
+    lines.append("| " + " | ".join(safe(column.heading) for column in chosen) + " |")
+    lines.append("| " + " | ".join("---" if column.left else "---:" for column in chosen) + " |")
+    for group in result.groups:
+        lines.append("| " + " | ".join(safe(column.cell(group)) for column in chosen) + " |")
+    notes = result.notes()
+    if notes:
+        lines += ["", *(f"{safe(note)}  " for note in notes[:-1]), safe(notes[-1])]
+    return "\n".join(lines) + "\n"
+
+
+def as_csv(result: Comparison, chosen: Sequence[Column]) -> str:
+    """One line a group; numbers as they are in the records (fractions, seconds, joules), not rounded."""
+    import csv
+    import io
+
+    records = [_raw(result, chosen, group) for group in result.groups]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(records[0])
+    for record in records:
+        writer.writerow(
+            [
+                ""
+                if held is None
+                else held
+                if isinstance(held, (int, float, str)) and held is not True and held is not False
+                else text(held)
+                for held in record.values()
+            ]
+        )
+    return file.getvalue()
+
+
+def as_json(result: Comparison, chosen: Sequence[Column]) -> str:
+    """Everything the table says, for programs; accuracies are fractions."""
+    whole = {
+        "metric": result.metric.name,
+        "metric_in_words": result.metric.words,
+        "over": result.over,
+        "splits": result.splits,
+        "constant": result.constant,
+        "baseline": result.baseline,
+        "duplicates_left_out": result.duplicates,
+        "groups": [
+            {**_raw(result, chosen, group), "runs": [run.id for run in group.counted], "absent": group.absent}
+            for group in result.groups
+        ],
+        "notes": result.notes(),
+    }
+    return json.dumps(whole, indent=2, ensure_ascii=False, default=str) + "\n"
+
+
+def _raw(result: Comparison, chosen: Sequence[Column], group: Any) -> dict[str, Any]:
+    record: dict[str, Any] = {}
+    for column in chosen:
+        record.update(column.raw(group))
+    if "metric" not in record:
+        record["metric"] = result.metric.name
+    return record
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "±": r"$\pm$",
+    "–": "--",
+    "…": r"\ldots{}",
+    "µ": r"$\mu$",
+    "|": r"\textbar{}",
+    '"': "''",
+}
+
+
+def latex_safe(word: str) -> str:
+    """`word` as LaTeX sets it; a character that the default fonts lack becomes a question mark."""
+    return "".join(_LATEX.get(c) or (c if ord(c) < 0x100 else "?") for c in word)
+
+
+def as_latex(result: Comparison, chosen: Sequence[Column]) -> str:
+    """A floating table for a paper; needs `\\usepackage{booktabs}` and nothing else."""
+
+    def cell(column: Column, group: Any) -> str:
+        shown = column.cell(group)
+        if shown == NOTHING:
+            return "--"
+        if shown.startswith("-") and not column.left:  # a minus, not a hyphen
+            return f"$-${latex_safe(shown[1:])}"
+        return latex_safe(shown).replace("\\textless{}0.", "$<$0.").replace(" *", "$^{*}$")
+
+    about = [title(result)]
+    about += [f"Split: {spoken_split(result)}"] if result.splits else []
+    about += [f"The same in all rows: {constants(result)}"] if result.constant else []
+    caption = " ".join(latex_safe(part.rstrip(".") + ".") for part in [*about, *result.notes()])
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        "\\begin{table}",
+        "  \\centering",
+        f"  \\caption{{{caption}}}",
+        "  \\label{tab:dfa-compare}",
+        f"  \\begin{{tabular}}{{{''.join('l' if column.left else 'r' for column in chosen)}}}",
+        "    \\toprule",
+        "    " + " & ".join(latex_safe(column.heading) for column in chosen) + " \\\\",
+        "    \\midrule",
+    ]
+    lines += [
+        "    " + " & ".join(cell(column, group) for column in chosen) + " \\\\" for group in result.groups
+    ]
+    lines += ["    \\bottomrule", "  \\end{tabular}", "\\end{table}"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,130 @@
+"""`dfa show`: everything about one run."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from dfa_cli.results.chart import draw
+from dfa_cli.results.grid import wrap
+from dfa_cli.results.metrics import METRICS
+from dfa_cli.results.store import Run
+from dfa_cli.results.values import NOTHING, duration, printable, quantity, text, when
+
+_INDENT = 30
+
+
+def as_text(run: Run, width: int | None = None) -> str:
+    """The run for people: outcome, curves, configuration, provenance; lines folded to `width`."""
+    lines: list[str] = []
+    room = width or 100_000
+
+    def say(name: str, words: Any) -> None:
+        if words not in (None, "", [], {}):
+            shown = wrap(text(words), max(room - _INDENT, 20))
+            lines.append(f"{name:<{_INDENT - 1}} {shown[0]}")
+            lines.extend(" " * _INDENT + more for more in shown[1:])
+
+    def part(name: str) -> None:
+        lines.extend(["", name])
+
+    chosen = [
+        f"{name}={text(held)}"
+        for name, held in run.choices.items()
+        if held and name not in ("tuned", "experiment")
+    ]
+    lines.append(f"run {printable(run.id)}  {run.status}  {when(run.created)}")
+    say("chosen", " ".join(chosen))
+    lines.append(f"{'folder':<{_INDENT - 1}} {text(run.folder)}")  # never folded, so that it can be copied
+    if run.status == "killed":
+        say("killed", "the record says running, and its process is gone")
+    error = run.record.get("error") or {}
+    if error and error.get("message") != "interrupted":
+        at = f" (epoch {text(error['epoch'])})" if error.get("epoch") is not None else ""
+        say("error", f"{text(error.get('type') or 'error')}: {text(error.get('message') or '')}{at}")
+        lines.append(f"{'log':<{_INDENT - 1}} {text(os.path.join(run.folder, 'run.log'))}")
+    say("data fallback", run.record.get("data_fallback"))
+
+    part("Result")
+    result = run.result
+    for metric in METRICS:
+        got = metric.of(run)
+        if got is not None and metric.place == "result":
+            say(f"  {metric.words}", metric.show(got) + (" %" if metric.unit == "%" else ""))
+    if result:
+        sizes = ", ".join(f"{text(size)} {name}" for name, size in (result.get("sizes") or {}).items())
+        say("  split", f"{text(result.get('split') or NOTHING)} ({sizes})")
+        if result.get("stopped_early"):
+            say("  stopped early", "yes")
+    else:
+        lines.append("  nothing was measured")
+    lines += _charts(run, min(room, 100))
+
+    part("Cost")
+    for metric in METRICS:
+        got = metric.of(run)
+        if got is None or metric.place == "result":
+            continue
+        if metric.name == "peak_memory_mb":
+            say("  peak memory", f"{got:.0f} MB")
+        else:
+            say(f"  {metric.words}", duration(got) if metric.unit == "s" else quantity(got, metric.unit))
+    for name, note in ((run.record.get("projection") or {}).get("notes") or {}).items():
+        say(f"  {name.replace('_', ' ')}", note)
+
+    part("Configuration")
+    say("  identity", run.identity)
+    say("  set by hand", " ".join(text(item) for item in run.record.get("overrides") or ()))
+    lines += _tree(run.config, room)
+
+    part("Provenance")
+    for name, held in run.provenance.items():
+        if name == "git" and isinstance(held, dict):
+            commit = held.get("commit") or "no commit known"
+            held = f"{commit}{' with changes' if held.get('dirty') else ''}"
+        elif isinstance(held, dict):
+            held = ", ".join(f"{key} {text(one)}" for key, one in held.items())
+        say(f"  {name.replace('_', ' ')}", held)
+    return "\n".join(lines) + "\n"
+
+
+def _charts(run: Run, width: int) -> list[str]:
+    """Accuracies in one chart, the losses in another."""
+    curves = run.curves
+    epochs = curves.get("epoch", [])
+    lines: list[str] = []
+    for title, suffix, marks, show in (
+        (
+            "accuracy, %",
+            "_accuracy",
+            {"t": "train", "v": "validation", "*": "test"},
+            lambda a: f"{100 * a:.1f}",
+        ),
+        ("loss", "_loss", {"t": "train", "v": "validation"}, lambda a: f"{a:.3g}"),
+    ):
+        there = {mark: curves[name + suffix] for mark, name in marks.items() if name + suffix in curves}
+        drawn = draw(there, epochs, width=width - 2, height=10, show=show)
+        if drawn:
+            legend = ", ".join(f"{mark} {marks[mark]}" for mark in there)
+            lines += ["", f"  {title}: {legend}", *(f"  {line}" for line in drawn)]
+    return lines
+
+
+def _tree(tree: dict[str, Any], room: int, depth: int = 1) -> list[str]:
+    """Nested dictionaries, indented like YAML."""
+    lines = []
+    for key, held in tree.items():
+        before = f"{'  ' * depth}{printable(str(key))}:"
+        if isinstance(held, dict) and held:
+            lines += [before, *_tree(held, room, depth + 1)]
+        else:
+            first, *more = wrap(text(held), max(room - len(before) - 1, 20))
+            lines += [f"{before} {first}", *("  " * (depth + 1) + line for line in more)]
+    return lines
+
+
+def as_json(run: Run) -> str:
+    """The record as it is on disk, with the folder and the status that the process's absence implies."""
+    whole = {**run.record, "status": run.status, "folder": run.folder}
+    return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"

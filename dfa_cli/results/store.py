@@ -1,0 +1,226 @@
+"""Runs on disk: find them, read them, tell the damaged from the whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any
+
+from dfa_cli.errors import DfaError
+
+FORMAT = 1  # of run.json; a larger one comes from a later version of dfa
+STATUSES = ("completed", "running", "failed", "interrupted", "killed")
+UNFINISHED = ("failed", "interrupted", "killed")
+
+Paths = Iterable["str | os.PathLike[str]"]
+
+
+class Run:
+    """One run, as its record tells it. Only `run.json` has been read; `curves` opens `metrics.csv`."""
+
+    def __init__(self, folder: str, record: dict[str, Any]):
+        self.folder = folder
+        self.record = record
+
+    @property
+    def id(self) -> str:
+        return self.record["id"]
+
+    @property
+    def identity(self) -> str | None:
+        return self.record.get("identity")
+
+    @property
+    def created(self) -> str:
+        """When the run began: ISO 8601 in UTC, so that text order is the order of time."""
+        return self.record.get("created") or ""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self.record.get("config") or {}
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        return self.record.get("choices") or {}
+
+    @property
+    def result(self) -> dict[str, Any]:
+        return self.record.get("result") or {}
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        return self.record.get("provenance") or {}
+
+    @cached_property
+    def status(self) -> str:
+        """The record's status; `killed` for a run that says `running` and whose process on this host is
+        gone."""
+        status = self.record["status"]
+        made_by = self.provenance
+        if status == "running" and made_by.get("host") == socket.gethostname() and made_by.get("pid"):
+            from dfa_cli.results.process import alive
+
+            return "running" if alive(made_by["pid"], made_by.get("pid_started")) else "killed"
+        return status
+
+    @cached_property
+    def flat(self) -> dict[str, Any]:
+        """The configuration with dotted keys: `{"optimizer.lr": 0.01, ...}`; lists stay whole."""
+        return flatten(self.config)
+
+    @cached_property
+    def curves(self) -> dict[str, list[float | None]]:
+        """The columns of `metrics.csv`, one value an epoch, `None` where nothing was measured."""
+        from dfa_cli.results.curves import read_curves
+
+        return read_curves(os.path.join(self.folder, "metrics.csv"))
+
+    def __repr__(self) -> str:
+        return f"Run({self.id}, {self.status}, {self.folder})"
+
+
+class Found:
+    """What a search came back with: `runs`, newest first, and `skipped`, folders with the reason for each."""
+
+    def __init__(self, runs: list[Run], skipped: list[tuple[str, str]], places: list[str]):
+        self.runs = runs
+        self.skipped = skipped
+        self.places = places
+
+
+def flatten(tree: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` -> `{"a.b": 1}`; an empty dictionary is a value."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict) and value:
+            flat.update(flatten(value, f"{before}{name}."))
+        else:
+            flat[f"{before}{name}"] = value
+    return flat
+
+
+def find(folders: Paths = ("outputs",)) -> Found:
+    """All runs below `folders`, at any depth; a folder reached twice is read once.
+
+    Raises `DfaError` when a folder is not there or cannot be listed.
+    """
+    places = [os.fspath(folder) for folder in folders] or ["outputs"]
+    runs: list[Run] = []
+    skipped: list[tuple[str, str]] = []
+    seen: set[tuple[int, int]] = set()
+    for place in places:
+        if not os.path.isdir(place):
+            what = "is a file, not a folder" if os.path.exists(place) else "is not there"
+            raise DfaError(
+                f"no runs found: {place} {what}; name a folder of runs, or make one with `dfa train`"
+            )
+        try:
+            os.scandir(place).close()
+        except OSError as error:
+            raise DfaError(f"cannot read the folder {place}: {error.strerror}") from None
+        _search(place, runs, skipped, seen)
+    runs.sort(key=lambda run: (run.created, run.id), reverse=True)
+    return Found(runs, skipped, places)
+
+
+def _search(top: str, runs: list[Run], skipped: list[tuple[str, str]], seen: set[tuple[int, int]]) -> None:
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in seen:  # a link that leads back, or a folder named twice
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            record, hydra = False, False
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name == "run.json":
+                        record = True
+                    elif entry.name == ".hydra":
+                        hydra = True
+                    elif not entry.name.startswith(".") and entry.is_dir():
+                        waiting.append(entry.path)
+        except OSError as error:
+            skipped.append((folder, f"cannot be read ({error.strerror})"))
+            continue
+        if record:
+            try:
+                runs.append(read(folder))
+            except ValueError as error:
+                skipped.append((folder, str(error)))
+        elif hydra:
+            skipped.append(
+                (folder, "holds no run.json: the run never began, or another program made the folder")
+            )
+
+
+_NOTHING = type(None)
+_SHAPE: dict[
+    str, tuple[type, ...]
+] = {  # of run.json; a part may always be missing, but never be something else
+    "id": (str,),
+    **dict.fromkeys(("identity", "created", "ended", "data_fallback"), (str, _NOTHING)),
+    **dict.fromkeys(("choices", "config", "result", "error", "time", "projection"), (dict, _NOTHING)),
+    **dict.fromkeys(("result.sizes", "projection.notes", "provenance"), (dict, _NOTHING)),
+    **dict.fromkeys(("provenance.versions", "provenance.git", "provenance.data_checksums"), (dict, _NOTHING)),
+    "overrides": (list, _NOTHING),
+    "provenance.pid": (int, _NOTHING),
+    "provenance.pid_started": (int, float, _NOTHING),
+}
+
+
+def _at(record: dict[str, Any], place: str) -> Any:
+    """What a dotted place of the record holds; `None` where the way there ends."""
+    held: Any = record
+    for name in place.split("."):
+        held = held.get(name) if isinstance(held, dict) else None
+    return held
+
+
+def read(folder: str | os.PathLike[str]) -> Run:
+    """The run in `folder`. Raises `ValueError`, with the reason in words, when its record is no good."""
+    folder = os.fspath(folder)
+    try:
+        with open(os.path.join(folder, "run.json"), "rb") as file:
+            record = json.loads(file.read())
+    except OSError as error:
+        raise ValueError(f"run.json cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError):
+        raise ValueError("run.json is damaged: it is not whole JSON") from None
+    if not isinstance(record, dict) or "format" not in record or "id" not in record:
+        raise ValueError("run.json was not written by dfa")
+    if not isinstance(record["format"], int) or record["format"] > FORMAT:
+        raise ValueError(
+            f"run.json has format {record['format']}, and this version of dfa reads up to {FORMAT}"
+        )
+    wrong = [place for place, kinds in _SHAPE.items() if not isinstance(_at(record, place), kinds)]
+    if not wrong and not all(
+        isinstance(held, (str, _NOTHING)) for held in (record.get("choices") or {}).values()
+    ):
+        wrong.append("choices")
+    if record.get("status") not in STATUSES:
+        wrong.append("status")
+    if wrong:
+        raise ValueError(f"run.json is damaged: {', '.join(wrong)} cannot be what dfa wrote")
+    return Run(folder, record)
+
+
+def nothing_found(found: Found) -> str:
+    """The sentence for a search that came back without a run."""
+    skipped = f", {len(found.skipped)} folders were skipped as damaged or foreign" if found.skipped else ""
+    return (
+        f"no runs found in {', '.join(found.places)} (searched at every depth for run.json{skipped}); "
+        f"name another folder, or make runs with `dfa train`"
+    )
+
+
+def find_some(folders: Paths = ("outputs",)) -> Found:
+    """As `find`, and `DfaError` when there is not one run."""
+    found = find(folders)
+    if not found.runs:
+        raise DfaError(nothing_found(found))
+    return found

@@ -1,0 +1,46 @@
+"""A sweep on disk, and the commands called as a user calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+from run_factory import Factory, sweep
+from typer.testing import CliRunner, Result
+
+from dfa_cli.errors import DfaError
+from dfa_cli.results.commands import register
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture
+def factory(tmp_path: Path) -> Factory:
+    """Makes runs below the test's own folder `outputs`."""
+    return Factory(tmp_path / "outputs")
+
+
+@pytest.fixture
+def swept(tmp_path: Path) -> Path:
+    """A folder with three rules, dfa on two devices, six seeds each; one job failed, one is missing."""
+    return sweep(tmp_path / "outputs", seeds=6).root
+
+
+@pytest.fixture
+def dfa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """`dfa("compare", "--by", "rule")` in the test's own folder; a DfaError comes out as it is."""
+    monkeypatch.chdir(tmp_path)
+    app = typer.Typer()
+    register(app)
+
+    def call(*arguments: str, input: str | None = None) -> Result:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=input)
+        if isinstance(result.exception, DfaError):
+            raise result.exception
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return call

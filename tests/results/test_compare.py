@@ -1,0 +1,302 @@
+"""What is a row, what counts in it, and what it is tested against."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from run_factory import Factory
+from scipy import stats
+
+from dfa_cli.errors import DfaError
+from dfa_cli.results import summarise
+from dfa_cli.results.compare import Comparison
+from dfa_cli.results.group import Group
+from dfa_cli.results.values import MISSING
+
+
+def row(result: Comparison, *words: str) -> Group:
+    """The one row whose key holds all `words`."""
+    found = [g for g in result.groups if set(words) <= {str(held) for held in g.key.values()}]
+    assert len(found) == 1, [g.key for g in result.groups]
+    return found[0]
+
+
+def test_groups_by_what_differs_except_the_seed(swept: Path):
+    result = summarise([swept])
+    assert result.columns == ["rule", "device"]
+    assert [g.label() for g in result.groups] == ["bp", "dfa, cpu", "dfa, opu_sim", "shallow"]
+    assert result.constant["data"] == "cora"
+    assert result.constant["model"] == "gcn"
+    assert result.constant["epochs"] == 20
+    assert "threads" not in result.constant
+    # tuned values differ along with the rule, and are said rather than made into rows
+    assert "optimizer.lr" in result.follows
+    assert "tuned" not in result.columns + result.follows
+
+
+def test_statistics_of_a_row(factory: Factory):
+    values = [0.81, 0.815, 0.822, 0.807]
+    for seed, value in enumerate(values):
+        factory.run(seed=seed, accuracy=value)
+    (group,) = summarise([factory.root]).groups
+    assert group.n == 4
+    assert group.mean == pytest.approx(np.mean(values))
+    assert group.std == pytest.approx(np.std(values, ddof=1))
+    assert group.best == 0.822
+    assert group.ci == pytest.approx(stats.t.interval(0.95, 3, np.mean(values), stats.sem(values)))
+
+
+def test_lower_is_better_for_a_loss(factory: Factory):
+    for seed, loss in enumerate((0.5, 0.4, 0.6)):
+        folder = factory.run(seed=seed)
+        text = (folder / "run.json").read_text()
+        (folder / "run.json").write_text(
+            text.replace('"last_train_loss": 0.61', f'"last_train_loss": {loss}')
+        )
+    (group,) = summarise([factory.root], metric="loss").groups
+    assert group.best == 0.4
+
+
+def test_failed_running_and_missing_seeds_are_said_in_the_row(factory: Factory):
+    for seed in range(8):
+        factory.run(rule="bp", seed=seed)
+    for seed in (0, 1, 2):
+        factory.run(rule="dfa", seed=seed)
+    factory.run(rule="dfa", seed=3, status="failed")
+    factory.run(rule="dfa", seed=4, status="interrupted")
+    factory.run(rule="dfa", seed=5, status="running")
+    group = row(summarise([factory.root]), "dfa")
+    assert group.n == 3
+    assert group.absent == {"failed": ["3"], "interrupted": ["4"], "running": ["5"], "missing": ["6", "7"]}
+    assert row(summarise([factory.root]), "bp").absent == {}
+
+
+def test_seeds_are_missing_only_beside_the_same_data(factory: Factory):
+    for seed in range(5):
+        factory.run(data="cora", seed=seed)
+    for seed in range(2):
+        factory.run(data="mnist", model="fc", seed=seed)
+    assert all(group.absent == {} for group in summarise([factory.root]).groups)
+
+
+def test_a_failed_seed_that_was_run_again_counts(factory: Factory):
+    factory.run(seed=0, status="failed")
+    factory.run(seed=0, accuracy=0.8)
+    factory.run(seed=1, accuracy=0.9)
+    factory.run(seed=1, status="failed")
+    (group,) = summarise([factory.root]).groups
+    assert (group.n, group.absent) == (2, {})
+
+
+def test_a_repeated_run_counts_once_and_that_is_said(factory: Factory):
+    factory.run(seed=0, accuracy=0.5)
+    factory.run(seed=0, accuracy=0.8)
+    factory.run(seed=1, accuracy=0.82)
+    result = summarise([factory.root])
+    assert sorted(result.groups[0].values) == [0.8, 0.82]
+    assert any("1 completed run is a repetition" in note for note in result.notes())
+
+
+def test_one_run_alone_has_no_spread(factory: Factory):
+    factory.run(accuracy=0.8)
+    (group,) = summarise([factory.root]).groups
+    assert (group.n, group.std, group.ci) == (1, None, None)
+
+
+def test_a_key_set_by_hand_is_a_column(factory: Factory):
+    for lr in (0.01, 0.1):
+        for seed in range(2):
+            factory.run(seed=seed, config={"optimizer.lr": lr}, overrides=[f"optimizer.lr={lr}"])
+    result = summarise([factory.root])
+    assert result.columns == ["optimizer.lr"]
+    assert [g.key["optimizer.lr"] for g in result.groups] == [0.01, 0.1]
+
+
+def test_a_key_that_varies_within_a_choice_is_a_column(factory: Factory):
+    for threshold in (0.05, 0.2):
+        factory.run(device="opu_sim", config={"device.threshold": threshold}, overrides=[])
+    factory.run(device="cpu")
+    result = summarise([factory.root])
+    assert result.columns == ["device", "device.threshold"]
+    assert row(result, "cpu").key["device.threshold"] is MISSING
+
+
+def test_nested_choices_follow_their_parent_unless_they_vary_within_it(factory: Factory):
+    factory.run(device="cpu")
+    factory.run(device="opu_sim", choices={"device/readout": "off_axis"}, config={"device.readout.k": 4})
+    assert summarise([factory.root]).columns == ["device"]
+    factory.run(device="opu_sim", choices={"device/readout": "ideal"}, config={"device.readout.k": 1})
+    assert summarise([factory.root]).columns == ["device", "device/readout"]
+
+
+def test_seeds_that_follow_the_seed_make_no_rows_and_others_do(factory: Factory):
+    for matrix_seed in (3, 4):
+        for seed in range(2):
+            factory.run(seed=seed, config={"device.matrix_seed": matrix_seed})
+    result = summarise([factory.root])
+    assert result.columns == ["device.matrix_seed"]
+    assert [g.n for g in result.groups] == [2, 2]
+    over_both = summarise([factory.root], over=["seed", "device.matrix_seed"])
+    assert [g.n for g in over_both.groups] == [4]
+
+
+def test_the_device_does_not_apply_where_nothing_is_projected(factory: Factory):
+    for seed in range(2):
+        factory.run(rule="bp", device=("cpu", "opu_sim")[seed], seed=seed)
+        factory.run(rule="dfa", device="cpu", seed=seed)
+    result = summarise([factory.root])
+    assert result.columns == ["rule"]
+    assert row(result, "bp").n == 2
+
+
+def test_irrelevant_keys_make_no_rows(factory: Factory):
+    for threads in (1, 2):
+        factory.run(
+            seed=threads, config={"threads": threads, "run_id": f"x{threads}", "outputs": f"o{threads}"}
+        )
+    result = summarise([factory.root])
+    assert (result.columns, len(result.groups)) == ([], 1)
+
+
+def test_a_choice_of_keys_says_what_it_averages_over(swept: Path):
+    result = summarise([swept], by=["rule"])
+    assert [g.label() for g in result.groups] == ["bp", "dfa", "shallow"]
+    assert row(result, "dfa").n == 11
+    assert any("averages over device" in note for note in result.notes())
+
+
+def test_baseline_is_paired_over_common_seeds(factory: Factory):
+    a = [0.81, 0.82, 0.80, 0.815, 0.825, 0.79]
+    b = [0.80, 0.812, 0.806, 0.80, 0.81, 0.785, 0.1]
+    for seed, value in enumerate(a):
+        factory.run(rule="bp", seed=seed, accuracy=value)
+    for seed, value in enumerate(b):
+        factory.run(rule="dfa", seed=seed, accuracy=value)
+    for test in ("t", "wilcoxon"):
+        difference = row(summarise([factory.root], baseline="rule=bp", test=test), "dfa").difference
+        assert difference is not None
+        assert difference.n == 6
+        assert difference.mean == pytest.approx(np.mean(b[:6]) - np.mean(a))
+        down: Any = np.subtract(a, b[:6]).round(9)
+        expected: Any = stats.ttest_1samp(down, 0) if test == "t" else stats.wilcoxon(down)
+        assert difference.p == pytest.approx(expected.pvalue)
+
+
+def test_every_row_gets_the_baseline_of_its_own_data_and_model(factory: Factory):
+    level = {"cora": 0.8, "citeseer": 0.7}
+    for data, high in level.items():
+        for rule in ("bp", "dfa"):
+            for seed in range(5):
+                down = 0.01 if rule == "dfa" else 0.0
+                factory.run(
+                    data=data,
+                    rule=rule,
+                    seed=seed,
+                    accuracy=high - down + seed * 0.001 * (1 + (rule == "dfa")),
+                )
+    result = summarise([factory.root], baseline="rule=bp")
+    for data in level:
+        difference = row(result, data, "dfa").difference
+        assert difference is not None
+        assert difference.mean == pytest.approx(-0.008)
+
+
+def test_data_sets_are_not_compared_with_each_other(factory: Factory):
+    for seed in range(5):
+        factory.run(data="cora", rule="bp", seed=seed)
+        factory.run(data="citeseer", rule="dfa", seed=seed)
+    result = summarise([factory.root], baseline="rule=bp")
+    assert row(result, "dfa").difference is None
+    assert any("no one counterpart" in note for note in result.notes())
+
+
+def test_nothing_is_significant_without_the_n(factory: Factory):
+    for seed in range(4):
+        factory.run(rule="bp", seed=seed, accuracy=0.9 + seed * 0.001)
+        factory.run(rule="dfa", seed=seed, accuracy=0.1 + seed * 0.003)
+    result = summarise([factory.root], baseline="rule=bp")
+    difference = row(result, "dfa").difference
+    assert difference is not None
+    assert (difference.p, difference.significant) == (None, None)
+    assert any("fewer than 5 seeds in common" in note for note in result.notes())
+
+
+def test_a_baseline_that_matches_nothing_names_the_rows(swept: Path):
+    with pytest.raises(DfaError, match=r'--baseline "rule=fa" matches no row; rows are rule=bp'):
+        summarise([swept], baseline="rule=fa")
+
+
+def test_a_baseline_cannot_split_a_row(swept: Path):
+    with pytest.raises(DfaError, match=r"true for some runs of the row"):
+        summarise([swept], baseline="seed<3")
+
+
+def test_only_keeps_the_baseline_out_of_sight(swept: Path):
+    result = summarise([swept], only="device=opu_sim and rule=dfa", baseline="rule=bp")
+    assert len(result.groups) == 1
+    assert result.groups[0].difference is not None
+    assert result.constant["rule"] == "dfa"
+    with pytest.raises(DfaError, match=r'no row fulfils --only "rule=none"'):
+        summarise([swept], only="rule=none")
+
+
+@pytest.mark.parametrize(
+    ("sort", "first", "last"),
+    [
+        ("mean", "bp", "shallow"),
+        ("-mean", "shallow", "bp"),
+        ("rule", "bp", "shallow"),
+        ("-rule", "shallow", "bp"),
+        ("n", "bp", "shallow"),
+        ("accuracy", "bp", "shallow"),
+        ("best", "bp", "shallow"),
+    ],
+)
+def test_sorting(swept: Path, sort: str, first: str, last: str):
+    result = summarise([swept], sort=sort, only="device=cpu and not rule=dfa")
+    assert (result.groups[0].key["rule"], result.groups[-1].key["rule"]) == (first, last)
+
+
+def test_rows_without_a_value_are_sorted_last(swept: Path):
+    for sort in ("frames", "-frames"):
+        labels = [g.label() for g in summarise([swept], sort=sort).groups]
+        assert set(labels[-2:]) == {"bp", "shallow"}
+
+
+def test_a_metric_of_the_curves_is_its_last_value(swept: Path):
+    result = summarise([swept], metric="alignment_1")
+    expected = 0.3 * (1 - 0.85 * 2.718 ** (-20 / 2.5))
+    assert result.groups[0].mean == pytest.approx(expected, abs=1e-4)
+    assert result.metric.words == "alignment 1 at the last epoch"
+
+
+def test_unknown_names_get_the_nearest(swept: Path):
+    with pytest.raises(
+        DfaError, match=r"unknown metric 'acuracy'; known ones \(nearest first\): test_accuracy_at"
+    ):
+        summarise([swept], metric="acuracy")
+    with pytest.raises(DfaError, match=r"no run has a key 'optimizer.lrr'; the nearest are optimizer.lr"):
+        summarise([swept], by=["optimizer.lrr"])
+    with pytest.raises(DfaError, match=r"--sort meen: .*columns are rule, device, mean"):
+        summarise([swept], sort="meen")
+    with pytest.raises(DfaError, match=r"'anova' is not one of t, wilcoxon"):
+        summarise([swept], test="anova")
+    with pytest.raises(DfaError, match=r'no run fulfils --where "seed>99"'):
+        summarise([swept], where="seed>99")
+
+
+def test_a_stand_in_for_the_data_is_said(factory: Factory):
+    factory.run(
+        data="digits", record={"data_fallback": "mnist could not be had (no network); digits took its place"}
+    )
+    assert any("digits took its place" in note for note in summarise([factory.root]).notes())
+
+
+def test_no_completed_run_at_all(factory: Factory):
+    factory.run(status="failed", seed=0)
+    factory.run(status="failed", seed=1)
+    (group,) = summarise([factory.root]).groups
+    assert (group.n, group.mean, group.best, group.absent) == (0, None, None, {"failed": ["0", "1"]})

@@ -1,0 +1,129 @@
+"""Runs for pandas, spreadsheets, MLflow and TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Call
+from run_factory import Factory
+
+from dfa_cli.errors import DfaError
+
+
+def test_load_gives_one_row_a_run(swept: Path):
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    from dfa_cli.results import load
+
+    table = load(swept)
+    assert len(table) == 23
+    assert table.index.name == "id"
+    assert table["test_accuracy_at_best_validation"].between(0, 1).sum() == 22
+    assert str(table["created"].dtype).startswith("datetime64")
+    assert table["created"].is_monotonic_decreasing
+    assert set(table["model.widths"].map(tuple)) == {(16,)}
+    means = table[table.status == "completed"].groupby("rule")["test_accuracy_at_best_validation"].mean()
+    assert means["bp"] > means["shallow"]
+    assert table[table.status == "failed"]["error"].tolist() == ["the loss is NaN"]
+    assert len(load(swept, where="rule=bp")) == 6
+    curves = load(swept, where="rule=bp", curves=True)
+    assert len(curves) == 6 * 20
+    assert set(curves.groupby("id")["epoch"].agg("max").tolist()) == {20}
+
+
+def test_every_column_of_load_is_documented(swept: Path):
+    from dfa_cli.results.frame import load, row
+    from dfa_cli.results.metrics import BY_NAME
+    from dfa_cli.results.store import find
+
+    text = load.__doc__ or ""
+    run = find([swept]).runs[0]
+    for name in row(run):
+        part_of_the_configuration = name in run.choices or name in run.flat or name in BY_NAME
+        assert part_of_the_configuration or f"`{name}`" in text or f"`{name.partition('.')[0]}.*`" in text, (
+            name
+        )
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "words"),
+    [
+        ("mlflow", ["--to", "mlflow"], r"--to mlflow needs MLflow: pip install 'dfa-cli\[mlflow\]'"),
+        ("tensorboard", ["--to", "tensorboard"], r"needs TensorBoard: pip install 'dfa-cli\[tensorboard\]'"),
+    ],
+)
+def test_a_missing_extra_is_one_sentence(
+    swept: Path, dfa: Call, monkeypatch: pytest.MonkeyPatch, module: str, arguments: list[str], words: str
+):
+    for name in [name for name in sys.modules if name.partition(".")[0] == module]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(DfaError, match=words):
+        dfa("export", *arguments)
+
+
+def test_load_without_pandas_is_one_sentence(swept: Path, monkeypatch: pytest.MonkeyPatch):
+    from dfa_cli.results import load
+
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(DfaError, match="pip install pandas"):
+        load(swept)
+
+
+def test_csv(swept: Path, dfa: Call):
+    dfa("export")
+    rows = list(csv.DictReader(Path("dfa-runs.csv").read_text("utf-8").splitlines()))
+    assert len(rows) == 23
+    assert {row["rule"] for row in rows} == {"bp", "dfa", "shallow"}
+    assert rows[0]["optimizer.lr"] == "0.02"
+    dfa("export", "--curves", "--where", "seed=0")
+    lines = list(csv.DictReader(Path("dfa-curves.csv").read_text("utf-8").splitlines()))
+    assert len(lines) == 4 * 20
+    assert lines[0]["epoch"] == "1.0"
+    assert lines[0]["alignment_1"] == ""
+    with pytest.raises(DfaError, match=r"dfa-runs.csv is already there"):
+        dfa("export")
+    with pytest.raises(DfaError, match="'wandb' is not one of"):
+        dfa("export", "--to", "wandb")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_tensorboard(factory: Factory, dfa: Call):
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    factory.run(seed=0, accuracy=0.81)
+    dfa("export", "--to", "tensorboard")
+    (file,) = Path("tensorboard").rglob("events*")
+    found = {
+        (value.tag, event.step): value.tensor.float_val[0] if value.tensor.float_val else value.simple_value
+        for event in EventFileLoader(str(file)).Load()
+        for value in event.summary.value
+    }
+    assert found["result/test_accuracy_at_best_validation", 20] == pytest.approx(0.81)
+    assert len([tag for tag, _ in found if tag == "curves/train_loss"]) == 20
+    with pytest.raises(DfaError, match="tensorboard is not empty"):
+        dfa("export", "--to", "tensorboard")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_mlflow(factory: Factory, dfa: Call):
+    pytest.importorskip("mlflow", reason="MLflow is not installed")
+    from mlflow.tracking import MlflowClient
+
+    factory.run(seed=0, accuracy=0.81)
+    factory.run(seed=1, status="failed")
+    assert "wrote 2 runs" in dfa("export", "--to", "mlflow", "--out", "store").stderr
+    assert "wrote 0 runs" in dfa("export", "--to", "mlflow", "--out", "store").stderr
+    client = MlflowClient(tracking_uri=f"sqlite:///{Path('store/mlflow.db').absolute()}")
+    experiment = client.get_experiment_by_name("dfa")
+    assert experiment is not None
+    runs = {run.data.params["seed"]: run for run in client.search_runs([experiment.experiment_id])}
+    assert runs["0"].info.status == "FINISHED"
+    assert runs["1"].info.status == "FAILED"
+    assert runs["0"].data.params["rule"] == "dfa"
+    assert runs["0"].data.metrics["test_accuracy_at_best_validation"] == pytest.approx(0.81)
+    assert len(client.get_metric_history(runs["0"].info.run_id, "train_loss")) == 20

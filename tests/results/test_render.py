@@ -1,0 +1,245 @@
+"""The table as people and programs read it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from run_factory import Factory
+
+from dfa_cli.errors import DfaError
+from dfa_cli.results import compare_table
+from dfa_cli.results.columns import ranges
+from dfa_cli.results.grid import cut, lay_out, wide, wrap
+from dfa_cli.results.values import duration, quantity, text, when
+
+
+@pytest.fixture
+def three(factory: Factory) -> Path:
+    """Two rules on known numbers: bp with three seeds, dfa with two and a failure."""
+    for seed, value in enumerate((0.81, 0.82, 0.83)):
+        factory.run(rule="bp", seed=seed, accuracy=value, record={"time": {"total_seconds": 2.0 + seed}})
+    for seed, value in enumerate((0.80, 0.79)):
+        factory.run(device="opu_sim", seed=seed, accuracy=value, record={"time": {"total_seconds": 4.0}})
+    factory.run(device="opu_sim", seed=2, status="failed")
+    return factory.root
+
+
+def test_the_table_for_people(three: Path):
+    assert compare_table([three], baseline="rule=bp") == (
+        "test at best validation, % (mean ± standard deviation over seeds)\n"
+        "split: public Planetoid split (140 train, 500 validation, 1000 test)\n"
+        "the same in all rows: data cora, model gcn, device opu_sim, optimizer adam, epochs 20, "
+        "batch_size 128, compute auto\n"
+        "\n"
+        "rule  mean ± std  n    95 % CI  best  vs rule=bp  p  not counted      time  frames  energy (modelled)\n"  # noqa: E501
+        "────  ──────────  ─  ─────────  ────  ──────────  ─  ─────────────  ──────  ──────  ─────────────────\n"  # noqa: E501
+        "bp    82.0 ± 1.0  3  79.5–84.5  83.0    baseline  –                 3.00 s       –                  –\n"  # noqa: E501
+        "dfa   79.5 ± 0.7  2  73.1–85.9  80.0        -2.0  –  seed 2 failed  4.00 s    5600             84.0 J\n"  # noqa: E501
+        "\n"
+        "Differs along with the columns: optimizer.lr.\n"
+        "No test against rule=bp: fewer than 5 seeds in common.\n"
+    )
+
+
+def test_the_table_fits_eighty_columns_and_loses_nothing(swept: Path):
+    narrow = compare_table([swept], baseline="rule=bp", width=80)
+    assert max(len(line) for line in narrow.splitlines()) <= 80
+    squeezed = re.sub(r"\s+", " ", narrow)
+    for word in (
+        "mean ± std",
+        "95 % CI",
+        "vs rule=bp",
+        "energy (modelled)",
+        "seed 2 failed",
+        "seed 5 missing",
+    ):
+        assert word in squeezed
+    assert narrow.count("opu_sim") == 2  # each block of columns begins with the key again
+
+
+@pytest.mark.parametrize("width", [20, 30, 40, 60, 100])
+def test_narrower_terminals(swept: Path, width: int):
+    table = compare_table([swept], baseline="rule=bp", width=width)
+    too_long = [line for line in table.splitlines() if len(line) > width]
+    assert all(len(line) <= 34 for line in too_long), too_long
+
+
+def test_a_single_seed_shows_no_spread(factory: Factory):
+    factory.run(rule="bp", accuracy=0.8)
+    factory.run(rule="dfa", accuracy=0.7)
+    table = compare_table([factory.root], baseline="rule=bp")
+    assert "±" not in table
+    assert "CI" not in table
+    assert "value" in table
+    assert "*" not in table
+
+
+def test_significance_is_marked_and_named(swept: Path):
+    table = compare_table([swept], baseline="rule=bp")
+    assert re.search(r"shallow .*<0\.001 \*", table)
+    assert "p: paired t-test (two-sided) over common seeds with rule=bp" in table
+    assert "Holm's correction for 3 comparisons" in table
+
+
+def test_wilcoxon_is_named(factory: Factory):
+    for seed in range(7):
+        factory.run(rule="bp", seed=seed)
+        factory.run(rule="shallow", seed=seed)
+    table = compare_table([factory.root], baseline="rule=bp", test="wilcoxon")
+    assert "p: Wilcoxon signed-rank test (two-sided)" in table
+
+
+def test_columns_and_precision(three: Path):
+    table = compare_table(
+        [three], show=["mean", "std", "lr", "memory", "notes.saturated_fraction"], precision=3
+    )
+    heads = table.splitlines()[4].split()
+    assert heads[:4] == ["rule", "mean", "std", "lr"]
+    assert "82.000  1.000  0.01" in table
+    assert "0.001" in table
+    assert "seed 2 failed" in table
+    with pytest.raises(DfaError, match=r"--columns maen: .*columns are mean_std, mean, .*near it: mean"):
+        compare_table([three], show=["maen"])
+    with pytest.raises(DfaError, match="--precision -1"):
+        compare_table([three], precision=-1)
+    with pytest.raises(DfaError, match=r"'html' is not one of"):
+        compare_table([three], format="html")
+
+
+def test_markdown(three: Path):
+    lines = compare_table([three], format="md").splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    assert (
+        rows[0]
+        == "| rule | mean ± std | n | 95 % CI | best | not counted | time | frames | energy (modelled) |"
+    )
+    assert rows[1] == "| --- | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: |"
+    assert rows[2].startswith("| bp | 82.0 ± 1.0 | 3 |")
+    assert len({row.count("|") for row in rows}) == 1
+    assert lines[0].startswith("**test at best validation, %")
+
+
+def test_markdown_escapes(factory: Factory):
+    for name in ("a|b", "<b>*x*_y_"):
+        factory.run(config={"note": name}, overrides=[f"note={name}"])
+    table = compare_table([factory.root], format="md")
+    assert "| a\\|b |" in table
+    assert "\\<b\\>\\*x\\*\\_y\\_" in table
+
+
+def test_csv_and_json_hold_plain_numbers(three: Path):
+    rows = list(csv.DictReader(io.StringIO(compare_table([three], format="csv", baseline="rule=bp"))))
+    assert [row["rule"] for row in rows] == ["bp", "dfa"]
+    assert float(rows[0]["mean"]) == pytest.approx(0.82)
+    assert float(rows[0]["std"]) == pytest.approx(0.01)
+    assert float(rows[1]["difference"]) == pytest.approx(-0.02)
+    assert rows[1]["pairs"] == "2"
+    assert float(rows[1]["modelled_joules"]) == 84.0
+    assert json.loads(rows[1]["absent"]) == {"failed": ["2"]}
+    whole = json.loads(compare_table([three], format="json", baseline="rule=bp"))
+    assert whole["metric"] == "test_accuracy_at_best_validation"
+    assert whole["constant"]["data"] == "cora"
+    assert whole["groups"][0]["n"] == 3
+    assert len(whole["groups"][0]["runs"]) == 3
+    assert whole["groups"][1]["p"] is None
+
+
+HOSTILE = ["50% & more_#1", "x^2~{y}\\z$", "<a|b>", 'say "hi" – ±µ', "日本 ∑"]
+
+
+def test_latex_structure(swept: Path):
+    table = compare_table([swept], format="latex", baseline="rule=bp")
+    for mark in ("\\toprule", "\\midrule", "\\bottomrule", "\\begin{tabular}{llrrrrrrlrrr}", "\\caption{"):
+        assert mark in table
+    body = table[table.index("\\midrule") : table.index("\\bottomrule")].splitlines()[1:-1]
+    assert len(body) == 4
+    assert {line.count(" & ") for line in body} == {11}
+    assert all(line.endswith("\\\\") for line in body)
+    assert "$\\pm$" in table
+    assert "$^{*}$" in table
+    assert "±" not in table
+    assert "opu\\_sim" in table
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles_whatever_the_values_are(factory: Factory, tmp_path: Path):
+    for name in HOSTILE:
+        for seed in range(2):
+            factory.run(seed=seed, config={"note": name}, overrides=[f"note={name}"])
+    table = compare_table([factory.root], format="latex")
+    head = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
+    (tmp_path / "paper.tex").write_text(f"{head}{table}\\end{{document}}\n")
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "paper.pdf").stat().st_size > 1000
+
+
+def test_latex_escapes(factory: Factory):
+    for name in HOSTILE:
+        factory.run(config={"note": name}, overrides=[f"note={name}"])
+    table = compare_table([factory.root], format="latex")
+    assert "50\\% \\& more\\_\\#1" in table
+    assert "\\textbackslash{}" in table
+    assert "??" in table  # characters that the default fonts lack
+
+
+def test_the_default_metric_is_named_in_full(three: Path):
+    for format in ("table", "md", "latex"):
+        assert "test at best validation" in compare_table([three], format=format)
+        assert "test at last epoch" in compare_table(
+            [three], format=format, metric="test_accuracy_at_last_epoch"
+        )
+
+
+def test_several_data_sets_state_each_split(factory: Factory):
+    factory.run(data="cora")
+    factory.run(data="mnist", model="fc")
+    table = compare_table([factory.root])
+    assert "cora: public Planetoid split (140 train" in table
+    assert "mnist: last 10,000 of the training set held out (50000 train" in table
+
+
+def test_numbers_as_people_write_them():
+    assert [duration(s) for s in (0.004, 0.42, 3.14159, 31, 99.4, 100, 5400, 7200, None)] == [
+        "0.0040 s", "0.420 s", "3.14 s", "31.0 s", "99.4 s", "1.67 min", "90.0 min", "2.00 h", "–",
+    ]  # fmt: skip
+    assert [quantity(q) for q in (0, 5600, 9999, 10000, 56_000, 1.2e6, 999_999, 3e9)] == [
+        "0", "5600", "9999", "10.0 k", "56.0 k", "1.20 M", "1.00 M", "3.00 G",
+    ]  # fmt: skip
+    assert [quantity(q, "J") for q in (84, 0.012, 840, 8400, 2e-7)] == [
+        "84.0 J",
+        "12.0 mJ",
+        "840 J",
+        "8.40 kJ",
+        "200 nJ",
+    ]
+    assert [text(v) for v in (1.0, 0.001, 1e-7, True, None, [64, 64], "a\x1b[31m\n")] == [
+        "1", "0.001", "1e-07", "true", "null", "[64, 64]", "a\\x1b[31m\\n",
+    ]  # fmt: skip
+    assert when("nonsense") == "–"
+    assert when("2019-05-05T10:00:00+00:00") == "2019-05-05"
+    assert ranges(["1", "2", "3", "7", "9", "10"]) == "1-3, 7, 9, 10"
+    assert ranges(["0.1", "0.2"]) == "0.1, 0.2"
+
+
+def test_columns_stay_straight():
+    assert (wide("日本"), wide("abc"), wide("é"), wide("e\u0301")) == (4, 3, 1, 1)
+    assert lay_out(["k", "a long head"], [["ab", "1"]], [True, False], keys=1, width=9)[:3] == [
+        "       a",
+        "    long",
+        "k   head",
+    ]
+    lines = lay_out(["k", "v"], [["日本", "1"], ["ab", "22"]], [True, False])
+    assert lines[2:] == ["日本   1", "ab    22"]
+    assert cut("abcdef", 4) == "abc…"
+    assert wrap("aa bb cccccccc", 5) == ["aa bb", "ccccc", "ccc"]

@@ -1,0 +1,199 @@
+"""The HTML page, as a file and in a real browser."""
+
+from __future__ import annotations
+
+import html
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from conftest import Call
+from run_factory import Factory
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+in_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+
+HOSTILE = [
+    "</script><script>document.title='owned'</script>",
+    '"><img src=x onerror="document.title=\'owned\'">',
+    "'; document.title='owned'; //",
+    "<b>bold</b> & $\\frac{1}{0$ ]]> <!--",
+]
+
+
+class Page(HTMLParser):
+    """Tags, and the rows of each table by its id."""
+
+    def __init__(self, source: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.tables: dict[str, list[list[str]]] = {}
+        self.hidden: dict[str, int] = {}
+        self._table = ""
+        self._cell = False
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "table":
+            self._table = dict(attrs)["id"] or ""
+            self.tables[self._table] = []
+        elif tag == "tr":
+            self.tables[self._table].append([])
+            self.hidden[self._table] = self.hidden.get(self._table, 0) + ("hidden" in dict(attrs))
+        elif tag in ("td", "th"):
+            self._cell = True
+            self.tables[self._table][-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th"):
+            self._cell = False
+
+    def handle_data(self, data: str) -> None:
+        if self._cell:
+            self.tables[self._table][-1][-1] += data
+
+
+@pytest.fixture
+def page(swept: Path, dfa: Call) -> str:
+    dfa("report", "--baseline", "rule=bp", "--title", "Rules & devices")
+    return Path("dfa-report.html").read_text("utf-8")
+
+
+@pytest.fixture
+def hostile(factory: Factory, dfa: Call) -> str:
+    for i, name in enumerate(HOSTILE):
+        for seed in range(2):
+            factory.run(
+                seed=seed, model="gcn" if i else name, config={"note": name}, overrides=[f"note={name}"]
+            )
+        factory.run(seed=2, status="failed", config={"note": name}, record={
+            "error": {"type": name, "message": name, "epoch": 1},
+            "provenance": {"command": name, "host": name, "versions": {name: name}},
+        })  # fmt: skip
+    (factory.root / "<img src=x>" / ".hydra").mkdir(parents=True)
+    dfa("report", "--title", HOSTILE[0])
+    return Path("dfa-report.html").read_text("utf-8")
+
+
+def browse(source: str, tmp_path: Path, action: str = "") -> tuple[str, str]:
+    """The page after loading (and after `action`, for which its policy is opened), and all complaints."""
+    if action:
+        source = re.sub(r"script-src '[^']*'", "script-src 'unsafe-inline'", source)
+        source = source.replace("</body>", f"<script>{action}</script></body>")
+    path = tmp_path / "page.html"
+    path.write_text(source, "utf-8")
+    done = subprocess.run(
+        [
+            str(CHROMIUM),
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--enable-logging=stderr",
+            "--dump-dom",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            path.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+
+
+def test_the_page_is_self_contained(page: str):
+    parsed = Page(page)
+    for tag, attributes in parsed.tags:
+        assert tag not in ("link", "iframe", "object", "embed", "base")
+        assert not (tag == "script" and "src" in attributes)
+        for name in ("src", "href", "data", "action"):
+            assert (attributes.get(name) or "data:").startswith("data:")
+    assert "default-src 'none'" in page
+    assert "url(" not in page
+    assert [tag for tag, _ in parsed.tags].count("script") == 1
+
+
+def test_the_page_says_what_the_table_says(page: str):
+    tables = Page(page).tables
+    comparison = {tuple(row[:2]): row for row in tables["comparison"]}
+    assert comparison["bp", "–"][6] == "baseline"
+    assert "seed 2 failed" in comparison["dfa", "opu_sim"]
+    assert "<0.001 *" in comparison["shallow", "–"]
+    assert ["optimizer.lr", "0.01", "0.02", "0.02", "0.02"] in tables["differences"]
+    failed = tables["failures"][1]
+    assert failed[2] == "failed"
+    assert "failed in epoch 7: RuntimeError: the loss is NaN" in failed
+    assert failed[-1].endswith("run.log")
+    assert ["commit", "0123456789abcdef0123456789abcdef01234567", "23"] in tables["provenance"]
+    assert len(tables["runs"]) == 1 + 23
+    assert "Rules &amp; devices" in page
+    assert "test at best validation" in page
+    assert "140 train, 500 validation, 1000 test" in page
+    assert page.count("data:image/svg+xml;base64,") == 2
+
+
+def test_a_numeric_key_gets_its_figure(factory: Factory, dfa: Call):
+    for noise in (0.0, 0.1, 0.2):
+        for seed in range(2):
+            factory.run(device="opu_sim", seed=seed, config={"device.noise": noise})
+    dfa("report", "--out", "noise.html")
+    assert 'alt="test at best validation against device.noise"' in Path("noise.html").read_text("utf-8")
+
+
+def test_hostile_text_is_only_text(hostile: str):
+    parsed = Page(hostile)
+    assert [tag for tag, _ in parsed.tags].count("script") == 1
+    assert not [tag for tag, attributes in parsed.tags if any(name.startswith("on") for name in attributes)]
+    assert all(
+        (attributes.get("src") or "").startswith("data:") for tag, attributes in parsed.tags if tag == "img"
+    )
+    shown = {cell for row in parsed.tables["comparison"] for cell in row}
+    assert set(HOSTILE) - {HOSTILE[0]} <= shown
+    assert html.escape(HOSTILE[1]) in hostile
+
+
+@in_browser
+def test_nothing_hostile_runs_in_a_browser(hostile: str, tmp_path: Path):
+    dom, complaints = browse(hostile, tmp_path)
+    assert complaints == ""
+    assert f"<title>{html.escape(HOSTILE[0], quote=False)}</title>" in dom
+    assert "<b>bold</b>" not in dom
+
+
+@in_browser
+def test_sorting_and_filtering_in_a_browser(page: str, tmp_path: Path):
+    action = """
+      const heads = table => [...document.querySelectorAll(`#${table} th button`)];
+      const head = (table, name) => heads(table).find(button => button.textContent === name);
+      head("comparison", "mean ± std").click();
+      head("runs", "test %").click(); head("runs", "test %").click();
+      const box = document.querySelector("input[data-for=comparison]");
+      box.value = "DFA cpu"; box.dispatchEvent(new Event("input"));
+      const broken = [...document.images].filter(i => !i.complete || i.naturalWidth === 0);
+      document.body.dataset.broken = broken.length;
+    """
+    dom, complaints = browse(page, tmp_path, action)
+    assert complaints == ""
+    parsed = Page(dom)
+    assert [row[0] for row in parsed.tables["comparison"][1:]] == ["shallow", "dfa", "dfa", "bp"]
+    assert parsed.hidden["comparison"] == 3
+    column = parsed.tables["runs"][0].index("test %")
+    cells = [row[column] for row in parsed.tables["runs"][1:]]
+    assert cells[-1] == "–"  # the failed run has no accuracy and stays last, whichever way
+    values = [float(cell) for cell in cells[:-1]]
+    assert values == sorted(values, reverse=True)
+    assert 'data-broken="0"' in dom
+
+
+def test_runs_without_anything_measured_still_give_a_page(factory: Factory, dfa: Call):
+    factory.run(status="failed", curves=False)
+    dfa("report", "--out", "bad.html")
+    text = Path("bad.html").read_text("utf-8")
+    assert "the loss is NaN" in text
+    assert "Figures" not in text

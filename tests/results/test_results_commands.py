@@ -1,0 +1,320 @@
+"""The commands as a user meets them: output, errors, pipes, files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Call
+from run_factory import Factory
+
+from dfa_cli.errors import DfaError
+from dfa_cli.results import chart
+
+CALL = (
+    "import typer; from dfa_cli.results.commands import register; app = typer.Typer(); register(app); app()"
+)
+
+
+def test_runs_lists_newest_first(swept: Path, dfa: Call):
+    lines = dfa("runs").stdout.splitlines()
+    assert lines[0].split() == [
+        "id",
+        "when",
+        "status",
+        "model",
+        "data",
+        "rule",
+        "device",
+        "seed",
+        "test",
+        "%",
+        "time",
+    ]
+    assert lines[1].split()[-5:-1] == ["cpu", "4", lines[1].split()[-3], lines[1].split()[-2]]
+    assert len([line for line in lines if " gcn " in line]) == 23
+    assert "failed in epoch 7: RuntimeError: the loss is NaN" in "\n".join(lines)
+    assert "test %: test at best validation" in lines
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        (["--status", "failed"], 1),
+        (["--status", "failed,completed"], 23),
+        (["--where", "rule=dfa and seed<2"], 4),
+        (["--limit", "3"], 3),
+        (["--limit", "0"], 23),
+        (["--since", "2026-11-01T08:20+00:00"], 4),
+        (["--since", "2026-11-01T08:20+00:00", "--where", "seed=4"], 1),
+    ],
+)
+def test_runs_can_be_chosen(swept: Path, dfa: Call, arguments: list[str], count: int):
+    assert len(json.loads(dfa("runs", *arguments, "--format", "json").stdout)) == count
+
+
+def test_runs_csv(swept: Path, dfa: Call):
+    rows = list(csv.DictReader(dfa("runs", "--format", "csv").stdout.splitlines()))
+    assert len(rows) == 23
+    assert 0 < float(rows[0]["test_accuracy_at_best_validation"]) < 1
+    assert Path(rows[0]["folder"], "run.json").is_file()
+
+
+def test_runs_errors(swept: Path, dfa: Call, tmp_path: Path):
+    for arguments, words in (
+        (["--status", "done"], "'done' is not one of completed, failed, interrupted, killed, running"),
+        (["--since", "last week"], r"--since last week: expected a date \(2026-11-22"),
+        (["--where", "rule="], "expected a value at character 6"),
+        (["--where", "seed>50"], r'none of the 23 runs in outputs fulfils --where "seed>50"'),
+        (["--format", "xml"], "'xml' is not one of"),
+        (["elsewhere"], "no runs found: elsewhere is not there"),
+    ):
+        with pytest.raises(DfaError, match=words):
+            dfa("runs", *arguments)
+    (tmp_path / "file").touch()
+    with pytest.raises(DfaError, match="file is a file, not a folder"):
+        dfa("runs", "file")
+
+
+def test_damaged_folders_are_named_and_do_no_harm(swept: Path, dfa: Call):
+    for i in range(8):
+        (swept / f"bad{i}").mkdir()
+        (swept / f"bad{i}" / "run.json").write_text("{")
+    for command in ("runs", "compare"):
+        result = dfa(command)
+        assert result.stderr.count("skipped outputs/bad") == 5
+        assert "skipped 3 more folders" in result.stderr
+        assert "bad" not in result.stdout
+    assert dfa("runs", "--skipped").stderr.count("skipped outputs/bad") == 8
+
+
+def test_show_tells_everything(factory: Factory, dfa: Call):
+    factory.run(device="opu_sim", seed=3, accuracy=0.8125, record={"id": "abcd1234"})
+    shown = dfa("show", "abcd").stdout
+    for words in (
+        r"run abcd1234  completed",
+        r"chosen +model=gcn data=cora rule=dfa device=opu_sim",
+        r"test at best validation +81\.2 %",
+        r"test at last epoch +81\.0 %",
+        r"split +public Planetoid split \(140 train, 500 validation, 1000 test\)",
+        r"frames +5600",
+        r"modelled energy +84\.0 J",
+        r"saturated fraction +0\.001",
+        r"set by hand +rule=dfa device=opu_sim seed=3",
+        r"  optimizer:\n    _target_: torch.optim.Adam\n    lr: 0.02",
+        r"command +dfa train model=gcn rule=dfa seed=3",
+        r"git +0123456789abcdef",
+        r"accuracy, %: t train, v validation, \* test",
+        r"epoch 20",
+    ):
+        assert re.search(words, shown), words
+    assert json.loads(dfa("show", "last", "--json").stdout)["id"] == "abcd1234"
+
+
+def test_show_a_failure(factory: Factory, dfa: Call):
+    folder = factory.run(status="failed", curves=False)
+    shown = dfa("show", "last").stdout
+    assert "error                         RuntimeError: the loss is NaN (epoch 7)" in shown
+    assert "nothing was measured" in shown
+    assert str(Path(folder).relative_to(Path.cwd()) / "run.log") in shown
+
+
+def test_show_cannot_be_made_to_steer_the_terminal(factory: Factory, dfa: Call):
+    factory.run(config={"note": "\x1b[2J\x1b]0;owned\x07"}, choices={"model": "\x1b[31mred"})
+    for command in (["show", "last"], ["runs"], ["compare"]):
+        assert "\x1b" not in dfa(*command).stdout
+
+
+def test_the_terminal_chart():
+    lines = chart.draw({"*": [0.0, 0.5, 1.0]}, [1, 2, 3], width=24, height=5)
+    assert lines[0].startswith("  1 +")
+    assert lines[0].rstrip().endswith("*")
+    assert lines[4].startswith("  0 +*")
+    assert lines[-1].strip() == "1           epoch 3"
+    assert all(len(line) <= 24 for line in lines)
+    assert all(line.isascii() for line in lines)
+    assert "".join(lines).count("*") == 19  # joined without a gap
+    assert chart.draw({"*": []}, []) == []
+    assert chart.draw({"*": [0.5]}, [1], width=24)
+    assert chart.draw({"*": [None, 0.25]}, [1, 2], width=24)
+
+
+def test_diff(factory: Factory, dfa: Call):
+    factory.run(rule="bp", seed=0, record={"id": "aaaa0000"})
+    factory.run(rule="dfa", seed=0, config={"threads": 8}, record={"id": "bbbb0000"})
+    factory.run(rule="dfa", seed=0, record={"id": "cccc0000"})
+    shown = dfa("diff", "aaaa", "bbbb").stdout
+    configuration, irrelevant = shown.split("Changes nothing in the result")
+    assert re.search(r"rule +bp +dfa", configuration)
+    assert re.search(r"optimizer\.lr +0\.01 +0\.02", configuration)
+    assert re.search(r"rule\.scale +– +1", configuration)
+    assert "seed" not in configuration
+    assert re.search(r"threads +2 +8", irrelevant)
+    assert "tuned" not in shown
+    assert "The two runs have the same configuration and identity." in dfa("diff", "bbbb", "cccc").stdout
+
+
+def test_clean_asks_lists_and_keeps(factory: Factory, dfa: Call, monkeypatch: pytest.MonkeyPatch):
+    done = factory.run(seed=0)
+    running = factory.run(seed=1, status="running")
+    doomed = [factory.run(seed=2, status="failed"), factory.run(seed=3, status="interrupted")]
+    made_by = json.loads((running / "run.json").read_text())["provenance"]
+    doomed.append(factory.run(seed=4, status="running", record={"provenance": {**made_by, "pid": 2**22 + 1}}))
+    with pytest.raises(DfaError, match="to delete these 3 runs without being asked, give --yes"):
+        dfa("clean")
+    assert all(folder.is_dir() for folder in doomed)
+    result = dfa("clean", "--yes", "--where", "seed=2")
+    assert "deleted 1 of 1 run" in result.stdout
+    assert not doomed[0].exists()
+    result = dfa("clean", "--yes")
+    assert "killed" in result.stdout
+    assert "interrupted" in result.stdout
+    assert "deleted 2 of 2 runs" in result.stdout
+    assert not any(folder.exists() for folder in doomed)
+    assert done.is_dir()
+    assert running.is_dir()
+    assert "nothing to clean" in dfa("clean", "--yes").stdout
+    assert "nothing to clean" in dfa("clean", "--yes", "--status", "completed,running").stdout
+    assert done.is_dir()
+
+
+def test_clean_leaves_what_changed_meanwhile_or_holds_others(factory: Factory, dfa: Call):
+    from dfa_cli.results import clean
+    from dfa_cli.results.store import find
+
+    again = factory.run(seed=0, status="failed")
+    outer = factory.run(seed=1, status="failed", folder="outer")
+    inner = factory.run(seed=2, folder="outer/inner")
+    runs = clean.removable(find([factory.root]).runs)
+    whole = (again / "run.json").read_text()
+    (again / "run.json").write_text(whole.replace('"failed"', '"running"'))
+    reasons = [reason for _, reason in clean.remove(runs)]
+    assert sorted(reasons) == ["it is running now", "its folder holds 1 other run"]
+    assert again.is_dir()
+    assert outer.is_dir()
+    assert inner.is_dir()
+
+
+def test_compare_writes_files_by_their_suffix(swept: Path, dfa: Call):
+    for name, start in (
+        ("t.md", "**test"),
+        ("t.tex", "% needs"),
+        ("t.csv", "rule,"),
+        ("t.json", "{"),
+        ("t.txt", "test at"),
+    ):
+        dfa("compare", "--out", name)
+        assert Path(name).read_text("utf-8").startswith(start)
+        with pytest.raises(DfaError, match=f"{name} is already there; give --force"):
+            dfa("compare", "--out", name)
+        dfa("compare", "--out", name, "--force")
+    assert not list(Path().glob(".t.*"))
+    with pytest.raises(DfaError, match=r"the folder .*nowhere is not there"):
+        dfa("compare", "--out", "nowhere/t.md")
+    with pytest.raises(DfaError, match="outputs is a folder"):
+        dfa("compare", "--out", "outputs")
+
+
+def test_compare_takes_any_number_of_folders(factory: Factory, dfa: Call):
+    factory.run(rule="bp", folder="one/a")
+    factory.run(rule="dfa", folder="two/b")
+    factory.run(rule="shallow", folder="three/c")
+    whole = json.loads(dfa("compare", "outputs/one", "outputs/two", "--format", "json").stdout)
+    assert [group["rule"] for group in whole["groups"]] == ["bp", "dfa"]
+
+
+def run(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-c", CALL, *arguments],
+        capture_output=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def test_a_pipe_is_plain_whatever_the_encoding(swept: Path):
+    plain = run(["compare", str(swept)], COLUMNS="40", FORCE_COLOR="1")
+    assert plain.returncode == 0
+    assert b"\x1b" not in plain.stdout
+    assert max(len(line) for line in plain.stdout.decode().splitlines()) > 90  # nothing is folded or cut
+    ascii_only = run(["compare", str(swept)], PYTHONIOENCODING="ascii")
+    assert ascii_only.returncode == 0, ascii_only.stderr
+    assert b"+/-" in ascii_only.stdout
+    assert ascii_only.stdout.isascii()
+
+
+def test_a_closed_pipe_ends_in_silence(swept: Path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", CALL, "runs", str(swept)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 0
+
+
+def in_a_terminal(arguments: list[str], typed: bytes = b"", **environment: str) -> tuple[int, str]:
+    """The exit code and the output of a command in a terminal of 80 columns."""
+    pty = pytest.importorskip("pty", reason="needs a pseudo-terminal")
+    import fcntl
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    clean = {name: held for name, held in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", CALL, *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**clean, "TERM": "xterm", "PYTHONIOENCODING": "utf-8", **environment},
+    )
+    os.close(theirs)
+    os.write(ours, typed)
+    raw = b""
+    while True:
+        try:
+            part = os.read(ours, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        raw += part
+    os.close(ours)
+    return process.wait(), raw.decode()
+
+
+@pytest.mark.parametrize("no_colour", ["", "1"])
+def test_eighty_columns_of_a_terminal(swept: Path, no_colour: str):
+    code, shown = in_a_terminal(["runs", str(swept)], NO_COLOR=no_colour)
+    assert code == 0
+    assert ("\x1b[31mfailed\x1b[0m" in shown) == (not no_colour)
+    bare = re.sub(r"\x1b\[\d+m", "", shown)
+    assert max(len(line) for line in bare.splitlines()) <= 80
+    assert "in all of them: data cora" in bare
+
+
+def test_clean_asks_in_a_terminal(factory: Factory):
+    doomed = factory.run(status="failed")
+    code, shown = in_a_terminal(["clean", str(factory.root)], typed=b"n\n")
+    assert re.search(r"delete 1 run \([\d.]+ kB\)\? \[y/N\]", shown)
+    assert code == 1
+    assert doomed.is_dir()
+    code, shown = in_a_terminal(["clean", str(factory.root)], typed=b"y\n")
+    assert code == 0
+    assert "deleted 1 of 1 run" in shown
+    assert not doomed.exists()
+
+
+def test_every_command_has_help_and_an_example(dfa: Call):
+    for command in ("runs", "show", "compare", "plot", "report", "diff", "clean", "export"):
+        assert "Usage:" in dfa(command, "--help").stdout

@@ -1,0 +1,109 @@
+"""The numbers of the table, by a second route: NumPy and SciPy."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from dfa_cli.results import statistics
+
+VALUES = [0.8123, 0.8051, 0.8188, 0.8012, 0.8099, 0.8144, 0.8067]
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 7])
+def test_mean_deviation_and_interval(n: int):
+    values = VALUES[:n]
+    assert statistics.mean(values) == pytest.approx(np.mean(values), rel=1e-14)
+    assert statistics.deviation(values) == pytest.approx(np.std(values, ddof=1), rel=1e-12)
+    expected = stats.t.interval(0.95, n - 1, loc=np.mean(values), scale=stats.sem(values))
+    assert statistics.interval(values) == pytest.approx(expected, rel=1e-11)
+
+
+def test_one_value_has_no_spread():
+    assert statistics.deviation([0.8]) is None
+    assert statistics.interval([0.8]) is None
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 9, 10, 29, 30, 99, 1000])
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.99, 0.9999])
+def test_students_quantile(freedom: int, level: float):
+    expected = float(stats.t.ppf(0.5 + level / 2, freedom))
+    assert statistics.t_quantile(level, freedom) == pytest.approx(expected, rel=1e-9)
+    assert statistics.t_within(expected, freedom) == pytest.approx(level, abs=1e-12)
+
+
+def wilcoxon(mine: Any, theirs: Any = None) -> float:
+    found: Any = stats.wilcoxon(mine, theirs)
+    return found.pvalue
+
+
+def _pairs(n: int) -> tuple[dict, dict]:
+    dice = np.random.default_rng(n)
+    theirs = {(str(i),): float(value) for i, value in enumerate(dice.normal(0.8, 0.01, n))}
+    mine = {seed: value + float(dice.normal(0.004, 0.006)) for seed, value in theirs.items()}
+    return mine, theirs
+
+
+@pytest.mark.parametrize("n", [6, 10, 25])
+def test_paired_tests_are_those_of_scipy(n: int):
+    mine, theirs = _pairs(n)
+    a, b = list(mine.values()), list(theirs.values())
+    t = statistics.paired(mine, theirs, "t")
+    assert t.p == pytest.approx(stats.ttest_rel(a, b).pvalue, rel=1e-9)
+    assert t.mean == pytest.approx(np.mean(a) - np.mean(b))
+    assert t.ci == pytest.approx(stats.ttest_rel(a, b).confidence_interval(0.95), rel=1e-9)
+    assert statistics.paired(mine, theirs, "wilcoxon").p == pytest.approx(wilcoxon(a, b))
+
+
+def test_only_common_seeds_are_paired():
+    mine, theirs = _pairs(8)
+    extra = {**mine, ("99",): 0.1}
+    assert statistics.paired(extra, theirs).mean == statistics.paired(mine, theirs).mean
+    assert statistics.paired(extra, theirs).n == 8
+
+
+def test_no_test_without_enough_pairs():
+    mine, theirs = _pairs(4)
+    few = statistics.paired(mine, theirs, "t")
+    assert few.p is None
+    assert few.significant is None
+    assert few.why == "fewer than 5 seeds in common"
+    mine, theirs = _pairs(5)
+    assert statistics.paired(mine, theirs, "wilcoxon").p is None
+    assert statistics.paired(mine, theirs, "t").p is not None
+
+
+def test_nothing_in_common_and_no_spread_are_said():
+    apart = statistics.paired({("0",): 0.8}, {("1",): 0.7})
+    assert (apart.n, apart.p, apart.why) == (0, None, "no seed in common")
+    assert apart.mean == pytest.approx(0.1)
+    theirs = {(str(i),): 0.5 + i / 8 for i in range(6)}
+    same = statistics.paired({seed: value + 0.25 for seed, value in theirs.items()}, theirs)
+    assert same.p is None
+    assert same.why == "the same difference for every seed"
+
+
+def test_ties_of_counted_accuracies_do_not_depend_on_rounding():
+    theirs = {(str(i),): value for i, value in enumerate([0.81, 0.812, 0.8, 0.79, 0.805, 0.82])}
+    steps = [0.002, 0.002, -0.002, 0.002, 0.004, 0.004]
+    mine = {seed: value + step for (seed, value), step in zip(theirs.items(), steps, strict=True)}
+    exact = wilcoxon([1, 1, -1, 1, 2, 2])
+    assert statistics.paired(mine, theirs, "wilcoxon").p == pytest.approx(exact)
+
+
+def test_holm():
+    assert statistics.holm([0.01, 0.04, 0.03]) == [True, False, False]
+    assert statistics.holm([0.01, 0.02, 0.03]) == [True, True, True]
+    assert statistics.holm([0.04]) == [True]
+    assert statistics.holm([0.05]) == [False]
+    assert statistics.holm([]) == []
+    # the k-th smallest of m survives when (m - k + 1) p stays below the level for it and all before it
+    ps = list(np.random.default_rng(0).uniform(0, 0.05, 40))
+    ranked = np.sort(ps)
+    adjusted = np.maximum.accumulate((len(ps) - np.arange(len(ps))) * ranked)
+    assert sum(statistics.holm(ps)) == int(np.sum(adjusted < 0.05))
+    assert math.isclose(min(ps), ranked[0])
