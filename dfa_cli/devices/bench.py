@@ -1,0 +1,301 @@
+"""`dfa bench`: what a projection costs on this machine, and what the modelled optics would take."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dfa_cli.errors import DfaError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FRAME_SECONDS, POWER_WATTS = 500e-6, 30.0
+FRAMES = 2  # of a ternary vector: one for the +1, one for the -1, read by off-axis holography
+MOST_STORED = 2 * 10**8  # coefficients of 8 bytes that a benchmark may store
+QUOTED = (
+    "Quoted, not measured here: 1500 TeraOPS at 30 W for LightOn's OPU (arXiv 2107.11814); "
+    "random projections with trillions of parameters (arXiv 2409.12965)."
+)
+ABOUT = {
+    "numpy": "draw a complex matrix with NumPy, store it, multiply",
+    "cpu": "multiply with a real matrix that is stored already",
+    "procedural": "compute complex coefficients while multiplying",
+    "structured": "six fast Hadamard transforms (an approximation)",
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One device at one size: `vectors` vectors in `seconds`; memory above the import baseline."""
+
+    device: str
+    n_in: int
+    n_out: int
+    vectors: int
+    coefficients: int
+    seconds: float
+    coefficients_per_second: float
+    memory_mb: float
+    modelled_seconds: float
+    modelled_joules: float
+
+    @property
+    def name(self) -> str:
+        return self.device if self.vectors == 1 else f"{self.device} x{self.vectors}"
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def bench(
+        quick: Annotated[
+            bool, typer.Option("--quick", help="Up to 10^9 coefficients: under a minute.")
+        ] = False,
+        full: Annotated[bool, typer.Option("--full", help="Up to 10^11 coefficients: some minutes.")] = False,
+        sizes: Annotated[str, typer.Option(help="Sizes of your own, as 1000,20000x5000 (in x out).")] = "",
+        trillion: Annotated[
+            bool, typer.Option("--trillion", help="One projection of 10^12 coefficients, with its checks.")
+        ] = False,
+        out: Annotated[
+            Path | None, typer.Option(help="Folder for the results; default outputs/bench/<time>.")
+        ] = None,
+        force: Annotated[bool, typer.Option("--force", help="Overwrite results that are there.")] = False,
+    ) -> None:
+        """Time the projection against size and device, beside the modelled time of the optics."""
+        if quick + full + bool(sizes) > 1:
+            raise DfaError("--quick, --full and --sizes each choose the sizes; give one of them.")
+        own = parse_sizes(sizes) if sizes else None
+        if trillion:
+            run_trillion(own, _folder(out, force, "trillion.json"))
+        else:
+            run_table(own, full, _folder(out, force, "bench.csv"))
+
+
+def parse_sizes(text: str) -> list[tuple[int, int]]:
+    """`1000,20000x5000` to `[(1000, 1000), (20000, 5000)]`. Raises `DfaError` for anything else."""
+    found = []
+    for word in text.split(","):
+        numbers = word.strip().lower().split("x")
+        if not (len(numbers) in (1, 2) and all(n.isdecimal() and int(n) > 0 for n in numbers)):
+            raise DfaError(
+                f"--sizes {text}: '{word.strip()}' is not a size; give whole numbers above 0, such as "
+                "1000 for 1000 x 1000 or 20000x5000 for 20000 in and 5000 out, with commas between."
+            )
+        found.append((int(numbers[0]), int(numbers[-1])))
+    return sorted(found, key=lambda size: size[0] * size[1])
+
+
+def _folder(out: Path | None, force: bool, result: str) -> Path:
+    """Where the results go, made and found to be free of earlier ones."""
+    import time
+
+    folder = out or Path("outputs") / "bench" / time.strftime("%Y-%m-%d_%H-%M-%S")
+    if (folder / result).exists() and not force:
+        raise DfaError(
+            f"{folder / result} is there already; choose another --out, or overwrite it with --force."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DfaError(
+            f"The folder {folder} cannot be made ({error.strerror}); choose another --out."
+        ) from error
+    return folder
+
+
+def plan(sizes: list[tuple[int, int]] | None, full: bool) -> list[tuple[str, list[tuple[int, int]], int]]:
+    """(device, sizes, vectors) of each process: what is stored stops at what a benchmark may store."""
+    square = [(n, n) for n in (300, 1000, 3162, 10_000)]
+    computed = sizes or [
+        *square,
+        (31_623, 31_623),
+        *([(100_000, 100_000), (316_228, 316_228)] if full else []),
+    ]
+    extreme = sizes or [*square, (100_000, 100_000), (10**6, 10**6)]
+    batch = sizes or [(n, n) for n in ((3162, 10_000, 31_623) if full else (3162,))]
+    stored = [size for size in sizes or square if math.prod(size) <= MOST_STORED]
+    cases = [("numpy", stored, 1), ("cpu", stored, 1), ("procedural", computed, 1), ("procedural", batch, 64)]
+    return [case for case in [*cases, ("structured", extreme, 1)] if case[1]]
+
+
+def run_table(sizes: list[tuple[int, int]] | None, full: bool, folder: Path) -> None:
+    from rich.console import Console
+
+    console = Console()
+    lines: list[Line] = []
+    for device, of_device, vectors in plan(sizes, full):
+        batch = f", {vectors} vectors" if vectors > 1 else ""
+        console.print(f"{device}{batch}: {ABOUT[device]}", highlight=False)
+        lines += run_case(device, of_device, vectors)
+    show(lines, console)
+    save(lines, folder)
+    console.print(f"Written to {folder}: bench.csv, bench.png", highlight=False, soft_wrap=True)
+
+
+def run_case(device: str, sizes: list[tuple[int, int]], vectors: int) -> list[Line]:
+    """Measure in a process of its own. Raises `DfaError` when that ran out of memory."""
+    import json
+    import subprocess
+    import sys
+
+    case = json.dumps({"device": device, "sizes": sizes, "vectors": vectors})
+    command = [sys.executable, "-m", "dfa_cli.devices.opu.measure", case]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    lines = [_line(device, vectors, **json.loads(row)) for row in done.stdout.splitlines()]
+    if done.returncode:
+        size = sizes[min(len(lines), len(sizes) - 1)]
+        raise DfaError(
+            f"The measurement of {device} at {size[0]} x {size[1]} ended with code {done.returncode} "
+            "(out of memory, if it says nothing above); give smaller --sizes."
+        )
+    return lines
+
+
+def _line(device: str, vectors: int, n_in: int, n_out: int, seconds: float, memory_mb: float) -> Line:
+    optical = vectors * FRAMES * FRAME_SECONDS
+    size = n_in * n_out * vectors
+    rate = size / seconds
+    return Line(
+        device, n_in, n_out, vectors, size, seconds, rate, memory_mb, optical, optical * POWER_WATTS
+    )  # fmt: skip
+
+
+def crossing(lines: list[Line]) -> float | None:
+    """The coefficients of one vector at which a device takes as long as the modelled optics.
+
+    Between two sizes the time is taken as a power of the size; None when the optics lose at all sizes
+    measured.
+    """
+    before: Line | None = None
+    for line in sorted(lines, key=lambda line: line.coefficients):
+        if line.seconds >= line.modelled_seconds:
+            if before is None:
+                return float(line.coefficients)
+            slope = math.log(line.seconds / before.seconds) / math.log(
+                line.coefficients / before.coefficients
+            )
+            return before.coefficients * (line.modelled_seconds / before.seconds) ** (1 / slope)
+        before = line
+    return None
+
+
+def conclusions(lines: list[Line]) -> list[str]:
+    """What the table says, in sentences."""
+    said = []
+    for device in ("cpu", "procedural", "structured"):
+        single = [line for line in lines if line.device == device and line.vectors == 1]
+        if not single:
+            continue
+        wins = crossing(single)
+        smallest = min(line.coefficients for line in single)
+        if wins is None:
+            said.append(f"Modelled optics: slower than {device} at every size measured.")
+        elif wins == smallest:
+            said.append(
+                f"Modelled optics: faster than {device} at every size measured, from {wins:.2g} coefficients."
+            )
+        else:
+            side = f"about {math.sqrt(wins):.0f} x {math.sqrt(wins):.0f}"
+            said.append(f"Modelled optics: faster than {device} above {wins:.2g} coefficients ({side}).")
+    ratio = against_numpy(lines)
+    if ratio is not None:
+        size, factor = ratio
+        said.append(f"procedural makes {factor:.1f} times the coefficients a second of numpy, at {size:.2g}.")
+    for batch in (line for line in lines if line.device == "procedural" and line.vectors > 1):
+        alone = [line for line in lines if line.device == "procedural" and line.vectors == 1]
+        for line in alone:
+            if (line.n_in, line.n_out) == (batch.n_in, batch.n_out):
+                times = batch.seconds / line.seconds
+                size = f"{batch.n_in} x {batch.n_out}"
+                said.append(f"procedural: {batch.vectors} vectors cost {times:.1f} times one, at {size}.")
+    return said
+
+
+def against_numpy(lines: list[Line]) -> tuple[int, float] | None:
+    """The largest size both computed, and coefficients a second of `procedural` over `numpy` there."""
+    rates = {
+        device: {line.coefficients: line.coefficients_per_second for line in lines if line.name == device}
+        for device in ("numpy", "procedural")
+    }
+    common = rates["numpy"].keys() & rates["procedural"].keys()
+    return (max(common), rates["procedural"][max(common)] / rates["numpy"][max(common)]) if common else None
+
+
+def duration(seconds: float) -> str:
+    """Three digits and the unit that suits them: `12.3 ms`."""
+    factor, unit = (1.0, "s") if seconds >= 1 else (1e3, "ms") if seconds >= 1e-3 else (1e6, "us")
+    return f"{float(f'{seconds * factor:.3g}'):g} {unit}"
+
+
+def show(lines: list[Line], console: Console) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("device", no_wrap=True)
+    for head in ("in x out", "time", "coef./s", "memory", "optics*", "energy*"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for line in lines:
+        table.add_row(
+            line.name,
+            f"{line.n_in} x {line.n_out}",
+            duration(line.seconds),
+            f"{line.coefficients_per_second:.2g}",
+            f"{line.memory_mb:.0f} MB",
+            duration(line.modelled_seconds),
+            f"{line.modelled_joules:.2g} J",
+        )
+    console.print(table)
+    console.print(
+        f"* modelled, not measured: {FRAMES} frames of {FRAME_SECONDS * 1e6:.0f} us a vector, "
+        f"{POWER_WATTS:.0f} W. Memory is above the import baseline.",
+        highlight=False,
+    )
+    for sentence in [*conclusions(lines), QUOTED]:
+        console.print(sentence, highlight=False)
+
+
+def save(lines: list[Line], folder: Path) -> None:
+    """`bench.csv` and `bench.png`."""
+    import csv
+
+    with (folder / "bench.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(asdict(lines[0])))
+        writer.writeheader()
+        writer.writerows(asdict(line) for line in lines)
+
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for device in dict.fromkeys(line.device for line in lines):
+        single = [line for line in lines if line.device == device and line.vectors == 1]
+        axes.plot(
+            [line.coefficients for line in single], [line.seconds for line in single], "o-", label=device
+        )
+    axes.axhline(FRAMES * FRAME_SECONDS, color="black", linestyle="--", label="optics (modelled)")
+    axes.set(xscale="log", yscale="log", xlabel="coefficients of the matrix", ylabel="seconds for one vector")
+    axes.set_title("One random projection on this machine")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(folder / "bench.png", dpi=150)
+
+
+def run_trillion(sizes: list[tuple[int, int]] | None, folder: Path) -> None:
+    import json
+
+    from rich.console import Console
+
+    from dfa_cli.devices.opu.trillion import SIZE, project
+
+    console = Console()
+    n_in, n_out = (sizes or [(SIZE, SIZE)])[-1]
+    found = project(n_in, n_out, lambda text: console.print(text, highlight=False))
+    (folder / "trillion.json").write_text(json.dumps(found, indent=1) + "\n")
+    for key, value in found.items():
+        console.print(f"{key:>25}  {value:.6g}", highlight=False)
+    console.print(QUOTED, highlight=False)
+    console.print(f"Written to {folder / 'trillion.json'}", highlight=False, soft_wrap=True)

@@ -1,0 +1,143 @@
+"""The camera: photons to grey levels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dfa_cli.errors import DfaError
+
+FEW_PHOTONS = 64.0
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """`gain`: photoelectrons a pixel collects per unit of intensity; `range`: photoelectrons that fill the
+    converter or the well; `step`: photoelectrons per grey level, 0 without a converter.
+    """
+
+    gain: float
+    range: float
+    step: float
+
+    @property
+    def ceiling(self) -> float:
+        """The intensity from which a pixel is full."""
+        return self.range / self.gain
+
+
+@dataclass(frozen=True)
+class Camera:
+    """An image sensor: `level = round(min(Poisson(gain I) + read noise, range) / step)`.
+
+        step = range / (2^bits - 1)                                  [photoelectrons per grey level]
+        variance of a pixel = gain I + read_noise^2 + step^2 / 12    [photoelectrons^2], below saturation
+
+    `bits`: resolution of the converter, None for none. `full_well` [photoelectrons]: a pixel holds no more,
+    None for no saturation. `read_noise` [photoelectrons, r.m.s.]. `photons`: photoelectrons that the light
+    gives an average pixel of the calibration frame in a full exposure, None for as many as wanted.
+    `shot_noise`: whether photons arrive at random. `exposure`: `auto` fills the well at the brightest pixel
+    to be expected and no further (the read-out's `headroom`) or, with too little light for that, takes the
+    full exposure and the analogue gain that brings this pixel to the converter's top; a number is a fixed
+    multiple of the full exposure, with the converter's top at the full well. The black level is subtracted,
+    so that read noise around zero is not clipped.
+
+    The intensity is that of the field in units of the projection: a lit mirror gives a mode 2 on average.
+
+    EMVA Standard 1288 has the model; the defaults are what 8-bit industrial CMOS sensors are like, and no
+    particular one.
+    """
+
+    bits: int | None = 8
+    full_well: float | None = 10_000.0
+    read_noise: float = 5.0
+    photons: float | None = 2_500.0
+    shot_noise: bool = True
+    exposure: str | float = "auto"
+
+    def __post_init__(self) -> None:
+        if self.bits is not None and not (isinstance(self.bits, int) and 1 <= self.bits <= 24):
+            raise DfaError(
+                f"device.camera.bits={self.bits} is not a whole number from 1 to 24, or null for no steps."
+            )
+        for name in ("full_well", "photons"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise DfaError(
+                    f"device.camera.{name}={value} is not a positive number of photoelectrons, nor null."
+                )
+        if not self.read_noise >= 0:
+            raise DfaError(
+                f"device.camera.read_noise={self.read_noise} is negative; give photoelectrons r.m.s."
+            )
+        if self.exposure != "auto" and not (isinstance(self.exposure, (int, float)) and self.exposure > 0):
+            raise DfaError(f"device.camera.exposure={self.exposure} is neither auto nor a positive number.")
+        if self.exposure != "auto" and self.photons is None:
+            raise DfaError(
+                "A fixed device.camera.exposure needs device.camera.photons, the light of a full exposure."
+            )
+        if self.bits is not None and self.full_well is None:
+            raise DfaError(
+                "device.camera.bits needs device.camera.full_well: the grey levels divide the full well."
+            )
+
+    def expose(self, mean: float, peak: float) -> Exposure:
+        """The exposure for an average intensity `mean` and a brightest expected one `peak`."""
+        full = float("inf") if self.photons is None else self.photons / mean
+        well = float("inf") if self.full_well is None else self.full_well
+        if self.exposure == "auto":
+            gain = min(full, well / peak)
+            # Neither light nor well sets a scale: enough photons that their noise is below single precision.
+            gain = 1e15 / mean if gain == float("inf") else gain
+            top = min(well, gain * peak) if self.full_well is not None else well
+        else:
+            gain, top = full * float(self.exposure), well
+        return Exposure(gain, top, 0.0 if self.bits is None else top / (2**self.bits - 1))
+
+    def variance(self, exposure: Exposure) -> tuple[float, float]:
+        """`(a, b)`: the variance of a measured intensity `I` is `a + b I`, below saturation."""
+        fixed = (self.read_noise**2 + exposure.step**2 / 12) / exposure.gain**2
+        return fixed, (1 / exposure.gain if self.shot_noise else 0.0)
+
+    def measure(
+        self, intensity: Tensor, exposure: Exposure, noise: torch.Generator
+    ) -> tuple[Tensor, Tensor | int]:
+        """What the camera says of `intensity` (overwritten), in the same unit, and how many pixels were full.
+
+        The count is a tensor, so that an accelerator need not be waited for.
+        """
+        electrons = self._arrive(intensity.mul_(exposure.gain), noise)
+        full: Tensor | int = 0
+        if self.full_well is not None:
+            full = (electrons >= exposure.range).sum()
+            electrons.clamp_(max=exposure.range)
+        if exposure.step:
+            electrons.mul_(1 / exposure.step).round_().mul_(exposure.step)
+        return electrons.mul_(1 / exposure.gain), full
+
+    def _arrive(self, mean: Tensor, noise: torch.Generator) -> Tensor:
+        """Photoelectrons with shot and read noise, for the `mean` (overwritten).
+
+        Below 64 photons the Poisson numbers are exact. Above, one normal number stands for both noises, bent
+        so that it has their mean, variance and skewness (Cornish and Fisher): its distribution differs from
+        the true one by less than 0.003 anywhere, at a twentieth of the cost.
+        """
+        if not self.shot_noise and not self.read_noise:
+            return mean
+        z = torch.empty_like(mean).normal_(generator=noise)
+        if not self.shot_noise:
+            return mean.add_(z, alpha=self.read_noise)
+        dim = mean < FEW_PHOTONS
+        few = mean[dim]
+        variance = mean + self.read_noise**2
+        skewness = mean / variance if self.read_noise else None
+        mean.addcmul_(variance.sqrt_(), z)
+        bend = z.square_().sub_(1).mul_(1 / 6)
+        electrons = mean.addcmul_(bend, skewness) if skewness is not None else mean.add_(bend)
+        if few.numel():
+            exact = torch.poisson(few, generator=noise)
+            exact.add_(torch.empty_like(few).normal_(generator=noise), alpha=self.read_noise)
+            electrons[dim] = exact
+        return electrons

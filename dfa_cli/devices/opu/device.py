@@ -1,0 +1,176 @@
+"""The simulated optical processing unit: encoding, medium, read-out and camera in a row."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import torch
+from torch import Tensor
+
+from dfa_cli.devices.base import Cost
+from dfa_cli.devices.opu.accounting import Limits
+from dfa_cli.devices.opu.camera import Camera
+from dfa_cli.devices.opu.encoding import Encoding, Float, Ternary
+from dfa_cli.devices.opu.medium import Auto, Medium
+from dfa_cli.devices.opu.readout import Ideal, Readout
+from dfa_cli.devices.opu.statistical import Statistical
+from dfa_cli.errors import DfaError
+from dfa_cli.seeding import generator, stream_seed
+
+log = logging.getLogger(__name__)
+MODES_AT_ONCE = 1 << 23  # rows times modes that are read together: some 400 MB of intermediate results
+
+
+class OPU:
+    """`project(e) = scale * sum_f w_f Re(T^T x_f) + noise`: a projection by simulated light.
+
+    Binary frames `x_f` with weights `w_f` stand for the error (`encoding`); the medium sends them through its
+    complex Gaussian matrix `T` (`medium`); the camera sees intensities, from which the read-out recovers the
+    field (`readout`, `camera`); the scale of the error is restored. `B = Re T` is the feedback matrix.
+
+    `matrix_seed` fixes `T`, `noise_seed` the noise: neither is the seed of the training. `perfect` turns all
+    imperfections off at once: the error as it is, the field itself, `project(e) = e B`. `calibration`: the
+    fraction of the components that is lit in the frame for which reference and exposure are set.
+    `macropixel`: mirrors that show one component. `frame_seconds` [s], `power_watts` [W]: of the modelled
+    hardware, for `cost()`. `saturation_warning`: the fraction of saturated pixels above which a warning is
+    logged.
+
+    A frame with no mirror on is not shown, not counted and free of noise. `cost().measured_seconds` is, on
+    CUDA, the time to queue the work.
+
+    Raises `DfaError` for sizes beyond `limits`.
+
+    Launay et al. 2020 (arXiv 2012.06373); Brossollet et al. 2021 (arXiv 2107.11814).
+    """
+
+    def __init__(
+        self,
+        encoding: Encoding | None = None,
+        medium: Medium | None = None,
+        readout: Readout | None = None,
+        camera: Camera | None = None,
+        matrix_seed: int = 0,
+        noise_seed: int = 0,
+        perfect: bool = False,
+        calibration: float = 0.5,
+        macropixel: int = 1,
+        frame_seconds: float = 500e-6,
+        power_watts: float = 30.0,
+        limits: Limits | None = None,
+        saturation_warning: float = 0.01,
+    ):
+        if not 0 < calibration <= 1:
+            raise DfaError(
+                f"device.calibration={calibration} is not a fraction of the components, above 0 and up to 1."
+            )
+        if not (isinstance(macropixel, int) and macropixel >= 1):
+            raise DfaError(f"device.macropixel={macropixel} is not a whole number of mirrors, 1 or more.")
+        self.encoding: Encoding = Float() if perfect else encoding or Ternary()
+        self.readout: Readout = Ideal() if perfect else readout or Statistical()
+        self.medium: Medium = medium or Auto()
+        self.camera = camera or Camera()
+        self.matrix_seed = matrix_seed
+        self.noise_seed = noise_seed
+        self.perfect = perfect
+        self.calibration = calibration
+        self.macropixel = macropixel
+        self.frame_seconds = frame_seconds
+        self.power_watts = power_watts
+        self.limits = limits or Limits()
+        self.saturation_warning = saturation_warning
+
+    def prepare(self, n_in: int, n_out: int, compute: torch.device) -> None:
+        self.limits.check(n_in, self.macropixel, n_out, self.readout.pixels_per_mode)
+        self._sizes = (n_in, n_out)
+        self._compute = torch.device(compute)
+        self.medium.prepare(
+            n_in * self.macropixel, n_out, stream_seed(self.matrix_seed, "feedback"), self._compute
+        )
+        self.readout.calibrate(max(1.0, self.calibration * n_in), self.camera)
+        self._noise = generator(self.noise_seed, "noise", self._compute)
+        # Counted where the tensors are, so that no call waits for an accelerator.
+        self._frames = torch.zeros((), dtype=torch.int64, device=self._compute)
+        self._full = torch.zeros((), dtype=torch.int64, device=self._compute)
+        self._rows, self._pixels_of_a_frame, self._seconds, self._warned = 0, 0, 0.0, False
+
+    def project(self, error: Tensor) -> Tensor:
+        if not len(error):
+            return error.new_zeros(0, self._sizes[1])
+        started = time.perf_counter()
+        given = error.detach().to(torch.float32)
+        # A constant, not a setting: the noise is drawn part by part, so the size of a part enters the result.
+        rows = max(1, MODES_AT_ONCE // self._sizes[1])
+        parts = given.split(rows) if len(given) > rows else (given,)
+        values = [self._project(part) for part in parts]
+        self._seconds += time.perf_counter() - started
+        return (values[0] if len(values) == 1 else torch.cat(values)).to(error.dtype)
+
+    def _project(self, error: Tensor) -> Tensor:
+        frames = self.encoding.encode(error)
+        self._frames += frames.shown.count_nonzero()
+        self._rows += len(error)
+        if self.perfect:
+            return self._fields(error, imaginary=False)[:, 0].clone()
+        count, rows, n_in = frames.patterns.shape
+        field = self._fields(frames.patterns.view(count * rows, n_in), self.readout.imaginary)
+        reading = self.readout.read(field.view(count, rows, -1, self._sizes[1]), frames, self._noise)
+        if isinstance(reading.full, Tensor):
+            self._full += reading.full
+        self._pixels_of_a_frame = reading.pixels
+        return reading.values
+
+    def _fields(self, patterns: Tensor, imaginary: bool) -> Tensor:
+        if self.macropixel == 1:
+            return self.medium.fields(patterns, imaginary)
+        on_mirrors = patterns.repeat_interleave(self.macropixel, 1)
+        return self.medium.fields(on_mirrors, imaginary).mul_(self.macropixel**-0.5)
+
+    def matrix(self) -> Tensor:
+        if self.macropixel == 1:
+            return self.medium.real_part()
+        n_in, n_out = self._sizes
+        mirrors = self.medium.real_part().reshape(n_in, self.macropixel, n_out)
+        return mirrors.sum(1).mul_(self.macropixel**-0.5)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        counts = [int(self._frames), int(self._full), self._rows, self._pixels_of_a_frame]
+        return {
+            "matrix_seed": torch.tensor(self.matrix_seed),
+            "shape": torch.tensor(self._sizes),
+            "noise": self._noise.get_state(),
+            "counts": torch.tensor(counts),
+        }
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.matrix_seed = int(state["matrix_seed"])
+        n_in, n_out = state["shape"].tolist()
+        self.prepare(n_in, n_out, self._compute)
+        self._noise.set_state(state["noise"])
+        frames, full, self._rows, self._pixels_of_a_frame = state["counts"].tolist()
+        self._frames += frames
+        self._full += full
+
+    def cost(self) -> Cost:
+        n_in, n_out = self._sizes
+        shown = int(self._frames)
+        frames = shown * self.readout.exposures
+        seconds = frames * self.frame_seconds
+        saturated = int(self._full) / max(1, shown * self._pixels_of_a_frame)
+        if saturated > self.saturation_warning and not self._warned:
+            self._warned = True
+            log.warning(
+                "%.2g of the camera's pixels were saturated, above device.saturation_warning=%g: raise "
+                "device.camera.full_well, or lower a fixed device.camera.exposure.",
+                saturated,
+                self.saturation_warning,
+            )
+        return Cost(
+            rows=self._rows,
+            frames=frames,
+            coefficients=self._rows * n_in * n_out,
+            measured_seconds=self._seconds,
+            modelled_seconds=seconds,
+            modelled_joules=seconds * self.power_watts,
+            notes={"saturated_fraction": saturated},
+        )

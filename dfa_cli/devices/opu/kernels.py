@@ -1,0 +1,156 @@
+"""The arithmetic of `gaussian.py`, compiled for the processor: coefficients are made, used and forgotten.
+
+Imported only where it is used: numba takes half a second to load, and each kernel a second to compile. No
+kernel runs threads of its own; `in_threads` hands out columns, and each column is summed by one thread in one
+order, so neither the number of threads nor the width of the tiles changes a bit of the result.
+"""
+
+# ruff: noqa: ANN001, ANN201  (numba finds the types of the kernels by itself)
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+import torch
+
+from dfa_cli.devices.opu import gaussian
+
+SUMMED_TOGETHER = 1024  # inputs summed in single precision, before their sum joins the others in double
+
+u32, i32, f32 = np.uint32, np.int32, np.float32
+WEYL, ANGLE_ROUND = u32(gaussian.WEYL), u32(gaussian.ANGLE_ROUND)
+ROUND_0, ROUND_1, ROUND_2 = (u32(constant) for constant in gaussian.ROUNDS)
+LOG_0, LOG_1, LOG_2, LOG_3, LOG_4, LOG_5, LOG_6 = (f32(term) for term in gaussian.LOG)
+SIN_0, SIN_1, SIN_2, SIN_3 = (f32(term) for term in gaussian.SIN)
+COS_0, COS_1, COS_2, COS_3, COS_4 = (f32(term) for term in gaussian.COS)
+ONE, MINUS_TWO_LN2 = f32(1.0), f32(gaussian.MINUS_TWO_LN2)
+TO_UNIT, TO_QUARTER = f32(2.0**-24), f32(2.0**-23)
+FROM_ROOT_HALF, ROOT_HALF = (
+    i32(gaussian.BITS_OF_ONE - gaussian.BITS_OF_ROOT_HALF),
+    i32(gaussian.BITS_OF_ROOT_HALF),
+)
+
+
+# Every operation is wrapped in its type: numba widens an operation of two 32-bit numbers to 64 bits, at twice
+# the cost; and without `fastmath` a product and a sum are never fused, which would change the last bit.
+@numba.njit
+def radius_and_quarter(k1, k2, k3, column):
+    x = u32(k1 + u32(column * WEYL))
+    x = u32(x ^ u32(x >> u32(17)))
+    x = u32(x * ROUND_0)
+    x = u32(x ^ k2)
+    x = u32(x ^ u32(x >> u32(11)))
+    x = u32(x * ROUND_1)
+    z = u32(x ^ u32(x >> u32(15)))
+    h = u32(z * ROUND_2)
+    h = u32(h ^ u32(h >> u32(14)))
+    g = u32(u32(z ^ k3) * ANGLE_ROUND)
+    g = u32(g ^ u32(g >> u32(16)))
+
+    bits = i32(np.float32(f32(i32(u32(u32(u32(h >> u32(9)) << u32(1)) | u32(1)))) * TO_UNIT).view(np.int32))
+    bits = i32(bits + FROM_ROOT_HALF)
+    exponent = f32(i32(i32(bits >> i32(23)) - i32(127)))
+    f = f32(np.int32(i32(bits & i32(0x7FFFFF)) + ROOT_HALF).view(np.float32) - ONE)
+    p = f * LOG_6 + LOG_5
+    p = p * f + LOG_4
+    p = p * f + LOG_3
+    p = p * f + LOG_2
+    p = p * f + LOG_1
+    p = p * f + LOG_0
+    radius = np.float32(np.sqrt(exponent * MINUS_TWO_LN2 + f * p))
+    radius = np.uint32(radius.view(np.uint32) | u32(g & u32(0x80000000))).view(np.float32)
+    quarter = f32(i32(i32(u32(u32(g >> u32(7)) & u32(0xFFFFFE))) - i32(0x7FFFFF))) * TO_QUARTER
+    return radius, quarter
+
+
+@numba.njit
+def cosine(square):
+    p = square * COS_4 + COS_3
+    p = p * square + COS_2
+    p = p * square + COS_1
+    return p * square + COS_0
+
+
+@numba.njit
+def sine(quarter, square):
+    p = square * SIN_3 + SIN_2
+    p = p * square + SIN_1
+    return quarter * (p * square + SIN_0)
+
+
+@numba.njit(nogil=True)
+def make(k1, k2, k3, first, real, imaginary):
+    """One row of coefficients from column `first` on; `imaginary` may be empty."""
+    if len(imaginary):
+        for j in range(len(real)):
+            radius, quarter = radius_and_quarter(k1, k2, k3, u32(first + u32(j)))
+            square = quarter * quarter
+            real[j] = radius * cosine(square)
+            imaginary[j] = radius * sine(quarter, square)
+    else:
+        for j in range(len(real)):
+            radius, quarter = radius_and_quarter(k1, k2, k3, u32(first + u32(j)))
+            real[j] = radius * cosine(quarter * quarter)
+
+
+@numba.njit(nogil=True)
+def fill(keys, first, real, imaginary):
+    """Coefficients `[n, m]` from column `first` on."""
+    for i in range(len(real)):
+        make(keys[i, 0], keys[i, 1], keys[i, 2], first, real[i], imaginary[i])
+
+
+@numba.njit(nogil=True)
+def product(keys, vectors, first, out):
+    """`out` `[k, parts, width]` = `vectors` `[k, n]` times the columns from `first` on; zeros are skipped."""
+    count, parts, width = out.shape
+    real, imaginary = np.empty(width, np.float32), np.empty(width if parts == 2 else 0, np.float32)
+    partial, total = np.zeros((count, parts, width), np.float32), np.zeros((count, parts, width), np.float64)
+    for start in range(0, len(keys), SUMMED_TOGETHER):
+        for i in range(start, min(start + SUMMED_TOGETHER, len(keys))):
+            made = False
+            for v in range(count):
+                value = vectors[v, i]
+                if value != 0:
+                    if not made:
+                        make(keys[i, 0], keys[i, 1], keys[i, 2], first, real, imaginary)
+                        made = True
+                    add(value, real, partial[v, 0])
+                    if parts == 2:
+                        add(value, imaginary, partial[v, 1])
+        for v in range(count):
+            for part in range(parts):
+                carry(partial[v, part], total[v, part])
+    for v in range(count):
+        for part in range(parts):
+            for j in range(width):
+                out[v, part, j] = total[v, part, j]
+
+
+@numba.njit
+def add(value, row, to):
+    for j in range(len(to)):
+        to[j] += value * row[j]
+
+
+@numba.njit
+def carry(partial, total):
+    for j in range(len(total)):
+        total[j] += partial[j]
+        partial[j] = 0
+
+
+def in_threads(work: Callable[[int, int], None], length: int, width: int) -> None:
+    """`work(first, last)` over `length` columns, `width` at a time, in as many threads as torch uses."""
+    pieces = [(first, min(first + width, length)) for first in range(0, length, width)]
+    threads = min(torch.get_num_threads(), len(pieces))
+    if threads == 1:
+        for first, last in pieces:
+            work(first, last)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(lambda piece: work(*piece), pieces):
+            pass

@@ -1,0 +1,84 @@
+"""What a holographic read-out does to each mode, without its pixels: the model for training."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dfa_cli.devices.opu.camera import Camera
+from dfa_cli.devices.opu.encoding import Frames
+from dfa_cli.devices.opu.readout import OffAxis, PhaseShifting, Reading, combine
+from dfa_cli.devices.opu.workspace import Workspace
+
+
+class Statistical:
+    """The read-out `of`, with one Gaussian number for each mode in place of the noise of its pixels.
+
+    Each pixel has the variance `a + b I_p` (`Camera.variance`), and the demodulation weighs it with
+    `cos(phi_p) / (P V R)`. With `P >= 4` samples `sum_p cos^2(phi_p) = P / 2` and `sum_p cos^3(phi_p) =
+    sum_p cos^2(phi_p) sin(phi_p) = 0`: the fringes drop out of the variance, and
+
+        mean     = Re E, of clipped intensities where they exceed the full well
+        variance = (a + b (|E|^2 + R^2)) / (2 P V^2 R^2)
+
+    which depends on the signal through `|E|^2`. The frames of a row are independent, so their variances add,
+    times their squared weights, and one random number a mode will do.
+
+    It holds where the grey levels act as independent noise: where the other noise on a pixel is above about a
+    third of a level, or the fringes span several levels. Clipped pixels keep their noise here and lose it on
+    a camera: with more than about one in a hundred of them, use the read-out `of` itself.
+    """
+
+    imaginary = True
+
+    def __init__(self, of: OffAxis | PhaseShifting | None = None):
+        self.of = of or OffAxis()
+        self.exposures = self.of.exposures
+        self.pixels_per_mode = self.of.pixels_per_mode
+        self._scratch = Workspace()
+
+    def calibrate(self, lit: float, camera: Camera) -> None:
+        self.of.calibrate(lit, camera)
+        fringes = self.of.fringes
+        over = 1 / (2 * fringes.samples * (fringes.visibility * fringes.amplitude) ** 2)
+        fixed, by_intensity = camera.variance(fringes.exposure)
+        self._by_signal = by_intensity * over
+        self._by_frame = (fixed + by_intensity * fringes.amplitude**2) * over
+
+    def read(self, field: Tensor, frames: Frames, noise: torch.Generator) -> Reading:
+        count, rows, _, n_out = field.shape
+        signal = self._scratch.tensor("signal", (count, rows, n_out), field.device)
+        torch.mul(field[:, :, 0], field[:, :, 0], out=signal).addcmul_(field[:, :, 1], field[:, :, 1])
+        values = combine(field[:, :, 0], frames.weights)
+        full = self._clip(values, field, signal, frames)
+
+        deviation = self._scratch.tensor("deviation", (rows, n_out), field.device)
+        by_frame = self._by_frame * frames.shown.unsqueeze(2)
+        for f, weight in enumerate(frames.weights):
+            into = by_frame[f].mul_(weight**2) if f == 0 else deviation.add_(by_frame[f], alpha=weight**2)
+            torch.add(into, signal[f], alpha=self._by_signal * weight**2, out=deviation)
+        drawn = self._scratch.tensor("drawn", (rows, n_out), field.device).normal_(generator=noise)
+        return Reading(
+            values.addcmul_(deviation.sqrt_(), drawn).mul_(frames.scale),
+            full,
+            n_out * len(self.of.fringes.weights),
+        )
+
+    def _clip(self, values: Tensor, field: Tensor, signal: Tensor, frames: Frames) -> Tensor | int:
+        """Take from `values` what full pixels do not count; returns how many are full."""
+        fringes = self.of.fringes
+        ceiling = fringes.exposure.ceiling
+        # No pixel is brighter than (R + |E|)^2. On the CPU, where asking costs nothing, that mostly ends it.
+        if ceiling == float("inf") or (
+            signal.device.type == "cpu" and (fringes.amplitude + float(signal.max()) ** 0.5) ** 2 < ceiling
+        ):
+            return 0
+        full: Tensor | int = 0
+        shown = frames.shown.unsqueeze(2)
+        for cosine, sine, weight in fringes.weights:
+            light = fringes.intensity(field, signal, cosine, sine, self._scratch)
+            excess = light.sub_(ceiling).clamp_(min=0.0).mul_(shown)
+            full = full + (excess > 0).sum()
+            for f, of_frame in enumerate(frames.weights):
+                values.sub_(excess[f], alpha=weight * of_frame)
+        return full

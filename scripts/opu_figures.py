@@ -1,0 +1,221 @@
+"""The pictures of docs/opu.md, made by the simulator itself.
+
+    python scripts/opu_figures.py                     speckle, fringes, signal-to-noise: some seconds
+    python scripts/opu_figures.py --runs outputs      also accuracy against photons, from runs of opu_sim
+
+They are written to docs/images, or to the folder given with --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dfa_cli.devices.opu import Camera, OffAxis, PhaseShifting, Procedural, Statistical
+from dfa_cli.devices.opu.encoding import Frames
+from dfa_cli.devices.opu.readout import Readout
+from dfa_cli.devices.opu.workspace import Workspace
+
+MIRRORS, LIT = 1000, 500
+COLORS = ("C0", "C1", "C2")
+CPU = torch.device("cpu")
+
+
+def field_of_a_frame(modes: int, seed: int = 0) -> Tensor:
+    """The complex field `[modes]` of a binary frame with half of 1000 mirrors on."""
+    medium = Procedural()
+    medium.prepare(MIRRORS, modes, seed, CPU)
+    frame = torch.zeros(1, MIRRORS)
+    frame[0, torch.randperm(MIRRORS, generator=torch.Generator().manual_seed(seed))[:LIT]] = 1
+    real, imaginary = medium.fields(frame, imaginary=True)[0]
+    return torch.complex(real, imaginary)
+
+
+def speckle(out: Path) -> None:
+    """A speckle image, and the histogram of its intensity against the exponential law."""
+    side = 96
+    intensity = (field_of_a_frame(side * side).abs().square() / (2 * LIT)).view(side, side)
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    image, histogram = figure.subplots(1, 2)
+    shown = image.imshow(intensity, cmap="inferno", vmax=5)
+    image.set(title="Speckle of one binary frame", xlabel="mode", ylabel="mode")
+    figure.colorbar(shown, ax=image, label="intensity / mean")
+    values = intensity.flatten().numpy()
+    contrast = values.std() / values.mean()
+    histogram.hist(values, bins=60, range=(0, 8), density=True, color="0.7", label=f"contrast {contrast:.3f}")
+    x = np.linspace(0, 8, 100)
+    histogram.plot(x, np.exp(-x), "k-", label="exp(-I / mean)")
+    histogram.set(yscale="log", xlabel="intensity / mean", ylabel="density", title="Its distribution")
+    histogram.legend()
+    figure.savefig(out / "opu_speckle.png", dpi=130)
+
+
+def fringes(out: Path) -> None:
+    """Off-axis fringes as the 8-bit camera sees them, and the recovered field against the true one."""
+    rows, columns, tall = 5, 8, 4  # tall: pixels that a mode is drawn high, all alike
+    readout, camera = OffAxis(), Camera()
+    readout.calibrate(LIT, camera)
+    optics = readout.fringes
+    field = field_of_a_frame(rows * columns)
+    parts = torch.stack([field.real, field.imag])[None, None]
+    signal = field.abs().square()[None, None]
+    noise = torch.Generator().manual_seed(1)
+    samples = []
+    for p in range(optics.samples):
+        angle = torch.tensor(2 * torch.pi * p / optics.samples)
+        light = optics.intensity(parts, signal, float(angle.cos()), float(angle.sin()), Workspace())
+        samples.append(camera.measure(light.clone(), optics.exposure, noise)[0].flatten())
+    levels = torch.stack(samples, 1) * optics.exposure.gain / optics.exposure.step
+    image = levels.view(rows, columns * optics.samples).repeat_interleave(tall, 0)
+
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    extent = (0, columns, rows, 0)
+    shown = left.imshow(image, cmap="gray", aspect="auto", extent=extent)
+    left.set_xticks(range(columns + 1))
+    left.set_yticks(range(rows + 1))
+    left.grid(color="C1", linewidth=1)
+    left.set(title="Off-axis fringes: 4 pixels across each mode", xlabel="mode", ylabel="mode")
+    figure.colorbar(shown, ax=left, label="grey level (8 bits)")
+    many = field_of_a_frame(4000)
+    read = reading(OffAxis(), camera, many[None])[0]
+    unit = LIT**0.5
+    right.plot(many.real / unit, read / unit, ".", markersize=2)
+    right.plot([-4, 4], [-4, 4], "k-", linewidth=0.7)
+    error = float((read - many.real).std() / many.real.std())
+    right.set(title=f"Recovered against true: {error:.1%} noise", xlabel="Re E / r.m.s.", ylabel="recovered")
+    figure.savefig(out / "opu_fringes.png", dpi=130)
+
+
+def reading(readout: Readout, camera: Camera, field: Tensor) -> Tensor:
+    """The recovered real part of complex `field` `[rows, modes]`, calibrated for its light."""
+    readout.calibrate(LIT, camera)
+    parts = torch.stack([field.real, field.imag], 1)[None]
+    rows = len(field)
+    frames = Frames(torch.ones(1, rows, 1), torch.ones(1, rows), (1.0,), torch.ones(rows, 1))
+    return readout.read(parts, frames, torch.Generator().manual_seed(2)).values
+
+
+def decibels(readout: Readout, camera: Camera, field: Tensor) -> float:
+    error = reading(readout, camera, field) - field.real
+    return float(10 * torch.log10(field.real.var() / error.var()))
+
+
+def signal_to_noise(out: Path) -> None:
+    """Signal-to-noise ratio against bits and photons: pixels as dots, the statistical model as lines."""
+    field = field_of_a_frame(20_000)[None]
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    by_bits, by_photons = figure.subplots(1, 2, sharey=True)
+    bits = list(range(2, 13))
+    kinds: list[tuple[str, dict[str, Any]]]
+    kinds = [
+        ("no other noise", {"read_noise": 0.0, "shot_noise": False, "photons": None}),
+        ("10,000 electrons full well", {"photons": None}),
+        ("100 photons a pixel", {"photons": 100.0}),
+    ]
+    for color, (label, rest) in zip(COLORS, kinds, strict=True):
+        cameras = [Camera(bits=b, **rest) for b in bits]
+        _dots_and_line(by_bits, bits, cameras, field, color, label)
+    by_bits.plot(bits, [6.02 * b - 12 for b in bits], "k:", label="6.02 dB a bit")
+    by_bits.set(xlabel="bits of the camera", ylabel="signal-to-noise ratio of Re E [dB]")
+    by_bits.legend(fontsize=8)
+
+    photons = [float(10 ** (k / 2)) for k in range(1, 13)]
+    kinds = [
+        ("shot noise alone", {"bits": None, "full_well": None, "read_noise": 0.0}),
+        ("8 bits, 10,000 electrons, 5 read noise", {}),
+        ("4 bits, the same", {"bits": 4}),
+    ]
+    for color, (label, rest) in zip(COLORS, kinds, strict=True):
+        cameras = [Camera(**{**rest, "photons": p}) for p in photons]
+        _dots_and_line(by_photons, photons, cameras, field, color, label)
+    by_photons.plot(photons, [10 * np.log10(p) - 1 for p in photons], "k:", label="10 dB a decade")
+    by_photons.set(xlabel="photoelectrons of an average pixel", xscale="log")
+    by_photons.legend(fontsize=8)
+    for axes in (by_bits, by_photons):
+        axes.grid(alpha=0.3)
+    figure.savefig(out / "opu_snr.png", dpi=130)
+
+
+def _dots_and_line(axes: Axes, x: list, cameras: list[Camera], field: Tensor, color: str, label: str) -> None:
+    pixels = [decibels(OffAxis(headroom=5.0), camera, field) for camera in cameras]
+    model = [decibels(Statistical(OffAxis(headroom=5.0)), camera, field) for camera in cameras]
+    axes.plot(x, pixels, "o", color=color, markersize=4)
+    axes.plot(x, model, "-", color=color, linewidth=1, label=label)
+
+
+def read_outs(out: Path) -> None:
+    """Signal-to-noise ratio of each read-out against the mirrors that are lit."""
+    lit = [LIT * 2.0**-k for k in range(8, -2, -1)]
+    base = field_of_a_frame(20_000)[None]
+    figure = Figure(figsize=(5.5, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for label, readout in (
+        ("off-axis", OffAxis()),
+        ("statistical model of it", Statistical()),
+        ("phase-shifting", PhaseShifting()),
+    ):
+        found = [decibels(readout, Camera(), base * (mirrors / LIT) ** 0.5) for mirrors in lit]
+        axes.plot(
+            [mirrors / LIT for mirrors in lit], found, "o-" if label != "off-axis" else "s", label=label
+        )
+    axes.set(xscale="log", xlabel="mirrors lit / those of the calibration frame")
+    axes.set(ylabel="signal-to-noise ratio of Re E [dB]", title="The default camera, and less or more light")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(out / "opu_signal.png", dpi=130)
+
+
+def accuracy(out: Path, runs: Path) -> None:
+    """Test accuracy against the camera's photons, a line for each number of bits, from completed runs."""
+    found: dict[tuple[str, object], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for path in sorted(runs.rglob("run.json")):
+        record = json.loads(path.read_text())
+        if record["status"] != "completed" or record["choices"].get("device") != "opu_sim":
+            continue
+        camera = record["config"]["device"]["camera"]
+        name = f"{record['choices']['model']} on {record['choices']['data']}"
+        if camera["photons"] is not None:
+            score = record["result"]["test_accuracy_at_best_validation"]
+            found[name, camera["bits"]][float(camera["photons"])].append(score)
+    if not found:
+        raise SystemExit(f"No completed runs with device=opu_sim and device.camera.photons under {runs}.")
+    figure = Figure(figsize=(5.5, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for (name, bits), scores in sorted(found.items(), key=str):
+        photons = sorted(scores)
+        means = [100 * float(np.mean(scores[p])) for p in photons]
+        spread = [100 * float(np.std(scores[p])) for p in photons]
+        axes.errorbar(photons, means, spread, fmt="o-", capsize=3, label=f"{name}, {bits} bits")
+    axes.set(xscale="log", xlabel="photoelectrons of an average pixel", ylabel="test accuracy [%]")
+    axes.set_title("Accuracy against noise")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(out / "opu_accuracy.png", dpi=130)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "images")
+    parser.add_argument("--runs", type=Path, help="folder with runs of device=opu_sim")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for picture in (speckle, fringes, signal_to_noise, read_outs):
+        picture(arguments.out)
+    if arguments.runs:
+        accuracy(arguments.out, arguments.runs)
+
+
+if __name__ == "__main__":
+    main()

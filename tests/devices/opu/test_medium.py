@@ -1,0 +1,160 @@
+"""Three ways to hold one transmission matrix."""
+
+import logging
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from dfa_cli.devices.opu import Auto, Dense, Procedural, Structured
+from dfa_cli.devices.opu.hadamard import transform
+from dfa_cli.devices.opu.medium import _product_by_torch
+from dfa_cli.errors import DfaError
+
+CPU = torch.device("cpu")
+
+
+def prepared(medium, n_in: int, n_out: int, seed: int = 5):
+    medium.prepare(n_in, n_out, seed, CPU)
+    return medium
+
+
+def signs(rows: int, n: int, seed: int = 0) -> torch.Tensor:
+    return torch.randint(-1, 2, (rows, n), generator=torch.Generator().manual_seed(seed)).float()
+
+
+@pytest.mark.parametrize("size", [(300, 200), (2500, 1000)])  # made by torch, and by the compiled generator
+def test_stored_and_computed_coefficients_are_equal(size: tuple[int, int]) -> None:
+    dense, procedural = prepared(Dense(), *size), prepared(Procedural(), *size)
+    assert torch.equal(dense.real_part(), procedural.real_part())
+    rows, columns = torch.tensor([0, 17, 299]), torch.tensor([3, 199])
+    assert torch.equal(dense.block(rows, columns), procedural.block(rows, columns))
+
+
+def test_stored_computed_and_torch_products_agree() -> None:
+    """Single precision sums in different orders: within 1e-5 of the field's standard deviation."""
+    dense, procedural = prepared(Dense(), 1500, 400), prepared(Procedural(), 1500, 400)
+    x = signs(5, 1500)
+    computed = procedural.fields(x, imaginary=True)
+    by_torch = torch.empty_like(computed)
+    _product_by_torch(procedural._keys, x, 0, by_torch)
+    scale = float(computed.std())
+    assert float((dense.fields(x, imaginary=True) - computed).abs().max()) < 1e-5 * scale
+    assert float((by_torch - computed).abs().max()) < 1e-5 * scale
+    assert torch.equal(procedural.fields(x, imaginary=False)[:, 0], computed[:, 0])
+
+
+def test_computed_products_do_not_depend_on_slices_threads_or_company() -> None:
+    procedural = prepared(Procedural(), 2100, 3000)
+    x = signs(3, 2100)
+    whole = procedural.fields(x, imaginary=True)
+    assert torch.equal(procedural.fields_at(x, True, 700, 1900), whole[:, :, 700:1900])
+    assert torch.equal(procedural.fields(x[1:2], imaginary=True)[0], whole[1])
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        assert torch.equal(procedural.fields(x, imaginary=True), whole)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_inputs_that_are_zero_are_skipped() -> None:
+    """Their coefficients are not even computed: keys that would give others change nothing."""
+    procedural = prepared(Procedural(), 500, 200)
+    x = signs(2, 500)
+    x[:, 100:400] = 0
+    before = procedural.fields(x, imaginary=True)
+    procedural._keys[100:400] += 1
+    assert torch.equal(procedural.fields(x, imaginary=True), before)
+
+
+@pytest.mark.parametrize("medium", [Dense(), Procedural(), Structured()])
+def test_field_is_the_product_with_the_matrix(medium) -> None:
+    prepared(medium, 60, 45)
+    x = signs(4, 60)
+    matrix = medium.block(torch.arange(60), torch.arange(45))
+    field = medium.fields(x, imaginary=True).clone()
+    assert torch.allclose(field[:, 0], x @ matrix.real, atol=1e-4)
+    assert torch.allclose(field[:, 1], x @ matrix.imag, atol=1e-4)
+    assert torch.allclose(medium.real_part(), matrix.real, atol=1e-5)
+
+
+@pytest.mark.parametrize("medium", [Dense(), Procedural(), Structured()])
+def test_projections_preserve_inner_products(medium) -> None:
+    """`<Px, Pz> / n_out = <x, z>` with variance `(|x|^2 |z|^2 + <x, z>^2) / n_out`: within 5 standard
+    deviations."""
+    n_in, n_out = 400, 4000
+    prepared(medium, n_in, n_out)
+    x = torch.randn(20, n_in, generator=torch.Generator().manual_seed(1))
+    x[10:] = x[:10] + 0.5 * x[10:]  # some that are close to each other
+    projected = medium.fields(x, imaginary=False)[:, 0].double()
+    exact, found = (x @ x.T).double(), projected @ projected.T / n_out
+    lengths = exact.diagonal()
+    deviation = ((lengths[:, None] * lengths + exact**2) / n_out).sqrt()
+    standard = (found - exact) / deviation
+    assert float(standard.abs().max()) < 5
+    if not isinstance(medium, Structured):  # whose errors are smaller than chance, not equal to it
+        assert 0.6 < float(standard.std()) < 1.4
+
+
+@pytest.mark.parametrize("medium", [Procedural(), Structured()])
+def test_speckle_of_a_frame_is_exponential(medium) -> None:
+    """|Tx|^2 over the modes of a binary frame: Kolmogorov's test at 1e-3, contrast 1 within 5 standard
+    errors."""
+    prepared(medium, 1000, 20_000)
+    frame = (signs(1, 1000) > 0).float()
+    field = medium.fields(frame, imaginary=True)[0]
+    intensity = (field.square().sum(0) / (2 * frame.sum())).double().numpy()
+    assert stats.kstest(intensity, "expon").pvalue > 1e-3
+    assert intensity.std() / intensity.mean() == pytest.approx(1.0, abs=5 / math.sqrt(intensity.size))
+
+
+def test_structured_entries_are_nearly_gaussian_and_unrelated() -> None:
+    """Their distribution differs from the normal one by less than 0.01: they lie on a lattice of 1/64 at n =
+    512."""
+    medium = prepared(Structured(), 512, 512)
+    matrix = medium.block(torch.arange(512), torch.arange(512))
+    for part in (matrix.real, matrix.imag):
+        assert stats.kstest(part.flatten().numpy(), "norm").statistic < 0.01
+        assert float(part.square().mean()) == pytest.approx(1.0, abs=1e-4)
+        products = (part @ part.T / 512 - torch.eye(512)).abs()
+        assert float(products.max()) < 1e-4  # exactly orthogonal when square
+    assert abs(float((matrix.real * matrix.imag).mean())) < 5 / 512
+    first, second = (
+        prepared(Structured(), 100, 100, 1).real_part(),
+        prepared(Structured(), 100, 100, 2).real_part(),
+    )
+    assert abs(float((first * second).mean())) < 5 / 100
+
+
+def test_hadamard_transform_is_its_matrix() -> None:
+    h = np.array([[1.0]])
+    for bits in range(1, 9):
+        h = np.block([[h, h], [h, -h]])
+        x = torch.randn(3, 2**bits, generator=torch.Generator().manual_seed(bits), dtype=torch.float64)
+        assert torch.allclose(transform(x), x @ torch.from_numpy(h))
+    x = torch.randn(2, 2**12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert torch.allclose(transform(transform(x)), x * 2**12)
+    with pytest.raises(ValueError, match="power of 2, not 12"):
+        transform(torch.zeros(1, 12))
+
+
+def test_auto_picks_by_size_and_says_which(caplog: pytest.LogCaptureFixture) -> None:
+    for size, name in (((10, 10), Dense), ((20, 20), Procedural), ((40, 40), Structured)):
+        medium = Auto(dense=100, procedural=400)
+        with caplog.at_level(logging.INFO):
+            prepared(medium, *size)
+        assert type(medium.chosen) is name
+        assert f"device.medium=auto: {name.__name__.lower()}" in caplog.text
+        assert medium.fields(signs(1, size[0]), imaginary=True).shape == (1, 2, size[1])
+
+
+def test_matrices_too_large_to_store_are_refused() -> None:
+    with pytest.raises(DfaError, match=r"1000 x 1000 .* above the 1000 .* device/medium=procedural"):
+        prepared(Dense(most=1000), 1000, 1000)
+    with pytest.raises(DfaError, match="1000000 x 1000000"):
+        prepared(Procedural(), 10**6, 10**6).real_part()
+    with pytest.raises(DfaError, match="at most 4294967296 modes"):
+        prepared(Procedural(), 1, 2**32 + 1)

@@ -1,0 +1,242 @@
+"""The whole device: the contract, the scale, the accounting, the limits."""
+
+import logging
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from dfa_cli.devices import Cost, Digital, ProjectionDevice
+from dfa_cli.devices.opu import (
+    OPU,
+    Bitplanes,
+    Camera,
+    Dense,
+    Float,
+    Ideal,
+    Intensity,
+    Limits,
+    OffAxis,
+    PhaseShifting,
+    Procedural,
+    Sign,
+    Statistical,
+    Structured,
+    Ternary,
+)
+from dfa_cli.errors import DfaError
+
+CPU = torch.device("cpu")
+CHAINS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "off_axis": {"readout": OffAxis()},
+    "phase_shifting": {"readout": PhaseShifting()},
+    "ideal": {"readout": Ideal()},
+    "sign": {"encoding": Sign()},
+    "bitplanes": {"encoding": Bitplanes(4)},
+    "float": {"encoding": Float()},
+    "dense": {"medium": Dense()},
+    "procedural": {"medium": Procedural()},
+    "structured": {"medium": Structured()},
+    "macropixel": {"macropixel": 5},
+    "perfect": {"perfect": True},
+}
+
+
+def made(n_in: int = 10, n_out: int = 400, **arguments) -> OPU:
+    device = OPU(**arguments)
+    device.prepare(n_in, n_out, CPU)
+    return device
+
+
+def errors(rows: int = 60, n: int = 10, seed: int = 0) -> torch.Tensor:
+    draws = torch.Generator().manual_seed(seed)
+    error = torch.softmax(2 * torch.randn(rows, n, generator=draws), 1)
+    error[torch.arange(rows), torch.randint(0, n, (rows,), generator=draws)] -= 1
+    return error / rows
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_every_chain_projects_the_encoded_error(chain: str) -> None:
+    """Cosine with the exact projection of what the mirrors show above 0.995; with that of the error, its
+    encoding's."""
+    device = made(**CHAINS[chain])
+    assert isinstance(device, ProjectionDevice)
+    error = errors()
+    found = device.project(error)
+    frames = device.encoding.encode(error)
+    shown = frames.scale * torch.einsum("frn,f->rn", frames.patterns, torch.tensor(frames.weights))
+    assert found.shape == (60, 400)
+    assert float(torch.cosine_similarity(found, shown @ device.matrix(), dim=1).min()) > 0.98
+    assert float(torch.cosine_similarity(found, shown @ device.matrix(), dim=1).mean()) > 0.995
+
+
+@pytest.mark.parametrize("chain", [*CHAINS, "intensity"])
+def test_the_scale_of_the_error_is_kept(chain: str) -> None:
+    """E |project(e)|^2 = n_out |e|^2 over media, within 5 standard errors of 20 of them."""
+    arguments: dict[str, Any] = {"readout": Intensity()} if chain == "intensity" else CHAINS[chain]
+    error = errors()
+    ratios = []
+    for seed in range(20):
+        device = made(matrix_seed=seed, noise_seed=seed, **arguments)
+        ratios.append(float(device.project(error).square().sum() / (400 * error.square().sum())))
+    found = torch.tensor(ratios)
+    noise = 0.003  # what the camera adds
+    assert abs(float(found.mean()) - 1) < 5 * float(found.std()) / math.sqrt(20) + noise
+
+
+def test_a_perfect_opu_is_the_digital_device_on_the_real_part_of_its_matrix() -> None:
+    device = made(perfect=True, readout=Intensity(), encoding=Sign())
+    digital = Digital("cpu")
+    digital.prepare(10, 400, CPU)
+    digital.load_state_dict({"matrix": device.matrix(), "rows": torch.tensor(0)})
+    assert torch.allclose(device.project(errors()), digital.project(errors()), atol=1e-7)
+
+
+def test_feedback_has_unit_variance_and_seeds_of_its_own() -> None:
+    matrix = made(200, 500).matrix()
+    assert float(matrix.var()) == pytest.approx(1.0, abs=5 * math.sqrt(2 / matrix.numel()))
+    assert torch.equal(matrix, made(200, 500, noise_seed=9).matrix())
+    assert not torch.equal(matrix, made(200, 500, matrix_seed=9).matrix())
+
+
+def test_noise_has_a_seed_of_its_own_and_is_drawn_anew() -> None:
+    error = errors()
+    first, again, other = made(), made(), made(noise_seed=1)
+    found = first.project(error)
+    assert torch.equal(found, again.project(error))
+    assert not torch.equal(found, other.project(error))
+    assert not torch.equal(found, first.project(error))
+
+
+@pytest.mark.parametrize("readout", [Statistical, OffAxis])
+def test_a_saved_device_goes_on_as_if_nothing_had_happened(readout) -> None:
+    error = errors()
+    through, before = made(readout=readout()), made(readout=readout())
+    through.project(error)
+    before.project(error)
+    resumed = made(readout=readout(), matrix_seed=77, noise_seed=78)
+    resumed.load_state_dict(before.state_dict())
+    assert all(isinstance(value, torch.Tensor) for value in before.state_dict().values())
+    assert torch.equal(through.project(error), resumed.project(error))
+    assert torch.equal(through.matrix(), resumed.matrix())
+    assert through.cost().frames == resumed.cost().frames
+
+
+@pytest.mark.parametrize("chain", ["default", "off_axis", "procedural"])
+def test_the_number_of_threads_changes_no_bit(chain: str) -> None:
+    """At sizes where torch shares the work among threads."""
+    error, threads = errors(256), torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            found.append(made(10, 2048, **CHAINS[chain]).project(error))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+def test_large_batches_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dfa_cli.devices.opu import device as module
+
+    error = errors(50)
+    whole = made(readout=Ideal()).project(error)
+    monkeypatch.setattr(module, "MODES_AT_ONCE", 400 * 7)
+    device = made(readout=Ideal())
+    assert torch.allclose(device.project(error), whole, atol=1e-6)
+    assert device.cost().rows == 50
+
+
+def test_frames_seconds_and_joules_are_counted() -> None:
+    error = torch.zeros(4, 10)
+    error[0, 0], error[0, 1] = 1.0, -1.0  # two frames
+    error[1, 2] = 1.0  # one: nothing is negative
+    error[2, 3], error[2, 4], error[2, 5] = 1.0, 0.5, -0.6  # two; the last row has none
+    for readout, exposures in (
+        (Statistical(), 1),
+        (OffAxis(), 1),
+        (PhaseShifting(4), 4),
+        (PhaseShifting(5), 5),
+    ):
+        device = made(readout=readout)
+        found = device.project(error)
+        cost = device.cost()
+        assert isinstance(cost, Cost)
+        assert (cost.rows, cost.frames, cost.coefficients) == (4, 5 * exposures, 4 * 10 * 400)
+        assert cost.modelled_seconds == pytest.approx(5 * exposures * 500e-6)
+        assert cost.modelled_joules == pytest.approx(5 * exposures * 500e-6 * 30)
+        assert cost.measured_seconds > 0
+        assert not found[3].any()
+        device.prepare(10, 400, CPU)
+        assert device.cost().frames == 0
+    planes = made(encoding=Bitplanes(3))
+    planes.project(errors(20))
+    assert 20 * 2 < planes.cost().frames <= 20 * 6
+
+
+def test_saturation_is_recorded_and_warned_about_once(caplog: pytest.LogCaptureFixture) -> None:
+    error = errors()
+    for readout in (Statistical(), OffAxis()):
+        caplog.clear()
+        device = made(readout=readout, camera=Camera(exposure=4.0))
+        device.project(error)
+        with caplog.at_level(logging.WARNING):
+            fraction = device.cost().notes["saturated_fraction"]
+            device.cost()
+        assert 0.05 < fraction < 0.9
+        assert len(caplog.records) == 1
+        assert "saturated, above device.saturation_warning=0.01" in caplog.text
+    caplog.clear()
+    device = made()
+    device.project(error)
+    assert device.cost().notes["saturated_fraction"] < 0.001
+    assert not caplog.records
+
+
+def test_limits_of_the_hardware_name_the_key_that_lifts_them() -> None:
+    with pytest.raises(DfaError, match=r"1039681 mirrors.*limits.mirrors=1039680.*device.limits.lift=true"):
+        made(1_039_681, 1)
+    with pytest.raises(DfaError, match="need 1100000 mirrors"):
+        made(110_000, 1, macropixel=10)
+    with pytest.raises(
+        DfaError, match=r"2073604 pixels.*limits.pixels=2073600.*phase_shifting.*limits.lift=true"
+    ):
+        made(1, 518_401)  # 4 pixels a mode
+    made(1, 518_401, readout=PhaseShifting())
+    assert made(1, 518_401, limits=Limits(lift=True)).project(torch.ones(1, 1)).shape == (1, 518_401)
+
+
+def test_dtype_and_gradient_stay_outside() -> None:
+    error = errors().double().requires_grad_()
+    found = made().project(error)
+    assert found.dtype == torch.float64
+    assert not found.requires_grad
+
+
+def test_results_are_not_overwritten_by_the_next_call() -> None:
+    for arguments in CHAINS.values():
+        device = made(**arguments)
+        first = device.project(errors())
+        copy = first.clone()
+        device.project(errors(seed=1))
+        assert torch.equal(first, copy)
+
+
+def test_the_field_is_the_sum_over_the_mirrors_of_a_macropixel() -> None:
+    device = made(macropixel=4, medium=Dense(), readout=Ideal(), encoding=Ternary())
+    mirrors = device.medium.real_part().view(10, 4, 400)
+    assert torch.allclose(device.matrix(), mirrors.sum(1) / 2, atol=1e-6)
+
+
+def test_mistakes_are_explained() -> None:
+    mistakes: list[tuple[dict[str, Any], str]] = [
+        ({"calibration": 0}, "calibration=0 is not a fraction"),
+        ({"calibration": 1.5}, "calibration=1.5 is not a fraction"),
+        ({"macropixel": 0}, "macropixel=0 is not a whole number of mirrors"),
+    ]
+    for arguments, words in mistakes:
+        with pytest.raises(DfaError, match=words):
+            OPU(**arguments)

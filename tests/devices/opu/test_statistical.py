@@ -1,0 +1,91 @@
+"""The statistical model of a read-out against the pixels of the same read-out."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from optics import LIT, noise, one_frame, speckle
+
+from dfa_cli.devices.opu import Camera, OffAxis, PhaseShifting, Statistical
+from dfa_cli.devices.opu.encoding import Frames
+
+# Bits, photons, mirrors lit (the signal); the noise on a pixel is above a third of a grey level in all.
+GRID = [
+    *itertools.product([6, 8, 12], [10, 100, 1000, 1e5], [1, 10, 50, 100]),
+    (4, 10, 50),
+    (4, 100, 50),
+    (4, 100, 10),
+]
+
+
+def errors(readout, camera: Camera, field: torch.Tensor, seed: int) -> tuple[torch.Tensor, float]:
+    readout.calibrate(LIT, camera)
+    reading = readout.read(field.clone(), one_frame(field.shape[1]), noise(seed))
+    return reading.values - field[0, :, 0], float(reading.full) / reading.pixels / field.shape[1]
+
+
+@pytest.mark.parametrize(("bits", "photons", "lit"), GRID)
+def test_mean_and_variance_agree_with_the_pixels(bits: int, photons: float, lit: float) -> None:
+    """Over 100,000 modes: means equal, slopes on the signal equal, each within 5 standard errors, and
+    variances within 3 per cent (5 standard errors are 2.2, the rest is what clipped pixels lose of their
+    noise).
+    """
+    camera, field = Camera(bits=bits, photons=photons), speckle(50, 2000, lit, seed=int(lit))
+    pixels, full = errors(OffAxis(), camera, field, 1)
+    model, model_full = errors(Statistical(), camera, field, 2)
+    true = field[0, :, 0]
+    spread = math.sqrt(float(pixels.var() + model.var()) / true.numel())
+    assert abs(float(pixels.mean() - model.mean())) < 5 * spread
+    slope = float(((pixels - model) * true).mean() / true.square().mean())
+    # Single precision and the clipping of noisy pixels leave less than 0.4 per cent.
+    assert abs(slope) < 5 * spread / float(true.std()) + 0.004
+    assert float(model.var() / pixels.var()) == pytest.approx(1.0, abs=0.03)
+    assert model_full == pytest.approx(full, abs=0.0025)
+
+
+@pytest.mark.parametrize(
+    "of", [OffAxis(6), OffAxis(reference=1.0, visibility=0.7), PhaseShifting(), PhaseShifting(5)]
+)
+def test_other_read_outs_agree_too(of) -> None:
+    camera, field = Camera(), speckle(50, 2000, LIT)
+    pixels, _ = errors(of, camera, field, 1)
+    model, _ = errors(Statistical(of), camera, field, 2)
+    assert float(model.var() / pixels.var()) == pytest.approx(1.0, abs=0.03)
+    assert abs(float(pixels.mean() - model.mean())) < 5 * math.sqrt(float(2 * model.var()) / model.numel())
+    assert (Statistical(of).exposures, Statistical(of).pixels_per_mode) == (of.exposures, of.pixels_per_mode)
+
+
+def test_noise_grows_with_the_signal_of_each_mode() -> None:
+    """Modes sorted by brightness: in each fifth the variance is the pixels', within 5 standard errors."""
+    camera, field = Camera(bits=12, photons=100.0), speckle(100, 2000, 2 * LIT)
+    brightness = field[0].square().sum(1).flatten()
+    order = brightness.argsort()
+    model, _ = errors(Statistical(OffAxis(reference=1.0, headroom=6.0)), camera, field, 2)
+    pixels, _ = errors(OffAxis(reference=1.0, headroom=6.0), camera, field, 1)
+    found = [[float(e.flatten()[part].var()) for part in order.chunk(5)] for e in (model, pixels)]
+    for of_model, of_pixels in zip(*found, strict=True):
+        assert of_model == pytest.approx(of_pixels, rel=5 * math.sqrt(4 / 40_000))
+    assert found[0][-1] > 1.5 * found[0][0]
+
+
+def test_weights_and_frames_enter_the_variance() -> None:
+    """Frames with weights 1, 2, -4, one of them not shown in the second row; both models, one variance."""
+    field = torch.randn(3, 2, 2, 100_000, generator=noise(3)) * LIT**0.5
+    shown = torch.tensor([[1.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    field[1, 1] = 0
+    frames = Frames(torch.ones(3, 2, 1), shown, (1.0, 2.0, -4.0), torch.tensor([[1.0], [0.5]]))
+    true = torch.einsum("frn,f->rn", field[:, :, 0], torch.tensor(frames.weights)) * frames.scale
+    found = []
+    for readout in (OffAxis(), Statistical()):
+        readout.calibrate(LIT, Camera(photons=100.0))
+        found.append((readout.read(field.clone(), frames, noise(4)).values - true).var(1))
+    assert torch.allclose(found[0], found[1], rtol=0.03)
+
+
+def test_a_camera_without_noise_leaves_the_field() -> None:
+    field = speckle()
+    camera = Camera(bits=None, full_well=None, read_noise=0.0, photons=None, shot_noise=False)
+    found, full = errors(Statistical(), camera, field, 0)
+    assert not found.any()
+    assert full == 0
