@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,32 +13,39 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor
 
+from dfa_cli.compute import settle
 from dfa_cli.data.base import Data
 from dfa_cli.data.source import Source
 from dfa_cli.devices.base import ProjectionDevice
-from dfa_cli.devices.digital import resolve
 from dfa_cli.errors import DfaError
 from dfa_cli.models.base import Model, Sizes
 from dfa_cli.progress import Progress
 from dfa_cli.provenance import provenance
-from dfa_cli.results.record import Record
+from dfa_cli.results.record import Record, plainly, rows_until
 from dfa_cli.rules.base import LearningRule
 from dfa_cli.schema import identity, without_facts
 from dfa_cli.seeding import generator, stream_seed
+from dfa_cli.training import CHECKPOINT, alignment
 from dfa_cli.training.batches import Batches
-from dfa_cli.training.loop import train
+from dfa_cli.training.checkpoint import load_checkpoint, save_checkpoint
+from dfa_cli.training.loop import Best, Epoch, train
 from dfa_cli.training.weights import save_weights
 
 STREAMS = ("weights", "order", "dropout", "layers")
+THREADS = torch.get_num_threads()  # this process's share, asked before a run sets its own
 
 
 def run(
-    config: dict[str, Any], folder: Path, choices: Mapping[str, str], overrides: Sequence[str]
+    config: dict[str, Any],
+    folder: Path,
+    choices: Mapping[str, str],
+    overrides: Sequence[str],
+    command: str | None = None,
 ) -> dict[str, Any]:
     """Train one model and record it in `folder`; returns the content of `run.json`.
 
-    `config` is plain and resolved; `choices` names the option of each group; `overrides` are the user's words. The
-    same configuration gives the same bits on the same CPU. Raises `DfaError` for what the user can mend, after it
+    `config` is plain and resolved; `choices` names the option of each group; `overrides` are the user's words and `command` what
+    repeats the run, where that is not what this process was started by. The same configuration gives the same bits on the same CPU. Raises `DfaError` for what the user can mend, after it
     is in the record.
     """
     config = settle(config)
@@ -47,25 +56,69 @@ def run(
         "overrides": list(overrides),
         "config": config,
         "data_fallback": config["data_fallback"],
-        "provenance": provenance(),
+        "provenance": {**provenance(), **({"command": command} if command else {})},
     }
-    with Record(folder, head) as record, Progress(config, choices) as progress:
+    return _carry_out(Record(folder, head), config, choices, folder)
+
+
+def resume(folder: Path) -> dict[str, Any]:
+    """Go on with the run in `folder` from its checkpoint, in its own record; returns the content of `run.json`.
+
+    On a CPU the metrics and the weights are bit for bit those of a run that was never ended. Raises `DfaError` when
+    there is no checkpoint, or when it cannot be read back.
+    """
+    if not (folder / CHECKPOINT).is_file():
+        raise DfaError(f"{folder} holds no checkpoint: the run was made without checkpoint_every=EPOCHS, or ended before.")
+    record = Record.reopen(folder, provenance())
+    return _carry_out(record, settle(record.content["config"]), record.content["choices"], folder, resumed=True)
+
+
+def _carry_out(
+    record: Record, config: Mapping[str, Any], choices: Mapping[str, str], folder: Path, resumed: bool = False
+) -> dict[str, Any]:
+    every = config["checkpoint_every"]
+    with record, Progress(config, choices) as progress:
         with record.timed("data_seconds"):
-            source = Source.from_config(config["data_dir"], config["mirrors"], warn=progress.note)
-            data = build(config["data"]).load(source).to(config["compute"])
+            data = load_data(config)
         record.update(provenance=conditions(config, data))
 
         parts = assemble(config, data)
-        with record.timed("train_seconds"):
-            for epoch in parts.train(config["epochs"], config["patience"]):
-                record.epoch(asdict(epoch), data.split, data.sizes)
+        start, best, seconds = 1, Best(), 0.0
+        if resumed:
+            start = 1 + load_checkpoint(folder, *parts.state)
+            for row in rows_until(folder, start - 1):
+                best = best.after(int(row["epoch"]), row["validation_accuracy"])
+                seconds = row["seconds"]
+            record.cut_back(start - 1, data.split, data.sizes)
+        with record.timed("train_seconds", before=seconds):
+            for epoch in parts.train(config["epochs"], config["patience"], start, best, seconds):
+                record.epoch(asdict(epoch) | parts.alignment(epoch.epoch, config["alignment_every"]), data.split, data.sizes)
                 progress.epoch(epoch)
+                if every is not None and epoch.epoch % every == 0:
+                    record.sync()
+                    with plainly(folder):
+                        save_checkpoint(folder, epoch.epoch, *parts.state)
         if projects(config):
             record.update(projection=asdict(parts.device.cost()))
-        save_weights(folder / "weights.safetensors", parts.model, parts.device if projects(config) else None)
+        with plainly(folder):
+            save_weights(folder / "weights.safetensors", parts.model, parts.device if projects(config) else None)
         record.complete()
+    (folder / CHECKPOINT).unlink(missing_ok=True)  # of no use to a run that is complete
     progress.summary(record.content, folder)
     return record.content
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(data: str, data_dir: str | None, mirrors: tuple[str, ...], compute: str) -> Data:
+    source = Source.from_config(data_dir, mirrors)
+    return build(json.loads(data)).load(source).to(torch.device(compute))
+
+
+def load_data(config: Mapping[str, Any]) -> Data:
+    """The data set, read once in a process where jobs of a sweep name the same; nothing changes it after that."""
+    mirrors = config["mirrors"]
+    mirrors = (mirrors,) if isinstance(mirrors, str) else tuple(mirrors or ())
+    return _loaded(json.dumps(config["data"], sort_keys=True), config["data_dir"], mirrors, config["compute"])
 
 
 @dataclass(frozen=True)
@@ -79,10 +132,49 @@ class Parts:
     batches: Batches
     validation: Tensor
     test: Tensor
+    generators: dict[str, torch.Generator]
+    projects: bool
+    schedule: str
 
-    def train(self, epochs: int, patience: int | None = None):
+    def train(
+        self,
+        epochs: int,
+        patience: int | None = None,
+        start: int = 1,
+        best: Best = Best(),  # noqa: B008
+        seconds: float = 0.0,
+    ) -> Iterator[Epoch]:
         """See `dfa_cli.training.loop.train`."""
-        return train(self.model, self.rule, self.optimizer, self.batches, self.validation, self.test, epochs, patience)
+        return train(
+            self.model,
+            self.rule,
+            self.optimizer,
+            self.batches,
+            self.validation,
+            self.test,
+            epochs,
+            patience,
+            self.schedule,
+            start,
+            best,
+            seconds,
+        )
+
+    def alignment(self, epoch: int, every: int | None) -> dict[str, float | None]:
+        """See `dfa_cli.training.alignment.measure`: in every `every`-th epoch, columns without values in the others."""
+        if every is None:
+            return {}
+        columns = dict.fromkeys(alignment.columns(self.model, self.rule))
+        if epoch % every:
+            return columns
+        device = self.device if self.projects else None
+        batch = self.batches.sample()
+        return columns | alignment.measure(self.model, self.rule, device, batch, self.generators.values())
+
+    @property
+    def state(self) -> tuple[Any, ...]:
+        """What changes from epoch to epoch, as `dfa_cli.training.checkpoint` takes it."""
+        return self.model, self.rule, self.optimizer, self.device if self.projects else None, self.generators
 
 
 def assemble(config: Mapping[str, Any], data: Data) -> Parts:
@@ -91,16 +183,26 @@ def assemble(config: Mapping[str, Any], data: Data) -> Parts:
     torch.set_num_threads(config["threads"] or threads_for(data))
     torch.manual_seed(stream_seed(seed, "layers"))  # layers of other libraries draw from the global generator
 
-    sizes = Sizes(
-        data.x.shape[1], data.classes, generator(seed, "weights"), generator(seed, "dropout", compute)
-    )
+    generators = {"order": generator(seed, "order"), "dropout": generator(seed, "dropout", compute)}
+    sizes = Sizes(data.x.shape[1], data.classes, generator(seed, "weights"), generators["dropout"])
     model: Model = build(config["model"], sizes).to(compute)
     device: ProjectionDevice = build(config["device"])
     rule: LearningRule = build(config["rule"])
     rule.prepare(model, data.classes, device, compute)
     optimizer = build(config["optimizer"])(parameter_groups(model, config["decay"]))
-    batches = Batches(data, config["batch_size"], generator(seed, "order"))
-    return Parts(model, rule, device, optimizer, batches, data.validation, data.test)
+    batches = Batches(data, config["batch_size"], generators["order"])
+    return Parts(
+        model,
+        rule,
+        device,
+        optimizer,
+        batches,
+        data.validation,
+        data.test,
+        generators,
+        projects(config),
+        config["schedule"],
+    )
 
 
 def parameter_groups(model: Model, decay: str) -> list[dict[str, Any]]:
@@ -124,18 +226,6 @@ def build(node: Mapping[str, Any], *arguments: Any) -> Any:
         raise
 
 
-def settle(config: dict[str, Any]) -> dict[str, Any]:
-    """Every `auto` replaced by what this machine has. Raises `DfaError` when it lacks what was asked for."""
-    device = dict(config["device"])
-    if "where" in device:
-        device["where"] = resolve(device["where"])
-    compute = config["compute"]
-    if compute == "auto":
-        # a digital device trains where it projects; a simulated one, wherever is fastest
-        compute = device.get("where") or resolve("auto")
-    return {**config, "device": device, "compute": resolve(compute)}
-
-
 def projects(config: Mapping[str, Any]) -> bool:
     """Whether the rule asks the projection device for anything."""
     return config["rule"].get("needs") != "nothing"
@@ -143,7 +233,7 @@ def projects(config: Mapping[str, Any]) -> bool:
 
 def threads_for(data: Data) -> int:
     """One thread for a small graph, whose products are too short to share; else as many as torch would take."""
-    return 1 if data.edge_index is not None and data.edge_index.shape[1] < 200_000 else torch.get_num_threads()
+    return 1 if data.edge_index is not None and data.edge_index.shape[1] < 200_000 else THREADS
 
 
 def conditions(config: Mapping[str, Any], data: Data) -> dict[str, Any]:

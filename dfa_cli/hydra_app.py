@@ -8,22 +8,30 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
+import functools
+import hashlib
+import importlib.util
 import itertools
 import math
 import os
+import re
 import secrets
 import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -32,41 +40,50 @@ from omegaconf.errors import OmegaConfBaseException
 from dfa_cli import schema
 from dfa_cli.errors import DfaError
 from dfa_cli.progress import shortest
-from dfa_cli.results.record import cannot_write, status
+from dfa_cli.results.record import UNWRITABLE, cannot_write, status
+from dfa_cli.shipped import conf_dir
 
 COMPLETED, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
 # in every process that unpickles `task`, a worker of a parallel sweep included
-OmegaConf.register_new_resolver("dfa_id", lambda: secrets.token_hex(4), use_cache=True, replace=True)
+OmegaConf.register_new_resolver("dfa_id", lambda: run_id(), replace=True)
+OmegaConf.register_new_resolver("dfa_token", lambda: secrets.token_hex(4), use_cache=True, replace=True)
 schema.register()
 
 
-def conf_dir() -> Path:
-    """The shipped configuration: inside the package in a wheel, beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    for folder in (package / "conf", package.parent / "conf"):
-        if (folder / "config.yaml").is_file():
-            return folder
-    raise DfaError(f"The folder conf/ is neither in {package} nor beside it; install dfa again.")
+def run_id() -> str:
+    """8 hexadecimal digits: of a job of `train -m` the same wherever it is asked for, else drawn anew."""
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        context = HydraConfig.get()
+        place = f"{context.sweep.dir}/{OmegaConf.select(context, 'job.num', default='')}"
+        return hashlib.sha256(place.encode()).hexdigest()[:8]
+    return secrets.token_hex(4)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One point of a sweep, or the only one: its words, its configuration, the option chosen of each group."""
+    """One point of a sweep, or the only one: its words, its configuration, the option chosen of each group; the folder
+    of the run or of the whole sweep; the launcher and the sweeper, unresolved, as Hydra has them."""
 
     overrides: list[str]
     config: dict[str, Any]
     choices: dict[str, str]
     folder: Path
+    launcher: dict[str, Any] = field(default_factory=dict)
+    sweeper: dict[str, Any] = field(default_factory=dict)
 
 
 def launch(arguments: Sequence[str], prog: str = "dfa train") -> int:
     """Run what the arguments say and return the exit code: 0 completed, 1 failed, 2 misused, 130 interrupted."""
-    flags = _flags(arguments, prog)
-    if flags.help or flags.hydra_help or flags.cfg or flags.info or flags.shell_completion:
-        _hydra_main(arguments, prog)
+    arguments = with_aliases(arguments)
+    require_extras(arguments)
+    flags = flags_of(arguments, prog)
+    if only_shows(flags):
+        hydra_main(arguments, prog)
         return COMPLETED
-    jobs = compose_jobs(flags.overrides, flags.multirun, flags.config_dir)
+    # named here, so that the folder and the record carry the same name
+    name = [] if flags.multirun else [f"run_id='{secrets.token_hex(4)}'"]
+    jobs = compose_jobs([*flags.overrides, *name], flags.multirun, flags.config_dir)
     top = jobs[0].folder
     _make(top)
     stand_in = fallback(jobs)
@@ -74,13 +91,22 @@ def launch(arguments: Sequence[str], prog: str = "dfa train") -> int:
     # SLURM ends a job with SIGTERM: it is then recorded like Ctrl-C
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        _hydra_main([*arguments, *stand_in, where], prog)
+        hydra_main([*arguments, *name, *stand_in, where], prog)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise DfaError(cannot_write(top, error)) from error
     except KeyboardInterrupt:
         print(f"\ninterrupted; what was measured is in {shortest(top)}", file=sys.stderr)
         return INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, before)
     return _exit_code(top, len(jobs))
+
+
+def only_shows(flags: argparse.Namespace) -> bool:
+    """Whether the arguments ask Hydra to show something, and nothing is to be run."""
+    return bool(flags.help or flags.hydra_help or flags.cfg or flags.info or flags.shell_completion)
 
 
 def compose_jobs(overrides: Sequence[str], multirun: bool, config_dir: str | None = None) -> list[Job]:
@@ -115,18 +141,43 @@ def composer(multirun: bool, config_dir: str | None = None) -> Iterator[Callable
             raise DfaError(f"--config-dir {config_dir} is not a folder.")
         extra.append(f"hydra.searchpath=[{quoted('file://' + os.path.abspath(config_dir))}]")
 
+    # The jobs of a sweep mostly differ in values, and putting a value into a configuration takes a twentieth of the
+    # time of composing one.
+    @functools.lru_cache(maxsize=64)
+    def base(overrides: tuple[str, ...]) -> tuple[DictConfig, dict[str, str], list[Any]]:
+        composed = hydra.compose("config", [*overrides, *extra], return_hydra_config=True)
+        choices = chosen(composed.hydra)
+        engine = [OmegaConf.to_container(composed.hydra[name]) for name in ("launcher", "sweeper")]
+        with open_dict(composed):
+            # what the folder's name is made of, and nothing else of Hydra's, since every job gets a copy
+            composed.hydra = OmegaConf.masked_copy(composed.hydra, ["run", "sweep", "runtime"])
+        return composed, choices, engine
+
+    @functools.cache
+    def is_group(key: str) -> bool:
+        return "/" in key or bool(GlobalHydra.instance().config_loader().get_group_options(key))
+
+    def is_value(one: Override) -> bool:
+        """Whether an override changes a value and nothing else: `seed=3`, but not `model=gcn` or `hydra.verbose=true`."""
+        key = one.key_or_group
+        plain = one.type == OverrideType.CHANGE and one.package is None and key[:6] != "hydra."
+        return plain and not is_group(key)
+
     def compose(overrides: Sequence[str]) -> Job:
         try:
-            composed = hydra.compose("config", [*overrides, *extra], return_hydra_config=True)
-            choices = chosen(composed.hydra)
-            folder = Path(str(composed.hydra.sweep.dir if multirun else composed.hydra.run.dir))
+            values = [one for one in OverridesParser.create().parse_overrides(list(overrides)) if is_value(one)]
+            lines = {one.input_line for one in values}
+            composed, choices, engine = base(tuple(word for word in overrides if word not in lines))
+            composed = copy.deepcopy(composed)
+            ConfigLoaderImpl._apply_overrides_to_config(values, composed)
+            folder = Path(str(composed.hydra.sweep.dir if multirun else composed.hydra.run.dir)).absolute()
             with open_dict(composed):
                 del composed["hydra"]
             config = plain(composed)
         except (HydraException, OmegaConfBaseException) as error:
             raise DfaError(words_of(error)) from error
         schema.check(config, choices)
-        return Job(list(overrides), config, choices, folder.absolute())
+        return Job(list(overrides), config, choices, folder, *engine)
 
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         yield compose
@@ -134,7 +185,8 @@ def composer(multirun: bool, config_dir: str | None = None) -> Iterator[Callable
 
 def chosen(context: Any) -> dict[str, str]:
     """The option of each of our groups, from Hydra's own node."""
-    return {group: option for group, option in context.runtime.choices.items() if group[:6] != "hydra/"}
+    groups = context.runtime.choices.items()
+    return {group: option for group, option in groups if not is_hydras(f"{group}=")}
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -196,7 +248,7 @@ def task(composed: DictConfig) -> float:
     """
     context = HydraConfig.get()
     folder = Path(context.runtime.output_dir)
-    overrides = list(context.overrides.task)
+    overrides = [o for o in context.overrides.task if not o.startswith("run_id=")]  # nobody typed that one
     from dfa_cli import experiment  # imports torch
 
     try:
@@ -216,19 +268,61 @@ def task(composed: DictConfig) -> float:
 _failures: list[DfaError] = []  # of the single job of this process, told after Hydra has ended
 
 
-def _flags(arguments: Sequence[str], prog: str) -> argparse.Namespace:
+def with_aliases(arguments: Sequence[str]) -> list[str]:
+    """`launcher.n_jobs=4` for `hydra.launcher.n_jobs=4`, where Hydra has it."""
+    return [re.sub(r"^(launcher|sweeper)\.", r"hydra.\1.", word) for word in arguments]
+
+
+def is_hydras(override: str) -> bool:
+    """Whether an override says how jobs are run and not what they are."""
+    return override.startswith(("hydra.", "hydra/", "launcher=", "sweeper="))
+
+
+# the plugin and the extra that the preset of this name needs
+EXTRAS = {
+    "joblib": ("hydra_joblib_launcher", "joblib"),
+    "submitit_local": ("hydra_submitit_launcher", "slurm"),
+    "submitit_slurm": ("hydra_submitit_launcher", "slurm"),
+    "ray": ("hydra_ray_launcher", "ray"),
+    "optuna": ("hydra_optuna_sweeper", "optuna"),
+}
+
+
+def require_extras(arguments: Sequence[str]) -> None:
+    """Raises `DfaError` when a launcher or a sweeper is named whose plugin is not installed."""
+    for word in arguments:
+        group, _, name = word.partition("=")
+        if group.rpartition("/")[2] in ("launcher", "sweeper") and name in EXTRAS:
+            plugin, extra = EXTRAS[name]
+            try:
+                found = importlib.util.find_spec(f"hydra_plugins.{plugin}")
+            except ModuleNotFoundError:
+                found = None
+            if found is None:
+                raise DfaError(
+                    f"{word} needs {plugin.replace('_', '-')}, which is not installed: pip install 'dfa-cli[{extra}]'."
+                )
+
+
+def flags_of(arguments: Sequence[str], prog: str) -> argparse.Namespace:
     parser = get_args_parser()
     parser.prog = prog
-    return parser.parse_args(list(arguments))
+    return parser.parse_intermixed_args(list(arguments))
 
 
-def _hydra_main(arguments: Sequence[str], prog: str) -> None:
-    before = sys.argv
-    sys.argv = [prog, *arguments]
+def hydra_main(arguments: Sequence[str], prog: str, task: Callable[[DictConfig], Any] = task) -> None:
+    """`hydra.main` on these arguments. What is not Hydra's to explain comes out as it was raised."""
+    before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    # Hydra takes its options on one side of the overrides only: `a=1 -m b=1,2` is refused
+    overrides = flags_of(arguments, prog).overrides
+    sys.argv = [prog, *(word for word in arguments if word not in overrides), *overrides]
+    os.environ["HYDRA_FULL_ERROR"] = full or "1"
     try:
         hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(task)()
     finally:
         sys.argv = before
+        if full is None:
+            del os.environ["HYDRA_FULL_ERROR"]
 
 
 def _make(folder: Path) -> None:

@@ -96,10 +96,11 @@ class Progress:
 
 
 def title(config: Mapping[str, Any], choices: Mapping[str, str]) -> str:
-    device = f" on {choices['device']}" if config["rule"].get("needs") != "nothing" else ""
-    return (
-        f"{choices['model']} on {choices['data']}, trained by {choices['rule']}{device}, seed {config['seed']}"
-    )
+    words = f"{choices['model']} on {choices['data']}, trained by {choices['rule']}"
+    if config["rule"].get("needs") != "nothing":
+        device = choices["device"]
+        words += f" on {config['device']['where'] if device == 'auto' else device}"
+    return f"{words}, seed {config['seed']}"
 
 
 def summary(record: Mapping[str, Any], folder: Path) -> list[str]:

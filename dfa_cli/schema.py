@@ -17,7 +17,18 @@ from dfa_cli.errors import DfaError
 FACTS = ("needs", "gives", "stand_in")
 
 # what cannot change a result: where it is written, how fast, how it is shown
-OUTSIDE_IDENTITY = ("outputs", "run_id", "threads", "progress", "data_dir", "mirrors", "data_fallback")
+OUTSIDE_IDENTITY = (
+    "outputs",
+    "run_id",
+    "threads",
+    "progress",
+    "data_dir",
+    "mirrors",
+    "data_fallback",
+    "checkpoint_every",
+    "reuse",
+    "fail_fast",
+)
 
 
 @dataclass
@@ -28,6 +39,8 @@ class Config:
     epochs: int = 100
     batch_size: int | None = None
     patience: int | None = None
+    alignment_every: int | None = None
+    schedule: str = "constant"
     decay: str = "all"
     compute: str = "auto"
     threads: int | None = None
@@ -35,6 +48,9 @@ class Config:
     data_dir: str | None = None
     mirrors: list[str] = field(default_factory=list)
     progress: str = "auto"
+    checkpoint_every: int | None = None
+    reuse: bool = True
+    fail_fast: bool = False
     run_id: str = ""
     data_fallback: str | None = None
     model: Any = None
@@ -85,15 +101,19 @@ BOUNDS: dict[str, Bound] = {
     "epochs": AT_LEAST_ONE,
     "batch_size": optional(AT_LEAST_ONE),
     "patience": optional(AT_LEAST_ONE),
+    "alignment_every": optional(AT_LEAST_ONE),
+    "schedule": choice("constant", "linear", "cosine"),
     "decay": choice("all", "hidden"),
     "compute": choice("auto", "cpu", "cuda", "mps"),
     "threads": optional(AT_LEAST_ONE),
     "progress": choice("auto", "bar", "lines", "none"),
+    "checkpoint_every": optional(AT_LEAST_ONE),
     "model.hidden": WIDTHS,
     "model.activation": choice("tanh", "relu"),
     "model.dropout": FRACTION,
     "model.input_dropout": FRACTION,
     "rule.scale": POSITIVE,
+    "rule.feedback_seed": A_SEED,
     "rule.share": YES_OR_NO,
     "rule.spread": YES_OR_NO,
     "device.matrix_seed": A_SEED,

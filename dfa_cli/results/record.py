@@ -66,20 +66,59 @@ class Record:
             "status": "running",
             "created": now(),
             "ended": None,
-            **head,
             "result": None,
             "error": None,
             "time": {},
             "peak_memory_mb": None,
             "projection": None,
+            **head,
         }
         self._began = time.perf_counter()
         self._written = -1e9
         self._table = None
         self._best = (-1.0, 0.0)
 
+    @classmethod
+    def reopen(cls, folder: Path, provenance: Mapping[str, Any]) -> Record:
+        """The record of a run that is gone on with: what was known stays, the process that writes it is this one."""
+        content = status(folder)
+        resumed = {"at": now(), "was": content["status"], **{name: provenance[name] for name in ("versions", "git")}}
+        here = {name: provenance[name] for name in ("host", "pid", "pid_started", "platform", "processor")}
+        return cls(
+            folder,
+            {
+                **content,
+                "status": "running",
+                "ended": None,
+                "error": None,
+                "provenance": {**content["provenance"], **here},
+                "resumed": [*content.get("resumed", ()), resumed],
+            },
+        )
+
+    def cut_back(self, epoch: int, split: str, sizes: Mapping[str, int]) -> None:
+        """Forget what was measured after `epoch`. Raises `DfaError` when epochs before it are missing."""
+        rows = rows_until(self.folder, epoch)
+        if [row["epoch"] for row in rows] != list(range(1, epoch + 1)):
+            raise DfaError(
+                f"{self.folder}/metrics.csv lacks epochs up to {epoch}, where the checkpoint stands; "
+                "start again with --from-start."
+            )
+        self.content["resumed"][-1]["epoch"] = epoch
+        self.content["result"] = None
+        with plainly(self.folder):
+            write_atomically(self.folder / "metrics.csv", "".join(_lines_until(self.folder, epoch)))
+        for row in rows:
+            self._weigh(row, split, sizes)
+
+    def sync(self) -> None:
+        """Have the lines of `metrics.csv` on disk, not only in the system's cache."""
+        if self._table is not None:
+            with plainly(self.folder):
+                os.fsync(self._table.fileno())
+
     def __enter__(self) -> Record:
-        with _plainly(self.folder):
+        with plainly(self.folder):
             self._write()
         log.info("run %s (%s) begins", self.content["id"], self.content["identity"])
         return self
@@ -93,9 +132,9 @@ class Record:
                 self.content[name] = value
 
     @contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        """Add the seconds spent inside to `time`, also when they end in an exception."""
-        began = time.perf_counter()
+    def timed(self, name: str, before: float = 0.0) -> Iterator[None]:
+        """Put the seconds spent inside, and those spent `before`, in `time`, also when they end in an exception."""
+        began = time.perf_counter() - before
         try:
             yield
         finally:
@@ -107,11 +146,18 @@ class Record:
         The best epoch is the one with the highest validation accuracy, of equal ones that with the lowest validation
         loss, and of equal ones the first. The test accuracy takes no part in the choice.
         """
-        with _plainly(self.folder):
+        with plainly(self.folder):
             if self._table is None:
                 self._open_table(list(metrics))
             self._rows.writerow([_cell(value) for value in metrics.values()])
             self._table.flush()
+        self._weigh(metrics, split, sizes)
+        if time.perf_counter() - self._written > WRITE_EVERY_SECONDS:
+            with plainly(self.folder):
+                self._write()
+
+    def _weigh(self, metrics: Mapping[str, float], split: str, sizes: Mapping[str, int]) -> None:
+        """Bring the result so far up to date with the epoch after it."""
         result = self.content["result"] or {"split": split, "sizes": dict(sizes)}
         key = (metrics["validation_accuracy"], -metrics["validation_loss"])
         if key > self._best or "best_epoch" not in result:
@@ -123,12 +169,10 @@ class Record:
         result["test_accuracy_at_last_epoch"] = metrics["test_accuracy"]
         result["last_train_loss"] = metrics["train_loss"]
         self.content["result"] = result
-        if time.perf_counter() - self._written > WRITE_EVERY_SECONDS:
-            with _plainly(self.folder):
-                self._write()
 
     def complete(self) -> None:
-        self._end("completed")
+        with plainly(self.folder):
+            self._end("completed")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -175,7 +219,7 @@ class Record:
             self._rows.writerow(columns)
 
 
-class _plainly:
+class plainly:
     """Turns what an operating system says of a folder into a sentence for its owner."""
 
     def __init__(self, folder: Path):
@@ -189,6 +233,9 @@ class _plainly:
             raise DfaError(cannot_write(self.folder, error)) from error
 
 
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)  # no disk left, or no permission
+
+
 def cannot_write(folder: Path | str, error: OSError) -> str:
     """One sentence on why nothing can be written to `folder`, and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -196,9 +243,9 @@ def cannot_write(folder: Path | str, error: OSError) -> str:
     return f"{folder} cannot be written ({error.strerror}): name another folder with outputs=FOLDER."
 
 
-def _cell(value: float) -> str:
-    """Shortest text that reads back as the same number."""
-    return repr(value)
+def _cell(value: float | None) -> str:
+    """Shortest text that reads back as the same number; empty for what was not measured."""
+    return "" if value is None else repr(value)
 
 
 def peak_memory_mb() -> float | None:
@@ -239,3 +286,26 @@ def status(folder: Path) -> dict[str, Any]:
         return json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+
+
+def rows_until(folder: Path, epoch: int) -> list[dict[str, float]]:
+    """The lines of `metrics.csv` up to `epoch`, by column."""
+    lines = _lines_until(folder, epoch)
+    return [
+        {name: _number(cell) for name, cell in row.items()} for row in csv.DictReader(lines)
+    ]
+
+
+def _number(cell: str) -> float:
+    """As it was written: whole numbers stay whole."""
+    return int(cell) if cell.isdecimal() else float(cell or "nan")
+
+
+def _lines_until(folder: Path, epoch: int) -> list[str]:
+    """The heading and the lines up to `epoch`, as they stand in the file; one that was cut short is left out."""
+    try:
+        heading, *lines = (folder / "metrics.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    except (OSError, ValueError):
+        return []
+    whole = [line for line in lines if line.endswith("\n") and line.partition(",")[0].isdecimal()]
+    return [heading, *(line for line in whole if int(line.partition(",")[0]) <= epoch)]

@@ -15,6 +15,7 @@ from dfa_cli.models.base import Model
 from dfa_cli.rules.base import LearningRule
 from dfa_cli.training.batches import Batches
 from dfa_cli.training.evaluation import evaluate
+from dfa_cli.training.schedule import set_rate
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,17 @@ class Epoch:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Best:
+    """The highest validation accuracy so far and its first epoch: what the patience counts from."""
+
+    accuracy: float = -1.0
+    epoch: int = 0
+
+    def after(self, epoch: int, accuracy: float) -> Best:
+        return Best(accuracy, epoch) if accuracy > self.accuracy else self
+
+
 def train(
     model: Model,
     rule: LearningRule,
@@ -40,21 +52,29 @@ def train(
     test: Tensor,
     epochs: int,
     patience: int | None = None,
+    schedule: str = "constant",
     start: int = 1,
+    best: Best = Best(),
+    seconds: float = 0.0,
 ) -> Iterator[Epoch]:
     """Yields after each epoch, until `epochs` or `patience` epochs without a better validation accuracy.
 
+    A resumed run begins with the epoch `start`; `best` and `seconds` are then those of the epochs before it.
     `validation`, `test`: row indices. The test set is measured and never steers anything.
     Raises `DfaError` when the loss is no longer finite.
     """
-    began = time.perf_counter()
+    began = time.perf_counter() - seconds
     model.train()
-    best, best_epoch = -1.0, 0
     for epoch in range(start, epochs + 1):
-        seen = train_epoch(model, rule, optimizer, batches)
+        if patience is not None and epoch - 1 - best.epoch >= patience:
+            return
+        set_rate(optimizer, schedule, epoch, epochs)
+        seen, rows = train_epoch(model, rule, optimizer, batches)
         scores = evaluate(model, batches, validation, test)
         # one read an epoch: reading waits for the accelerator
-        loss, accuracy, validation_loss, validation_accuracy, test_accuracy = torch.cat([seen, scores]).tolist()
+        loss, hits, validation_loss, validation_hits, test_hits = torch.cat([seen, scores]).tolist()
+        loss /= rows
+        validation_accuracy = validation_hits / len(validation)
         if not math.isfinite(loss):
             raise DfaError(
                 f"The training loss became {loss} in epoch {epoch}: training has diverged and was stopped; "
@@ -63,22 +83,19 @@ def train(
         yield Epoch(
             epoch,
             loss,
-            accuracy,
-            validation_loss,
+            hits / rows,
+            validation_loss / len(validation),
             validation_accuracy,
-            test_accuracy,
+            test_hits / len(test),
             time.perf_counter() - began,
         )
-        if validation_accuracy > best:
-            best, best_epoch = validation_accuracy, epoch
-        if patience is not None and epoch - best_epoch >= patience:
-            return
+        best = best.after(epoch, validation_accuracy)
 
 
 def train_epoch(
     model: Model, rule: LearningRule, optimizer: torch.optim.Optimizer, batches: Batches
-) -> Tensor:
-    """One pass over the training rows; their mean loss and accuracy `[2]`, still on the device."""
+) -> tuple[Tensor, int]:
+    """One pass over the training rows: their summed loss and hits `[2]`, still on the device, and how many they are."""
     total = torch.zeros(2, device=batches.y.device)
     rows = 0
     for batch in batches:
@@ -88,4 +105,4 @@ def train_epoch(
         n = len(batch.targets)
         total += torch.stack([loss * n, correct.to(loss.dtype)])
         rows += n
-    return total / rows
+    return total, rows

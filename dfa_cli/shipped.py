@@ -1,0 +1,16 @@
+"""Where the shipped configuration is. Apart from `hydra_app`, so that completion need not import Hydra."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dfa_cli.errors import DfaError
+
+
+def conf_dir() -> Path:
+    """The shipped configuration: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise DfaError(f"The folder conf/ is neither in {package} nor beside it; install dfa again.")

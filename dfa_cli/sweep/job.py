@@ -1,0 +1,112 @@
+"""What runs for each job of a sweep, in whatever process a launcher starts it."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from dfa_cli.hydra_app import chosen, is_hydras, plain
+from dfa_cli.results.record import status, write_atomically
+from dfa_cli.sweep.claims import claim
+
+NOTES = ".sweep/notes"  # in the sweep's folder: a file for each job that left no record of its own
+STOP = ".sweep/stop"  # in the sweep's folder: no further job is to begin
+OURS = ("outputs=", "progress=", "run_id=")  # overrides that the sweep adds and nobody typed
+
+
+def task(composed: DictConfig) -> float:
+    """Run a job, or take what is there; the value is the best validation accuracy, NaN for a job that failed.
+
+    An exception ends this job only: it is in the job's record and log by then. A job without a record of its own
+    leaves a note instead of its folder, so that a sweep's folder holds nothing but runs.
+    """
+    context = HydraConfig.get()
+    folder, top = Path(context.runtime.output_dir), Path(context.sweep.dir)
+    if (top / STOP).exists():
+        return _note(top, folder, "stopped")
+    try:
+        return _run(plain(composed), folder, top, context)
+    except Exception as error:
+        if composed.fail_fast:
+            (top / STOP).touch()
+        reason = " ".join(str(error).split()) or type(error).__name__
+        print(f"{folder.name}: {type(error).__name__}: {reason}", file=sys.stderr, flush=True)
+        if not (folder / "run.json").exists():
+            import logging
+
+            logging.getLogger("dfa").error("the run could not begin", exc_info=error)
+            write_note(top, folder.name, {"state": "failed", "reason": reason, "folder": str(folder)})
+        return math.nan
+
+
+def _run(config: dict[str, Any], folder: Path, top: Path, context: Any) -> float:
+    from dfa_cli import experiment  # imports torch
+    from dfa_cli.schema import identity
+
+    config = experiment.settle(config)
+    name = identity(config)
+    with claim(Path(config["outputs"]), name) as ours:
+        if ours is None:
+            return _note(top, folder, "elsewhere", identity=name)
+        last = ours.last_run()
+        if config["reuse"] and last is not None:
+            before = status(last)
+            if before.get("status") == "completed":
+                return _note(top, folder, "reused", last, before)
+            if (last / experiment.CHECKPOINT).is_file():
+                _note(top, folder, "resumed", last, resumes=len(before.get("resumed", ())) + 1)
+                return value(experiment.resume(last))
+        ours.run_in(folder)
+        words = typed(context.overrides.task)
+        command = shlex.join(["dfa", "train", *words])
+        return value(experiment.run(config, folder, chosen(context), words, command))
+
+
+def typed(overrides: Iterable[str]) -> list[str]:
+    """Those that somebody typed to say what is run."""
+    return [word for word in overrides if not word.startswith(OURS) and not is_hydras(word)]
+
+
+def value(record: dict[str, Any]) -> float:
+    """What a search maximises: never the test."""
+    return float((record.get("result") or {}).get("best_validation_accuracy", math.nan))
+
+
+def _note(
+    top: Path,
+    folder: Path,
+    state: str,
+    record: Path | None = None,
+    content: dict[str, Any] | None = None,
+    **more: Any,
+) -> float:
+    write_note(top, folder.name, {"state": state, "folder": str(record) if record else None, **more})
+    shutil.rmtree(folder, ignore_errors=True)
+    return value(content or {})
+
+
+def write_note(top: Path, name: str, content: dict[str, Any]) -> None:
+    path = top / NOTES / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(content))
+
+
+def notes(top: Path) -> dict[str, dict[str, Any]]:
+    """The notes in a sweep's folder, by the name of the folder that the job was to have."""
+    found = {}
+    try:
+        for path in (top / NOTES).iterdir():
+            if not path.name.startswith("."):
+                found[path.name] = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        pass  # none yet
+    return found

@@ -1,0 +1,324 @@
+"""Starts the process that runs a sweep's jobs, and follows them by what they write to disk.
+
+What is on disk is the same whatever launcher runs the jobs, so one way of following them serves all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from dfa_cli.errors import DfaError
+from dfa_cli.hydra_app import quoted
+from dfa_cli.progress import shortest
+from dfa_cli.results.record import status
+from dfa_cli.results.store import read
+from dfa_cli.sweep import job, search
+from dfa_cli.sweep.claims import is_claimed, last_run
+from dfa_cli.sweep.plan import Point
+
+POLL_SECONDS = 0.2
+ASK_SECONDS = 1.0  # between two looks at what another sweep is running
+MOST_ATTEMPTS = 2  # of a job whose process is killed; one that needs too much memory would be killed for ever
+MOST_IN_VAIN = 3  # processes that are killed one after the other before any of them has begun a job
+ENGINE_LOG = "engine.log"
+
+
+class Watcher(Protocol):
+    """What is told of every change, and now and then of none."""
+
+    def show(self, sweep: Sweep) -> None: ...
+
+
+class Sweep:
+    """The jobs of one sweep, from the first to the last.
+
+    `top`: the sweep's folder; `outputs`: the folder in which equal jobs of other sweeps are looked for; `arguments`:
+    those that are Hydra's (launcher, search path); `at_once`: how many jobs a launcher gets at a time.
+    """
+
+    def __init__(
+        self,
+        points: list[Point],
+        top: Path,
+        outputs: Path,
+        arguments: Sequence[str],
+        watcher: Watcher,
+        fail_fast: bool = False,
+        at_once: int | None = None,
+        trials: search.Search | None = None,
+        environment: dict[str, str] | None = None,
+    ):
+        self.points = points
+        self.top = top
+        self.outputs = outputs
+        self.fail_fast = fail_fast
+        self.trials = trials
+        self.began = time.monotonic()
+        self.signals = 0
+        self._arguments = list(arguments)
+        self._watcher = watcher
+        self._environment = {**os.environ, **(environment or {})}
+        self._at_once = at_once
+        self._engine: subprocess.Popen[bytes] | None = None
+        self._number = 0
+        self._asked = 0.0
+
+    @property
+    def stopping(self) -> bool:
+        return self.signals > 0
+
+    def run(self) -> None:
+        """Until every point has ended, or somebody stops it."""
+        handled = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # nohup
+            handled.remove(signal.SIGHUP)
+        before = {one: signal.signal(one, self._on_signal) for one in handled}
+        try:
+            (self.top / job.STOP).parent.mkdir(parents=True, exist_ok=True)
+            if self.trials is not None:
+                self._search(self.trials)
+            else:
+                self._run_points()
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+            self._end_engine()
+        for point in self.points:
+            if not point.ended:
+                point.state = "stopped"
+        self._watcher.show(self)
+
+    def _run_points(self) -> None:
+        in_vain = 0
+        while not self._to_stop():
+            self._ask_about_others()
+            if batch := self._next_batch():
+                before = [(point.state, point.attempts) for point in self.points]
+                code = self._run_engine(self._listed(batch), batch)
+                in_vain = in_vain + 1 if before == [(point.state, point.attempts) for point in self.points] else 0
+                # killed before it had begun a job, it may be luckier the next time; otherwise nothing would change
+                if in_vain and not self.stopping and (code >= 0 or in_vain >= MOST_IN_VAIN):
+                    self._give_up(batch, code)
+            elif any(point.state == "elsewhere" for point in self.points):
+                self._watcher.show(self)
+                time.sleep(POLL_SECONDS)
+            else:
+                return
+
+    def _search(self, trials: search.Search) -> None:
+        while (left := trials.left()) > 0 and not self._to_stop():
+            ended = sum(point.ended for point in self.points)
+            code = self._run_engine([*trials.arguments(left), f"hydra.sweep.dir={quoted(str(self.top))}"], [])
+            self._number = len(self.points)
+            if code == 0:
+                return
+            if ended == sum(point.ended for point in self.points) and not self.stopping:
+                raise DfaError(f"The search could not go on: {self._last_words(code)}")
+
+    def _next_batch(self) -> list[Point]:
+        """All that wait; but those whose process was killed come last and one by one, so that one takes no other."""
+        waiting = [point for point in self.points if point.state == "waiting"]
+        return [point for point in waiting if point.attempts == 0] or waiting[:1]
+
+    def _listed(self, batch: list[Point]) -> list[str]:
+        """Hydra's arguments for these jobs."""
+        jobs = []
+        # Hydra composes a job from the job's overrides and its own, and the launcher's group is neither
+        groups = [word for word in self._arguments if word.startswith("launcher=")]
+        for number, point in enumerate(batch, self._number):
+            point.run_id = secrets.token_hex(4)
+            point.folder = self.top / f"{number}_{point.run_id}"
+            ours = (f"run_id='{point.run_id}'", "progress=none", f"outputs={quoted(str(self.outputs))}")
+            jobs.append([*point.words, *groups, *ours])
+        listed = (self.top / job.STOP).with_name(f"jobs_from_{self._number}.json")
+        listed.write_text(json.dumps(jobs, indent=1), encoding="utf-8")
+        arguments = [
+            *self._arguments,
+            "hydra/sweeper=listed",
+            f"hydra.sweeper.jobs={quoted(str(listed))}",
+            f"hydra.sweeper.first={self._number}",
+            f"hydra.sweeper.at_once={self._at_once or 'null'}",
+            f"hydra.sweep.dir={quoted(str(self.top))}",
+        ]
+        self._number += len(batch)
+        return arguments
+
+    def _run_engine(self, arguments: list[str], batch: list[Point]) -> int:
+        """From the start of the process to its end, whatever that is; returns its exit code."""
+        command = [sys.executable, "-m", "dfa_cli.sweep.engine", "--multirun", "hydra.job.name=dfa", *arguments]
+        with open((self.top / job.STOP).with_name(ENGINE_LOG), "ab") as log:
+            # a session of its own: Ctrl-C is ours to pass on; a pipe for its input: it ends when we do
+            self._engine = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=self._environment
+            )
+        while (code := self._engine.poll()) is None:
+            self._look(batch)
+            if self.fail_fast and not self.stopping and any(point.state == "failed" for point in self.points):
+                self._stop(signal.SIGINT)
+            time.sleep(POLL_SECONDS)
+        self._end_engine()
+        self._look(batch)
+        self._settle(batch if self.trials is None else self.points)
+        self._watcher.show(self)
+        return code
+
+    def _look(self, batch: list[Point]) -> None:
+        if self.trials is not None:
+            self._discover()
+        notes = job.notes(self.top)
+        for point in self.points if self.trials is not None else batch:
+            if not point.ended:
+                look(point, notes)
+        self._ask_about_others()
+        self._watcher.show(self)
+
+    def _discover(self) -> None:
+        """The trials of a search are known by the folders they make."""
+        known = {point.folder for point in self.points}
+        for folder in sorted(self.top.iterdir()):
+            if folder not in known and (folder / "run.json").exists():
+                record = status(folder)
+                words = job.typed(record.get("overrides") or ())
+                label = self.trials.label(words) if self.trials else " ".join(words)
+                self.points.append(
+                    Point(words, label, record.get("identity"), (record.get("config") or {}).get("epochs", 0), folder=folder)
+                )
+
+    def _settle(self, batch: list[Point]) -> None:
+        """The process that ran the jobs has ended: what has not ended by now has gone down with it."""
+        for point in batch:
+            if point.ended or point.state == "elsewhere" or point.folder is None:
+                continue
+            try:
+                state = read(point.folder).status
+            except ValueError:
+                point.state = "waiting"  # not begun
+                continue
+            if state == "running":  # a worker that has outlived its launcher
+                point.state = "elsewhere"
+            else:
+                point.attempts += 1
+                point.state = "waiting"
+                if point.attempts >= MOST_ATTEMPTS or self.trials is not None:
+                    point.state = "failed"
+                    point.reason = "its process was killed, as the system does when memory runs out"
+
+    def _ask_about_others(self) -> None:
+        if time.monotonic() - self._asked < ASK_SECONDS:
+            return
+        self._asked = time.monotonic()
+        for point in self.points:
+            if point.state == "elsewhere" and point.identity and not is_claimed(self.outputs, point.identity):
+                folder = last_run(self.outputs, point.identity)
+                point.state = "waiting"
+                if folder is not None and status(folder).get("status") == "completed":
+                    point.state, point.folder = "reused", folder
+                    summarise(point, status(folder))
+
+    def _to_stop(self) -> bool:
+        return self.stopping or (self.fail_fast and any(point.state == "failed" for point in self.points))
+
+    def _give_up(self, batch: list[Point], code: int) -> None:
+        words = self._last_words(code)
+        for point in batch:
+            if point.state == "waiting":
+                point.state, point.reason = "failed", words
+                point.folder = None
+
+    def _last_words(self, code: int) -> str:
+        log = (self.top / job.STOP).with_name(ENGINE_LOG)
+        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt)\b", line)]
+        last = (errors or lines or [f"exit code {code}"])[-1].strip()
+        return f"the launcher ended without running it ({last}; see {shortest(log)})"
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        self.signals += 1
+        if self.signals == 1:
+            self._stop(signal.SIGINT)
+        else:
+            self._kill(signal.SIGKILL)
+
+    def _stop(self, number: int) -> None:
+        """Begin no further job and end those that run; they are recorded as interrupted."""
+        (self.top / job.STOP).touch()
+        self._kill(number)
+
+    def _kill(self, number: int) -> None:
+        if self._engine is not None and self._engine.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._engine.pid, number)
+
+    def _end_engine(self) -> None:
+        if self._engine is not None:
+            self._kill(signal.SIGKILL)
+            self._engine.wait()
+            if self._engine.stdin is not None:
+                self._engine.stdin.close()
+            self._engine = None
+
+
+def look(point: Point, notes: dict[str, dict[str, Any]]) -> None:
+    """Bring a point up to date with what its job has written."""
+    if point.folder is None:
+        return
+    note = notes.get(point.folder.name)
+    if note is not None:
+        state, folder = note["state"], note.get("folder")
+        if note.get("identity"):
+            point.identity = note["identity"]
+        if state == "resumed":
+            point.folder = Path(folder)
+            if len(status(point.folder).get("resumed", ())) < note["resumes"]:
+                return  # its record is still the old one
+        else:
+            point.state, point.reason = state, note.get("reason", "")
+            point.folder = Path(folder) if folder else None
+            if state == "reused" and point.folder is not None:
+                summarise(point, status(point.folder))
+            return
+    record = status(point.folder)
+    if record.get("status") == "running":
+        if (record.get("provenance") or {}).get("pid") is not None:
+            point.state = "running"
+            point.epoch, point.accuracy = progress_of(point.folder)
+    elif record.get("status") in ("completed", "failed", "interrupted"):
+        summarise(point, record)
+        point.state = record["status"]
+        point.reason = (record.get("error") or {}).get("message", "")
+
+
+def summarise(point: Point, record: dict[str, Any]) -> None:
+    result = record.get("result") or {}
+    point.epoch = result.get("last_epoch", 0)
+    point.accuracy = result.get("test_accuracy_at_best_validation")
+    point.seconds = (record.get("time") or {}).get("total_seconds")
+
+
+def progress_of(folder: Path) -> tuple[int, float | None]:
+    """The last whole line of a run's `metrics.csv`: its epoch and its validation accuracy."""
+    try:
+        with open(folder / "metrics.csv", "rb") as file:
+            names = file.readline().decode().strip().split(",")
+            file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - 2000))
+            lines = file.read().decode().split("\n")
+    except OSError:
+        return 0, None
+    if len(lines) < 2:
+        return 0, None
+    row = dict(zip(names, lines[-2].split(","), strict=False))
+    try:
+        return int(row["epoch"]), float(row["validation_accuracy"])
+    except (KeyError, ValueError):
+        return 0, None

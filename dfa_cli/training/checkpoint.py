@@ -1,0 +1,135 @@
+"""The state of a run between two epochs, on disk, without pickle.
+
+One safetensors file holds all of it, so that it is replaced as a whole or not at all. What was measured so far is
+not in it: the lines of `metrics.csv` up to its epoch say that, and the best epoch and the patience follow from them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from dfa_cli.devices.base import ProjectionDevice
+from dfa_cli.errors import DfaError
+from dfa_cli.models.base import Model
+from dfa_cli.rules.base import LearningRule
+from dfa_cli.training import CHECKPOINT
+
+FORMAT = 1
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A rule that remembers something from step to step."""
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> Any: ...
+
+
+def save_checkpoint(
+    folder: Path,
+    epoch: int,
+    model: Model,
+    rule: LearningRule,
+    optimizer: torch.optim.Optimizer,
+    device: ProjectionDevice | None,
+    generators: Mapping[str, torch.Generator],
+) -> None:
+    """Write the state after `epoch`; the file is on disk, not only in the system's cache, when this returns.
+
+    `device`: `None` when the rule projects nothing; a rule's own state is kept where it has a `state_dict` of tensors,
+    as a rule from outside may. `generators`: by name; torch's own global generators come
+    besides them, since layers of other libraries draw from those.
+    """
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    if device is not None:
+        tensors |= {f"device.{name}": value for name, value in device.state_dict().items()}
+    if isinstance(rule, Stateful):
+        tensors |= {f"rule.{name}": value for name, value in rule.state_dict().items()}
+    tensors |= {f"generator.{name}": one.get_state() for name, one in generators.items()}
+    tensors["global.cpu"] = torch.get_rng_state()
+    if torch.cuda.is_initialized():
+        tensors["global.cuda"] = torch.cuda.get_rng_state()
+    plain: dict[str, Any] = {}
+    for index, slots in optimizer.state_dict()["state"].items():
+        for name, value in slots.items():
+            key = f"optimizer.{index}.{name}"
+            if isinstance(value, Tensor):
+                tensors[key] = value
+            else:  # a count, or the None of an SGD that has no momentum
+                plain[key] = value
+    about = {"format": str(FORMAT), "epoch": str(epoch), "optimizer": json.dumps(plain)}
+    # cloned: safetensors refuses tensors that share memory
+    content = save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, about)
+    _replace(folder / CHECKPOINT, content)
+
+
+def load_checkpoint(
+    folder: Path,
+    model: Model,
+    rule: LearningRule,
+    optimizer: torch.optim.Optimizer,
+    device: ProjectionDevice | None,
+    generators: Mapping[str, torch.Generator],
+) -> int:
+    """Put the saved state into freshly built parts and return the epoch after which it was saved.
+
+    Raises `DfaError` when the file is damaged or belongs to parts of another kind.
+    """
+    path = folder / CHECKPOINT
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if about.get("format") != str(FORMAT):
+            raise DfaError(f"{path} has format {about.get('format')}, and this version of dfa reads {FORMAT}.")
+        model.load_state_dict(_part(tensors, "model."))
+        if device is not None:
+            device.load_state_dict(_part(tensors, "device."))
+        if isinstance(rule, Stateful):
+            rule.load_state_dict(_part(tensors, "rule."))
+        for name, one in generators.items():
+            one.set_state(tensors[f"generator.{name}"])
+        _load_optimizer(optimizer, {**_part(tensors, "optimizer."), **_part(json.loads(about["optimizer"]), "optimizer.")})
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise DfaError(f"{path} cannot be read back ({reason}); start again with --from-start.") from error
+    # last: building the parts has drawn from them
+    torch.set_rng_state(tensors["global.cpu"])
+    if "global.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["global.cuda"])
+    return int(about["epoch"])
+
+
+def _part(entries: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in entries.items() if name.startswith(prefix)}
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, slots: Mapping[str, Any]) -> None:
+    """`slots`: `"{index}.{name}"` -> value. The parameter groups are those that the configuration gives."""
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in slots.items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _replace(path: Path, content: bytes) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(beside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
