@@ -30,11 +30,15 @@ Round = Callable[[], object]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=["graphs", "mnist", "startup"])
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each contender (7)")
     options = parser.parse_args()
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads at most, {options.rounds} rounds each\n")
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads at most, {options.rounds} rounds each\n"
+    )
     {"graphs": graphs, "mnist": mnist, "startup": startup}[options.what](options.rounds)
 
 
@@ -119,7 +123,10 @@ def geometric_recipe(data: Data) -> Iterator[None]:
     x, edges = data.x.to_dense(), data.edge_index
     assert edges is not None
     model = Recipe()
-    groups = [{"params": model.first.parameters(), "weight_decay": 5e-4}, {"params": model.second.parameters()}]
+    groups = [
+        {"params": model.first.parameters(), "weight_decay": 5e-4},
+        {"params": model.second.parameters()},
+    ]
     optimizer = torch.optim.Adam(groups, lr=0.01)
     while True:
         model.train()
