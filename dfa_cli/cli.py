@@ -32,7 +32,8 @@ def complete(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
 
 
 Overrides = Annotated[
-    list[str] | None, typer.Argument(help="rule=dfa seed=3, and Hydra's own options.", autocompletion=complete)
+    list[str] | None,
+    typer.Argument(help="rule=dfa seed=3, and Hydra's own options.", autocompletion=complete),
 ]
 
 

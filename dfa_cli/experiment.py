@@ -44,9 +44,9 @@ def run(
 ) -> dict[str, Any]:
     """Train one model and record it in `folder`; returns the content of `run.json`.
 
-    `config` is plain and resolved; `choices` names the option of each group; `overrides` are the user's words and `command` what
-    repeats the run, where that is not what this process was started by. The same configuration gives the same bits on the same CPU. Raises `DfaError` for what the user can mend, after it
-    is in the record.
+    `config` is plain and resolved; `choices` names the option of each group; `overrides` are the user's words and
+    `command` what repeats the run, where that is not what this process was started by. The same configuration gives
+    the same bits on the same CPU. Raises `DfaError` for what the user can mend, after it is in the record.
     """
     config = settle(config)
     head = {
@@ -68,9 +68,13 @@ def resume(folder: Path) -> dict[str, Any]:
     there is no checkpoint, or when it cannot be read back.
     """
     if not (folder / CHECKPOINT).is_file():
-        raise DfaError(f"{folder} holds no checkpoint: the run was made without checkpoint_every=EPOCHS, or ended before.")
+        raise DfaError(
+            f"{folder} holds no checkpoint: the run was made without checkpoint_every=EPOCHS, or ended before."
+        )
     record = Record.reopen(folder, provenance())
-    return _carry_out(record, settle(record.content["config"]), record.content["choices"], folder, resumed=True)
+    return _carry_out(
+        record, settle(record.content["config"]), record.content["choices"], folder, resumed=True
+    )
 
 
 def _carry_out(
@@ -92,7 +96,11 @@ def _carry_out(
             record.cut_back(start - 1, data.split, data.sizes)
         with record.timed("train_seconds", before=seconds):
             for epoch in parts.train(config["epochs"], config["patience"], start, best, seconds):
-                record.epoch(asdict(epoch) | parts.alignment(epoch.epoch, config["alignment_every"]), data.split, data.sizes)
+                record.epoch(
+                    asdict(epoch) | parts.frames() | parts.alignment(epoch.epoch, config["alignment_every"]),
+                    data.split,
+                    data.sizes,
+                )
                 progress.epoch(epoch)
                 if every is not None and epoch.epoch % every == 0:
                     record.sync()
@@ -101,8 +109,10 @@ def _carry_out(
         if projects(config):
             record.update(projection=asdict(parts.device.cost()))
         with plainly(folder):
-            save_weights(folder / "weights.safetensors", parts.model, parts.device if projects(config) else None)
-        record.complete()
+            save_weights(
+                folder / "weights.safetensors", parts.model, parts.device if projects(config) else None
+            )
+        record.complete(stopped_early=record.content["result"]["last_epoch"] < config["epochs"])
     (folder / CHECKPOINT).unlink(missing_ok=True)  # of no use to a run that is complete
     progress.summary(record.content, folder)
     return record.content
@@ -160,6 +170,10 @@ class Parts:
             seconds,
         )
 
+    def frames(self) -> dict[str, int | None]:
+        """Frames shown so far; `None` for a rule that projects nothing."""
+        return {"frames": self.device.cost().frames if self.projects else None}
+
     def alignment(self, epoch: int, every: int | None) -> dict[str, float | None]:
         """See `dfa_cli.training.alignment.measure`: in every `every`-th epoch, columns without values in the others."""
         if every is None:
@@ -208,7 +222,7 @@ def assemble(config: Mapping[str, Any], data: Data) -> Parts:
 def parameter_groups(model: Model, decay: str) -> list[dict[str, Any]]:
     """For the optimizer. `decay: hidden` spares the last block, as Kipf & Welling (2017) regularise their network."""
     hidden = [parameter for block in model.blocks[:-1] for parameter in block.parameters()]
-    last = {"params": list(model.blocks[-1].parameters())}
+    last: dict[str, Any] = {"params": list(model.blocks[-1].parameters())}
     if decay == "hidden":
         last["weight_decay"] = 0.0
     return [{"params": hidden}, last]

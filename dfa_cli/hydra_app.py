@@ -17,10 +17,11 @@ import math
 import os
 import re
 import secrets
+import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ def run_id() -> str:
     """8 hexadecimal digits: of a job of `train -m` the same wherever it is asked for, else drawn anew."""
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         context = HydraConfig.get()
-        place = f"{context.sweep.dir}/{OmegaConf.select(context, 'job.num', default='')}"
+        number = "" if OmegaConf.is_missing(context.job, "num") else context.job.num
+        place = f"{context.sweep.dir}/{number}"
         return hashlib.sha256(place.encode()).hexdigest()[:8]
     return secrets.token_hex(4)
 
@@ -84,14 +86,20 @@ def launch(arguments: Sequence[str], prog: str = "dfa train") -> int:
     # named here, so that the folder and the record carry the same name
     name = [] if flags.multirun else [f"run_id='{secrets.token_hex(4)}'"]
     jobs = compose_jobs([*flags.overrides, *name], flags.multirun, flags.config_dir)
-    top = jobs[0].folder
-    _make(top)
     stand_in = fallback(jobs)
-    where = f"hydra.{'sweep' if flags.multirun else 'run'}.dir={quoted(str(top))}"
+    if stand_in:
+        jobs = compose_jobs([*flags.overrides, *name, *stand_in], flags.multirun, flags.config_dir)
+    with _place(jobs[0].folder) as top:
+        where = f"hydra.{'sweep' if flags.multirun else 'run'}.dir={quoted(str(top))}"
+        return _run([*arguments, *name, *stand_in, where], prog, top, len(jobs) if flags.multirun else None)
+
+
+def _run(arguments: Sequence[str], prog: str, top: Path, jobs: int | None) -> int:
+    """`hydra.main`, and the exit code; `jobs`: how many `-m` makes, `None` for a single run."""
     # SLURM ends a job with SIGTERM: it is then recorded like Ctrl-C
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        hydra_main([*arguments, *name, *stand_in, where], prog)
+        hydra_main(arguments, prog)
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
@@ -101,7 +109,7 @@ def launch(arguments: Sequence[str], prog: str = "dfa train") -> int:
         return INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, before)
-    return _exit_code(top, len(jobs))
+    return _exit_code(top, jobs)
 
 
 def only_shows(flags: argparse.Namespace) -> bool:
@@ -158,14 +166,16 @@ def composer(multirun: bool, config_dir: str | None = None) -> Iterator[Callable
         return "/" in key or bool(GlobalHydra.instance().config_loader().get_group_options(key))
 
     def is_value(one: Override) -> bool:
-        """Whether an override changes a value and nothing else: `seed=3`, but not `model=gcn` or `hydra.verbose=true`."""
+        """Whether an override changes a value and nothing else: `seed=3`, not `model=gcn` or `hydra.verbose=true`."""
         key = one.key_or_group
         plain = one.type == OverrideType.CHANGE and one.package is None and key[:6] != "hydra."
         return plain and not is_group(key)
 
     def compose(overrides: Sequence[str]) -> Job:
         try:
-            values = [one for one in OverridesParser.create().parse_overrides(list(overrides)) if is_value(one)]
+            values = [
+                one for one in OverridesParser.create().parse_overrides(list(overrides)) if is_value(one)
+            ]
             lines = {one.input_line for one in values}
             composed, choices, engine = base(tuple(word for word in overrides if word not in lines))
             composed = copy.deepcopy(composed)
@@ -176,6 +186,11 @@ def composer(multirun: bool, config_dir: str | None = None) -> Iterator[Callable
             config = plain(composed)
         except (HydraException, OmegaConfBaseException) as error:
             raise DfaError(words_of(error)) from error
+        except ValueError as error:  # what Hydra says to a group that gets a number, without naming it
+            wrong = " ".join(word for word in overrides if is_group(word.partition("=")[0]))
+            raise DfaError(
+                f"{wrong}: a group takes the name of one of its options; dfa train --help lists them ({error})."
+            ) from error
         schema.check(config, choices)
         return Job(list(overrides), config, choices, folder, *engine)
 
@@ -248,11 +263,12 @@ def task(composed: DictConfig) -> float:
     """
     context = HydraConfig.get()
     folder = Path(context.runtime.output_dir)
-    overrides = [o for o in context.overrides.task if not o.startswith("run_id=")]  # nobody typed that one
+    overrides = typed(context.overrides.task)
+    command = shlex.join(["dfa", "train", *overrides])
     from dfa_cli import experiment  # imports torch
 
     try:
-        record = experiment.run(plain(composed), folder, chosen(context), overrides)
+        record = experiment.run(plain(composed), folder, chosen(context), overrides, command)
         return record["result"]["best_validation_accuracy"]
     except Exception as error:
         if context.mode == RunMode.MULTIRUN:
@@ -263,6 +279,11 @@ def task(composed: DictConfig) -> float:
             _failures.append(error)
             return math.nan
         raise
+
+
+def typed(overrides: Iterable[str]) -> list[str]:
+    """The overrides that say what is run: neither a name that nobody typed nor how Hydra is to launch it."""
+    return [word for word in overrides if not word.startswith("run_id=") and not is_hydras(word)]
 
 
 _failures: list[DfaError] = []  # of the single job of this process, told after Hydra has ended
@@ -325,19 +346,32 @@ def hydra_main(arguments: Sequence[str], prog: str, task: Callable[[DictConfig],
             del os.environ["HYDRA_FULL_ERROR"]
 
 
-def _make(folder: Path) -> None:
+@contextlib.contextmanager
+def _place(folder: Path) -> Iterator[Path]:
+    """Makes the folder of a run. When the run is refused, what was made for it and is still empty goes again."""
+    new = list(itertools.takewhile(lambda one: not one.exists(), (folder, *folder.parents)))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DfaError(cannot_write(folder, error)) from error
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DfaError(cannot_write(folder, error)) from error
+        yield folder
+    except DfaError:
+        for one in new:
+            with contextlib.suppress(OSError):
+                one.rmdir()
+        raise
 
 
-def _exit_code(top: Path, jobs: int) -> int:
+def _exit_code(top: Path, jobs: int | None) -> int:
     """From the records, since a job may have run in another process."""
     if _failures:
         error = _failures.pop()
-        if status(top).get("result") is None:
-            shutil.rmtree(top)  # nothing was measured: an attempt, not a run
+        trained = "train_seconds" in status(top).get("time", {}) or (top / "metrics.csv").exists()
+        if not trained:
+            shutil.rmtree(top)  # refused before it began: an attempt, not a run
         raise error
     completed = sum(status(folder).get("status") == "completed" for folder in [top, *top.glob("*/")])
-    return COMPLETED if completed >= jobs else FAILED
+    if jobs is not None:
+        print(f"\n{completed} of {jobs} completed; to compare them: dfa compare {shlex.quote(shortest(top))}")
+    return COMPLETED if completed >= (jobs or 1) else FAILED

@@ -104,27 +104,33 @@ def title(config: Mapping[str, Any], choices: Mapping[str, str]) -> str:
 
 
 def summary(record: Mapping[str, Any], folder: Path) -> list[str]:
-    """The lines that end a run."""
-    result = record["result"]
+    """The lines that end a run, none longer than 80 characters but for a long path."""
+    result, cost, times = record["result"], record["projection"], record["time"]
     sizes = ", ".join(f"{count:,} {name}" for name, count in result["sizes"].items())
+    best, last = result["test_accuracy_at_best_validation"], result["test_accuracy_at_last_epoch"]
     lines = [
         "",
-        f"test accuracy  {percent(result['test_accuracy_at_best_validation'])}  at the best validation epoch "
-        f"({result['best_epoch']})",
-        f"               {percent(result['test_accuracy_at_last_epoch'])}  at the last epoch "
-        f"({result['last_epoch']})",
-        f"split          {result['split']}: {sizes}",
+        *entry("test accuracy", f"{percent(best)}  at the best validation epoch ({result['best_epoch']})"),
+        *entry("", f"{percent(last)}  at the last epoch ({result['last_epoch']})"),
+        *entry("split", f"{result['split']}:"),
+        *entry("", sizes),
     ]
-    cost = record["projection"]
     if cost and cost["frames"]:
-        lines.append(
-            f"projection     {cost['frames']:,} frames; modelled optics {cost['modelled_seconds']:,.1f} s, "
-            f"{cost['modelled_joules']:,.0f} J; measured here {cost['measured_seconds']:.2f} s"
+        seconds, joules = cost["modelled_seconds"], cost["modelled_joules"]
+        lines += entry(
+            "projection", f"{cost['frames']:,} frames, measured here {cost['measured_seconds']:.2f} s"
         )
-    times = record["time"]
-    lines.append(f"time           {times['train_seconds']:.1f} s training, {times['total_seconds']:.1f} s in all")
-    lines.append(f"record         {shortest(folder)}")
-    return lines
+        lines += entry("", f"modelled optics {seconds:,.1f} s, {joules:,.0f} J")
+    lines += entry("time", f"{times['train_seconds']:.1f} s training, {times['total_seconds']:.1f} s in all")
+    return [*lines, f"{'record':15}{shortest(folder)}"]
+
+
+def entry(name: str, text: str) -> list[str]:
+    """A name and what is to be said of it, in lines of 80 characters."""
+    import textwrap
+
+    lines = textwrap.wrap(text, 65, drop_whitespace=False) or [""]
+    return [f"{name if number == 0 else '':15}{line}".rstrip() for number, line in enumerate(lines)]
 
 
 def percent(fraction: float) -> str:

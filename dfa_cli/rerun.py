@@ -37,7 +37,9 @@ def register(app: typer.Typer) -> None:
 def rerun(
     run: Name,
     folders: Folders = None,
-    outputs: Annotated[Path, typer.Option("--outputs", help="Where the repetition is recorded.")] = Path("outputs"),
+    outputs: Annotated[Path, typer.Option("--outputs", help="Where the repetition is recorded.")] = Path(
+        "outputs"
+    ),
 ) -> None:
     """Run again from a run's record alone, and say whether the metrics match: dfa rerun last."""
     from dfa_cli.results import pick_run
@@ -45,7 +47,9 @@ def rerun(
 
     before = pick_run(run, folders or [Path("outputs")])
     if not before.curves.get("epoch"):
-        raise DfaError(f"nothing was measured in run {before.id} ({before.status}): there is nothing to compare with.")
+        raise DfaError(
+            f"nothing was measured in run {before.id} ({before.status}): there is nothing to compare with."
+        )
     config = _config_of(before)
     name = secrets.token_hex(4)
     folder = (outputs / time.strftime("%Y-%m-%d") / f"{time.strftime('%H-%M-%S')}_rerun_{name}").absolute()
@@ -152,30 +156,43 @@ def verdict(before: Run, after: Run) -> tuple[list[str], bool]:
     within, differences = close_enough(before, after)
     lines += [f"  {line}" for line in differences]
     if not changed:
-        lines.append("Under the same conditions they should match exactly: this is a bug, or the run is not on a CPU.")
+        lines.append(
+            "Under the same conditions they should match exactly: this is a bug, or the run is not on a CPU."
+        )
         return lines, within and not (after.provenance.get("deterministic") or False)
-    limits = f"{percent(ACCURACY_TOLERANCE).strip()} of accuracy, {percent(LOSS_TOLERANCE).strip()} of the loss"
+    limits = (
+        f"{percent(ACCURACY_TOLERANCE).strip()} of accuracy, {percent(LOSS_TOLERANCE).strip()} of the loss"
+    )
     lines.append(f"{'within' if within else 'beyond'} the tolerance for other conditions ({limits})")
     return lines, within
 
 
 def compare_curves(before: dict[str, list[Any]], after: dict[str, list[Any]]) -> tuple[bool, str]:
     """Whether all measured columns are equal, to the last digit, in the epochs of `before`."""
-    columns = [name for name in before if name in after and name not in UNTIMED and not name.endswith("_seconds")]
+    columns = [
+        name for name in before if name in after and name not in UNTIMED and not name.endswith("_seconds")
+    ]
     epochs = min(len(before["epoch"]), len(after["epoch"]))
     for row in range(epochs):
         differing = [name for name in columns if before[name][row] != after[name][row]]
         if differing:
             return False, f"the metrics differ from epoch {row + 1} on ({', '.join(differing)})"
     if len(before["epoch"]) > epochs:
-        return False, f"the metrics match in {epochs} epochs, and {len(before['epoch']) - epochs} more are missing"
+        return (
+            False,
+            f"the metrics match in {epochs} epochs, and {len(before['epoch']) - epochs} more are missing",
+        )
     return True, f"the metrics match exactly, in {epochs} epochs and {len(columns) - 1} columns"
 
 
 def close_enough(before: Run, after: Run) -> tuple[bool, list[str]]:
     """The results side by side, and whether each is within its tolerance."""
     within, lines = True, []
-    for key in ("test_accuracy_at_best_validation", "test_accuracy_at_last_epoch", "best_validation_accuracy"):
+    for key in (
+        "test_accuracy_at_best_validation",
+        "test_accuracy_at_last_epoch",
+        "best_validation_accuracy",
+    ):
         one, other = before.result.get(key), after.result.get(key)
         if one is not None and other is not None:
             within &= abs(one - other) <= ACCURACY_TOLERANCE
@@ -195,7 +212,9 @@ def changes(before: Run, after: Run) -> list[str]:
     if was.get("commit") != now.get("commit"):
         lines.append(f"code: commit {_short(was)} before, {_short(now)} now")
     elif was.get("dirty") or now.get("dirty"):
-        lines.append(f"code: commit {_short(was)} before, {_short(now)} now; uncommitted changes cannot be compared")
+        lines.append(
+            f"code: commit {_short(was)} before, {_short(now)} now; uncommitted changes cannot be compared"
+        )
     versions, later = old.get("versions") or {}, new.get("versions") or {}
     for name in sorted({*versions, *later}):
         if versions.get(name) != later.get(name):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,7 +70,7 @@ class Bound:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _whole(value: Any) -> bool:
@@ -81,6 +82,8 @@ NOT_NEGATIVE = Bound(lambda v: _number(v) and v >= 0, "a number of at least 0")
 POSITIVE = Bound(lambda v: _number(v) and v > 0, "a number greater than 0")
 A_SEED = Bound(lambda v: _whole(v) and 0 <= v < 2**63, "a whole number of at least 0")
 FRACTION = Bound(lambda v: _number(v) and 0 <= v < 1, "a number from 0 to below 1")
+UP_TO_ONE = Bound(lambda v: _number(v) and 0 < v <= 1, "a number above 0 and up to 1")
+AT_LEAST_FOUR = Bound(lambda v: _whole(v) and v >= 4, "a whole number of at least 4")
 YES_OR_NO = Bound(lambda v: isinstance(v, bool), "true or false")
 WIDTHS = Bound(
     lambda v: isinstance(v, list) and len(v) > 0 and all(_whole(w) and w >= 1 for w in v),
@@ -90,6 +93,10 @@ WIDTHS = Bound(
 
 def choice(*names: str) -> Bound:
     return Bound(lambda v: v in names, "one of " + ", ".join(names))
+
+
+def whole(least: int, most: int) -> Bound:
+    return Bound(lambda v: _whole(v) and least <= v <= most, f"a whole number from {least} to {most}")
 
 
 def optional(bound: Bound) -> Bound:
@@ -120,6 +127,37 @@ BOUNDS: dict[str, Bound] = {
     "device.noise_seed": A_SEED,
     "device.where": choice("auto", "cpu", "cuda"),
     "device.distribution": choice("gaussian", "uniform"),
+    "device.calibration": UP_TO_ONE,
+    "device.macropixel": AT_LEAST_ONE,
+    "device.frame_seconds": POSITIVE,
+    "device.power_watts": NOT_NEGATIVE,
+    "device.saturation_warning": NOT_NEGATIVE,
+    "device.perfect": YES_OR_NO,
+    "device.limits.mirrors": AT_LEAST_ONE,
+    "device.limits.pixels": AT_LEAST_ONE,
+    "device.limits.lift": YES_OR_NO,
+    "device.encoding.threshold": NOT_NEGATIVE,
+    "device.encoding.relative": YES_OR_NO,
+    "device.encoding.bits": whole(1, 16),
+    "device.medium.most": AT_LEAST_ONE,
+    "device.medium.dense": AT_LEAST_ONE,
+    "device.medium.procedural": AT_LEAST_ONE,
+    "device.camera.bits": optional(whole(1, 24)),
+    "device.camera.full_well": optional(POSITIVE),
+    "device.camera.photons": optional(POSITIVE),
+    "device.camera.read_noise": NOT_NEGATIVE,
+    "device.camera.shot_noise": YES_OR_NO,
+    "device.readout.steps": AT_LEAST_FOUR,
+    **{
+        f"device.readout.{of}{key}": bound
+        for of in ("", "of.")
+        for key, bound in {
+            "pixels_per_mode": AT_LEAST_FOUR,
+            "reference": POSITIVE,
+            "visibility": UP_TO_ONE,
+            "headroom": POSITIVE,
+        }.items()
+    },
     "optimizer.lr": POSITIVE,
     "optimizer.weight_decay": NOT_NEGATIVE,
     "optimizer.momentum": FRACTION,
@@ -135,6 +173,12 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
         value, present = lookup(config, key)
         if present and not bound.holds(value):
             raise DfaError(f"{key}={_shown(value)} does not fit: expected {bound.words}.")
+    threshold, present = lookup(config, "device.encoding.threshold")
+    if present and threshold >= 1 and lookup(config, "device.encoding.relative")[0] is not False:
+        raise DfaError(
+            f"device.encoding.threshold={_shown(threshold)} does not fit: expected a number from 0 to below 1, "
+            "since it is relative to each row's largest error; device.encoding.relative=false makes it absolute."
+        )
     needs, gives = config["model"].get("needs"), config["data"].get("gives")
     if needs == "graph" and gives != "graph":
         raise DfaError(

@@ -33,6 +33,7 @@ class ListedJobs(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         jobs = json.loads(self.jobs.read_text(encoding="utf-8"))
         size = self.at_once or len(jobs)
+        assert self.launcher is not None
         return [
             self.launcher.launch(jobs[start : start + size], initial_job_idx=self.first + start)
             for start in range(0, len(jobs), size)

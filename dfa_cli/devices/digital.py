@@ -66,7 +66,9 @@ def resolve(where: str) -> str:
     if where == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if where == "cuda" and not torch.cuda.is_available():
-        raise DfaError("CUDA was asked for, and torch finds none on this machine; use device=cpu or device=auto.")
+        raise DfaError(
+            "CUDA was asked for, and torch finds none on this machine; use device=cpu or device=auto."
+        )
     if where == "mps" and not torch.backends.mps.is_available():
         raise DfaError("compute=mps was asked for, and torch finds none on this machine; use compute=cpu.")
     return where

@@ -41,4 +41,6 @@ class GraphConvolutional(Model):
     def __init__(
         self, sizes: Sizes, hidden: Sequence[int], activation: str, dropout: float, input_dropout: float
     ):
-        super().__init__(chain(GraphConvolution, sizes, hidden, activation, dropout, input_dropout), sizes.dropout)
+        super().__init__(
+            chain(GraphConvolution, sizes, hidden, activation, dropout, input_dropout), sizes.dropout
+        )

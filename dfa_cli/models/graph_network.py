@@ -27,9 +27,9 @@ class Convolution(nn.Module):
 class GraphNetwork(Model):
     """`h_i = act(conv_i(dropout(h_{i-1}), edges))` for any convolution with the arguments `(in, out, ...)`.
 
-    `conv`: the convolution, its keywords bound (`_partial_: true` in a YAML); `last`: the keywords that the last block changes, such
-    as `heads: 1`; `hidden`: the `out_channels` of the hidden blocks (with `heads` attention heads side by side, a
-    block is `heads` times as wide). Raises whatever the convolution raises on its keywords.
+    `conv`: the convolution, its keywords bound (`_partial_: true` in a YAML); `last`: the keywords that the last
+    block changes, such as `heads: 1`; `hidden`: the `out_channels` of the hidden blocks (with `heads` attention heads
+    side by side, a block is `heads` times as wide). Raises whatever the convolution raises on its keywords.
     """
 
     def __init__(

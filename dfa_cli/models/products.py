@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -25,12 +27,12 @@ def product(h: Tensor | SparseMatrix, weight: Tensor) -> Tensor:
 
 class _Narrow(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, h: Tensor, weight: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, h: Tensor, weight: Tensor) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(h, weight)
         return (weight.t() @ h.t()).t().contiguous()
 
     @staticmethod
-    def backward(ctx, gradient: Tensor):  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor):  # type: ignore[override]
         h, weight = ctx.saved_tensors
         return (
             gradient @ weight.t() if ctx.needs_input_grad[0] else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,12 +72,12 @@ class _Product(torch.autograd.Function):
     """torch's own sparse product would also prepare the gradient of the constant matrix."""
 
     @staticmethod
-    def forward(ctx, csr: Tensor, transposed: Tensor, dense: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, csr: Tensor, transposed: Tensor, dense: Tensor) -> Tensor:  # type: ignore[override]
         ctx.transposed = transposed
         return csr @ dense
 
     @staticmethod
-    def backward(ctx, gradient: Tensor):  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor):  # type: ignore[override]
         return None, None, ctx.transposed @ gradient
 
 

@@ -15,11 +15,11 @@ import platform
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from dfa_cli.errors import DfaError
 
@@ -63,6 +63,8 @@ class Record:
         self.folder = folder
         self.content: dict[str, Any] = {
             "format": FORMAT,
+            "id": head["id"],
+            "identity": head["identity"],
             "status": "running",
             "created": now(),
             "ended": None,
@@ -75,14 +77,18 @@ class Record:
         }
         self._began = time.perf_counter()
         self._written = -1e9
-        self._table = None
+        self._table: TextIO | None = None
         self._best = (-1.0, 0.0)
 
     @classmethod
     def reopen(cls, folder: Path, provenance: Mapping[str, Any]) -> Record:
         """The record of a run that is gone on with: what was known stays, the process that writes it is this one."""
         content = status(folder)
-        resumed = {"at": now(), "was": content["status"], **{name: provenance[name] for name in ("versions", "git")}}
+        resumed = {
+            "at": now(),
+            "was": content["status"],
+            **{name: provenance[name] for name in ("versions", "git")},
+        }
         here = {name: provenance[name] for name in ("host", "pid", "pid_started", "platform", "processor")}
         return cls(
             folder,
@@ -110,6 +116,8 @@ class Record:
             write_atomically(self.folder / "metrics.csv", "".join(_lines_until(self.folder, epoch)))
         for row in rows:
             self._weigh(row, split, sizes)
+        with plainly(self.folder):
+            self._write()
 
     def sync(self) -> None:
         """Have the lines of `metrics.csv` on disk, not only in the system's cache."""
@@ -140,7 +148,7 @@ class Record:
         finally:
             self.content["time"][name] = time.perf_counter() - began
 
-    def epoch(self, metrics: Mapping[str, float], split: str, sizes: Mapping[str, int]) -> None:
+    def epoch(self, metrics: Mapping[str, Any], split: str, sizes: Mapping[str, int]) -> None:
         """A line of `metrics.csv`, and the result so far.
 
         The best epoch is the one with the highest validation accuracy, of equal ones that with the lowest validation
@@ -148,7 +156,7 @@ class Record:
         """
         with plainly(self.folder):
             if self._table is None:
-                self._open_table(list(metrics))
+                self._table = self._open_table(list(metrics))
             self._rows.writerow([_cell(value) for value in metrics.values()])
             self._table.flush()
         self._weigh(metrics, split, sizes)
@@ -170,7 +178,10 @@ class Record:
         result["last_train_loss"] = metrics["train_loss"]
         self.content["result"] = result
 
-    def complete(self) -> None:
+    def complete(self, stopped_early: bool = False) -> None:
+        """The run has come to its end: all epochs, or, stopped early, as many as its patience let it have."""
+        if self.content["result"] is not None:
+            self.content["result"]["stopped_early"] = stopped_early
         with plainly(self.folder):
             self._end("completed")
 
@@ -180,7 +191,8 @@ class Record:
         if error is not None:
             self._fail(error)
         if self._table is not None:
-            self._table.close()
+            with suppress(OSError):  # every line was flushed as it came; a full disk has been said by then
+                self._table.close()
 
     def _fail(self, error: BaseException) -> None:
         interrupted = isinstance(error, KeyboardInterrupt)
@@ -188,7 +200,7 @@ class Record:
         self.content["error"] = {
             "type": type(error).__name__,
             "message": "interrupted" if interrupted else " ".join(str(error).split()),
-            "epoch": result.get("last_epoch"),
+            "epoch": getattr(error, "epoch", result.get("last_epoch")),
         }
         if interrupted:
             log.warning("interrupted after epoch %s", result.get("last_epoch"))
@@ -212,28 +224,25 @@ class Record:
         write_atomically(self.folder / "run.json", json.dumps(self.content, indent=1) + "\n")
         self._written = time.perf_counter()
 
-    def _open_table(self, columns: list[str]) -> None:
-        self._table = open(self.folder / "metrics.csv", "a", newline="", encoding="utf-8")  # noqa: SIM115
-        self._rows = csv.writer(self._table, lineterminator="\n")
-        if self._table.tell() == 0:
+    def _open_table(self, columns: list[str]) -> TextIO:
+        table = open(self.folder / "metrics.csv", "a", newline="", encoding="utf-8")  # noqa: SIM115
+        self._rows = csv.writer(table, lineterminator="\n")
+        if table.tell() == 0:
             self._rows.writerow(columns)
+        return table
 
 
-class plainly:
+@contextmanager
+def plainly(folder: Path) -> Iterator[None]:
     """Turns what an operating system says of a folder into a sentence for its owner."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise DfaError(cannot_write(self.folder, error)) from error
+    try:
+        yield
+    except OSError as error:
+        raise DfaError(cannot_write(folder, error)) from error
 
 
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)  # no disk left, or no permission
+# no disk left, or no permission
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def cannot_write(folder: Path | str, error: OSError) -> str:
@@ -291,9 +300,7 @@ def status(folder: Path) -> dict[str, Any]:
 def rows_until(folder: Path, epoch: int) -> list[dict[str, float]]:
     """The lines of `metrics.csv` up to `epoch`, by column."""
     lines = _lines_until(folder, epoch)
-    return [
-        {name: _number(cell) for name, cell in row.items()} for row in csv.DictReader(lines)
-    ]
+    return [{name: _number(cell) for name, cell in row.items()} for row in csv.DictReader(lines)]
 
 
 def _number(cell: str) -> float:

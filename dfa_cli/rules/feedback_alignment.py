@@ -19,7 +19,9 @@ Weights = dict[str, Tensor]
 class SequentialFeedback(ABC):
     """Backpropagation in which every forward weight `W_i` is replaced by `F_i` when the error passes back.
 
-        g_last = e,   dL/dW_i = (d z_i / d W_i)^T (act'(z_i) g_i),   g_{i-1} = (d z_i / d h_{i-1})^T |_{W_i := F_i} (act'(z_i) g_i)
+        g_last  =  e
+        dL/dW_i <- (d z_i / d W_i)^T      act'(z_i) g_i
+        g_{i-1} =  (d z_i / d h_{i-1})^T  act'(z_i) g_i      at W_i = F_i
 
     `z_i` is the output of the block's layer, `h_i = act(z_i)`. Unlike direct feedback alignment the blocks wait for
     one another. It holds exactly for layers that are linear in their input (fully connected, GCN, Chebyshev, SAGE);
@@ -32,7 +34,8 @@ class SequentialFeedback(ABC):
     def prepare(self, model: Model, classes: int, device: ProjectionDevice, compute: torch.device) -> None:
         self.draws = generator(self.feedback_seed, "feedback", compute)
         self.magnitudes = [
-            {name: self.draw(weight) for name, weight in matrices(block.layer).items()} for block in model.blocks
+            {name: self.draw(weight) for name, weight in matrices(block.layer).items()}
+            for block in model.blocks
         ]
 
     @abstractmethod
@@ -71,7 +74,9 @@ class SequentialFeedback(ABC):
             if block.activation is not None:
                 z = outputs[i].detach().requires_grad_()
                 (signal,) = torch.autograd.grad(block.activation(z), z, signal)
-            torch.autograd.backward(outputs[i], signal, inputs=list(block.layer.parameters()), retain_graph=i > 0)
+            torch.autograd.backward(
+                outputs[i], signal, inputs=list(block.layer.parameters()), retain_graph=i > 0
+            )
             if i > 0:
                 signal = self._pass_back(block, self.magnitudes[i], dropped[i], inputs[i], batch, signal)
         return step
@@ -81,7 +86,8 @@ class SequentialFeedback(ABC):
     ) -> Tensor:
         """`g_{i-1}` through the block's layer with `F` for its weights, and through its dropout."""
         weights = {
-            name: self.feedback(weight.detach(), magnitudes[name]) for name, weight in matrices(block.layer).items()
+            name: self.feedback(weight.detach(), magnitudes[name])
+            for name, weight in matrices(block.layer).items()
         }
         leaf = seen.detach().requires_grad_()
         z = functional_call(block.layer, weights, (leaf, batch.graph))

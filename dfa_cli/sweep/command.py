@@ -92,10 +92,15 @@ def _search(words: list[str], hydras: list[str], config_dir: str | None, probe: 
     left = trials.left()
     signals, points = 0, []
     if trials.total is not None:
-        print(f"study {trials.study}: {trials.total - left} of {trials.total} trials are there, {left} to run", flush=True)
+        print(
+            f"study {trials.study}: {trials.total - left} of {trials.total} trials are there, {left} to run",
+            flush=True,
+        )
     if left:
         with Display(left if trials.total is not None else None) as display:
-            running = Sweep([], probe.folder, outputs, [], display, fail_fast=probe.config["fail_fast"], trials=trials)
+            running = Sweep(
+                [], probe.folder, outputs, [], display, fail_fast=probe.config["fail_fast"], trials=trials
+            )
             running.run()
             signals, points = running.signals, running.points
     code = _closing(points, probe.folder, signals) if points else COMPLETED
@@ -146,7 +151,9 @@ def _closing(points: Sequence[Point], top: Path, signals: int) -> int:
             shared.add(point.reason)
             lines.append(f"{point.state}: {point.label}: {reason or 'no reason known'}{log}")
     if stopped := sum(point.state == "stopped" for point in points):
-        lines.append(f"{stopped} job{'s were' if stopped > 1 else ' was'} not begun; the same command goes on from here")
+        lines.append(
+            f"{stopped} job{'s were' if stopped > 1 else ' was'} not begun; the same command goes on from here"
+        )
     if any(point.state in ("completed", "failed", "interrupted") for point in points):
         lines.append(f"records in {shortest(top)}")
     output.emit("\n".join(lines) + "\n")

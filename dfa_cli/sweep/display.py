@@ -54,13 +54,19 @@ class Display:
         for point in sweep.points:
             if id(point) not in self._told and point.ended and point.state not in ("stopped",):
                 self._told.add(id(point))
-                if not (point.state == "reused" and point.seconds is None):  # known before the start, and said then
+                if not (
+                    point.state == "reused" and point.seconds is None
+                ):  # known before the start, and said then
                     print(self._ended(point), flush=True)
 
     def _ended(self, point: Point) -> str:
         number = f"[{len(self._told)}/{self.total}]" if self.total else f"[{len(self._told)}]"
         if point.state in ("completed", "reused"):
-            took = f" in {point.seconds:.1f} s" if point.state == "completed" and point.seconds is not None else ""
+            took = (
+                f" in {point.seconds:.1f} s"
+                if point.state == "completed" and point.seconds is not None
+                else ""
+            )
             accuracy = f"test {percent(point.accuracy).strip()}" if point.accuracy is not None else ""
             return f"{number} {point.state}{took}  {point.label}  {accuracy}"
         return f"{number} {point.state}  {point.label}  {point.reason}"
@@ -71,7 +77,11 @@ class Display:
         total = self.total or len(points)
         count = {state: sum(point.state == state for point in points) for state, _ in COUNTED}
         ended = sum(point.ended for point in points)
-        words = [f"{count[state]} {name}" for state, name in COUNTED if count[state] or state in ("completed", "running")]
+        words = [
+            f"{count[state]} {name}"
+            for state, name in COUNTED
+            if count[state] or state in ("completed", "running")
+        ]
         if sweep.stopping:
             words.append("stopping; Ctrl-C again kills")
         elif (left := seconds_left(sweep, total)) is not None and ended < total:
@@ -91,9 +101,11 @@ def seconds_left(sweep: Sweep, total: int) -> float | None:
     """By the speed so far, the epochs of running jobs included; `None` before anything has been measured."""
     ran = [point for point in sweep.points if point.state in ("completed", "failed", "interrupted")]
     reused = sum(point.state == "reused" for point in sweep.points)
-    parts = sum(point.epoch / point.epochs for point in sweep.points if point.state == "running" and point.epochs)
+    parts = sum(
+        point.epoch / point.epochs for point in sweep.points if point.state == "running" and point.epochs
+    )
     done = len(ran) + parts
-    if done < 0.02:
+    if sweep.began is None or done < 0.02:
         return None
     return (time.monotonic() - sweep.began) * max(total - reused - done, 0) / done
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,9 @@ class Search:
         """The study's name: its own, or one that equal searches share."""
         if self.node["study_name"]:
             return self.node["study_name"]
-        kept = sorted(word for word in self.words if word.partition("=")[0] not in ("reuse", "fail_fast", "outputs"))
+        kept = sorted(
+            word for word in self.words if word.partition("=")[0] not in ("reuse", "fail_fast", "outputs")
+        )
         return "dfa-" + hashlib.sha256("\n".join(kept).encode()).hexdigest()[:12]
 
     @property
@@ -79,8 +82,11 @@ class Search:
             return []
         import optuna
 
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        if self.storage.startswith("sqlite:///") and not Path(self.storage.removeprefix("sqlite:///")).exists():
+        optuna.logging.set_verbosity(logging.WARNING)
+        if (
+            self.storage.startswith("sqlite:///")
+            and not Path(self.storage.removeprefix("sqlite:///")).exists()
+        ):
             return []
         if self.study not in {one.study_name for one in optuna.get_all_study_summaries(self.storage)}:
             return []
@@ -103,7 +109,9 @@ def example(words: Sequence[str]) -> list[str]:
         key, value = override.get_key_element(), override.value()
         if isinstance(value, IntervalSweep):
             if value.start is None:
-                raise DfaError(f"{override.input_line} has no lower end; give both, as in interval(0.001,0.1).")
+                raise DfaError(
+                    f"{override.input_line} has no lower end; give both, as in interval(0.001,0.1)."
+                )
             point.append(f"{key}={value.start}")
         elif override.is_sweep_override():
             point.append(f"{key}={next(iter(override.sweep_string_iterator()))}")

@@ -6,10 +6,12 @@ What is on disk is the same whatever launcher runs the jobs, so one way of follo
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from typing import Any, Protocol
 from dfa_cli.errors import DfaError
 from dfa_cli.hydra_app import quoted
 from dfa_cli.progress import shortest
-from dfa_cli.results.record import status
+from dfa_cli.results.record import cannot_write, status
 from dfa_cli.results.store import read
 from dfa_cli.sweep import job, search
 from dfa_cli.sweep.claims import is_claimed, last_run
@@ -31,6 +33,7 @@ POLL_SECONDS = 0.2
 ASK_SECONDS = 1.0  # between two looks at what another sweep is running
 MOST_ATTEMPTS = 2  # of a job whose process is killed; one that needs too much memory would be killed for ever
 MOST_IN_VAIN = 3  # processes that are killed one after the other before any of them has begun a job
+FULL_BYTES = 64 * 1024  # a disk with less room than this is full
 ENGINE_LOG = "engine.log"
 
 
@@ -64,7 +67,7 @@ class Sweep:
         self.outputs = outputs
         self.fail_fast = fail_fast
         self.trials = trials
-        self.began = time.monotonic()
+        self.began: float | None = None  # when the first job did; to start a process takes its time
         self.signals = 0
         self._arguments = list(arguments)
         self._watcher = watcher
@@ -106,7 +109,9 @@ class Sweep:
             if batch := self._next_batch():
                 before = [(point.state, point.attempts) for point in self.points]
                 code = self._run_engine(self._listed(batch), batch)
-                in_vain = in_vain + 1 if before == [(point.state, point.attempts) for point in self.points] else 0
+                in_vain = (
+                    in_vain + 1 if before == [(point.state, point.attempts) for point in self.points] else 0
+                )
                 # killed before it had begun a job, it may be luckier the next time; otherwise nothing would change
                 if in_vain and not self.stopping and (code >= 0 or in_vain >= MOST_IN_VAIN):
                     self._give_up(batch, code)
@@ -156,11 +161,23 @@ class Sweep:
 
     def _run_engine(self, arguments: list[str], batch: list[Point]) -> int:
         """From the start of the process to its end, whatever that is; returns its exit code."""
-        command = [sys.executable, "-m", "dfa_cli.sweep.engine", "--multirun", "hydra.job.name=dfa", *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "dfa_cli.sweep.engine",
+            "--multirun",
+            "hydra.job.name=dfa",
+            *arguments,
+        ]
         with open((self.top / job.STOP).with_name(ENGINE_LOG), "ab") as log:
             # a session of its own: Ctrl-C is ours to pass on; a pipe for its input: it ends when we do
             self._engine = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=self._environment
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=self._environment,
             )
         while (code := self._engine.poll()) is None:
             self._look(batch)
@@ -180,6 +197,8 @@ class Sweep:
         for point in self.points if self.trials is not None else batch:
             if not point.ended:
                 look(point, notes)
+        if self.began is None and any(point.state not in ("waiting", "reused") for point in self.points):
+            self.began = time.monotonic()
         self._ask_about_others()
         self._watcher.show(self)
 
@@ -192,7 +211,13 @@ class Sweep:
                 words = job.typed(record.get("overrides") or ())
                 label = self.trials.label(words) if self.trials else " ".join(words)
                 self.points.append(
-                    Point(words, label, record.get("identity"), (record.get("config") or {}).get("epochs", 0), folder=folder)
+                    Point(
+                        words,
+                        label,
+                        record.get("identity"),
+                        (record.get("config") or {}).get("epochs", 0),
+                        folder=folder,
+                    )
                 )
 
     def _settle(self, batch: list[Point]) -> None:
@@ -237,8 +262,12 @@ class Sweep:
                 point.folder = None
 
     def _last_words(self, code: int) -> str:
+        if shutil.disk_usage(self.top).free < FULL_BYTES:  # it could not even say so
+            return cannot_write(self.top, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
         log = (self.top / job.STOP).with_name(ENGINE_LOG)
-        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        lines = [
+            line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
+        ]
         errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt)\b", line)]
         last = (errors or lines or [f"exit code {code}"])[-1].strip()
         return f"the launcher ended without running it ({last}; see {shortest(log)})"
@@ -278,7 +307,7 @@ def look(point: Point, notes: dict[str, dict[str, Any]]) -> None:
         state, folder = note["state"], note.get("folder")
         if note.get("identity"):
             point.identity = note["identity"]
-        if state == "resumed":
+        if state == "resumed" and folder is not None:
             point.folder = Path(folder)
             if len(status(point.folder).get("resumed", ())) < note["resumes"]:
                 return  # its record is still the old one

@@ -111,7 +111,10 @@ def _matrix_alignment(model: Model, rule: DirectFeedbackAlignment) -> list[float
     cosines: list[float | None] = []
     for i, matrix in enumerate(feedback):
         chain = above[i + 1 :]
-        if any(len(weights) != 1 or not _maps(weights[0], block) for weights, block in zip(chain, model.blocks[i + 1 :], strict=True)):
+        if any(
+            len(weights) != 1 or not _maps(weights[0], block)
+            for weights, block in zip(chain, model.blocks[i + 1 :], strict=True)
+        ):
             cosines.append(None)
             continue
         through = chain[0][0]

@@ -21,7 +21,9 @@ class Batches:
     def __init__(self, data: Data, size: int | None, order: torch.Generator):
         self.size = size
         self.order = order
-        self.x: Tensor | SparseMatrix = SparseMatrix.of(data.x) if data.x.layout == torch.sparse_csr else data.x
+        self.x: Tensor | SparseMatrix = (
+            SparseMatrix.of(data.x) if data.x.layout == torch.sparse_csr else data.x
+        )
         self.y = data.y
         self.train = data.train
         self.whole: Batch | None = None

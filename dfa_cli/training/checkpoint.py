@@ -69,7 +69,9 @@ def save_checkpoint(
                 plain[key] = value
     about = {"format": str(FORMAT), "epoch": str(epoch), "optimizer": json.dumps(plain)}
     # cloned: safetensors refuses tensors that share memory
-    content = save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, about)
+    content = save(
+        {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, about
+    )
     _replace(folder / CHECKPOINT, content)
 
 
@@ -91,7 +93,9 @@ def load_checkpoint(
             about = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if about.get("format") != str(FORMAT):
-            raise DfaError(f"{path} has format {about.get('format')}, and this version of dfa reads {FORMAT}.")
+            raise DfaError(
+                f"{path} has format {about.get('format')}, and this version of dfa reads {FORMAT}."
+            )
         model.load_state_dict(_part(tensors, "model."))
         if device is not None:
             device.load_state_dict(_part(tensors, "device."))
@@ -99,7 +103,9 @@ def load_checkpoint(
             rule.load_state_dict(_part(tensors, "rule."))
         for name, one in generators.items():
             one.set_state(tensors[f"generator.{name}"])
-        _load_optimizer(optimizer, {**_part(tensors, "optimizer."), **_part(json.loads(about["optimizer"]), "optimizer.")})
+        _load_optimizer(
+            optimizer, {**_part(tensors, "optimizer."), **_part(json.loads(about["optimizer"]), "optimizer.")}
+        )
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise DfaError(f"{path} cannot be read back ({reason}); start again with --from-start.") from error

@@ -41,6 +41,4 @@ def _of_graph(model: Model, batches: Batches) -> Outputs:
 
 
 def _of_samples(model: Model, batches: Batches) -> Outputs:
-    return lambda rows: (
-        (model(batch), batch.targets) for batch in map(batches.of, rows.split(ROWS_AT_ONCE))
-    )
+    return lambda rows: ((model(batch), batch.targets) for batch in map(batches.of, rows.split(ROWS_AT_ONCE)))

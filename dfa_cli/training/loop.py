@@ -32,6 +32,14 @@ class Epoch:
     seconds: float
 
 
+class DivergenceError(DfaError):
+    """The loss of `epoch` is not a number, or infinite."""
+
+    def __init__(self, epoch: int, sentence: str):
+        super().__init__(sentence)
+        self.epoch = epoch
+
+
 @dataclass(frozen=True)
 class Best:
     """The highest validation accuracy so far and its first epoch: what the patience counts from."""
@@ -76,9 +84,10 @@ def train(
         loss /= rows
         validation_accuracy = validation_hits / len(validation)
         if not math.isfinite(loss):
-            raise DfaError(
+            raise DivergenceError(
+                epoch,
                 f"The training loss became {loss} in epoch {epoch}: training has diverged and was stopped; "
-                "try a smaller optimizer.lr."
+                "try a smaller optimizer.lr.",
             )
         yield Epoch(
             epoch,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -42,6 +44,10 @@ def gradients(model: Model) -> list[Tensor]:
     return [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
 
 
+def layers(model: Model) -> list[Any]:
+    return [block.layer for block in model.blocks]
+
+
 class TrueWeights(SequentialFeedback):
     """The way back through the forward weights themselves: backpropagation by a second route."""
 
@@ -72,16 +78,17 @@ def test_fixed_feedback_by_hand():
     rule.prepare(model, 3, None, CPU)  # type: ignore[arg-type]
     rule.backward(model, batch)
 
-    h = [batch.x]
-    for i, block in enumerate(model.blocks):
-        z = h[-1] @ block.layer.weight + block.layer.bias
+    assert isinstance(batch.x, Tensor)
+    h: list[Tensor] = [batch.x]
+    for i, layer in enumerate(layers(model)):
+        z = h[-1] @ layer.weight + layer.bias
         h.append(z if i == 3 else torch.tanh(z))
     signal = (torch.softmax(h[-1], 1) - torch.eye(3)[batch.y]) / 9
     for i in reversed(range(4)):
         if i < 3:
             signal = signal * (1 - h[i + 1] ** 2)
-        torch.testing.assert_close(model.blocks[i].layer.weight.grad, (h[i].T @ signal).detach())
-        torch.testing.assert_close(model.blocks[i].layer.bias.grad, signal.sum(0).detach())
+        torch.testing.assert_close(layers(model)[i].weight.grad, (h[i].T @ signal).detach())
+        torch.testing.assert_close(layers(model)[i].bias.grad, signal.sum(0).detach())
         signal = signal @ rule.magnitudes[i]["weight"].T
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dfa_cli.devices import Digital
-from dfa_cli.models import Batch, FullyConnected
+from dfa_cli.models import Batch, FullyConnected, Model
 from dfa_cli.models.base import Sizes
 from dfa_cli.rules import Backpropagation, DirectFeedbackAlignment, Shallow
 from dfa_cli.seeding import generator
@@ -24,6 +24,10 @@ def two_blocks(inputs: torch.Tensor | None = None) -> tuple[FullyConnected, Batc
     return model, Batch(x, torch.randint(3, (40,), generator=draws))
 
 
+def weights(model: Model) -> list[torch.Tensor]:
+    return [weight.detach() for weight in model.parameters() if weight.dim() > 1]
+
+
 def test_backpropagation_is_aligned_with_itself():
     model, batch = two_blocks()
     found = measure(model, Backpropagation(), None, batch, [])
@@ -35,7 +39,7 @@ def test_feedback_equal_to_the_transposed_weights_is_aligned():
     model, batch = two_blocks()
     device, rule = Digital("cpu"), DirectFeedbackAlignment()
     rule.prepare(model, 3, device, CPU)
-    device.feedback = model.blocks[1].layer.weight.detach().t().clone()
+    device.feedback = weights(model)[1].t().clone()
     found = measure(model, rule, device, batch, [])
     assert found["alignment_1"] == pytest.approx(1.0)
     assert found["matrix_alignment_1"] == pytest.approx(1.0)
@@ -47,7 +51,8 @@ def test_cosine_against_the_formula():
     rule.prepare(model, 3, device, CPU)
     found = measure(model, rule, device, batch, [])
 
-    w1, w2 = (block.layer.weight.detach() for block in model.blocks)
+    assert isinstance(batch.x, torch.Tensor)
+    w1, w2 = weights(model)
     h = torch.tanh(batch.x @ w1)
     error = (torch.softmax(h @ w2, 1) - torch.eye(3)[batch.y]) / 40
     true = batch.x.T @ ((error @ w2.T) * (1 - h**2))

@@ -1,0 +1,33 @@
+"""What the tests of more than one folder share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from program import Dfa
+
+# pytest forgets what the modules say about warnings
+NOT_OURS = (
+    "ignore:.*torch.jit.*:DeprecationWarning",  # of torch_geometric, as it is imported
+    "ignore:Sparse CSR tensor support is in beta:UserWarning",
+    "ignore:Sparse invariant checks are implicitly disabled:UserWarning",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in NOT_OURS:
+        config.addinivalue_line("filterwarnings", line)
+
+
+@pytest.fixture
+def dfa(tmp_path: Path) -> Dfa:
+    """`dfa ...` with folders of this test's own."""
+    return Dfa(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def dfa_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Dfa]:
+    """The same for fixtures that several tests read: `dfa_in("name")`."""
+    return lambda name: Dfa(tmp_path_factory.mktemp(name))

@@ -1,0 +1,123 @@
+"""Sparse products against dense ones, and the normalised adjacency against torch_geometric's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch_geometric.nn.conv.gcn_conv import gcn_norm
+from torch_geometric.utils import to_dense_adj
+
+from dfa_cli.models.sparse import SparseMatrix, normalised_adjacency
+
+
+def some(rows: int, columns: int, seed: int = 0, density: float = 0.2) -> Tensor:
+    draws = torch.Generator().manual_seed(seed)
+    values = torch.randn(rows, columns, generator=draws, dtype=torch.float64)
+    return values * (torch.rand(rows, columns, generator=draws) < density)
+
+
+@pytest.fixture(params=["coo", "csr"])
+def pair(request: pytest.FixtureRequest) -> tuple[Tensor, SparseMatrix]:
+    """A dense matrix with an empty row and an empty column, and the same kept sparse."""
+    dense = some(9, 7)
+    dense[4] = 0
+    dense[:, 2] = 0
+    sparse = dense.to_sparse_coo() if request.param == "coo" else dense.to_sparse_csr()
+    return dense, SparseMatrix.of(sparse)
+
+
+def test_a_matrix_is_kept_with_its_transpose(pair: tuple[Tensor, SparseMatrix]) -> None:
+    dense, sparse = pair
+    assert sparse.shape == dense.shape
+    assert torch.equal(sparse.dense(), dense)
+    assert torch.equal(sparse.transposed.to_dense(), dense.T)
+    assert torch.equal(sparse.T.dense(), dense.T)
+    assert torch.equal(sparse.T.T.dense(), dense)
+    assert torch.equal(sparse.transposed.values(), sparse.csr.values()[sparse.order])
+    assert torch.equal(sparse.T.transposed.values(), sparse.T.csr.values()[sparse.T.order])
+
+
+def test_products_and_their_gradients_equal_dense_ones(pair: tuple[Tensor, SparseMatrix]) -> None:
+    dense, sparse = pair
+    for matrix, reference in ((sparse, dense), (sparse.T, dense.T)):
+        h = some(reference.shape[1], 5, seed=1, density=1).requires_grad_()
+        again = h.detach().clone().requires_grad_()
+        signal = some(reference.shape[0], 5, seed=2, density=1)
+        result = matrix @ h
+        torch.testing.assert_close(result, reference @ again)
+        result.backward(signal)
+        (reference @ again).backward(signal)
+        torch.testing.assert_close(h.grad, again.grad)
+
+
+def test_other_values_keep_their_places(pair: tuple[Tensor, SparseMatrix]) -> None:
+    dense, sparse = pair
+    doubled = sparse.with_values(2 * sparse.csr.values())
+    assert torch.equal(doubled.dense(), 2 * dense)
+    assert torch.equal(doubled.transposed.to_dense(), 2 * dense.T)
+    assert torch.equal(sparse.dense(), dense), "the original has changed"
+    numbered = sparse.with_values(torch.arange(1.0, 1 + len(sparse.csr.values()), dtype=torch.float64))
+    assert torch.equal(numbered.transposed.to_dense(), numbered.dense().T)
+
+
+def test_values_of_a_transpose_keep_their_places(pair: tuple[Tensor, SparseMatrix]) -> None:
+    sparse = pair[1].T
+    numbered = sparse.with_values(torch.arange(1.0, 1 + len(sparse.csr.values()), dtype=torch.float64))
+    assert torch.equal(numbered.transposed.to_dense(), numbered.dense().T)
+
+
+@pytest.mark.parametrize("rows", [[3, 1, 0], [4], [2, 2, 8], list(range(9))])
+def test_rows(pair: tuple[Tensor, SparseMatrix], rows: list[int]) -> None:
+    dense, sparse = pair
+    picked = sparse.rows(torch.tensor(rows))
+    assert torch.equal(picked.dense(), dense[rows])
+    assert torch.equal(picked.transposed.to_dense(), dense[rows].T)
+
+
+def test_entries_given_twice_are_added() -> None:
+    twice = torch.sparse_coo_tensor(
+        torch.tensor([[1, 1, 0], [2, 2, 0]]), torch.tensor([1.0, 2.0, 5.0]), (3, 4)
+    )
+    matrix = SparseMatrix.of(twice)
+    expected = torch.zeros(3, 4)
+    expected[1, 2], expected[0, 0] = 3, 5
+    assert torch.equal(matrix.dense(), expected)
+    assert torch.equal(matrix.transposed.to_dense(), expected.T)
+
+
+def test_an_empty_matrix_gives_zeros() -> None:
+    matrix = SparseMatrix.of(torch.zeros(3, 4).to_sparse_coo())
+    assert torch.equal(matrix @ torch.ones(4, 2), torch.zeros(3, 2))
+    assert torch.equal(matrix.T @ torch.ones(3, 2), torch.zeros(4, 2))
+
+
+GRAPHS = {
+    "undirected": [[0, 1, 1, 2, 2, 0, 3, 0], [1, 0, 2, 1, 0, 2, 0, 3]],
+    "directed": [[0, 1, 2, 3, 4, 4], [1, 2, 3, 1, 0, 2]],
+    "self loops given": [[0, 1, 1, 2, 2], [1, 0, 1, 2, 3]],
+    "edges twice": [[0, 0, 1, 1, 3], [1, 1, 0, 0, 2]],
+    "a self loop twice": [[0, 1, 2, 2], [1, 0, 2, 2]],
+    "no edges": [[], []],
+}
+
+
+@pytest.mark.parametrize("edges", GRAPHS.values(), ids=GRAPHS.keys())
+def test_the_normalised_adjacency_equals_torch_geometrics(edges: list[list[int]]) -> None:
+    edge_index = torch.tensor(edges, dtype=torch.int64)
+    nodes = 6  # node 5 is alone in every graph
+    adjacency = normalised_adjacency(edge_index, nodes).dense()
+    index, weight = gcn_norm(edge_index, num_nodes=nodes, dtype=torch.float32)
+    # to_dense_adj has the source first; a layer's row gathers from its sources
+    assert isinstance(index, Tensor)
+    torch.testing.assert_close(adjacency, to_dense_adj(index, edge_attr=weight, max_num_nodes=nodes)[0].T)
+    assert adjacency[5, 5] == 1
+    assert adjacency[5].sum() == adjacency[:, 5].sum() == 1
+
+
+def test_the_normalised_adjacency_equals_its_formula() -> None:
+    edge_index = torch.tensor(GRAPHS["undirected"])
+    a = torch.eye(6)
+    a[edge_index[0], edge_index[1]] = 1
+    d = torch.diag(a.sum(0) ** -0.5)
+    torch.testing.assert_close(normalised_adjacency(edge_index, 6).dense(), d @ a @ d)

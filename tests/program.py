@@ -1,0 +1,194 @@
+"""`dfa ...` as the tests start it, in this process or in one of its own, and the runs it leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dfa_cli.data.source import Source
+
+DEAD = "http://127.0.0.1:9"  # nothing listens there: a request is refused at once
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command gave."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def sentence(self) -> str:
+        """The answer to bad input, in one line."""
+        return " ".join(self.err.split())
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of a run, as anybody can read it."""
+
+    folder: Path
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return json.loads((self.folder / "run.json").read_text("utf-8"), parse_constant=_refuse)
+
+    @property
+    def metrics(self) -> list[dict[str, str]]:
+        with open(self.folder / "metrics.csv", newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    @property
+    def repeatable(self) -> list[dict[str, str]]:
+        """The metrics less the seconds, as text: equal only when every bit is."""
+        return [{name: cell for name, cell in row.items() if name != "seconds"} for row in self.metrics]
+
+    @property
+    def weights(self) -> bytes:
+        return (self.folder / "weights.safetensors").read_bytes()
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "run.log").read_text("utf-8")
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+class Dfa:
+    """`dfa ...` with an outputs folder and a cache of its own, and no network.
+
+    Called, it runs in this process, which saves seconds; `process` and `start` take a process of their own.
+    """
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.outputs = root / "outputs"
+        found = Source.default()
+        mirrors = [str(folder) for folder in (*found.mirrors, found.cache) if folder is not None]
+        self.environment = {
+            "DFA_DATA_DIR": str(root / "cache"),
+            "DFA_DATA_MIRROR": os.pathsep.join(mirrors),
+            "PYTHONWARNINGS": "",
+            "COLUMNS": "80",
+            **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), DEAD),
+            **dict.fromkeys(("no_proxy", "NO_PROXY"), ""),
+        }
+
+    def arguments(self, *words: str) -> list[str]:
+        """The words with the outputs folder among the overrides, which Hydra wants in one piece.
+
+        One thread: the networks here are small, and the tests may share their cores.
+        """
+        first = next((i for i, word in enumerate(words) if "=" in word and word[0] != "-"), len(words))
+        threads = [] if any(word.startswith("threads=") for word in words) else ["threads=1"]
+        return [*words[:first], f"outputs={self.outputs}", *threads, *words[first:]]
+
+    def train(self, *overrides: str) -> Answer:
+        """`dfa train ...` in this process."""
+        return self("train", *self.arguments(*overrides))
+
+    def run(self, *overrides: str) -> Run:
+        """The run of a `dfa train ...` that is expected to succeed."""
+        before = set(self.folders())
+        answer = self.train(*overrides)
+        assert answer.code == 0, answer.err
+        (new,) = set(self.folders()) - before
+        return Run(new)
+
+    def __call__(self, *words: str) -> Answer:
+        out, err = io.StringIO(), io.StringIO()
+        with _as_in_a_process_of_its_own(["dfa", *words], self.environment):
+            from dfa_cli.cli import main
+
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                try:
+                    main()
+                    code: Any = 0
+                except SystemExit as leaving:
+                    code = leaving.code
+        return Answer(code or 0, out.getvalue(), err.getvalue())
+
+    def start(self, *words: str, **more: Any) -> subprocess.Popen[str]:
+        """A process of its own, with Ctrl-C answered even where this one was started in the background."""
+        ignored = signal.getsignal(signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-m", "dfa_cli.cli", *words],
+                **{
+                    "stdin": subprocess.DEVNULL,
+                    "stdout": subprocess.PIPE,
+                    "stderr": subprocess.PIPE,
+                    "text": True,
+                    "cwd": self.root,
+                    "env": {**os.environ, **self.environment},
+                    **more,
+                },
+            )
+        finally:
+            signal.signal(signal.SIGINT, ignored)
+
+    def process(self, *words: str, timeout: float = 120.0) -> Answer:
+        with self.start(*words) as process:
+            try:
+                out, err = process.communicate(timeout=timeout)
+            finally:
+                process.kill()
+        return Answer(process.returncode, out, err)
+
+    def folders(self) -> list[Path]:
+        return sorted(path.parent for path in self.outputs.rglob("run.json"))
+
+    def runs(self) -> list[Run]:
+        return [Run(folder) for folder in self.folders()]
+
+    def left(self) -> list[str]:
+        """Everything under the outputs folder, the empty folders too."""
+        return sorted(str(path.relative_to(self.outputs)) for path in self.outputs.rglob("*"))
+
+
+@contextlib.contextmanager
+def _as_in_a_process_of_its_own(argv: list[str], environment: Mapping[str, str]) -> Iterator[None]:
+    """Leaves Hydra, logging, torch and the environment as they were."""
+    import urllib.request
+
+    import torch
+    from hydra.core.singleton import Singleton
+
+    import dfa_cli.hydra_app  # noqa: F401  (registers the schema, which is then part of what is put back)
+
+    root = logging.getLogger()
+    handlers, level, threads = root.handlers[:], root.level, torch.get_num_threads()
+    state, random, terminate = Singleton.get_state(), torch.get_rng_state(), signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", argv)
+        patch.setattr(urllib.request, "_opener", None)  # it has read the environment once and for all
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        try:
+            yield
+        finally:
+            for handler in set(root.handlers) - set(handlers):
+                handler.close()
+            root.handlers[:] = handlers
+            root.setLevel(level)
+            Singleton.set_state(state)
+            torch.set_num_threads(threads)
+            torch.set_rng_state(random)
+            signal.signal(signal.SIGTERM, terminate)

@@ -1,0 +1,239 @@
+"""The record: what stands on disk at every moment of a run, however it ends."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import logging
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dfa_cli.errors import DfaError
+from dfa_cli.results import record as module
+from dfa_cli.results.record import Record, process_started, status, write_atomically
+
+SIZES = {"train": 10, "validation": 8, "test": 20}
+
+
+@pytest.fixture(autouse=True)
+def _logged(tmp_path: Path) -> Iterator[None]:
+    """run.log, as Hydra sets it up."""
+    handler = logging.FileHandler(tmp_path / "run.log")
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    yield
+    root.removeHandler(handler)
+    root.setLevel(level)
+    handler.close()
+
+
+def head() -> dict[str, Any]:
+    return {"id": "0123abcd", "identity": "00112233aabbccdd", "choices": {}, "overrides": [], "config": {}}
+
+
+def metrics(
+    epoch: int, validation: float, loss: float = 1.0, test: float = 0.5, **more: Any
+) -> dict[str, Any]:
+    return {
+        "epoch": epoch,
+        "train_loss": 1.0 / epoch,
+        "train_accuracy": 0.1,
+        "validation_loss": loss,
+        "validation_accuracy": validation,
+        "test_accuracy": test,
+        "seconds": 0.1 * epoch,
+        **more,
+    }
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_it_is_there_from_the_first_moment_and_whole_at_every_one(tmp_path: Path) -> None:
+    with Record(tmp_path, head()) as record:
+        first = status(tmp_path)
+        assert first["status"] == "running"
+        assert first["format"] == 1
+        assert first["id"] == "0123abcd"
+        assert first["result"] is None
+        assert first["ended"] is None
+        record.epoch(metrics(1, 0.5), "a split", SIZES)
+        assert len(table(tmp_path)) == 1, "a line is on disk as soon as its epoch has ended"
+        record.epoch(metrics(2, 0.6), "a split", SIZES)
+        assert len(table(tmp_path)) == 2
+        record.complete()
+    last = status(tmp_path)
+    assert last["status"] == "completed"
+    assert last["ended"] > last["created"]
+    assert last["error"] is None
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_best_and_last_epoch_are_those_of_the_table(seed: int, tmp_path: Path) -> None:
+    """Few values, so that ties abound: the higher accuracy, then the lower loss, then the earlier epoch."""
+    dice = random.Random(seed)
+    with Record(tmp_path, head()) as record:
+        for epoch in range(1, 13):
+            record.epoch(
+                metrics(epoch, dice.choice([0.5, 0.6, 0.7]), dice.choice([1.0, 0.9]), dice.random()),
+                "a split",
+                SIZES,
+            )
+        record.complete()
+    rows = table(tmp_path)
+    ranked = sorted(
+        rows, key=lambda r: (-float(r["validation_accuracy"]), float(r["validation_loss"]), int(r["epoch"]))
+    )
+    best, last = ranked[0], rows[-1]
+    result = status(tmp_path)["result"]
+    assert result["best_epoch"] == int(best["epoch"])
+    assert result["best_validation_accuracy"] == float(best["validation_accuracy"])
+    assert result["test_accuracy_at_best_validation"] == float(best["test_accuracy"])
+    assert result["last_epoch"] == 12
+    assert result["test_accuracy_at_last_epoch"] == float(last["test_accuracy"])
+    assert result["last_train_loss"] == float(last["train_loss"])
+    assert result["split"] == "a split"
+    assert result["sizes"] == SIZES
+
+
+def test_the_test_accuracy_takes_no_part_in_the_choice(tmp_path: Path) -> None:
+    with Record(tmp_path, head()) as record:
+        for epoch, test in ((1, 0.1), (2, 0.9)):
+            record.epoch(metrics(epoch, 0.5, 1.0, test), "a split", SIZES)
+        record.complete()
+    assert status(tmp_path)["result"]["best_epoch"] == 1
+
+
+def test_numbers_read_back_as_they_were(tmp_path: Path) -> None:
+    value = 0.1 + 0.2
+    with Record(tmp_path, head()) as record:
+        record.epoch(metrics(1, value), "a split", SIZES)
+        record.complete()
+    assert float(table(tmp_path)[0]["validation_accuracy"]) == value
+    assert status(tmp_path)["result"]["best_validation_accuracy"] == value
+
+
+def test_what_was_not_measured_is_an_empty_cell(tmp_path: Path) -> None:
+    with Record(tmp_path, head()) as record:
+        record.epoch(metrics(1, 0.5, alignment_1=None), "a split", SIZES)
+        record.epoch(metrics(2, 0.5, alignment_1=0.25), "a split", SIZES)
+        record.complete()
+    assert [row["alignment_1"] for row in table(tmp_path)] == ["", "0.25"]
+
+
+def fail(folder: Path, error: BaseException, epochs: int = 2) -> dict[str, Any]:
+    with pytest.raises(type(error)), Record(folder, head()) as record:  # noqa: PT012
+        for epoch in range(1, epochs + 1):
+            record.epoch(metrics(epoch, 0.5), "a split", SIZES)
+        raise error
+    return status(folder)
+
+
+def test_a_failure_keeps_what_was_measured_and_its_traceback(tmp_path: Path) -> None:
+    found = fail(tmp_path, ValueError("two\nlines"))
+    assert found["status"] == "failed"
+    assert found["error"]["type"] == "ValueError"
+    assert found["error"]["message"] == "two lines"
+    assert found["result"]["last_epoch"] == 2
+    assert found["ended"] is not None
+    assert len(table(tmp_path)) == 2
+    log = (tmp_path / "run.log").read_text()
+    assert "Traceback" in log
+    assert "ValueError: two" in log
+
+
+def test_an_interruption_is_none(tmp_path: Path) -> None:
+    found = fail(tmp_path, KeyboardInterrupt())
+    assert found["status"] == "interrupted"
+    assert found["result"]["last_epoch"] == 2
+    assert "Traceback" not in (tmp_path / "run.log").read_text()
+
+
+def test_a_failure_before_the_first_epoch_has_no_result(tmp_path: Path) -> None:
+    found = fail(tmp_path, ValueError("early"), epochs=0)
+    assert (found["status"], found["result"]) == ("failed", None)
+
+
+def test_sections_are_merged(tmp_path: Path) -> None:
+    with Record(tmp_path, {**head(), "provenance": {"host": "here"}}) as record:
+        record.update(provenance={"threads": 2}, projection={"rows": 3})
+        with record.timed("data_seconds"):
+            pass
+        record.complete()
+    found = status(tmp_path)
+    assert found["provenance"] == {"host": "here", "threads": 2}
+    assert found["projection"] == {"rows": 3}
+    assert found["time"]["data_seconds"] >= 0
+    assert found["time"]["total_seconds"] >= found["time"]["data_seconds"]
+    assert found["peak_memory_mb"] > 1
+
+
+class TestAtomically:
+    def test_a_file_is_replaced(self, tmp_path: Path) -> None:
+        write_atomically(tmp_path / "a", "one")
+        write_atomically(tmp_path / "a", "two ü")
+        assert (tmp_path / "a").read_text("utf-8") == "two ü"
+
+    @pytest.mark.parametrize("step", ["fsync", "replace"])
+    def test_or_left_as_it_was(self, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write_atomically(tmp_path / "a", "one")
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, step, full)
+        with pytest.raises(OSError, match="No space"):
+            write_atomically(tmp_path / "a", "two")
+        monkeypatch.undo()
+        assert (tmp_path / "a").read_text() == "one"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "run.log"]
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(DfaError, match=r"outputs=FOLDER") as caught,
+        Record(tmp_path / "file" / "run", head()),
+    ):
+        pass
+    assert str(tmp_path / "file" / "run") in str(caught.value)
+
+
+def test_a_disk_that_runs_full_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/dev/full in the place of the table: every line of it meets a full disk."""
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    (tmp_path / "metrics.csv").symlink_to("/dev/full")
+    with pytest.raises(DfaError, match=r"[Nn]o space.*outputs=FOLDER"), Record(tmp_path, head()) as record:  # noqa: PT012
+        for epoch in range(1, 1000):
+            record.epoch(metrics(epoch, 0.5), "a split", SIZES)
+    assert status(tmp_path)["status"] == "failed"
+
+
+def test_a_record_that_cannot_be_read_is_no_record(tmp_path: Path) -> None:
+    assert status(tmp_path) == {}
+    (tmp_path / "run.json").write_text('{"status": "runn')
+    assert status(tmp_path) == {}
+
+
+def test_a_process_is_known_by_when_it_started() -> None:
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("this system has no /proc")
+    assert process_started(os.getpid()) == process_started(os.getpid())
+    assert process_started(2**22 + 1) is None
+
+
+def test_the_record_is_torch_free() -> None:
+    assert "torch" not in vars(module)
+    json.dumps(head())

@@ -1,0 +1,76 @@
+"""Two processes never have the claim on the same configuration."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from dfa_cli.sweep.claims import claim, is_claimed, last_run
+
+HOLD = """
+import sys
+from pathlib import Path
+from dfa_cli.sweep.claims import claim
+with claim(Path(sys.argv[1]), "abc") as ours:
+    print("granted" if ours else "refused", flush=True)
+    sys.stdin.read()
+"""
+
+
+def hold(outputs: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(outputs)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def answer(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def test_a_claim_is_refused_while_another_process_has_it_and_granted_when_that_is_killed(
+    tmp_path: Path,
+) -> None:
+    with hold(tmp_path) as first:
+        assert answer(first) == "granted"
+        assert is_claimed(tmp_path, "abc")
+        with claim(tmp_path, "abc") as ours:
+            assert ours is None
+        first.kill()
+    assert not is_claimed(tmp_path, "abc")
+    with claim(tmp_path, "abc") as ours:
+        assert ours is not None
+        with hold(tmp_path) as second:
+            assert answer(second) == "refused"
+            second.kill()
+
+
+def test_other_configurations_are_free(tmp_path: Path) -> None:
+    with claim(tmp_path, "abc"), claim(tmp_path, "def") as other:
+        assert other is not None
+
+
+def test_the_last_run_is_found_again_where_its_folder_was_moved_to(tmp_path: Path) -> None:
+    outputs, run = tmp_path / "outputs", tmp_path / "outputs" / "day" / "run"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text("{}")
+    with claim(outputs, "abc") as ours:
+        assert ours is not None
+        assert ours.last_run() is None
+        ours.run_in(run)
+    moved = outputs.rename(tmp_path / "elsewhere")
+    assert last_run(moved, "abc") == moved / "day" / "run"
+
+
+def test_a_last_run_that_was_deleted_is_none(tmp_path: Path) -> None:
+    with claim(tmp_path, "abc") as ours:
+        assert ours is not None
+        ours.run_in(tmp_path / "gone")
+    assert last_run(tmp_path, "abc") is None
+
+
+def test_looking_makes_nothing(tmp_path: Path) -> None:
+    assert not is_claimed(tmp_path, "abc")
+    assert last_run(tmp_path, "abc") is None
+    assert list(tmp_path.iterdir()) == []

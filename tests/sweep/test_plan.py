@@ -1,0 +1,96 @@
+"""What a sweep knows before its first job starts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dfa_cli.errors import DfaError
+from dfa_cli.hydra_app import compose_jobs
+from dfa_cli.sweep.plan import Plan, plan
+
+DIGITS = ["data=digits", "model.hidden=[8]", "epochs=2"]
+
+
+def planned(tmp_path: Path, *words: str) -> Plan:
+    return plan(compose_jobs([*DIGITS, *words], multirun=True), tmp_path / "none", reuse=True)
+
+
+def test_a_rule_that_projects_nothing_is_run_once_for_all_devices(tmp_path: Path) -> None:
+    made = planned(tmp_path, "rule=bp,dfa,shallow", "device=cpu,opu_sim", "seed=0,1")
+    assert len(made.points) == 2 + 4 + 2
+    assert made.merged == 4
+    assert [point.label for point in made.points[:3]] == [
+        "rule=bp device=cpu seed=0",
+        "rule=bp device=cpu seed=1",
+        "rule=dfa device=cpu seed=0",
+    ]
+
+
+def test_what_cannot_change_a_result_makes_no_second_job(tmp_path: Path) -> None:
+    made = planned(tmp_path, "threads=1,2", "checkpoint_every=null,3")
+    assert len(made.points) == 1
+    assert made.merged == 3
+
+
+def test_auto_is_what_it_stands_for(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("auto is cuda here")
+    assert len(planned(tmp_path, "device=auto,cpu").points) == 1
+
+
+def test_labels_are_what_jobs_differ_in(tmp_path: Path) -> None:
+    assert [point.label for point in planned(tmp_path, "seed=range(2)").points] == ["seed=0", "seed=1"]
+
+
+def test_every_job_is_checked_before_the_first_starts(tmp_path: Path) -> None:
+    with pytest.raises(DfaError, match="epochs=0 does not fit"):
+        planned(tmp_path, "epochs=5,0")
+
+
+def test_neither_composing_nor_planning_imports_torch(tmp_path: Path) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from dfa_cli import compute
+compute.DRIVER_FILES = ()
+from dfa_cli.hydra_app import compose_jobs
+from dfa_cli.sweep.plan import plan
+made = plan(compose_jobs({[*DIGITS, "rule=bp,dfa", "seed=0,1"]}, True), Path({str(tmp_path)!r}), True)
+assert len(made.points) == 4
+print("torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_thousand_jobs_are_composed_from_a_few_configurations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import hydra
+
+    calls = []
+    compose = hydra.compose
+    monkeypatch.setattr(hydra, "compose", lambda *words, **more: calls.append(1) or compose(*words, **more))
+    made = planned(tmp_path, "rule=bp,dfa", "seed=range(50)")
+    assert len(made.points) == 100
+    assert len(calls) == 2  # one for each rule
+
+
+@pytest.mark.parametrize("value", ["model.hidden=[8],[9]", "optimizer.lr=0.1,0.2", "rule.scale=1,2"])
+def test_a_value_put_in_is_what_hydra_would_compose(tmp_path: Path, value: str) -> None:
+    import hydra
+    from omegaconf import OmegaConf
+
+    from dfa_cli.hydra_app import conf_dir
+
+    jobs = compose_jobs([*DIGITS, value, "seed=5"], multirun=True)
+    for job in jobs:
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            whole = hydra.compose("config", job.overrides)
+        whole.run_id = job.config["run_id"]
+        assert OmegaConf.to_container(whole, resolve=True) == job.config

@@ -1,0 +1,393 @@
+"""Bad input: one sentence with what came, what was expected and what to do; exit code 2; nothing left."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from program import Answer, Dfa
+
+from dfa_cli.data.catalogue import CATALOGUE
+
+# what is typed -> what the answer must name: what came, what was expected, what to do
+QUICK: dict[str, tuple[list[str], list[str]]] = {
+    "an option that is not there": (["--modle", "gcn"], ["--modle"]),
+    "a short option that is not there": (["-z"], ["-z"]),
+    "a key that is not there": (["epoch=3"], ["epoch"]),
+    "a group that is not there": (["modle=gcn"], ["modle"]),
+    "a nested key that is not there": (["model.hiden=[3]"], [r"model\.hiden"]),
+    "an option of a group that is not there": (["model=gnc"], ["model/gnc", "gcn", "gat"]),
+    "a device that is not there": (["device=tpu"], ["device/tpu", "opu_sim"]),
+    "a number for an option": (["model=3"], ["model.*3|3.*model"]),
+    "a key without a value": (["epochs"], ["epochs"]),
+    "a bracket left open": (["model.hidden=[3,4"], [r"\[3,4"]),
+    "a word for a number": (["epochs=abc"], ["epochs", "abc", "[Ii]nt"]),
+    "a fraction for a whole number": (["epochs=2.5"], ["epochs", r"2\.5", "[Ii]nt"]),
+    "a list for a number": (["epochs=[1]"], ["epochs"]),
+    "null for a number": (["epochs=null"], ["epochs"]),
+    "a word for a nested number": (["optimizer.lr=fast"], [r"optimizer\.lr=fast", "number"]),
+    "negative epochs": (["epochs=-3"], ["epochs=-3", "at least 1"]),
+    "no epochs": (["epochs=0"], ["epochs=0", "at least 1"]),
+    "a negative seed": (["seed=-1"], ["seed=-1", "at least 0"]),
+    "a batch of nothing": (["batch_size=0"], ["batch_size=0", "at least 1"]),
+    "no patience": (["patience=0"], ["patience=0", "at least 1"]),
+    "no threads": (["threads=0"], ["threads=0", "at least 1"]),
+    "a learning rate of zero": (["optimizer.lr=0"], [r"optimizer\.lr=0", "greater than 0"]),
+    "empty widths": (["model.hidden=[]"], [r"model\.hidden=\[\]", r"\[64\]|at least 1"]),
+    "a width of nothing": (["model.hidden=[16,0]"], [r"model\.hidden=\[16, ?0\]", "at least 1"]),
+    "a width for a list of them": (["model.hidden=16"], [r"model\.hidden=16", "list"]),
+    "dropout above 1": (["model.dropout=1.5"], [r"model\.dropout=1\.5", "0", "1"]),
+    "dropout of everything": (["model.dropout=1"], [r"model\.dropout=1", "below 1"]),
+    "negative dropout": (["model.input_dropout=-0.1"], [r"model\.input_dropout=-0\.1", "from 0"]),
+    "another activation": (["model.activation=gelu"], [r"model\.activation=gelu", "tanh", "relu"]),
+    "another compute": (["compute=tpu"], ["compute=tpu", "cpu", "cuda"]),
+    "a threshold above 1": (
+        ["device=opu_sim", "device.encoding.threshold=1.5"],
+        [r"device\.encoding\.threshold=1\.5", "0", "1"],
+    ),
+    "a negative threshold": (
+        ["device=opu_sim", "device.encoding.threshold=-0.1"],
+        [r"device\.encoding\.threshold=-0\.1", "0"],
+    ),
+    "a graph model on samples": (
+        ["model=gcn", "data=mnist"],
+        ["model=gcn", "data=mnist", "graph", "cora", "fc"],
+    ),
+    "a folder of options that is not there": (["--config-dir", "/nowhere/at/all"], ["/nowhere/at/all"]),
+    "one bad job of a sweep": (["-m", "seed=0,-1"], ["seed=-1", "at least 0"]),
+    "one misfit of a sweep": (["-m", "model=fc,gcn", "data=digits"], ["model=gcn", "data=digits"]),
+}
+
+ASK = """
+import contextlib, io, json, sys, traceback
+from dfa_cli.cli import main
+for words in json.load(sys.stdin):
+    out, err = io.StringIO(), io.StringIO()
+    sys.argv = ["dfa", *words]
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+            code = 0
+        except SystemExit as leaving:
+            code = leaving.code or 0
+        except Exception:
+            code = 1
+            traceback.print_exc()
+    heavy = [name for name in ("torch", "numpy", "sklearn", "torch_geometric") if name in sys.modules]
+    print(json.dumps([code, out.getvalue(), err.getvalue(), heavy]), flush=True)
+"""
+
+
+def ask(dfa: Dfa, questions: list[list[str]]) -> list[tuple[Answer, list[str]]]:
+    """One fresh process that is asked everything in turn; with each answer, what it has imported by then."""
+    result = subprocess.run(
+        [sys.executable, "-c", ASK],
+        input=json.dumps(questions),
+        capture_output=True,
+        text=True,
+        env={**os.environ, **dfa.environment},
+        cwd=dfa.root,
+        check=True,
+        timeout=240,
+    )
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(lines) == len(questions)
+    return [(Answer(*line[:3]), line[3]) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def quick(dfa_in: Callable[[str], Dfa]) -> tuple[Dfa, dict[str, tuple[Answer, list[str]]]]:
+    dfa = dfa_in("quick")
+    questions = [["train", *dfa.arguments("data=digits", *words)] for words, _ in QUICK.values()]
+    for question in questions:
+        if sum(word.startswith("data=") for word in question) == 2:
+            question.remove("data=digits")
+    answers = ask(dfa, questions)
+    return dfa, dict(zip(QUICK, answers, strict=True))
+
+
+def refused(answer: Answer) -> None:
+    assert answer.code == 2
+    assert "Traceback" not in answer.err
+    assert not answer.out.strip(), "what is wrong belongs to stderr, and there is nothing else to say"
+    assert answer.err.strip()
+
+
+class TestBeforeTorch:
+    """Answered in a fraction of a second."""
+
+    @pytest.mark.parametrize("case", QUICK)
+    def test_it_is_refused_with_what_came_and_what_was_expected(
+        self, case: str, quick: tuple[Dfa, dict[str, tuple[Answer, list[str]]]]
+    ) -> None:
+        answer, _ = quick[1][case]
+        refused(answer)
+        for words in QUICK[case][1]:
+            assert re.search(words, answer.sentence), f"{words} is not in: {answer.err}"
+
+    @pytest.mark.parametrize("case", QUICK)
+    def test_torch_is_not_imported(
+        self, case: str, quick: tuple[Dfa, dict[str, tuple[Answer, list[str]]]]
+    ) -> None:
+        heavy = {name: found for name, (_, found) in quick[1].items()}
+        before = list(heavy)[: list(heavy).index(case)]
+        if before and "torch" in heavy[before[-1]]:
+            (alone,) = ask(quick[0], [["train", *quick[0].arguments("data=digits", *QUICK[case][0])]])
+            heavy[case] = alone[1]
+        assert not heavy[case]
+
+    def test_nothing_is_left_behind(self, quick: tuple[Dfa, dict[str, tuple[Answer, list[str]]]]) -> None:
+        assert quick[0].left() == []
+
+    def test_our_own_answers_are_one_line(
+        self, quick: tuple[Dfa, dict[str, tuple[Answer, list[str]]]]
+    ) -> None:
+        for answer, _ in quick[1].values():
+            if "does not fit" in answer.err:
+                assert answer.err.count("\n") == 1
+                assert answer.err.startswith("error: ")
+
+
+class TestHelp:
+    def test_imports_neither_torch_nor_hydra(self, dfa: Dfa) -> None:
+        code = (
+            "import sys; sys.argv = ['dfa', *sys.argv[1:]]\nfrom dfa_cli.cli import main\n"
+            "try:\n    main()\nexcept SystemExit: pass\n"
+            "heavy = {'torch', 'hydra', 'omegaconf', 'numpy', 'matplotlib', 'scipy', 'sklearn'}\n"
+            "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+        )
+        for words in (["--help"], ["--version"]):
+            done = subprocess.run(
+                [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True
+            )
+            assert done.stderr.split("\n")[-2] == "[]", words
+
+
+SMALL = ("model.hidden=[8]", "epochs=2")
+
+
+class TestTheMachine:
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+    @pytest.mark.parametrize(
+        "words", [("device=gpu",), ("compute=cuda",), ("device=gpu", "rule=bp")], ids=str
+    )
+    def test_has_no_cuda(self, words: tuple[str, ...], dfa: Dfa) -> None:
+        answer = dfa.train("data=digits", *SMALL, *words)
+        refused(answer)
+        assert "CUDA" in answer.err
+        assert re.search("device=(cpu|auto)|compute=(cpu|auto)", answer.err)
+        assert answer.err.count("\n") == 1
+        assert dfa.left() == []
+
+    def test_has_no_mps(self, dfa: Dfa) -> None:
+        if torch.backends.mps.is_available():
+            pytest.skip("this machine has it")
+        answer = dfa.train("data=digits", *SMALL, "compute=mps")
+        refused(answer)
+        assert "mps" in answer.err
+        assert dfa.left() == []
+
+    def test_of_the_simulation_has_no_such_mirrors(self, dfa: Dfa) -> None:
+        """What only the whole configuration shows: ten classes do not fit on nine mirrors."""
+        answer = dfa.train("data=digits", *SMALL, "device=opu_sim", "device.limits.mirrors=9")
+        assert answer.code == 2
+        assert "Traceback" not in answer.err
+        assert re.search(r"10.*mirrors.*9", answer.sentence)
+        assert dfa.left() == []
+
+    def test_is_told_of_a_wrong_value_by_a_data_set(self, dfa: Dfa) -> None:
+        answer = dfa.train("model=gcn", "data=digits_graph", "data.neighbours=0")
+        assert answer.code == 2
+        assert "Traceback" not in answer.err
+        assert re.search(r"data\.neighbours.*0", answer.sentence)
+        assert dfa.left() == []
+
+
+@pytest.fixture
+def alone(dfa: Dfa) -> Dfa:
+    """With an empty cache, no mirror and no network."""
+    dfa.environment["DFA_DATA_MIRROR"] = ""
+    return dfa
+
+
+class TestData:
+    @pytest.mark.parametrize(("name", "model"), [("cora", "gcn"), ("mnist", "fc")])
+    def test_that_cannot_be_had_is_a_sentence_with_what_to_do(
+        self, name: str, model: str, alone: Dfa
+    ) -> None:
+        answer = alone.train(f"data={name}", f"model={model}", "mirrors=[]", "model.hidden=[8]")
+        assert answer.code == 2
+        assert "Traceback" not in answer.err
+        assert CATALOGUE[name].files[0].name in answer.err
+        assert f"dfa data fetch {name}" in answer.err
+        assert "DFA_DATA_MIRROR" in answer.err
+        assert str(alone.root / "cache") in answer.err, "where it has been looked for"
+        assert alone.left() == []
+        assert not list((alone.root / "cache").rglob("*")), "half a download"
+
+    @pytest.mark.parametrize("named", [True, False], ids=["named", "by default"])
+    @pytest.mark.parametrize("harm", ["corrupt", "truncated"])
+    def test_that_is_damaged_is_named_and_never_unpickled(self, harm: str, named: bool, alone: Dfa) -> None:
+        """By default too: a damaged file is to be mended, not to be got round by another data set."""
+        raw = alone.root / "cache" / "Cora" / "raw"
+        raw.mkdir(parents=True)
+        trap = alone.root / "sprung"
+        attack = pickle.dumps(Trap(str(trap)))
+        for file in CATALOGUE["cora"].files:
+            content = attack + bytes(file.size - len(attack))
+            (raw / file.name).write_bytes(content[: -100 if harm == "truncated" else None])
+        answer = alone.train("model=gcn", "mirrors=[]", *(["data=cora"] if named else []))
+        assert not trap.exists(), "an unknown pickle has been opened"
+        if harm == "truncated" and not named:
+            assert answer.code in (0, 2)  # of the wrong size it is as good as missing
+            assert "cora" in answer.err
+            return
+        assert answer.code == 2
+        assert "Traceback" not in answer.err
+        assert CATALOGUE["cora"].files[0].name in answer.err
+        assert re.search("corrupt|SHA-256", answer.err)
+        assert CATALOGUE["cora"].files[0].sha256 in answer.err
+        assert alone.left() == []
+
+
+class Trap:
+    """Leaves a mark when it is unpickled."""
+
+    def __init__(self, path: str):
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str, ...]]:
+        return os.mkdir, (self.path,)
+
+
+class TestTheOutputsFolder:
+    @pytest.mark.parametrize("flags", [(), ("-m", "seed=0,1")], ids=["a run", "a sweep"])
+    def test_that_cannot_be_made_is_a_sentence(self, flags: tuple[str, ...], dfa: Dfa) -> None:
+        (dfa.root / "file").write_text("not a folder")
+        dfa.outputs = dfa.root / "file" / "outputs"
+        answer = dfa("train", *dfa.arguments(*flags, "data=digits", *SMALL))
+        refused(answer)
+        assert str(dfa.outputs) in answer.err
+        assert "outputs=" in answer.err
+        assert answer.err.count("\n") == 1
+        assert (dfa.root / "file").read_text() == "not a folder"
+
+    def test_that_is_read_only_is_a_sentence(self, dfa: Dfa) -> None:
+        answer, left = on_a_disk_of(dfa, "1m,ro", "data=digits", *SMALL)
+        refused(answer)
+        assert re.search("[Rr]ead-only", answer.err)
+        assert "outputs=" in answer.err
+        assert left == []
+
+    def test_on_a_full_disk_is_a_sentence(self, dfa: Dfa) -> None:
+        """From the start on there is no room: nothing was measured, nothing is left."""
+        answer, left = on_a_disk_of(dfa, "16k", "data=digits", *SMALL)
+        assert answer.code == 2, answer.err
+        assert "Traceback" not in answer.err
+        assert re.search("[Nn]o space", answer.err)
+        assert "outputs=" in answer.err
+        assert [name for name in left if name.endswith((".json", ".csv", ".safetensors", ".tmp"))] == []
+
+    def test_on_a_disk_that_runs_full_keeps_what_was_measured(self, dfa: Dfa) -> None:
+        answer, left = on_a_disk_of(
+            dfa, "60k", "data=digits", "model.hidden=[8]", "batch_size=null", "epochs=20000"
+        )
+        assert answer.code == 2, answer.err
+        assert "Traceback" not in answer.err
+        assert re.search("[Nn]o space", answer.err)
+        assert any(name.endswith("metrics.csv") for name in left)
+        assert any(name.endswith("run.json") for name in left)
+        assert not any(name.endswith(".tmp") for name in left)
+
+    def test_on_a_disk_with_no_room_for_the_weights(self, dfa: Dfa) -> None:
+        """The last thing that a run writes."""
+        answer, left = on_a_disk_of(dfa, "200k", "data=digits", "model.hidden=[800]", "epochs=1")
+        assert answer.code == 2, answer.err
+        assert "Traceback" not in answer.err
+        assert re.search("[Nn]o space", answer.err)
+        assert not any(name.endswith((".tmp", "weights.safetensors")) for name in left)
+
+
+def on_a_disk_of(dfa: Dfa, options: str, *overrides: str) -> tuple[Answer, list[str]]:
+    """`dfa train` with its outputs on a disk of its own; the answer and what is on the disk afterwards."""
+    disk = dfa.root / "disk"
+    disk.mkdir()
+    if shutil.which("unshare") is None:
+        pytest.skip("a disk of its own needs Linux and unshare")
+    unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-r", "-m"]
+    mount = f"mount -t tmpfs -o size={options} tmpfs '{disk}'"
+    if subprocess.run([*unshare, "sh", "-c", mount], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this machine lets no process mount a disk of its own")
+    script = f'{mount}; "$@"; code=$?; find "{disk}" -type f > "{dfa.root}/left"; exit $code'
+    command = [
+        sys.executable,
+        "-m",
+        "dfa_cli.cli",
+        "train",
+        f"outputs={disk}/outputs",
+        "threads=1",
+        *overrides,
+    ]
+    done = subprocess.run(
+        [*unshare, "sh", "-c", script, "sh", *command],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **dfa.environment},
+        check=False,
+        timeout=120,
+    )
+    left = (dfa.root / "left").read_text().split()
+    return Answer(done.returncode, done.stdout, done.stderr), [
+        str(Path(name).relative_to(disk)) for name in left
+    ]
+
+
+class TestALossThatIsNoNumber:
+    DIVERGING = (
+        "data=digits",
+        "model.hidden=[8]",
+        "optimizer=sgd",
+        "optimizer.lr=1e30",
+        "model.activation=relu",
+        "rule=bp",
+    )
+
+    @pytest.mark.parametrize("batch", ["null", "100"], ids=["after epochs", "in the first epoch"])
+    def test_ends_the_run_with_the_epoch_and_a_record_of_it(self, batch: str, dfa: Dfa) -> None:
+        answer = dfa.train(*self.DIVERGING, f"batch_size={batch}", "epochs=50")
+        assert answer.code == 2
+        assert "Traceback" not in answer.err
+        assert answer.err.count("\n") == 1
+        found = re.search(r"(nan|inf).* epoch (\d+)", answer.err)
+        assert found
+        assert "optimizer.lr" in answer.err
+        epoch = int(found[2])
+        (run,) = dfa.runs()
+        record = run.record
+        assert record["status"] == "failed"
+        assert record["ended"] is not None
+        assert record["error"]["type"] == "DivergenceError"
+        assert f"epoch {epoch}" in record["error"]["message"]
+        assert record["error"]["epoch"] == epoch
+        if epoch > 1:
+            assert [row["epoch"] for row in run.metrics] == [str(i) for i in range(1, epoch)]
+        assert "Traceback" in run.log
+        assert not (run.folder / "weights.safetensors").exists()
+
+    def test_in_a_sweep_takes_no_other_job_with_it(self, dfa: Dfa) -> None:
+        answer = dfa(
+            "train", "-m", *dfa.arguments("optimizer.lr=1e30,0.1", *self.DIVERGING[:3], *self.DIVERGING[4:])
+        )
+        assert answer.code not in (0, None)
+        assert "Traceback" not in answer.err
+        status = {run.record["config"]["optimizer"]["lr"]: run.record["status"] for run in dfa.runs()}
+        assert status == {1e30: "failed", 0.1: "completed"}

@@ -1,0 +1,277 @@
+"""Everything `ls conf/` shows: it composes, it trains, its numbers are bounded, its names mean something."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from program import Dfa
+
+from dfa_cli.data.catalogue import CATALOGUE
+from dfa_cli.data.source import Source
+from dfa_cli.errors import DfaError
+from dfa_cli.hydra_app import Job, compose_jobs, conf_dir, require_extras
+from dfa_cli.schema import BOUNDS, FACTS
+
+CONF = conf_dir()
+GROUPS = ("model", "rule", "device", "data", "optimizer")
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def content(path: Path) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    node = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    assert isinstance(node, dict)
+    return {str(key): value for key, value in node.items()}
+
+
+def fitting(model: str) -> str:
+    """An embedded data set that the model can read."""
+    return "digits_graph" if content(CONF / "model" / f"{model}.yaml")["needs"] == "graph" else "digits"
+
+
+def job(*words: str) -> Job:
+    (only,) = compose_jobs(words, multirun=False)
+    return only
+
+
+SMALL = ("epochs=1", "progress=none")
+
+
+class TestWhatTheIssueLists:
+    @pytest.mark.parametrize(
+        ("group", "expected"),
+        [
+            ("model", {"fc", "gcn", "gat", "cheb", "sage"}),
+            ("rule", {"bp", "dfa", "shallow"}),
+            ("device", {"auto", "cpu", "gpu", "opu_sim"}),
+            ("data", {"mnist", "digits", "cora", "citeseer", "pubmed", "digits_graph"}),
+            ("optimizer", {"adam", "adamw", "sgd"}),
+        ],
+    )
+    def test_is_there(self, group: str, expected: set[str]) -> None:
+        assert expected <= set(options(group))
+
+    def test_the_defaults(self) -> None:
+        choices = job().choices
+        assert (choices["model"], choices["rule"], choices["device"]) == ("fc", "dfa", "auto")
+
+    def test_convolutions_of_torch_geometric_have_no_code_of_their_own(self) -> None:
+        for name in ("gat", "cheb", "sage"):
+            node = content(CONF / "model" / f"{name}.yaml")
+            assert node["conv"]["_target_"].startswith("torch_geometric.nn.")
+
+
+class TestEachFile:
+    @pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda p: str(p.relative_to(CONF)))
+    def test_composes(self, path: Path) -> None:
+        *folders, name = path.relative_to(CONF).with_suffix("").parts
+        group = "/".join(folders)
+        if group == "tuned":
+            model, data, rule = split_tuned(name)
+            assert job(f"model={model}", f"data={data}", f"rule={rule}").choices["tuned"] == name
+        elif group == "model":
+            assert job(f"model={name}", f"data={fitting(name)}").choices["model"] == name
+        elif group == "data":
+            model = "gcn" if content(path)["gives"] == "graph" else "fc"
+            assert job(f"data={name}", f"model={model}").choices["data"] == name
+        elif group in ("launcher", "sweeper"):
+            try:
+                require_extras([f"{group}={name}"])
+                assert job("data=digits", f"{group}={name}").choices["model"] == "fc"
+            except DfaError as missing:
+                if "Could not find 'hydra/" not in str(missing) and "not installed" not in str(missing):
+                    raise
+                pytest.skip(" ".join(str(missing).split()))
+        elif group.startswith("device/"):
+            assert job("device=opu_sim", f"{group}={name}").choices[group] == name
+        elif group:
+            assert job(f"{group}={name}").choices[group] == name
+        else:
+            job()
+
+    @pytest.mark.parametrize("name", options("model"))
+    def test_of_model_trains_an_epoch(self, name: str, dfa: Dfa) -> None:
+        run = dfa.run(f"model={name}", f"data={fitting(name)}", *SMALL)
+        assert run.record["status"] == "completed"
+        assert len(run.metrics) == 1
+
+    @pytest.mark.parametrize("model", ["fc", "gcn"])
+    @pytest.mark.parametrize("name", options("rule"))
+    def test_of_rule_trains_an_epoch(self, name: str, model: str, dfa: Dfa) -> None:
+        run = dfa.run(
+            f"rule={name}", f"model={model}", f"data={fitting(model)}", "model.hidden=[8,6]", *SMALL
+        )
+        assert run.record["status"] == "completed"
+        needs = content(CONF / "rule" / f"{name}.yaml")["needs"]
+        assert (run.record["projection"] is not None) == (needs == "projection")
+
+    @pytest.mark.parametrize("name", options("device"))
+    def test_of_device_trains_an_epoch(self, name: str, dfa: Dfa) -> None:
+        if name == "gpu" and not torch.cuda.is_available():
+            pytest.skip("device=gpu needs CUDA, and this machine has none")
+        run = dfa.run(f"device={name}", "model=gcn", "data=digits_graph", *SMALL)
+        projection = run.record["projection"]
+        assert projection["rows"] == 200, "of 1,797 nodes, 200 have labels"
+        assert (projection["frames"] > 0) == (name == "opu_sim")
+
+    @pytest.mark.parametrize("name", options("data"))
+    def test_of_data_trains_an_epoch(self, name: str, dfa: Dfa) -> None:
+        model = "gcn" if content(CONF / "data" / f"{name}.yaml")["gives"] == "graph" else "fc"
+        here = Source.default()
+        if (missing := Source(here.cache, here.mirrors, network=False).available(name)) is not None:
+            pytest.skip(f"no copy of {name} on this machine: {missing}")
+        run = dfa.run(f"data={name}", f"model={model}", "model.hidden=[8]", "rule=bp", *SMALL)
+        sizes = run.record["result"]["sizes"]
+        assert all(count > 0 for count in sizes.values())
+        if name in ("cora", "citeseer", "pubmed"):
+            classes = CATALOGUE[name].classes
+            assert sizes == {"train": 20 * classes, "validation": 500, "test": 1000}
+        if name == "mnist":
+            assert sizes["train"] + sizes["validation"] == 60_000
+            assert sizes["test"] == 10_000
+
+    @pytest.mark.parametrize("name", options("optimizer"))
+    def test_of_optimizer_trains_an_epoch(self, name: str, dfa: Dfa) -> None:
+        run = dfa.run(f"optimizer={name}", "data=digits", "model.hidden=[8]", *SMALL)
+        assert run.record["status"] == "completed"
+
+    def test_a_fully_connected_network_reads_node_features(self, dfa: Dfa) -> None:
+        assert (
+            dfa.run("model=fc", "data=digits_graph", "model.hidden=[8]", *SMALL).record["status"]
+            == "completed"
+        )
+
+    @pytest.mark.parametrize("name", options("data"))
+    def test_of_data_says_what_it_gives(self, name: str) -> None:
+        assert content(CONF / "data" / f"{name}.yaml")["gives"] == CATALOGUE[name].kind
+
+
+class TestTheDataSet:
+    """follows the model, unless it is named."""
+
+    @pytest.mark.parametrize("model", options("model"))
+    def test_is_mnist_or_cora(self, model: str) -> None:
+        chosen = job(f"model={model}").choices
+        assert chosen["data"] == ("mnist" if model == "fc" else "cora")
+        assert chosen["tuned"] == f"{model}_{chosen['data']}_dfa"
+
+    @pytest.mark.parametrize(
+        "words", [("model=gcn", "data=citeseer"), ("data=citeseer", "model=gcn")], ids=str
+    )
+    def test_named_on_the_command_line_wins_and_tuned_follows(self, words: tuple[str, ...]) -> None:
+        chosen = job(*words, "rule=bp").choices
+        assert chosen["data"] == "citeseer"
+        assert chosen["tuned"] == "gcn_citeseer_bp"
+
+    def test_in_a_sweep_each_model_has_its_own(self) -> None:
+        jobs = compose_jobs(["model=fc,gcn", "rule=bp,dfa"], multirun=True)
+        assert [(j.choices["model"], j.choices["data"], j.choices["tuned"]) for j in jobs] == [
+            ("fc", "mnist", "fc_mnist_bp"),
+            ("fc", "mnist", "fc_mnist_dfa"),
+            ("gcn", "cora", "gcn_cora_bp"),
+            ("gcn", "cora", "gcn_cora_dfa"),
+        ]
+
+    def test_of_a_model_from_another_folder_is_its_own_and_so_is_its_tuning(
+        self, tmp_path: Path, dfa: Dfa
+    ) -> None:
+        """tuned/ beats the main file, the command line beats tuned/, and nothing was edited for it."""
+        (tmp_path / "conf/tuned").mkdir(parents=True)
+        (tmp_path / "conf/model").mkdir()
+        gcn = (CONF / "model" / "gcn.yaml").read_text()
+        (tmp_path / "conf/model/mine.yaml").write_text(gcn.replace("data: cora", "data: digits_graph"))
+        (tmp_path / "conf/tuned/mine_digits_graph_shallow.yaml").write_text(
+            "# @package _global_\nepochs: 3\nmodel:\n  hidden: [5]\noptimizer:\n  lr: 0.02\n"
+        )
+        words = ["--config-dir", str(tmp_path / "conf"), "model=mine", "rule=shallow"]
+        record = dfa.run(*words).record
+        config = record["config"]
+        assert (record["choices"]["model"], record["choices"]["data"]) == ("mine", "digits_graph")
+        assert (config["epochs"], config["model"]["hidden"], config["optimizer"]["lr"]) == (3, [5], 0.02)
+        config = dfa.run(*words, "epochs=2", "model.hidden=[4]").record["config"]
+        assert (config["epochs"], config["model"]["hidden"], config["optimizer"]["lr"]) == (2, [4], 0.02)
+
+
+def split_tuned(name: str) -> tuple[str, str, str]:
+    """Model, data set and rule of a file under tuned/; `AssertionError` when there are none such."""
+    for combination in itertools.product(options("model"), options("data"), options("rule")):
+        if "_".join(combination) == name:
+            return combination
+    raise AssertionError(f"tuned/{name}.yaml: no model, data set and rule have these names")
+
+
+class TestTuned:
+    @pytest.mark.parametrize("name", options("tuned"))
+    def test_a_file_name_is_a_model_a_data_set_and_a_rule(self, name: str) -> None:
+        split_tuned(name)
+
+    @pytest.mark.parametrize("name", options("tuned"))
+    def test_a_file_is_global_and_chooses_neither_seed_nor_device(self, name: str) -> None:
+        path = CONF / "tuned" / f"{name}.yaml"
+        assert "@package _global_" in path.read_text()
+        tuned = content(path)
+        assert not {"seed", "device", "outputs", "run_id", "threads", "compute", "defaults"} & set(tuned)
+        assert "_target_" not in tuned.get("data", {}), "another data set than the file's name says"
+
+    @pytest.mark.parametrize("name", ["gcn_kora_dfa", "gcn_cora_bpp", "gcn_cora", "cora_gcn_dfa"])
+    def test_a_misspelt_name_is_noticed(self, name: str) -> None:
+        with pytest.raises(AssertionError, match=name):
+            split_tuned(name)
+
+
+def numbers(node: Mapping[str, Any], prefix: str, target: str) -> Iterator[tuple[str, str]]:
+    """Dotted key and `_target_` of the class it belongs to, for each number and list of numbers."""
+    target = str(node.get("_target_", target))
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from numbers(value, f"{prefix}{key}.", target)
+        elif (isinstance(value, list) and value and all(isinstance(v, (int, float)) for v in value)) or (
+            isinstance(value, (int, float)) and not isinstance(value, bool) and key not in FACTS
+        ):
+            yield f"{prefix}{key}", target
+
+
+# torch_geometric's own, checked by its constructors, whatever they are
+THIRD_PARTY = {
+    "model.conv.K": "torch_geometric.nn.ChebConv",
+    "model.conv.heads": "torch_geometric.nn.GATConv",
+}
+THIRD_PARTY["model.last.heads"] = "torch_geometric.nn.GATConv"
+
+
+def all_numbers() -> list[tuple[str, str]]:
+    found = set(numbers({k: v for k, v in content(CONF / "config.yaml").items() if k != "hydra"}, "", ""))
+    for group in ("model", "rule", "device", "optimizer"):
+        for path in (CONF / group).rglob("*.yaml"):
+            prefix = ".".join(path.relative_to(CONF).parent.parts) + "."
+            node = {k: v for k, v in content(path).items() if k != "defaults"}
+            found |= set(numbers(node, prefix, ""))
+    return sorted(found)
+
+
+class TestEveryNumber:
+    def test_has_a_bound_that_is_checked_before_anything_heavy_is_imported(self) -> None:
+        unbounded = [
+            f"{key} of {target}" for key, target in all_numbers() if key not in {*BOUNDS, *THIRD_PARTY}
+        ]
+        assert not unbounded, "no bound in dfa_cli/schema.py"
+
+    def test_of_a_class_of_ours_is_not_excused(self) -> None:
+        ours = {key for key, target in all_numbers() if target.startswith("dfa_cli.")}
+        assert not ours & (set(THIRD_PARTY) - {"model.last.heads"})
+
+    @pytest.mark.parametrize("key", sorted({key for key, _ in all_numbers()} - set(THIRD_PARTY)))
+    def test_has_a_bound_that_a_wrong_value_meets(self, key: str) -> None:
+        if key not in BOUNDS:
+            pytest.fail(f"{key} has no bound in dfa_cli/schema.py")
+        for wrong in (float("nan"), "abc", [], {}, -1.0e30):
+            assert not BOUNDS[key].holds(wrong), wrong

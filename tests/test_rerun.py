@@ -1,0 +1,86 @@
+"""`dfa rerun`: the same run again, from its record alone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from program import Answer, Dfa, Run
+
+WORDS = ["data=digits_graph", "model=gcn", "rule=dfa", "device=opu_sim", "epochs=4", "progress=none"]
+
+
+def rerun(dfa: Dfa, run: Run) -> Answer:
+    return dfa("rerun", run.record["id"], str(dfa.outputs), "--outputs", str(dfa.root / "again"))
+
+
+def altered(run: Run, **provenance: Any) -> None:
+    record = run.record
+    record["provenance"] |= provenance
+    (run.folder / "run.json").write_text(json.dumps(record))
+
+
+def with_other_metrics(run: Run, by: float) -> None:
+    table = run.folder / "metrics.csv"
+    heading, *lines = table.read_text().splitlines()
+    cells = lines[-1].split(",")
+    cells[1] = repr(float(cells[1]) + by)
+    table.write_text("\n".join([heading, *lines[:-1], ",".join(cells)]) + "\n")
+    record = run.record
+    record["result"]["last_train_loss"] = float(cells[1])
+    (run.folder / "run.json").write_text(json.dumps(record))
+
+
+@pytest.fixture
+def run(dfa: Dfa) -> Run:
+    return dfa.run(*WORDS)
+
+
+def test_the_same_metrics_to_the_last_digit(dfa: Dfa, run: Run) -> None:
+    answer = rerun(dfa, run)
+    assert answer.code == 0, answer.err
+    assert "the metrics match exactly, in 4 epochs" in answer.out
+    (again,) = (dfa.root / "again").rglob("run.json")
+    assert Run(again.parent).repeatable == run.repeatable
+    assert Run(again.parent).weights == run.weights
+    assert Run(again.parent).record["identity"] == run.record["identity"]
+    assert Run(again.parent).record["id"] != run.record["id"]
+    assert "begins" in Run(again.parent).log
+
+
+def test_what_differs_in_code_and_versions_is_named(dfa: Dfa, run: Run) -> None:
+    versions = {**run.record["provenance"]["versions"], "torch": "1.0"}
+    altered(run, versions=versions, git={"commit": "0123456789abcdef", "dirty": False}, processor="a cray")
+    answer = rerun(dfa, run)
+    assert answer.code == 0
+    assert "torch: 1.0 before, " in answer.out
+    assert "code: commit 0123456789 before, " in answer.out
+    assert "processor: a cray before, " in answer.out
+
+
+@pytest.mark.parametrize(("by", "code", "words"), [(1e-4, 0, "within"), (10.0, 1, "beyond")])
+def test_other_conditions_have_a_tolerance(dfa: Dfa, run: Run, by: float, code: int, words: str) -> None:
+    with_other_metrics(run, by)
+    altered(run, versions={"torch": "1.0"})
+    answer = rerun(dfa, run)
+    assert answer.code == code
+    assert "the metrics differ from epoch 4 on (train_loss)" in answer.out
+    assert f"{words} the tolerance for other conditions (2.0 % of accuracy, 5.0 % of the loss)" in answer.out
+
+
+def test_a_difference_under_the_same_conditions_is_a_failure(dfa: Dfa, run: Run) -> None:
+    with_other_metrics(run, 1e-9)
+    altered(run, git={"commit": None, "dirty": None})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dfa_cli.provenance.git_state", lambda: {"commit": None, "dirty": None})
+        answer = rerun(dfa, run)
+    assert answer.code == 1
+    assert "they should match exactly" in answer.out
+
+
+def test_a_run_without_measurements_is_a_sentence(dfa: Dfa, run: Run) -> None:
+    (run.folder / "metrics.csv").unlink()
+    answer = rerun(dfa, run)
+    assert answer.code == 2
+    assert answer.sentence.endswith("there is nothing to compare with.")

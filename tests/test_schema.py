@@ -1,0 +1,254 @@
+"""Bounds of the configuration, and the identity of a run."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from dfa_cli.compute import settle
+from dfa_cli.errors import DfaError
+from dfa_cli.hydra_app import Job, composer, conf_dir
+from dfa_cli.schema import BOUNDS, FACTS, OUTSIDE_IDENTITY, identity, lookup
+
+NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+
+
+Compose = Callable[..., Job]
+
+
+@pytest.fixture(scope="module")
+def job() -> Iterator[Compose]:
+    """`job("epochs=3")`: the words composed and checked, with one search path, which saves a minute."""
+    with composer(multirun=False) as compose:
+        yield lambda *words: compose(words)
+
+
+@pytest.fixture
+def settled(job: Compose) -> Callable[..., dict[str, Any]]:
+    return lambda *words: settle(job(*words).config)
+
+
+@pytest.fixture
+def identified(settled: Callable[..., dict[str, Any]]) -> Callable[..., str]:
+    return lambda *words: identity(settled(*words))
+
+
+BAD = {
+    "seed": ["-1", "1.5", "null", "abc"],
+    "epochs": ["0", "-3", "2.5", "null", "abc", "[1]"],
+    "batch_size": ["0", "-1", "abc"],
+    "patience": ["0", "-1"],
+    "threads": ["0", "-2"],
+    "compute": ["tpu", "CPU"],
+    "progress": ["loud"],
+    "model.hidden": ["[]", "[0]", "[16,-3]", "[1.5]", "16", "[abc]", "null"],
+    "model.activation": ["gelu", "Tanh", "null"],
+    "model.dropout": ["1", "1.5", "-0.1", "abc", "null", "true", "nan"],
+    "model.input_dropout": ["1", "-0.1"],
+    "rule.scale": ["0", "-1", "abc", "nan", "inf"],
+    "rule.share": ["1", "maybe"],
+    "rule.spread": ["2"],
+    "device.matrix_seed": ["-1", "abc"],
+    "device.distribution": ["gausian"],
+    "optimizer.lr": ["0", "-0.1", "abc", "nan", "inf", "null"],
+    "optimizer.weight_decay": ["-1", "nan", "inf"],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in BAD.items() for value in values])
+def test_a_value_out_of_bounds_is_a_sentence_with_the_key_the_value_and_what_was_expected(
+    key: str, value: str, job: Compose
+) -> None:
+    with pytest.raises(DfaError) as caught:
+        job("data=digits", f"{key}={value}")
+    words = str(caught.value)
+    assert key.rpartition(".")[2] in words
+    words = words.replace('"', "").replace(", ", ",")
+    assert value in words or {"null": "None"}.get(value, value) in words
+
+
+GOOD = {
+    "epochs": ["1", "1000000"],
+    "seed": ["0", "4294967296"],
+    "batch_size": ["null", "1"],
+    "patience": ["null", "1"],
+    "model.hidden": ["[1]", "[3,4,5,6]"],
+    "model.activation": ["tanh", "relu"],
+    "model.dropout": ["0", "0.0", "0.999"],
+    "rule.scale": ["2", "1e-6"],
+    "rule.share": ["true", "false"],
+    "optimizer.lr": ["1", "1e30"],
+    "optimizer.weight_decay": ["0", "0.1"],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in GOOD.items() for value in values])
+def test_a_value_within_bounds_is_taken_as_it_is(key: str, value: str, job: Compose) -> None:
+    found, present = lookup(job("data=digits", f"{key}={value}").config, key)
+    assert present
+    try:
+        assert found == json.loads(value)
+    except json.JSONDecodeError:
+        assert found == value
+
+
+def test_every_bound_belongs_to_a_key_that_there_is(job: Compose) -> None:
+    configs = []
+    for group in ("model", "rule", "device", "optimizer"):
+        for path in sorted((conf_dir() / group).rglob("*.yaml")):
+            stage = path.parent.relative_to(conf_dir()).as_posix()
+            device = ["device=opu_sim"] if "/" in stage else []
+            configs.append(job("data=digits_graph", *device, f"{stage}={path.stem}").config)
+    unknown = [key for key in BOUNDS if not any(lookup(config, key)[1] for config in configs)]
+    assert not unknown
+
+
+@pytest.mark.parametrize("data", ["mnist", "digits"])
+@pytest.mark.parametrize("model", ["gcn", "gat", "cheb", "sage"])
+def test_a_graph_model_on_samples_is_a_sentence(model: str, data: str, job: Compose) -> None:
+    with pytest.raises(DfaError, match=rf"model={model} .*data={data}.*cora.*digits_graph"):
+        job(f"model={model}", f"data={data}")
+
+
+def leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from leaves(value, (*path, key))
+    else:
+        yield path
+
+
+def other(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        return value + 1
+    if isinstance(value, list):
+        return [*value, 1]
+    return "another"
+
+
+def changed(config: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    result = copy.deepcopy(config)
+    node = result
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = other(node[path[-1]])
+    return result
+
+
+# the modelled hardware's bill and limits: whether they enter is a matter of taste, no accuracy follows them
+EITHER_WAY = (
+    "frame_seconds",
+    "power_watts",
+    "saturation_warning",
+    "most",
+    "mirrors",
+    "pixels",
+    "lift",
+    "fused",
+)
+
+CONFIGS = [
+    ("data=digits",),
+    ("model=gcn", "data=digits_graph", "device=opu_sim"),
+    ("model=gat", "data=digits_graph", "optimizer=sgd"),
+]
+
+
+class TestIdentity:
+    def test_is_16_hexadecimal_digits(self, identified: Callable[..., str]) -> None:
+        assert len(identified("data=digits")) == 16
+        int(identified("data=digits"), 16)
+
+    @pytest.mark.parametrize(
+        "word",
+        [
+            "threads=2",
+            "outputs=elsewhere",
+            "progress=none",
+            "data_dir=elsewhere",
+            "mirrors=[]",
+            "hydra.job_logging.root.level=DEBUG",
+            "hydra.run.dir=elsewhere",
+            "run_id=deadbeef",
+        ],
+    )
+    def test_does_not_change_with_what_cannot_change_the_result(
+        self, word: str, identified: Callable[..., str]
+    ) -> None:
+        assert identified("data=digits", word) == identified("data=digits")
+
+    def test_does_not_change_when_a_default_is_spelt_out(self, identified: Callable[..., str]) -> None:
+        assert identified("data=digits", "seed=0", "rule=dfa", "model.dropout=0.0") == identified(
+            "data=digits"
+        )
+
+    @pytest.mark.parametrize("words", CONFIGS, ids=" ".join)
+    def test_changes_with_each_key_that_can_change_the_result(
+        self, words: tuple[str, ...], settled: Callable[..., dict[str, Any]]
+    ) -> None:
+        config = settled(*words)
+        first = identity(config)
+        outside = [path for path in leaves(config) if path[0] in OUTSIDE_IDENTITY or path[-1] in FACTS]
+        inside = [path for path in leaves(config) if path not in outside and path[-1] not in EITHER_WAY]
+        assert {path[0] for path in inside} >= {"seed", "epochs", "batch_size", "patience", "compute"}
+        assert {path[0] for path in inside} >= {"model", "rule", "device", "data", "optimizer"}
+        same = [".".join(path) for path in inside if identity(changed(config, path)) == first]
+        assert not same
+        different = [".".join(path) for path in outside if identity(changed(config, path)) != first]
+        assert not different
+
+    def test_leaves_nothing_outside_that_changes_a_result(self) -> None:
+        groups = {"model", "rule", "device", "data", "optimizer"}
+        assert not set(OUTSIDE_IDENTITY) & {
+            *groups,
+            "seed",
+            "epochs",
+            "batch_size",
+            "patience",
+            "decay",
+            "compute",
+        }
+
+    @pytest.mark.parametrize("rule", ["bp", "shallow"])
+    def test_knows_no_device_where_nothing_is_projected(
+        self, rule: str, identified: Callable[..., str]
+    ) -> None:
+        words = ("data=digits", "compute=cpu", f"rule={rule}")
+        assert identified(*words, "device=opu_sim") == identified(*words, "device=cpu")
+        assert identified(*words, "device.distribution=uniform") == identified(*words)
+
+    def test_knows_the_device_where_something_is(self, identified: Callable[..., str]) -> None:
+        words = ("data=digits", "compute=cpu", "rule=dfa")
+        assert identified(*words, "device=opu_sim") != identified(*words, "device=cpu")
+
+    @NO_CUDA
+    def test_of_auto_is_that_of_what_it_stands_for(self, identified: Callable[..., str]) -> None:
+        assert identified("data=digits", "device=auto") == identified("data=digits", "device=cpu")
+        assert identified("data=digits", "compute=auto") == identified("data=digits", "compute=cpu")
+
+    def test_of_a_stand_in_is_that_of_the_data_set_it_is(self, identified: Callable[..., str]) -> None:
+        assert identified("data=digits", "data_fallback='mnist could not be had'") == identified(
+            "data=digits"
+        )
+
+    def test_does_not_depend_on_the_order_of_the_words(self, identified: Callable[..., str]) -> None:
+        words = ("model=gcn", "data=digits_graph", "rule=bp", "epochs=7")
+        assert identified(*words) == identified(*reversed(words))
+
+    def test_is_the_same_in_every_process(self, job: Compose) -> None:
+        code = (
+            "import sys; from dfa_cli.hydra_app import compose_jobs; from dfa_cli.schema import identity;"
+            "(job,) = compose_jobs(['data=digits'], False);"
+            "print(identity(job.config), 'torch' in sys.modules)"
+        )
+        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        assert said.split() == [identity(job("data=digits").config), "False"]

@@ -1,0 +1,194 @@
+"""A run that was ended and gone on with is the run that never ended, to the last bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from program import Answer, Dfa, Run
+
+from dfa_cli.results.record import Record
+from dfa_cli.training import CHECKPOINT
+
+EPOCHS, EVERY, END = 7, 3, 5  # ended in epoch 5, so epochs 4 and 5 are measured twice
+
+GRAPH = ["data=digits_graph", "model=gcn"]
+ROWS = ["data=digits", "model=fc", "model.hidden=[24,24]", "model.dropout=0.3", "batch_size=300"]
+THIRD_PARTY = ["data=digits_graph", "model=gat", "model.conv.heads=2", "+model.conv.dropout=0.4"]
+VARIANTS = {
+    "gcn bp": [*GRAPH, "rule=bp"],
+    "gcn dfa": [*GRAPH, "rule=dfa", "device=cpu"],
+    "gcn dfa opu": [*GRAPH, "rule=dfa", "device=opu_sim"],
+    "gcn dfa opu off-axis": [*GRAPH, "rule=dfa", "device=opu_sim", "device/readout=off_axis"],
+    "gcn shallow": [*GRAPH, "rule=shallow"],
+    "fc dfa shuffled": [*ROWS, "rule=dfa", "device=cpu"],
+    "fc dfa opu shuffled": [*ROWS, "rule=dfa", "device=opu_sim"],
+    "fc bp sgd": [*ROWS, "rule=bp", "optimizer=sgd"],
+    "fc bp adamw": [*ROWS, "rule=bp", "optimizer=adamw"],
+    "gat with attention dropout": [*THIRD_PARTY, "rule=dfa", "device=cpu"],
+    "gat with attention dropout, opu": [*THIRD_PARTY, "rule=dfa", "device=opu_sim"],
+}
+
+
+@contextmanager
+def ended_in_epoch(number: int) -> Iterator[None]:
+    """Ctrl-C right after this epoch has been measured."""
+    measured = Record.epoch
+
+    def epoch(self: Record, metrics: Any, *rest: Any) -> None:
+        measured(self, metrics, *rest)
+        if metrics["epoch"] == number:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Record, "epoch", epoch)
+        yield
+
+
+def interrupted(dfa: Dfa, *words: str, end: int = END) -> Run:
+    before = set(dfa.folders())
+    with ended_in_epoch(end):
+        assert dfa.train(*words, f"checkpoint_every={EVERY}").code == 130
+    (new,) = set(dfa.folders()) - before
+    return Run(new)
+
+
+def resume(dfa: Dfa, run: Run, *words: str) -> Answer:
+    return dfa("resume", run.record["id"], str(dfa.outputs), *words)
+
+
+def without_times(record: dict[str, Any]) -> dict[str, Any]:
+    cost = record["projection"] or {}
+    return {
+        "result": record["result"],
+        "status": record["status"],
+        "projection": {name: value for name, value in cost.items() if name != "measured_seconds"},
+    }
+
+
+@pytest.mark.parametrize("words", VARIANTS.values(), ids=VARIANTS)
+def test_metrics_weights_and_cost_are_those_of_a_run_that_never_ended(dfa: Dfa, words: list[str]) -> None:
+    common = [*words, f"epochs={EPOCHS}", "seed=3", "progress=none"]
+    whole = dfa.run(*common)
+    run = interrupted(dfa, *common)
+    assert run.record["status"] == "interrupted"
+    assert len(run.metrics) == END
+    assert run.repeatable == whole.repeatable[:END]
+
+    answer = resume(dfa, run)
+
+    assert answer.code == 0, answer.err
+    assert run.repeatable == whole.repeatable
+    assert run.weights == whole.weights
+    assert without_times(run.record) == without_times(whole.record)
+    assert run.record["identity"] == whole.record["identity"]
+    assert run.record["resumed"][0]["epoch"] == EVERY
+    assert run.record["resumed"][0]["was"] == "interrupted"
+    assert not (run.folder / CHECKPOINT).exists()
+
+
+def test_patience_counts_across_the_interruption(dfa: Dfa) -> None:
+    # so small a rate that the first epoch stays the best
+    common = [*ROWS, "rule=shallow", "optimizer.lr=1e-12", "patience=4", "epochs=50", "progress=none"]
+    whole = dfa.run(*common)
+    run = interrupted(dfa, *common, end=4)
+
+    assert resume(dfa, run).code == 0
+
+    assert 4 < len(whole.metrics) < 50
+    assert run.repeatable == whole.repeatable
+
+
+def test_seconds_go_on_where_they_stopped(dfa: Dfa) -> None:
+    run = interrupted(dfa, *GRAPH, f"epochs={EPOCHS}", "progress=none")
+    assert resume(dfa, run).code == 0
+    seconds = [float(row["seconds"]) for row in run.metrics]
+    assert seconds == sorted(seconds)
+
+
+def test_a_run_can_be_ended_and_resumed_again_and_again(dfa: Dfa) -> None:
+    common = [*ROWS, "rule=dfa", "device=opu_sim", "epochs=10", "progress=none"]
+    whole = dfa.run(*common)
+    run = interrupted(dfa, *common)
+    for end in (4, 7, 8):  # the first before it has passed the epoch of the last end
+        with ended_in_epoch(end):
+            assert resume(dfa, run).code == 130
+    assert resume(dfa, run).code == 0
+    assert run.repeatable == whole.repeatable
+    assert run.weights == whole.weights
+    assert [entry["epoch"] for entry in run.record["resumed"]] == [3, 3, 6, 6]
+
+
+def test_without_a_checkpoint_resume_says_so_and_starts_again_only_when_told(dfa: Dfa) -> None:
+    common = [*GRAPH, f"epochs={EPOCHS}", "progress=none"]
+    whole = dfa.run(*common)
+    with ended_in_epoch(END):
+        assert dfa.train(*common).code == 130
+    (run,) = [run for run in dfa.runs() if run.folder != whole.folder]
+
+    answer = resume(dfa, run)
+    assert answer.code == 2
+    assert "has no checkpoint" in answer.sentence
+    assert f"dfa resume {run.record['id']} --from-start" in answer.sentence
+    assert run.record["status"] == "interrupted"
+
+    assert resume(dfa, run, "--from-start").code == 0
+    assert run.repeatable == whole.repeatable
+    assert run.weights == whole.weights
+
+
+def test_a_completed_run_is_not_resumed(dfa: Dfa) -> None:
+    run = dfa.run(*GRAPH, "epochs=2", "progress=none")
+    answer = resume(dfa, run)
+    assert answer.code == 2
+    assert f"dfa rerun {run.record['id']}" in answer.sentence
+
+
+def test_a_damaged_checkpoint_is_a_sentence_and_starting_again_helps(dfa: Dfa) -> None:
+    common = [*GRAPH, f"epochs={EPOCHS}", "progress=none"]
+    run = interrupted(dfa, *common)
+    path = run.folder / CHECKPOINT
+    path.write_bytes(path.read_bytes()[:-100])
+
+    answer = resume(dfa, run)
+
+    assert answer.code == 2
+    assert "cannot be read back" in answer.sentence
+    assert run.record["status"] == "failed"
+    assert resume(dfa, run, "--from-start").code == 0
+    assert run.record["status"] == "completed"
+
+
+def test_lines_of_the_metrics_that_are_gone_are_a_sentence(dfa: Dfa) -> None:
+    run = interrupted(dfa, *GRAPH, f"epochs={EPOCHS}", "progress=none")
+    table = run.folder / "metrics.csv"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:2]))
+
+    answer = resume(dfa, run)
+
+    assert answer.code == 2
+    assert "lacks epochs up to 3" in answer.sentence
+
+
+def test_a_line_cut_short_is_no_obstacle(dfa: Dfa) -> None:
+    common = [*GRAPH, f"epochs={EPOCHS}", "progress=none"]
+    whole = dfa.run(*common)
+    run = interrupted(dfa, *common)
+    table = run.folder / "metrics.csv"
+    table.write_text(table.read_text()[:-9])
+
+    assert resume(dfa, run).code == 0
+    assert run.repeatable == whole.repeatable
+
+
+def test_how_often_is_no_part_of_the_identity_and_is_checked(dfa: Dfa) -> None:
+    assert dfa.train(*GRAPH, "checkpoint_every=0").sentence.endswith("a whole number of at least 1, or null.")
+
+
+def test_nothing_is_left_beside_the_checkpoint(dfa: Dfa) -> None:
+    run = interrupted(dfa, *GRAPH, f"epochs={EPOCHS}", "progress=none")
+    there = {path.name for path in Path(run.folder).iterdir()}
+    assert there == {".hydra", "run.json", "metrics.csv", "run.log", CHECKPOINT}

@@ -1,0 +1,94 @@
+"""Weights on disk."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from dfa_cli.devices import Digital
+from dfa_cli.models import FullyConnected
+from dfa_cli.models.base import Sizes
+from dfa_cli.seeding import generator
+from dfa_cli.training.weights import load_tensors, save_tensors, save_weights
+
+
+def model() -> FullyConnected:
+    return FullyConnected(Sizes(6, 3, generator(0, "weights")), [4], "tanh", 0.0, 0.0)
+
+
+def device() -> Digital:
+    made = Digital("cpu")
+    made.prepare(3, 4, torch.device("cpu"))
+    return made
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "weights.safetensors"
+
+
+def test_model_and_feedback_come_back_as_they_were(path: Path) -> None:
+    saved, feedback = model(), device()
+    save_weights(path, saved, feedback)
+    found = load_tensors(path)
+    expected = saved.state_dict() | {
+        f"feedback.{name}": value for name, value in feedback.state_dict().items()
+    }
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert all(found[name].dtype == value.dtype for name, value in expected.items())
+    other = model()
+    with torch.no_grad():
+        other.blocks[0].get_parameter("layer.weight").zero_()
+    other.load_state_dict({name: value for name, value in found.items() if not name.startswith("feedback.")})
+    assert torch.equal(
+        other.blocks[0].get_parameter("layer.weight"), saved.blocks[0].get_parameter("layer.weight")
+    )
+
+
+def test_without_a_device_only_the_model_is_there(path: Path) -> None:
+    save_weights(path, model(), None)
+    assert load_tensors(path).keys() == model().state_dict().keys()
+
+
+def test_there_is_no_pickle_in_the_file(path: Path) -> None:
+    """A length, a header of JSON, numbers."""
+    save_weights(path, model(), device())
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    assert set(header) - {"__metadata__"} == set(load_tensors(path))
+    assert len(content) == 8 + length + max(entry["data_offsets"][1] for entry in header.values())
+
+
+def test_layouts_that_share_or_stride_memory_are_written_out(path: Path) -> None:
+    base = torch.arange(12.0).view(3, 4)
+    tensors: dict[str, Tensor] = {"transposed": base.T, "slice": base[:, 1:3], "scalar": torch.tensor(7)}
+    tensors["grad"] = torch.nn.Parameter(torch.ones(2))
+    save_tensors(path, tensors)
+    found = load_tensors(path)
+    assert all(torch.equal(found[name], value) for name, value in tensors.items())
+
+
+def test_what_cannot_be_written_whole_leaves_the_old_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_tensors(path, {"a": torch.ones(2)})
+    before = path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("write_bytes", "replace"):
+        monkeypatch.setattr(Path, name, full)
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_tensors(path, {"a": torch.zeros(2)})
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name], "half a file is left behind"
