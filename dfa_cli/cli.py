@@ -45,18 +45,18 @@ def train(overrides: Overrides = None) -> None:
     raise typer.Exit(launch(overrides or [], "dfa train"))
 
 
-result_commands.register(app)
-bench.register(app)
-rerun.register(app)
-app.add_typer(data_commands.app, name="data")
-
-
 @app.command(context_settings=PASS_ON, add_help_option=False)
 def sweep(overrides: Overrides = None) -> None:
     """Train every combination that has no completed run yet: dfa sweep rule=bp,dfa seed='range(5)'."""
     from dfa_cli.sweep.command import sweep
 
     raise typer.Exit(sweep(overrides or []))
+
+
+rerun.register(app)
+result_commands.register(app)
+bench.register(app)
+app.add_typer(data_commands.app, name="data")
 
 
 def version(wanted: bool) -> None:

@@ -21,7 +21,7 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,20 @@ def compose_jobs(overrides: Sequence[str], multirun: bool, config_dir: str | Non
     """
     points = expand(overrides) if multirun else [list(overrides)]
     with composer(multirun, config_dir) as compose:
+        if multirun and (more := swept(compose(points[0]).sweeper, overrides)):
+            points = expand([*more, *overrides])
         return [compose(point) for point in points]
+
+
+def swept(sweeper: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
+    """The lists of values that the configuration itself gives to a grid, as conf/experiment/quickstart.yaml does.
+
+    What is typed wins. A sweeper that searches has parameters of its own kind, and picks the values itself.
+    """
+    if not str(sweeper.get("_target_")).endswith("BasicSweeper"):
+        return []
+    typed = {word.partition("=")[0] for word in overrides}
+    return [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items() if key not in typed]
 
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:

@@ -17,10 +17,11 @@ class ListedJobs(Sweeper):
     """Hands a given list of jobs to the launcher, where Hydra's own sweeper launches every combination.
 
     `jobs`: a JSON file with a list of overrides for each job; `first`: the number of the first job; `at_once`: how
-    many the launcher gets at a time, for a launcher that would start them all at once.
+    many the launcher gets at a time, for a launcher that would start them all at once; `params`: the lists of an
+    experiment, which are in the jobs by now.
     """
 
-    def __init__(self, jobs: str, first: int, at_once: int | None):
+    def __init__(self, jobs: str, first: int, at_once: int | None, params: Any = None):
         self.jobs = Path(jobs)
         self.first = first
         self.at_once = at_once

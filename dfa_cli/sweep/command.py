@@ -42,7 +42,7 @@ def sweep(arguments: Sequence[str]) -> int:
         return COMPLETED
     hydras = [word for word in flags.overrides if is_hydras(word)]
     words = [word for word in flags.overrides if not is_hydras(word)]
-    (probe,) = compose_jobs([*hydras, *search.example(words)], True, flags.config_dir)
+    probe = compose_jobs([*hydras, *search.example(words)], True, flags.config_dir)[0]
     try:
         if search.is_search(probe):
             return _search(words, hydras, flags.config_dir, probe)
