@@ -454,7 +454,7 @@ def test_everything_is_checked_and_pytest_closes(tested: Checkout) -> None:
         "ruff format --check .",
         "ruff check .",
         f"python -m pyright --pythonpath {tested.venv}/bin/python",
-        f"python -m pytest -c {tested.root}/pyproject.toml tests",
+        f"python -m pytest -c {tested.root}/pyproject.toml -n 2 --dist loadfile tests",
     ]
 
 
