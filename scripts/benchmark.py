@@ -69,6 +69,7 @@ def mnist(rounds: int) -> None:
         "bp": ["rule=bp"],
         "dfa": ["rule=dfa"],
         "dfa on opu_sim": ["rule=dfa", "device=opu_sim"],
+        "dfa, off-axis": ["rule=dfa", "device=opu_sim", "device/readout=off_axis"],
         "shallow": ["rule=shallow"],
     }.items():
         parts = experiment.assemble(settled([*common, *words]), data)

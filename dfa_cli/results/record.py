@@ -33,12 +33,12 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="microseconds")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by a file with this text, or leave it as it was."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace `path` by a file with this content, on disk when this returns, or leave it as it was."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(beside, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(beside, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)

@@ -7,7 +7,6 @@ not in it: the lines of `metrics.csv` up to its epoch say that, and the best epo
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -20,6 +19,7 @@ from torch import Tensor
 from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.errors import DfaError
 from dfa_cli.models.base import Model
+from dfa_cli.results.record import write_atomically
 from dfa_cli.rules.base import LearningRule
 from dfa_cli.training import CHECKPOINT
 
@@ -72,7 +72,7 @@ def save_checkpoint(
     content = save(
         {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, about
     )
-    _replace(folder / CHECKPOINT, content)
+    write_atomically(folder / CHECKPOINT, content)
 
 
 def load_checkpoint(
@@ -127,15 +127,3 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, slots: Mapping[str, Any]) 
         index, _, name = key.partition(".")
         state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

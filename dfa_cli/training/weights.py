@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.models.base import Model
+from dfa_cli.results.record import write_atomically
 
 
 def save_weights(path: Path, model: Model, device: ProjectionDevice | None) -> None:
@@ -23,12 +23,7 @@ def save_weights(path: Path, model: Model, device: ProjectionDevice | None) -> N
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Replace the file by one with these tensors, or leave it as it was."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_bytes(save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}))
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_atomically(path, save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}))
 
 
 def load_tensors(path: Path, where: torch.device | str = "cpu") -> dict[str, Tensor]:
