@@ -48,7 +48,11 @@ def graphs(rounds: int) -> None:
         common = ["model=gcn", f"data={name}", "model.hidden=[16]", "epochs=1000000"]
         config = settled([*common, "rule=bp"])
         data = experiment.load_data(config)
-        contenders: dict[str, Round] = {"recipe": several(geometric_recipe(data), epochs)}
+        cores = experiment.THREADS
+        contenders: dict[str, Round] = {
+            f"recipe, threads {count}": with_threads(count, several(geometric_recipe(data), epochs))
+            for count in (1, cores)
+        }
         for label, words in {
             "bp": ["rule=bp"],
             "dfa": ["rule=dfa"],
@@ -56,9 +60,9 @@ def graphs(rounds: int) -> None:
             "shallow": ["rule=shallow"],
         }.items():
             parts = experiment.assemble(settled([*common, *words]), data)
-            contenders[label] = several(parts.train(10**6), epochs)
+            contenders[label] = with_threads(experiment.threads_for(data), several(parts.train(10**6), epochs))
         print(f"{name}, gcn 16 wide, training and evaluation, milliseconds an epoch")
-        report(alternate(contenders, rounds), "recipe", 1e3 / epochs)
+        report(alternate(contenders, rounds), f"recipe, threads {cores}", 1e3 / epochs)
 
 
 def mnist(rounds: int) -> None:
@@ -104,6 +108,14 @@ def settled(words: list[str]) -> dict:
 
 def several(epochs: Iterator[object], count: int) -> Round:
     return lambda: [next(epochs) for _ in range(count)]
+
+
+def with_threads(count: int, one_round: Round) -> Round:
+    def run() -> None:
+        torch.set_num_threads(count)
+        one_round()
+
+    return run
 
 
 def geometric_recipe(data: Data) -> Iterator[None]:
@@ -170,11 +182,11 @@ def alternate(contenders: dict[str, Round], rounds: int) -> dict[str, list[float
 
 
 def report(times: dict[str, list[float]], against: str, unit: float) -> None:
-    print(f"{'':18}{'median':>10}{'fastest':>10}{'slowest':>10}   times as fast as {against}")
+    print(f"{'':20}{'median':>10}{'fastest':>10}{'slowest':>10}   times as fast as {against}")
     for name, seconds in times.items():
         shown = [unit * value for value in (statistics.median(seconds), min(seconds), max(seconds))]
         ratio = statistics.median(b / a for a, b in zip(seconds, times[against], strict=True))
-        print(f"{name:18}" + "".join(f"{value:10.3f}" for value in shown) + f"   {ratio:.2f}")
+        print(f"{name:20}" + "".join(f"{value:10.3f}" for value in shown) + f"   {ratio:.2f}")
     print()
 
 
