@@ -19,7 +19,7 @@ from dfa_cli.data.source import Source
 from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.errors import DfaError
 from dfa_cli.models.base import Model, Sizes
-from dfa_cli.progress import Progress
+from dfa_cli.progress import Progress, note
 from dfa_cli.provenance import provenance
 from dfa_cli.results.record import Record, plainly, rows_until
 from dfa_cli.rules.base import LearningRule
@@ -120,7 +120,7 @@ def _carry_out(
 
 @functools.lru_cache(maxsize=4)
 def _loaded(data: str, data_dir: str | None, mirrors: tuple[str, ...], compute: str) -> Data:
-    source = Source.from_config(data_dir, mirrors)
+    source = Source.from_config(data_dir, mirrors, warn=note)
     return build(json.loads(data)).load(source).to(torch.device(compute))
 
 

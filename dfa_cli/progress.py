@@ -19,6 +19,12 @@ SECONDS_BETWEEN_LINES = 30.0  # after which a slow run shows a line all the same
 SECONDS_BETWEEN_FRAMES = 0.1
 
 
+def note(sentence: str) -> None:
+    """Something the user should know, in the log and where it is seen."""
+    log.warning(sentence)
+    print(f"note: {sentence}", file=sys.stderr, flush=True)
+
+
 class Progress:
     """`progress=auto` shows a bar when the output is a terminal and about ten lines when it is not."""
 
@@ -64,11 +70,6 @@ class Progress:
             if epoch.epoch % step == 0 or epoch.epoch == 1 or now - self._shown >= SECONDS_BETWEEN_LINES:
                 self._shown = now
                 self._line(epoch)
-
-    def note(self, sentence: str) -> None:
-        """Something the user should know, in the log and where it is seen."""
-        log.warning(sentence)
-        print(f"note: {sentence}", file=sys.stderr, flush=True)
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:

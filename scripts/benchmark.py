@@ -60,7 +60,9 @@ def graphs(rounds: int) -> None:
             "shallow": ["rule=shallow"],
         }.items():
             parts = experiment.assemble(settled([*common, *words]), data)
-            contenders[label] = with_threads(experiment.threads_for(data), several(parts.train(10**6), epochs))
+            contenders[label] = with_threads(
+                experiment.threads_for(data), several(parts.train(10**6), epochs)
+            )
         print(f"{name}, gcn 16 wide, training and evaluation, milliseconds an epoch")
         report(alternate(contenders, rounds), f"recipe, threads {cores}", 1e3 / epochs)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,18 +106,7 @@ def curves(
                 markeredgewidth=1.2,
                 label=_label(result, group),
             )
-            ends = [_ends(some, band) for some in values]
-            known = [(x, low, high) for x, pair in zip(at, ends, strict=True) if pair for low, high in [pair]]
-            if known:
-                x, low, high = zip(*known, strict=True)
-                axis.fill_between(
-                    x,
-                    [metric.scale * one for one in low],
-                    [metric.scale * one for one in high],
-                    color=style["color"],
-                    alpha=0.16,
-                    linewidth=0,
-                )
+            _fill(axis, at, values, band, metric.scale, style["color"])
         _dress(axis, heading, "epoch", _axis_title(metric.title.replace(" at the last epoch", "")))
         axis.margins(x=0.015)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -248,21 +237,7 @@ def against(
                 markeredgewidth=1.3,
                 label=label,
             )
-            known = [
-                (x, *ends)
-                for x, group in zip(at, members, strict=True)
-                if (ends := _ends(group.values, band))
-            ]
-            if known:
-                x, low, high = zip(*known, strict=True)
-                axis.fill_between(
-                    x,
-                    [metric.scale * one for one in low],
-                    [metric.scale * one for one in high],
-                    color=style["color"],
-                    alpha=0.16,
-                    linewidth=0,
-                )
+            _fill(axis, at, [group.values for group in members], band, metric.scale, style["color"])
         _set_scale(axis, points, scale)
         _dress(axis, heading, key, _axis_title(metric.title))
         if start is not None:
@@ -316,6 +291,16 @@ def _curve(group: Group, column: str) -> tuple[list[float], list[list[float]]]:
             by_epoch.setdefault(epoch, []).append(value)
     at = [epoch for epoch in sorted(by_epoch) if 2 * len(by_epoch[epoch]) >= runs]
     return at, [by_epoch[epoch] for epoch in at]
+
+
+def _fill(
+    axis: Any, at: Sequence[float], values: Iterable[Sequence[float]], band: str, scale: float, color: str
+) -> None:
+    """The band over the seeds, where there is one: `values` are those of each place in `at`."""
+    ends = ((x, _ends(some, band)) for x, some in zip(at, values, strict=True))
+    known = [(x, scale * pair[0], scale * pair[1]) for x, pair in ends if pair]
+    if known:
+        axis.fill_between(*zip(*known, strict=True), color=color, alpha=0.16, linewidth=0)
 
 
 def _ends(values: Sequence[float], band: str) -> tuple[float, float] | None:
