@@ -14,13 +14,13 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from dfa_cli.hydra_app import chosen, is_hydras, plain
+from dfa_cli.hydra_app import chosen, plain, typed
 from dfa_cli.results.record import status, write_atomically
 from dfa_cli.sweep.claims import claim
 
 NOTES = ".sweep/notes"  # in the sweep's folder: a file for each job that left no record of its own
 STOP = ".sweep/stop"  # in the sweep's folder: no further job is to begin
-OURS = ("outputs=", "progress=", "run_id=")  # overrides that the sweep adds and nobody typed
+OURS = ("outputs=", "progress=")  # overrides that the sweep adds and nobody typed
 
 
 def task(composed: DictConfig) -> float:
@@ -66,14 +66,14 @@ def _run(config: dict[str, Any], folder: Path, top: Path, context: Any) -> float
                 _note(top, folder, "resumed", last, resumes=len(before.get("resumed", ())) + 1)
                 return value(experiment.resume(last))
         ours.run_in(folder)
-        words = typed(context.overrides.task)
+        words = named(context.overrides.task)
         command = shlex.join(["dfa", "train", *words])
         return value(experiment.run(config, folder, chosen(context), words, command))
 
 
-def typed(overrides: Iterable[str]) -> list[str]:
+def named(overrides: Iterable[str]) -> list[str]:
     """Those that somebody typed to say what is run."""
-    return [word for word in overrides if not word.startswith(OURS) and not is_hydras(word)]
+    return [word for word in typed(overrides) if not word.startswith(OURS)]
 
 
 def value(record: dict[str, Any]) -> float:

@@ -208,7 +208,7 @@ class Sweep:
         for folder in sorted(self.top.iterdir()):
             if folder not in known and (folder / "run.json").exists():
                 record = status(folder)
-                words = job.typed(record.get("overrides") or ())
+                words = job.named(record.get("overrides") or ())
                 label = self.trials.label(words) if self.trials else " ".join(words)
                 self.points.append(
                     Point(
