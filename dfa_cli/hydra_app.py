@@ -21,7 +21,7 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,8 @@ def run_id() -> str:
 @dataclass(frozen=True)
 class Job:
     """One point of a sweep, or the only one: its words, its configuration, the option chosen of each group; the folder
-    of the run or of the whole sweep; the launcher and the sweeper, unresolved, as Hydra has them."""
+    of the run or of the whole sweep; the launcher and the sweeper, unresolved, as Hydra has them; the grids of an
+    experiment, `{key: values}` each."""
 
     overrides: list[str]
     config: dict[str, Any]
@@ -73,6 +74,7 @@ class Job:
     folder: Path
     launcher: dict[str, Any] = field(default_factory=dict)
     sweeper: dict[str, Any] = field(default_factory=dict)
+    grids: list[dict[str, Any]] = field(default_factory=list)
 
 
 def launch(arguments: Sequence[str], prog: str = "dfa train") -> int:
@@ -86,6 +88,11 @@ def launch(arguments: Sequence[str], prog: str = "dfa train") -> int:
     # named here, so that the folder and the record carry the same name
     name = [] if flags.multirun else [f"run_id='{secrets.token_hex(4)}'"]
     jobs = compose_jobs([*flags.overrides, *name], flags.multirun, flags.config_dir)
+    if flags.multirun and jobs[0].grids:
+        experiment = jobs[0].choices["experiment"]
+        raise DfaError(
+            f"experiment={experiment} has several grids, which only a sweep runs: dfa sweep experiment={experiment}"
+        )
     stand_in = fallback(jobs)
     if stand_in:
         jobs = compose_jobs([*flags.overrides, *name, *stand_in], flags.multirun, flags.config_dir)
@@ -124,20 +131,29 @@ def compose_jobs(overrides: Sequence[str], multirun: bool, config_dir: str | Non
     """
     points = expand(overrides) if multirun else [list(overrides)]
     with composer(multirun, config_dir) as compose:
-        if multirun and (more := swept(compose(points[0]).sweeper, overrides)):
-            points = expand([*more, *overrides])
+        if multirun:
+            grids = swept(compose(points[0]), overrides)
+            points = [point for grid in grids for point in expand([*grid, *overrides])]
         return [compose(point) for point in points]
 
 
-def swept(sweeper: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
-    """The lists of values that the configuration itself gives to a grid, as conf/experiment/quickstart.yaml does.
+def swept(job: Job, overrides: Sequence[str]) -> list[list[str]]:
+    """The lists of values that the configuration itself gives, as those of conf/experiment do: of each grid its own
+    and what `hydra.sweeper.params` gives to all of them.
 
     What is typed wins. A sweeper that searches has parameters of its own kind, and picks the values itself.
     """
-    if not str(sweeper.get("_target_")).endswith("BasicSweeper"):
-        return []
+    if not str(job.sweeper.get("_target_")).endswith("BasicSweeper"):
+        return [[]]
     typed = {word.partition("=")[0] for word in overrides}
-    return [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items() if key not in typed]
+    return [
+        [
+            f"{key}={value}"
+            for key, value in ((job.sweeper.get("params") or {}) | grid).items()
+            if key not in typed
+        ]
+        for grid in job.grids or [{}]
+    ]
 
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:
@@ -169,6 +185,7 @@ def composer(multirun: bool, config_dir: str | None = None) -> Iterator[Callable
         composed = hydra.compose("config", [*overrides, *extra], return_hydra_config=True)
         choices = chosen(composed.hydra)
         engine = [OmegaConf.to_container(composed.hydra[name]) for name in ("launcher", "sweeper")]
+        engine.append(OmegaConf.to_container(composed.grids) if composed.grids else [])
         with open_dict(composed):
             # what the folder's name is made of, and nothing else of Hydra's, since every job gets a copy
             composed.hydra = OmegaConf.masked_copy(composed.hydra, ["run", "sweep", "runtime"])
@@ -218,10 +235,10 @@ def chosen(context: Any) -> dict[str, str]:
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """Nested dictionaries and lists, every interpolation resolved."""
+    """Nested dictionaries and lists, every interpolation resolved, less what only a sweep reads."""
     content = OmegaConf.to_container(config, resolve=True)
     assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}
+    return {str(key): value for key, value in content.items() if key != "grids"}
 
 
 def words_of(error: Exception) -> str:

@@ -54,6 +54,7 @@ class Config:
     fail_fast: bool = False
     run_id: str = ""
     data_fallback: str | None = None
+    grids: list[dict[str, Any]] | None = None
     model: Any = None
     rule: Any = None
     device: Any = None

@@ -275,3 +275,42 @@ class TestEveryNumber:
             pytest.fail(f"{key} has no bound in dfa_cli/schema.py")
         for wrong in (float("nan"), "abc", [], {}, -1.0e30):
             assert not BOUNDS[key].holds(wrong), wrong
+
+
+class TestExperiments:
+    @pytest.mark.parametrize("name", options("experiment"))
+    def test_every_job_composes_and_no_seed_serves_both_choosing_and_reporting(self, name: str) -> None:
+        jobs = compose_jobs([f"experiment={name}"], multirun=True)
+        assert len(jobs) > 1
+        chooses = name.startswith("tuning")
+        assert {one.config["seed"] >= 100 for one in jobs} == {chooses}
+
+    def test_grids_follow_one_another_and_what_is_typed_wins_in_each(self, tmp_path: Path) -> None:
+        (tmp_path / "experiment").mkdir()
+        (tmp_path / "experiment/two.yaml").write_text(
+            "# @package _global_\n"
+            "grids:\n"
+            "  - {rule: 'bp,shallow'}\n"
+            "  - {rule: dfa, device: opu_sim, device/readout: 'ideal,off_axis'}\n"
+            "hydra: {sweeper: {params: {seed: 'range(2)', data: digits}}}\n"
+        )
+
+        def points(*words: str) -> list[tuple[str, str | None, int]]:
+            jobs = compose_jobs(["experiment=two", *words], True, str(tmp_path))
+            assert all("grids" not in one.config for one in jobs)
+            return [
+                (one.choices["rule"], one.choices.get("device/readout"), one.config["seed"]) for one in jobs
+            ]
+
+        assert sorted(points(), key=str) == sorted(
+            [(rule, None, seed) for rule in ("bp", "shallow") for seed in (0, 1)]
+            + [("dfa", readout, seed) for readout in ("ideal", "off_axis") for seed in (0, 1)],
+            key=str,
+        )
+        assert {seed for _, _, seed in points("seed=7")} == {7}
+        assert {rule for rule, _, _ in points("rule=drtp")} == {"drtp"}
+
+    def test_train_refuses_several_grids_and_says_what_runs_them(self, dfa: Dfa) -> None:
+        answer = dfa("train", "-m", "experiment=noise", "data=digits_graph")
+        assert answer.code == 2
+        assert "dfa sweep experiment=noise" in answer.sentence
