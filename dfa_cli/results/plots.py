@@ -107,7 +107,7 @@ def curves(
                 label=_label(result, group),
             )
             _fill(axis, at, values, band, metric.scale, style["color"])
-        _dress(axis, heading, "epoch", _axis_title(metric.title.replace(" at the last epoch", "")))
+        dress(axis, heading, "epoch", _axis_title(metric.title.replace(" at the last epoch", "")))
         axis.margins(x=0.015)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if start is not None:
@@ -172,7 +172,7 @@ def bars(
         range(len(groups)), [cut(_label(result, group, panel=False), LONGEST) for group in groups]
     )
     axis.invert_yaxis()
-    _dress(axis, "", _axis_title(metric.title), "")
+    dress(axis, "", _axis_title(metric.title), "")
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0)
     if start is not None:
@@ -239,7 +239,7 @@ def against(
             )
             _fill(axis, at, [group.values for group in members], band, metric.scale, style["color"])
         _set_scale(axis, points, scale)
-        _dress(axis, heading, key, _axis_title(metric.title))
+        dress(axis, heading, key, _axis_title(metric.title))
         if start is not None:
             axis.set_ylim(bottom=start)
     _finish(figure, axes, _below(result, band, result.groups))
@@ -388,7 +388,8 @@ def _figure(
     return figure, axes[:panels]
 
 
-def _dress(axis: Axes, heading: str, below: str, beside: str) -> None:
+def dress(axis: Axes, heading: str, below: str, beside: str) -> None:
+    """Grid, spines and labels as all figures of this project have them; `heading` stands left above the panel."""
     axis.set_axisbelow(True)
     axis.grid(color=PALE, linewidth=0.6)
     axis.spines[["top", "right"]].set_visible(False)

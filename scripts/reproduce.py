@@ -1,0 +1,131 @@
+"""The claims of the paper, checked: every experiment that is not there yet, then the page.
+
+    scripts/reproduce                     all experiments of docs/results.md
+    scripts/reproduce mnist_fc noise      these only; the others keep the numbers they have
+    scripts/reproduce --tuning            first the searches that conf/tuned comes from
+    scripts/reproduce --page              no experiment: what the records tell by now
+
+Stopped or killed, the same command goes on where it was. Records are in outputs/reproduce; docs/results.csv has a line
+for each run, docs/results.md and README.md the tables that are computed from those lines and from nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import results_figures
+import results_page
+from results_table import Row, collect, read, write
+
+ROOT = Path(__file__).resolve().parent.parent
+EXPERIMENTS = (
+    "quickstart",
+    "citation_gcn",
+    "shallow_width",
+    "rules",
+    "feedback",
+    "noise",
+    "mnist_fc",
+    "architectures",
+)
+SEARCHES = ("tuning_citation", "tuning_mnist", "tuning_rules", "tuning_architectures")
+INTERRUPTED = 130
+
+
+def main() -> int:
+    options = arguments()
+    outputs = options.outputs.absolute()
+    names = options.experiments or [*(SEARCHES if options.tuning else ()), *EXPERIMENTS]
+    failed = [] if options.page else [name for name in names if run(name, outputs, options.workers)]
+    for name in names:
+        if outputs.is_dir():
+            update(name, outputs)
+    publish()
+    if failed:
+        print(f"not complete: {', '.join(failed)}; the same command tries again", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/reproduce", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    known = (*EXPERIMENTS, *SEARCHES)
+    parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=", ".join(known))
+    parser.add_argument("--tuning", action="store_true", help="the searches too")
+    parser.add_argument("--page", action="store_true", help="run nothing, only write the page")
+    parser.add_argument(
+        "--outputs", type=Path, default=ROOT / "outputs" / "reproduce", help="folder of the records"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="runs at a time (one a core)"
+    )
+    options = parser.parse_args()
+    if unknown := set(options.experiments) - set(known):
+        parser.error(f"{', '.join(sorted(unknown))}: not one of {', '.join(known)}")
+    return options
+
+
+def run(name: str, outputs: Path, workers: int) -> bool:
+    """One experiment as a sweep in processes of its own; whether something of it failed."""
+    print(f"\n== {name}", flush=True)
+    began = time.monotonic()
+    command = [sys.executable, "-m", "dfa_cli.cli", "sweep", f"experiment={name}", *words(name)]
+    if workers > 1:
+        command += ["launcher=joblib", f"launcher.n_jobs={workers}"]
+    try:
+        code = subprocess.run([*command, f"outputs={outputs}"], cwd=ROOT).returncode
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        sys.exit(INTERRUPTED)  # the sweep has said that the same command goes on from here
+    print(f"{name}: {(time.monotonic() - began) / 60:.1f} min", flush=True)
+    return code != 0
+
+
+def words(name: str) -> list[str]:
+    """What an experiment gets beside its file: PubMed, where there is a copy of it."""
+    from dfa_cli.data.source import Source
+
+    if name != "citation_gcn" or Source.default().available("pubmed") is not None:
+        return []
+    return ["data=cora,citeseer,pubmed"]
+
+
+def update(name: str, outputs: Path) -> None:
+    """The lines of one experiment in docs/results.csv (a search: docs/tuning.csv), once all its runs have ended."""
+    table = ROOT / "docs" / ("tuning.csv" if name in SEARCHES else "results.csv")
+    rows, missing = collect(name, words(name), outputs)
+    if missing:
+        print(f"{name}: {missing} of {missing + len(rows)} runs are not there; its numbers stay as they are")
+        return
+    others: list[Row] = [row for row in read(table) if row["experiment"] != name]
+    order = (*SEARCHES, *EXPERIMENTS).index
+    write(table, sorted([*others, *rows], key=lambda row: order(row["experiment"])))
+    if name == "feedback":
+        results_figures.alignment(outputs, rows, ROOT / "docs" / "images")
+
+
+def publish() -> None:
+    docs = ROOT / "docs"
+    rows = read(docs / "results.csv")
+    if not rows:
+        print("no experiment is complete yet, so there is no page to write", file=sys.stderr)
+        return
+    results_figures.draw(rows, docs / "images")
+    results_page.replace(docs / "results.md", results_page.page(rows))
+    readme = ROOT / "README.md"
+    results_page.replace(readme, results_page.with_results(readme.read_text("utf-8"), rows))
+    if found := read(docs / "tuning.csv"):
+        tuning = docs / "tuning.md"
+        results_page.replace(tuning, results_page.with_tuning(tuning.read_text("utf-8"), found))
+    print("wrote docs/results.md, its figures, and the tables in README.md and docs/tuning.md")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

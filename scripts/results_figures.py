@@ -1,0 +1,157 @@
+"""The figures of docs/results.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from results_page import KNOBS, NAMES, SERIES, numbers, pick, turned
+from results_table import Row
+
+from dfa_cli.results.plots import COLOURS, DASHES, MARKERS, dress, save
+from dfa_cli.results.record import write_atomically
+from dfa_cli.results.statistics import deviation, mean
+from dfa_cli.results.store import find
+
+ACCURACY = "test accuracy (%)"
+
+
+def draw(rows: Sequence[Row], folder: Path) -> None:
+    """Every figure whose experiment is in the table."""
+    if chosen := pick(rows, experiment="mnist_fc"):
+        some = [row for row in chosen if row["seed"] in ("0", "1") and row["readout"] in ("", "statistical")]
+        _keep(
+            _over_width(some, list(SERIES), "2 hidden blocks, width of each"),
+            folder / "results_mnist_widths.svg",
+        )
+    if chosen := pick(rows, experiment="shallow_width"):
+        names = [name for name in SERIES if "opu_sim" not in name]
+        _keep(_over_width(chosen, names, "width of the hidden block"), folder / "results_shallow_width.svg")
+    if chosen := pick(rows, experiment="noise"):
+        _keep(
+            _noise(chosen, pick(rows, experiment="citation_gcn", data="cora")), folder / "results_noise.svg"
+        )
+
+
+def alignment(outputs: Path, rows: Sequence[Row], folder: Path) -> None:
+    """Alignment over the epochs, from the records of the experiment `feedback`: Gaussian slices, band over seeds."""
+    wanted = {
+        row["identity"]
+        for row in rows
+        if row["device.distribution"] == "gaussian" and row["rule.share"] == "False"
+    }
+    runs = [run for run in find([outputs]).runs if run.identity in wanted and run.status == "completed"]
+    figure = Figure(figsize=(9.6, 3.2), layout="constrained")
+    panels: Sequence[Axes] = figure.subplots(1, 3, sharey=True)
+    for axis, (heading, model, spread) in zip(
+        panels,
+        (
+            ("Cora, gcn, feedback over the edges", "gcn", True),
+            ("Cora, gcn, labelled nodes only", "gcn", False),
+            ("MNIST, fc 2 x 512", "fc", False),
+        ),
+        strict=True,
+    ):
+        some = [
+            run
+            for run in runs
+            if run.choices["model"] == model
+            and run.config["rule"]["spread"] == spread
+            and len(run.config["model"]["hidden"]) == 2
+        ]
+        for i in (1, 2):
+            by_epoch: dict[float, list[float]] = {}
+            for run in {run.identity: run for run in some}.values():
+                pairs = zip(run.curves["epoch"], run.curves.get(f"alignment_{i}", []), strict=False)
+                for epoch, value in pairs:
+                    if epoch is not None and value is not None:
+                        by_epoch.setdefault(epoch, []).append(value)
+            _line(axis, sorted(by_epoch), by_epoch, i - 1, f"block {i}", 1.0)
+        axis.axhline(0.0, color="#888888", linewidth=0.8)
+        dress(axis, heading, "epoch", "cosine with the true gradient" if axis is panels[0] else "")
+    _legend(figure, panels[0])
+    _keep(figure, folder / "results_alignment.svg")
+
+
+def _over_width(rows: Sequence[Row], names: Sequence[str], below: str) -> Figure:
+    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+    axis = figure.subplots()
+    for place, name in enumerate(names):
+        rule, device = SERIES[name]
+        by_width: dict[float, list[float]] = {}
+        for row in pick(rows, rule=rule):
+            if device in ("", row["device"]):
+                by_width.setdefault(float(row["model.hidden"].split()[0]), []).extend(numbers([row]))
+        _line(axis, sorted(by_width), by_width, place, name.replace("`", ""))
+    widths = sorted({float(row["model.hidden"].split()[0]) for row in rows})
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(widths, [f"{width:g}" for width in widths])
+    dress(axis, "", below, ACCURACY)
+    _legend(figure, axis)
+    return figure
+
+
+def _noise(rows: Sequence[Row], citation: Sequence[Row]) -> Figure:
+    figure = Figure(figsize=(9.6, 6.0), layout="constrained")
+    panels = figure.subplots(2, 2, sharey=True).flatten()
+    floor = numbers(pick(citation, rule="shallow"))
+    for axis, (knob, (words, usual)) in zip(panels, KNOBS.items(), strict=True):
+        values = sorted({row[knob] for row in rows}, key=float)
+        for place, data in enumerate(("cora", "mnist")):
+            found = {float(value): numbers(turned(rows, data, knob, value)) for value in values}
+            _line(axis, sorted(found), found, place, f"{NAMES[data]}, dfa on opu_sim")
+        if floor:
+            axis.axhline(
+                100 * mean(floor), color=COLOURS[0], linestyle=":", linewidth=1.2, label="Cora, shallow"
+            )
+        axis.axvline(float(usual), color="#888888", linewidth=0.8)
+        axis.annotate(
+            "default", (float(usual), 0.02), xycoords=("data", "axes fraction"), fontsize=7.5, color="#555555"
+        )
+        if float(values[-1]) > 100:
+            least = min(float(value) for value in values if float(value) > 0)
+            axis.set_xscale("symlog", linthresh=least, linscale=0.5) if float(
+                values[0]
+            ) == 0 else axis.set_xscale("log")
+        dress(axis, "", words, ACCURACY)
+    _legend(figure, panels[0])
+    return figure
+
+
+def _line(
+    axis: Axes,
+    at: Sequence[float],
+    values: dict[float, list[float]],
+    place: int,
+    label: str,
+    scale: float = 100.0,
+) -> None:
+    """Mean and a band of one standard deviation, in the look of the `place`-th series."""
+    at = [x for x in at if values[x]]
+    middle = [scale * mean(values[x]) for x in at]
+    spread = [scale * (deviation(values[x]) or 0.0) for x in at]
+    colour = COLOURS[place % len(COLOURS)]
+    axis.plot(
+        at,
+        middle,
+        color=colour,
+        linestyle=DASHES[place % len(DASHES)],
+        marker=MARKERS[place % len(MARKERS)],
+        markersize=4.5,
+        markerfacecolor="white",
+        linewidth=1.6,
+        label=label,
+    )
+    low, high = ([m + sign * s for m, s in zip(middle, spread, strict=True)] for sign in (-1, 1))
+    axis.fill_between(at, low, high, color=colour, alpha=0.16, linewidth=0)
+
+
+def _legend(figure: Figure, axis: Axes) -> None:
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8.5)
+
+
+def _keep(figure: Figure, path: Path) -> None:
+    write_atomically(path, save(figure, path.suffix))

@@ -1,0 +1,612 @@
+"""docs/results.md and the results of README.md, computed from the lines of docs/results.csv."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from results_table import SETTINGS, Row
+
+from dfa_cli.results.record import write_atomically
+from dfa_cli.results.statistics import deviation, interval, mean
+
+NAMES = {
+    "cora": "Cora",
+    "citeseer": "CiteSeer",
+    "pubmed": "PubMed",
+    "mnist": "MNIST",
+    "digits_graph": "digits_graph",
+}
+# as the command line names them: rule, device, read-out (an empty one: any)
+SERIES = {
+    "`bp`": ("bp", ""),
+    "`dfa` on `cpu`": ("dfa", "cpu"),
+    "`dfa` on `opu_sim`": ("dfa", "opu_sim"),
+    "`shallow`": ("shallow", ""),
+}
+RULES = ("bp", "fa", "usf", "brsf", "frsf", "dfa", "drtp", "shallow")
+BREAKS = 2.0  # points below the defaults at which training counts as broken
+KNOBS = {
+    "device.encoding.threshold": ("ternary threshold, of the row's largest error", "0.4"),
+    "device.camera.bits": ("bits of the camera", "8"),
+    "device.camera.photons": ("photoelectrons of an average pixel", "2500"),
+    "device.camera.read_noise": ("read noise, photoelectrons r.m.s.", "5"),
+}
+
+
+# ---- choosing and averaging
+
+
+def pick(rows: Iterable[Row], **conditions: str) -> list[Row]:
+    """The rows with these values; `hidden` stands for `model.hidden` and so on."""
+    keys = {name: next((key for key in SETTINGS if key.endswith("." + name)), name) for name in conditions}
+    return [row for row in rows if all(row[keys[name]] == value for name, value in conditions.items())]
+
+
+def numbers(rows: Sequence[Row], column: str = "test") -> list[float]:
+    return [float(row[column]) for row in rows if row["status"] == "completed" and row[column]]
+
+
+def percent(rows: Sequence[Row], column: str = "test") -> str:
+    """`82.4 ± 0.6`: mean and standard deviation over the runs, in per cent; failures are counted beside it."""
+    values = [100 * value for value in numbers(rows, column)]
+    failed = sum(row["status"] == "failed" for row in rows)
+    words = "–"
+    if values:
+        spread = deviation(values)
+        words = f"{mean(values):.1f}" + (f" ± {spread:.1f}" if spread is not None else "")
+    return words + (f" ({failed} of {len(rows)} failed)" if failed else "")
+
+
+def points_between(first: Sequence[Row], second: Sequence[Row]) -> tuple[float, tuple[float, float] | None]:
+    """Mean of `first - second` in points over the seeds that both have, and its 95 % confidence interval."""
+    one, other = (
+        {row["seed"]: value for row in rows for value in numbers([row])} for rows in (first, second)
+    )
+    differences = [100 * (one[seed] - other[seed]) for seed in one if seed in other]
+    return (mean(differences), interval(differences)) if differences else (float("nan"), None)
+
+
+def counted(rows: Sequence[Row]) -> str:
+    many = sorted({len(pick(rows, **dict(group))) for group in _groups(rows)})
+    return f"{many[0]}" if len(many) == 1 else f"{many[0]} to {many[-1]}"
+
+
+def _groups(rows: Sequence[Row]) -> set[tuple[tuple[str, str], ...]]:
+    keys = ("experiment", "model", "data", "rule", "device", "readout", *SETTINGS)
+    return {tuple((key, row[key]) for key in keys) for row in rows}
+
+
+def table(heads: Sequence[str], lines: Iterable[Sequence[str]], text_columns: int = 1) -> str:
+    rule = ["---" if i < text_columns else "---:" for i in range(len(heads))]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, rule, *lines))
+
+
+# ---- the page
+
+
+def page(rows: Sequence[Row]) -> str:
+    """The whole of docs/results.md."""
+    sections: list[Callable[[Sequence[Row]], str]] = [
+        claims,
+        mnist,
+        citation,
+        shallow,
+        architectures,
+        noise,
+        feedback,
+        rules,
+        fairness,
+        origin,
+    ]
+    made = [text for section in sections if (text := section(rows))]
+    return "\n\n".join([HEAD, *made]) + "\n"
+
+
+HEAD = """# Results
+
+<!-- Written by scripts/reproduce from docs/results.csv; a change by hand is lost. -->
+
+What "Hardware Beyond Backpropagation: a Photonic Co-Processor for Direct Feedback Alignment" (Launay et al. 2020,
+[arXiv 2012.06373](https://arxiv.org/abs/2012.06373)) claims, checked with this project and a simulated co-processor.
+
+    scripts/reproduce
+
+runs what is not there yet and writes this page. Accuracies are test accuracies at the epoch with the best validation
+accuracy, in per cent, mean ± standard deviation over seeds. Differences are in points, paired by seed, with a 95 %
+confidence interval (Student's t). [results.csv](results.csv) has a line for each run: its identity, under which
+`dfa runs` and `dfa show` find it, the commit and the versions it was made with, and what it gave. Numbers that others
+published are marked as quoted."""
+
+
+def main_results(rows: Sequence[Row], data: str, name: str) -> list[Row]:
+    """The runs of one data set that the first tables are made of."""
+    if data == "mnist":
+        chosen = pick(rows, experiment="mnist_fc", hidden="1024 1024")
+    elif data == "digits_graph":
+        chosen = pick(rows, experiment="quickstart")
+    else:
+        chosen = pick(rows, experiment="citation_gcn", data=data)
+    rule, device = SERIES[name]
+    chosen = [row for row in chosen if row["rule"] == rule and device in ("", row["device"])]
+    if device == "opu_sim" and data != "digits_graph":
+        chosen = pick(chosen, readout="off_axis")
+    return chosen
+
+
+def claims(rows: Sequence[Row]) -> str:
+    lines: list[tuple[str, str, str, str]] = []
+
+    def compare(
+        claim: str, data: str, less: str, more: str, bar: str, holds: Callable[[float], bool]
+    ) -> None:
+        """`more - less` in points against a bar."""
+        points, ci = points_between(main_results(rows, data, more), main_results(rows, data, less))
+        if ci is not None:
+            measured = f"{points:+.1f} [{ci[0]:.1f}, {ci[1]:.1f}]"
+            lines.append((claim, measured, bar, "yes" if holds(points) else "**no**"))
+
+    bp, cpu, optics, last = SERIES
+    for data in ("mnist", "cora", "citeseer", "pubmed"):
+        compare(
+            f"DFA trains the network: {NAMES[data]}, {cpu} less {bp}",
+            data,
+            bp,
+            cpu,
+            "above −2",
+            lambda p: p > -2,
+        )
+    for data, most in (("mnist", 0.5), ("cora", 1.0), ("citeseer", 1.0), ("pubmed", 1.0)):
+        claim = f"ternarised, noisy optics are good enough: {NAMES[data]}, {optics} less {cpu}"
+        compare(claim, data, cpu, optics, f"within {most}", lambda p, most=most: abs(p) <= most)
+    for data, least in (("mnist", 3.0), ("cora", 10.0)):
+        claim = f"training the last block only is not: {NAMES[data]}, {cpu} less {last}"
+        compare(claim, data, last, cpu, f"at least {least:g}", lambda p, least=least: p >= least)
+    for model in ("fc", "gcn"):
+        found = pick(rows, experiment="feedback", model=model)
+        if not found:
+            continue
+        worst = min((_over_error(group), i, group) for group in _sets(found) for i in _hidden(group))
+        measured = f"least certain: block {worst[1]}, {_aligned(worst[2], f'alignment_{worst[1]}')}"
+        claim = f"the hidden blocks' gradients align with the true ones: `{model}`, all {len(_sets(found))} settings"
+        lines.append((claim, measured, "above its standard error", "yes" if worst[0] > 1 else "**no**"))
+    if not lines:
+        return ""
+    return "## The claims\n\n" + table(("claim", "measured", "bar", "holds"), lines, 2)
+
+
+def mnist(rows: Sequence[Row]) -> str:
+    chosen = pick(rows, experiment="mnist_fc")
+    if not chosen:
+        return ""
+    main = [(name, percent(main_results(rows, "mnist", name))) for name in SERIES]
+    ours = [*main, ("quoted: optical, Launay et al. 2020", "95.8"), ("quoted: the same on a GPU", "97.6")]
+    widths = sorted({row["model.hidden"] for row in chosen}, key=lambda text: int(text.split()[0]))
+    lines = []
+    for hidden in widths:
+        cells = []
+        for rule, device in SERIES.values():
+            some = [row for row in pick(chosen, hidden=hidden, rule=rule) if device in ("", row["device"])]
+            if device == "opu_sim":
+                some = pick(some, readout="statistical")
+            cells.append(percent([row for row in some if row["seed"] in ("0", "1")]))
+        lines.append((f"2 x {hidden.split()[0]}", *cells))
+    return f"""## MNIST, fully connected
+
+    dfa sweep experiment=mnist_fc
+
+Two hidden blocks 1024 wide, ten epochs, {len(main_results(rows, "mnist", "`bp`"))} seeds. `opu_sim` is the full chain:
+ternary errors, transmission matrix, off-axis holography pixel by pixel, shot noise, read noise, eight bits.
+
+{table(("", "test accuracy"), ours)}
+
+Quoted from the press on arXiv 2006.01475, of another network and another recipe: what to compare is the loss from the
+digital to the optical projection, {_loss(rows)} here and 1.8 there.
+
+Over the width (two seeds; `opu_sim` here with the statistical read-out, which leaves the noise of the full chain
+without its pixels):
+
+{table(("hidden", *SERIES), lines)}
+
+![accuracy over the width](images/results_mnist_widths.svg)"""
+
+
+def _loss(rows: Sequence[Row]) -> str:
+    _, cpu, optics, _ = SERIES
+    return f"{points_between(main_results(rows, 'mnist', cpu), main_results(rows, 'mnist', optics))[0]:.1f}"
+
+
+def citation(rows: Sequence[Row]) -> str:
+    quoted = {"cora": "81.5", "citeseer": "70.3", "pubmed": "79.0"}
+    sets = [data for data in quoted if pick(rows, experiment="citation_gcn", data=data)]
+    if not sets:
+        return ""
+    lines = [
+        (NAMES[data], *(percent(main_results(rows, data, name)) for name in SERIES), quoted[data])
+        for data in sets
+    ]
+    seeds = len(main_results(rows, sets[0], "`bp`"))
+    missing = "" if "pubmed" in sets else " PubMed could not be had where this was run."
+    return f"""## Citation graphs, graph convolutional
+
+    dfa sweep experiment=citation_gcn
+
+One hidden block 64 wide, 200 epochs, {seeds} seeds, the public split. `opu_sim` is the full chain, as above. Quoted:
+Kipf & Welling (2017), 16 wide, backpropagation.{missing}
+
+{table(("", *SERIES, "quoted"), lines)}"""
+
+
+def shallow(rows: Sequence[Row]) -> str:
+    chosen = pick(rows, experiment="shallow_width")
+    if not chosen:
+        return ""
+    widths = sorted({row["model.hidden"] for row in chosen}, key=int)
+    lines = [
+        (width, *(percent(pick(chosen, hidden=width, rule=rule)) for rule in ("bp", "dfa", "shallow")))
+        for width in widths
+    ]
+    return f"""## What training the hidden block is worth, over its width
+
+    dfa sweep experiment=shallow_width
+
+Cora, one hidden block, ten seeds. `shallow` trains a linear classifier on random features: the more there are, the
+better it does, so the distance to `dfa` belongs to a width.
+
+{table(("hidden", "`bp`", "`dfa` on `cpu`", "`shallow`"), lines)}
+
+![accuracy over the width](images/results_shallow_width.svg)"""
+
+
+def architectures(rows: Sequence[Row]) -> str:
+    chosen = pick(rows, experiment="architectures")
+    if not chosen:
+        return ""
+    lines = []
+    for model in ("fc", "gcn", "gat", "cheb", "sage"):
+        for hidden in sorted({row["model.hidden"] for row in pick(chosen, model=model)}, key=len):
+            same = pick(chosen, model=model, hidden=hidden)
+            bp, cpu, optics = (
+                [row for row in pick(same, rule=rule) if device in ("", row["device"])]
+                for rule, device in (("bp", ""), ("dfa", "cpu"), ("dfa", "opu_sim"))
+            )
+            behind = points_between(cpu, bp)[0]
+            optical = points_between(optics, cpu)[0]
+            cells = [percent(some) for some in (bp, cpu, optics)]
+            lines.append(
+                (f"`{model}`", f"{1 + len(hidden.split())}", *cells, f"{behind:+.1f}", f"{optical:+.1f}")
+            )
+    heads = ("model", "blocks", "`bp`", "`dfa` on `cpu`", "`dfa` on `opu_sim`", "dfa − bp", "opu_sim − cpu")
+    broken = [line for line in lines if float(line[5]) < -5]
+    optical = [float(line[6]) for line in lines]
+    return f"""## Does the device care about the architecture?
+
+    dfa sweep experiment=architectures
+
+Cora, hidden blocks 64 wide (`gat`: 8 heads of 8), three seeds. Values were chosen for two blocks and kept for more;
+`fc` reads the words of a paper and not its citations. Nothing is left out.
+
+{table(heads, lines)}
+
+The device: from `cpu` to `opu_sim` the accuracy moves by {min(optical):+.1f} to {max(optical):+.1f} points,
+{mean(optical):+.1f} on average. The rule: in {len(broken)} of {len(lines)} rows `dfa` is more than five points below
+`bp`{_named(broken)}."""
+
+
+def _named(lines: Sequence[Sequence[str]]) -> str:
+    return ": " + ", ".join(f"{line[0]} with {line[1]} blocks" for line in lines) if lines else ""
+
+
+def noise(rows: Sequence[Row]) -> str:
+    chosen = pick(rows, experiment="noise")
+    if not chosen:
+        return ""
+    blocks = []
+    for knob, (words, usual) in KNOBS.items():
+        values = sorted({row[knob] for row in chosen}, key=float)
+        lines = [
+            (NAMES[data], *(percent(turned(chosen, data, knob, value)) for value in values))
+            for data in ("cora", "mnist")
+        ]
+        heads = ["", *(f"**{value}**" if value == usual else value for value in values)]
+        blocks.append(
+            f"{words[0].upper()}{words[1:]}:\n\n{table(heads, lines)}\n\n{_breaks(chosen, knob, values)}"
+        )
+    return f"""## How much imperfection training bears
+
+    dfa sweep experiment=noise
+
+`dfa` on `opu_sim`, the full chain, one knob turned and the others at their defaults (in bold). Cora: `gcn`, 64 wide,
+five seeds; MNIST: `fc`, 2 x 256, three epochs, two seeds. Training counts as broken at {BREAKS:g} points below the
+defaults.
+
+![accuracy over four imperfections](images/results_noise.svg)
+
+{chr(10).join(block + chr(10) for block in blocks)}""".rstrip()
+
+
+def turned(rows: Sequence[Row], data: str, knob: str, value: str) -> list[Row]:
+    """The runs with one knob at `value` and the others where they usually are."""
+    others = {key: usual for key, (_, usual) in KNOBS.items() if key != knob}
+    return [
+        row
+        for row in pick(rows, data=data)
+        if row[knob] == value and all(row[key] == usual for key, usual in others.items())
+    ]
+
+
+def _breaks(rows: Sequence[Row], knob: str, values: Sequence[str]) -> str:
+    """Where it breaks, in a sentence."""
+    found = []
+    usual = KNOBS[knob][1]
+    for data in ("cora", "mnist"):
+        base = mean(numbers(turned(rows, data, knob, usual)))
+        broken = [
+            value
+            for value in values
+            if 100 * (base - mean(numbers(turned(rows, data, knob, value)))) > BREAKS
+        ]
+        found.append(f"{NAMES[data]} at {_listed(broken)}" if broken else f"{NAMES[data]} at none of these")
+    return f"Broken: {', '.join(found)}."
+
+
+def _listed(values: Sequence[str]) -> str:
+    return values[0] if len(values) == 1 else ", ".join(values[:-1]) + " and " + values[-1]
+
+
+def feedback(rows: Sequence[Row]) -> str:
+    chosen = pick(rows, experiment="feedback")
+    if not chosen:
+        return ""
+    texts = []
+    for model, label in (("gcn", "Cora, `gcn`"), ("fc", "MNIST, `fc` 2 x 512")):
+        lines = []
+        for group in _sets(pick(chosen, model=model)):
+            one = group[0]
+            spread = [{"True": "yes", "False": "no"}[one["rule.spread"]]] if model == "gcn" else []
+            share = {"True": "one matrix", "False": "a slice each"}[one["rule.share"]]
+            blocks = len(one["model.hidden"].split())
+            aligned = " · ".join(_aligned(group, f"alignment_{i}") for i in range(1, blocks + 1))
+            turned_by = " · ".join(_aligned(group, f"matrix_alignment_{i}") for i in range(1, blocks + 1))
+            depth = [one["model.hidden"]] if model == "gcn" else []
+            lines.append(
+                (*depth, one["device.distribution"], share, *spread, percent(group), aligned, turned_by)
+            )
+        heads = [
+            *(["hidden"] if model == "gcn" else []),
+            "entries",
+            "blocks read",
+            *(["spread"] if model == "gcn" else []),
+            "test",
+            "gradients",
+            "matrices",
+        ]
+        texts.append(
+            f"{label}, {counted(pick(chosen, model=model))} seeds:\n\n{table(heads, lines, len(heads) - 3)}"
+        )
+    return f"""## The feedback matrices, and alignment
+
+    dfa sweep experiment=feedback
+
+The entries of the feedback matrix, Gaussian or uniform with the same variance; a slice of the projection for each block
+or one matrix for all; on graphs, feedback passed back over the edges (`rule.spread`) or to labelled nodes only.
+"Gradients": the cosine between what a hidden block learns from and its true gradient, block by block; "matrices": the
+cosine between its feedback matrix and the transposed forward weights in its place. Both at the end of training, mean ±
+standard error over seeds; 0 is what a random direction has.
+
+{(chr(10) * 2).join(texts)}
+
+![alignment over training](images/results_alignment.svg)"""
+
+
+def _sets(rows: Sequence[Row]) -> list[list[Row]]:
+    """The runs that differ in the seed only, in the order of the table."""
+    sets: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        key = (row["model.hidden"], row["device.distribution"], row["rule.share"], row["rule.spread"])
+        sets.setdefault(key, []).append(row)
+    return [sets[key] for key in sorted(sets, key=lambda key: (len(key[0]), *key))]
+
+
+def _hidden(rows: Sequence[Row]) -> range:
+    return range(1, 1 + len(rows[0]["model.hidden"].split()))
+
+
+def _aligned(rows: Sequence[Row], column: str) -> str:
+    values = numbers(rows, column)
+    if not values:
+        return "–"
+    spread = deviation(values)
+    return f"{mean(values):.2f}" + (f" ± {spread / len(values) ** 0.5:.2f}" if spread is not None else "")
+
+
+def _over_error(rows: Sequence[Row]) -> float:
+    """The smallest mean of a hidden block's alignment in units of its standard error."""
+    ratios = []
+    for i in _hidden(rows):
+        values = numbers(rows, f"alignment_{i}")
+        spread = deviation(values) or float("nan")
+        ratios.append(mean(values) / (spread / len(values) ** 0.5))
+    return min(ratios)
+
+
+def rules(rows: Sequence[Row]) -> str:
+    chosen = pick(rows, experiment="rules")
+    if not chosen:
+        return ""
+    words = {
+        "bp": "backpropagation",
+        "fa": "feedback alignment (Lillicrap 2016)",
+        "usf": "uniform sign-concordant feedback (Moskovitz 2018)",
+        "brsf": "batchwise random sign-concordant feedback (Moskovitz 2018)",
+        "frsf": "fixed random sign-concordant feedback (Moskovitz 2018)",
+        "dfa": "direct feedback alignment (Nøkland 2016)",
+        "drtp": "direct random target projection (Frenkel 2021)",
+        "shallow": "only the last block",
+    }
+    floor = {
+        data: mean(numbers(pick(chosen, rule="shallow", data=data)) or [0.0]) for data in ("mnist", "cora")
+    }
+    lines, works = [], []
+    for rule in RULES:
+        fc, gcn = (pick(chosen, rule=rule, data=data) for data in ("mnist", "cora"))
+        lines.append((f"`{rule}`", words[rule], percent(fc), percent(gcn)))
+        if rule != "shallow" and numbers(gcn) and 100 * (mean(numbers(gcn)) - floor["cora"]) > BREAKS:
+            works.append(f"`{rule}`")
+    return f"""## The family of rules
+
+    dfa sweep experiment=rules
+
+MNIST: `fc`, 2 x 256, ten epochs, three seeds. Cora: `gcn`, one hidden block 64 wide, ten seeds.
+
+{table(("rule", "", "MNIST", "Cora"), lines, 2)}
+
+On the graph these train the hidden block, more than {BREAKS:g} points above `shallow`: {", ".join(works) or "none"}."""
+
+
+def fairness(rows: Sequence[Row]) -> str:
+    lines, common = [], []
+    keys = [
+        key for key in SETTINGS if not key.startswith("device.") and key not in ("rule.share", "model.hidden")
+    ]
+    for experiment, model, data in (
+        ("rules", "fc", "mnist"),
+        ("rules", "gcn", "cora"),
+        ("citation_gcn", "gcn", "citeseer"),
+        *(("architectures", model, "cora") for model in ("fc", "gat", "cheb", "sage")),
+    ):
+        chosen = pick(rows, experiment=experiment, model=model, data=data)
+        if not chosen:
+            continue
+        differing = [
+            key for key in keys if len({row[key] for row in chosen if row[key]}) > 1 or key == "optimizer.lr"
+        ]
+        same = [f"{key} {chosen[0][key]}" for key in keys if key not in differing and chosen[0][key]]
+        common.append(f"- `{model}` on {NAMES[data]}: {', '.join(same)}.")
+        for rule in (rule for rule in RULES if pick(chosen, rule=rule)):
+            row = pick(chosen, rule=rule)[0]
+            said = ", ".join(f"{key} {row[key]}" for key in differing if row[key])
+            lines.append((f"`{model}`, {NAMES[data]}", f"`{rule}`", said))
+    if not lines:
+        return ""
+    return f"""## What differs between the rules besides the rule
+
+Hyper-parameters are chosen for each rule on validation accuracy, with seeds that no result uses and no look at the test
+accuracy; [tuning.md](tuning.md) tells how, and the searches are experiments too (`scripts/reproduce --tuning`). The
+device has no values of its own.
+
+{table(("", "rule", "values that differ"), lines, 3)}
+
+The same for all rules:
+
+{chr(10).join(common)}"""
+
+
+def origin(rows: Sequence[Row]) -> str:
+    def told(*columns: str) -> str:
+        counts = Counter(" ".join(row[column] for column in columns).strip() for row in rows)
+        return "; ".join(f"{words} ({count} lines)" for words, count in counts.most_common())
+
+    changed = sum(row["dirty"] == "True" for row in rows)
+    failed = sum(row["status"] == "failed" for row in rows)
+    runs = len({row["identity"] for row in rows})
+    return f"""## Where the numbers come from
+
+{len(rows)} lines of [results.csv](results.csv) on {runs} different runs; {failed or "none"} failed.
+
+- commit: {told("commit")}; {changed or "none"} with changes that were not committed
+- torch: {told("torch")}; Python: {told("python")}; dfa: {told("dfa")}
+- processor: {told("processor")}"""
+
+
+# ---- docs/tuning.md
+
+
+def choices(rows: Sequence[Row]) -> dict[tuple[str, str, str], list[Row]]:
+    """Of each model, data set and rule that was searched, the runs of the combination with the highest validation
+    accuracy, the mean over its seeds and devices; of equals the first."""
+    searched: dict[tuple[str, str, str], dict[tuple[str, ...], list[Row]]] = {}
+    for row in rows:
+        combination = tuple(row[key] for key in SETTINGS if not key.startswith("device."))
+        of = searched.setdefault((row["model"], row["data"], row["rule"]), {})
+        of.setdefault(combination, []).append(row)
+    return {
+        key: max(found.values(), key=lambda runs: mean(numbers(runs, "validation") or [0.0]))
+        for key, found in searched.items()
+    }
+
+
+def searched(rows: Sequence[Row], model: str, data: str, rule: str) -> dict[str, list[str]]:
+    """The settings that took several values in a search, and the values."""
+    some = pick(rows, model=model, data=data, rule=rule)
+    values = {
+        key: list(dict.fromkeys(row[key] for row in some))
+        for key in SETTINGS
+        if not key.startswith("device.")
+    }
+    return {key: found for key, found in values.items() if len(found) > 1}
+
+
+def tuning(rows: Sequence[Row]) -> str:
+    """The table of docs/tuning.md: what was tried, what was chosen."""
+    lines = []
+    for (model, data, rule), chosen in choices(rows).items():
+        tried = searched(rows, model, data, rule)
+        some = pick(rows, model=model, data=data, rule=rule)
+        lines.append(
+            (
+                f"`{model}`, {NAMES[data]}",
+                f"`{rule}`",
+                "; ".join(f"{key} {_tried(values, chosen[0][key])}" for key, values in tried.items()),
+                str(len({tuple(row[key] for key in tried) for row in some})),
+                str(len({row["seed"] for row in some})),
+                percent(chosen, "validation"),
+            )
+        )
+    return table(
+        ("", "rule", "values tried, the chosen one in bold", "combinations", "seeds", "validation"), lines, 3
+    )
+
+
+def _tried(values: Sequence[str], chosen: str) -> str:
+    return ", ".join(f"**{value}**" if value == chosen else value for value in values)
+
+
+def with_tuning(text: str, rows: Sequence[Row]) -> str:
+    """docs/tuning.md with the table between its two marks written anew."""
+    return _between(text, "tuning", tuning(rows))
+
+
+# ---- README.md
+
+
+def with_results(readme: str, rows: Sequence[Row]) -> str:
+    """README.md with the table between its two marks written anew."""
+    sets = {
+        "cora": "Cora, `gcn`, 64 wide",
+        "citeseer": "CiteSeer, `gcn`, 64 wide",
+        "pubmed": "PubMed, `gcn`, 64 wide",
+        "mnist": "MNIST, `fc`, 2 x 1024, 10 epochs",
+    }
+    lines = []
+    for data, label in sets.items():
+        cells = [main_results(rows, data, name) for name in SERIES]
+        if all(cells):
+            lines.append((label, *map(percent, cells), str(min(map(len, cells)))))
+    made = table(("", *SERIES, "seeds"), lines)
+    return _between(readme, "results", made)
+
+
+def _between(text: str, mark: str, new: str) -> str:
+    """`text` with what stands between `<!-- mark -->` and `<!-- end of mark -->` replaced."""
+    first, last = f"<!-- {mark} -->\n", f"\n<!-- end of {mark} -->"
+    before, _, rest = text.partition(first)
+    assert last in rest, f"the marks {first.strip()} and {last.strip()} are missing"
+    return before + first + new + last + rest.partition(last)[2]
+
+
+def replace(path: Path, text: str) -> None:
+    """Written only where it differs, so that a page that says the same keeps its date."""
+    if not path.exists() or path.read_text("utf-8") != text:
+        write_atomically(path, text)

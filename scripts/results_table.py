@@ -1,0 +1,124 @@
+"""From records to the lines of docs/results.csv: what was run, what came out, and what it came from."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dfa_cli.compute import settle
+from dfa_cli.hydra_app import compose_jobs
+from dfa_cli.results.record import write_atomically
+from dfa_cli.results.store import Run, find
+from dfa_cli.schema import identity, lookup
+
+Row = dict[str, str]
+
+# settings that an experiment varies or that differ between the rules
+SETTINGS = (
+    "epochs",
+    "schedule",
+    "decay",
+    "data.normalize",
+    "model.hidden",
+    "model.activation",
+    "model.dropout",
+    "model.input_dropout",
+    "optimizer.lr",
+    "optimizer.weight_decay",
+    "rule.share",
+    "rule.spread",
+    "device.distribution",
+    "device.encoding.threshold",
+    "device.camera.bits",
+    "device.camera.photons",
+    "device.camera.read_noise",
+)
+CHOICES = ("model", "data", "rule", "device", "readout")
+MEASURED = ("test", "test_at_last_epoch", "validation", "best_epoch")
+BLOCKS = range(1, 5)
+ALIGNED = [f"{name}_{i}" for name in ("alignment", "matrix_alignment") for i in BLOCKS]
+ORIGIN = ("commit", "dirty", "dfa", "torch", "python", "processor")
+COLUMNS = ("experiment", "identity", "status", *CHOICES, "seed", *SETTINGS, *MEASURED, *ALIGNED, *ORIGIN)
+
+
+def collect(name: str, words: Sequence[str], outputs: Path) -> tuple[list[Row], int]:
+    """A line for each configuration of an experiment, the newest completed run of it or else the newest that failed,
+    and how many have neither."""
+    jobs = compose_jobs([f"experiment={name}", *words], multirun=True)
+    wanted = dict.fromkeys(identity(settle(job.config)) for job in jobs)
+    ended: dict[str, Run] = {}
+    for run in find([outputs]).runs:  # newest first
+        name_of = run.identity or ""
+        held = ended.get(name_of)
+        better = held is None or (held.status, run.status) == ("failed", "completed")
+        if name_of in wanted and better and run.status in ("completed", "failed"):
+            ended[name_of] = run
+    return [line(name, ended[one]) for one in wanted if one in ended], len(wanted) - len(ended)
+
+
+def line(name: str, run: Run) -> Row:
+    """One run as text."""
+    projects = run.record.get("projection") is not None
+    origin = run.provenance
+    versions, git = origin.get("versions") or {}, origin.get("git") or {}
+    row = {
+        "experiment": name,
+        "identity": run.identity,
+        "status": run.status,
+        **{key: run.choices.get(key) for key in ("model", "data", "rule")},
+        "device": run.choices.get("device") if projects else None,
+        "readout": run.choices.get("device/readout") if projects else None,
+        "seed": run.config.get("seed"),
+        **{key: _setting(run, key, projects) for key in SETTINGS},
+        "test": run.result.get("test_accuracy_at_best_validation"),
+        "test_at_last_epoch": run.result.get("test_accuracy_at_last_epoch"),
+        "validation": run.result.get("best_validation_accuracy"),
+        "best_epoch": run.result.get("best_epoch"),
+        **{column: _last(run, column) for column in ALIGNED},
+        "commit": str(git.get("commit") or "")[:12],
+        "dirty": git.get("dirty"),
+        **{key: versions.get(key) for key in ("dfa", "torch", "python")},
+        "processor": origin.get("processor"),
+    }
+    return {key: _text(value) for key, value in row.items()}
+
+
+def _setting(run: Run, key: str, projects: bool) -> Any:
+    if key.startswith("device.") and not projects:
+        return None
+    return lookup(run.config, key)[0]
+
+
+def _last(run: Run, column: str) -> float | None:
+    """The last value measured, `None` for a column that the run has not."""
+    if run.config.get("alignment_every") is None:
+        return None
+    return next((value for value in reversed(run.curves.get(column, [])) if value is not None), None)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value)
+
+
+def read(path: Path) -> list[Row]:
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write(path: Path, rows: Iterable[Row]) -> None:
+    file = io.StringIO()
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, file.getvalue())
