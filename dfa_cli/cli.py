@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from typing import Annotated
 
@@ -78,6 +80,8 @@ def main_options(
 
 def main() -> None:
     """The entry point: a user's mistake is one sentence and exit code 2, a bug keeps its traceback."""
+    # else the interpreter looks for cycles among all that torch has made, a third of a second, and then ends
+    atexit.register(gc.freeze)
     try:
         app()
     except DfaError as error:

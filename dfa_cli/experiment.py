@@ -29,6 +29,7 @@ from dfa_cli.training import CHECKPOINT, alignment
 from dfa_cli.training.batches import Batches
 from dfa_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from dfa_cli.training.loop import Best, Epoch, train
+from dfa_cli.training.optimizer import built
 from dfa_cli.training.weights import save_weights
 
 STREAMS = ("weights", "order", "dropout", "layers")
@@ -203,7 +204,7 @@ def assemble(config: Mapping[str, Any], data: Data) -> Parts:
     device: ProjectionDevice = build(config["device"])
     rule: LearningRule = build(config["rule"])
     rule.prepare(model, data.classes, device, compute)
-    optimizer = build(config["optimizer"])(parameter_groups(model, config["decay"]))
+    optimizer = built(build(config["optimizer"]), parameter_groups(model, config["decay"]))
     batches = Batches(data, config["batch_size"], generators["order"])
     return Parts(
         model,

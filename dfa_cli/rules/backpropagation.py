@@ -6,7 +6,7 @@ import torch
 
 from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.models.base import Batch, Model
-from dfa_cli.rules.base import Step, read_out, to_all_rows
+from dfa_cli.rules.base import Step, pass_back, read_out, to_all_rows
 
 
 class Backpropagation:
@@ -21,5 +21,5 @@ class Backpropagation:
     def backward(self, model: Model, batch: Batch) -> Step:
         logits = model(batch)
         step, error = read_out(logits, batch)
-        logits.backward(to_all_rows(error, batch, len(logits)))
+        pass_back([logits], [to_all_rows(error, batch, len(logits))])
         return step

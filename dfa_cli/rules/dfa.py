@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.models.base import Batch, Model
-from dfa_cli.rules.base import Step, read_out, to_all_rows
+from dfa_cli.rules.base import Step, pass_back, read_out, to_all_rows
 
 
 class DirectFeedbackAlignment:
@@ -52,7 +52,7 @@ class DirectFeedbackAlignment:
 
         signals = self._feedback(self.teaching(error, batch), batch, len(outputs[-1]))
         signals.append(to_all_rows(error, batch, len(outputs[-1])))
-        torch.autograd.backward(outputs, signals)
+        pass_back(outputs, signals)
         return step
 
     def feedback_matrices(self) -> list[Tensor]:

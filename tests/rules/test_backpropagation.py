@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from dfa_cli.models import Model
 from dfa_cli.rules import Backpropagation, Shallow, cross_entropy
-from dfa_cli.rules.base import LearningRule
+from dfa_cli.rules.base import LearningRule, pass_back
 
 KINDS = ["samples", "graph"]
 
@@ -89,3 +89,22 @@ def test_the_error_is_the_gradient_of_the_loss(scale: float) -> None:
 def test_the_rules_keep_their_contract() -> None:
     for rule in (Backpropagation(), Shallow()):
         assert isinstance(rule, LearningRule)
+
+
+def test_signals_are_passed_back_as_by_autograd() -> None:
+    weights = [torch.full((3, 2), 0.5, requires_grad=True), torch.full((2,), 2.0, requires_grad=True)]
+    x = torch.arange(12.0).reshape(4, 3)
+
+    def outputs() -> list[torch.Tensor]:
+        return [torch.tanh(x @ weights[0]), (x[:, :2] * weights[1]).relu()]
+
+    signals = [torch.arange(8.0).reshape(4, 2), torch.ones(4, 2)]
+    torch.autograd.backward(outputs(), signals)
+    expected = [weight.grad for weight in weights]
+    for weight in weights:
+        weight.grad = None
+    pass_back(outputs(), signals)
+    for weight, gradient in zip(weights, expected, strict=True):
+        assert weight.grad is not None
+        assert gradient is not None
+        assert torch.equal(weight.grad, gradient)
