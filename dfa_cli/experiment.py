@@ -28,6 +28,7 @@ from dfa_cli.seeding import generator, stream_seed
 from dfa_cli.training import CHECKPOINT, alignment
 from dfa_cli.training.batches import Batches
 from dfa_cli.training.checkpoint import load_checkpoint, save_checkpoint
+from dfa_cli.training.frozen import head_start
 from dfa_cli.training.loop import Best, Epoch, train
 from dfa_cli.training.optimizer import built
 from dfa_cli.training.weights import save_weights
@@ -156,11 +157,12 @@ class Parts:
         seconds: float = 0.0,
     ) -> Iterator[Epoch]:
         """See `dfa_cli.training.loop.train`."""
+        model, batches = head_start(self.model, self.rule, self.batches)
         return train(
-            self.model,
+            model,
             self.rule,
             self.optimizer,
-            self.batches,
+            batches,
             self.validation,
             self.test,
             epochs,

@@ -15,6 +15,8 @@ from dfa_cli.models.sparse import SparseMatrix
 class Linear(nn.Module):
     """`h W + b`, `W` `[inputs, width]`: kept the way the product reads it, sparse inputs included."""
 
+    deterministic = True  # nothing is drawn: training and evaluation compute the same
+
     def __init__(self, inputs: int, width: int, generator: torch.Generator | None):
         super().__init__()
         self.weight = nn.Parameter(glorot_(torch.empty(inputs, width), generator))

@@ -19,6 +19,8 @@ class GraphConvolution(nn.Module):
     `(A' h) W` when it widens; the result is the same.
     """
 
+    deterministic = True  # nothing is drawn: training and evaluation compute the same
+
     def __init__(self, inputs: int, width: int, generator: torch.Generator | None):
         super().__init__()
         self.weight = nn.Parameter(glorot_(torch.empty(inputs, width), generator))

@@ -23,7 +23,8 @@ class Step(NamedTuple):
 class LearningRule(Protocol):
     """Leaves a gradient in `.grad` of every parameter it trains; an ordinary torch optimizer does the step.
 
-    A parameter that the rule does not train keeps `grad = None`, and the optimizer passes it by.
+    A parameter that the rule does not train keeps `grad = None`, and the optimizer passes it by. A rule that never
+    trains a hidden block may say so with `last_block_only = True`; what those give is then computed once.
     """
 
     def prepare(self, model: Model, classes: int, device: ProjectionDevice, compute: torch.device) -> None:

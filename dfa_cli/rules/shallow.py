@@ -16,6 +16,8 @@ class Shallow:
     layers has to rise above (the "shallow" baseline of Launay et al. 2020, arXiv 2012.06373).
     """
 
+    last_block_only = True  # so that what the hidden blocks give may be computed once
+
     def prepare(self, model: Model, classes: int, device: ProjectionDevice, compute: torch.device) -> None:
         pass
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -47,6 +49,14 @@ class Batches:
     def sample(self, size: int = 1024) -> Batch:
         """The same rows in every call, for measurements: the first of the training rows, or the whole graph."""
         return self.whole if self.whole is not None else self.of(self.train[:size])
+
+    def of_inputs(self, x: Tensor) -> Batches:
+        """The same rows in the same order, with `x` `[rows, columns]` in the place of the features."""
+        other = copy.copy(self)
+        other.x = x
+        if self.whole is not None:
+            other.whole = replace(self.whole, x=x)
+        return other
 
     def of(self, rows: Tensor) -> Batch:
         """The batch of these rows `[n]`."""

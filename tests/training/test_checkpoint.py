@@ -24,6 +24,7 @@ VARIANTS = {
     "gcn dfa opu": [*GRAPH, "rule=dfa", "device=opu_sim"],
     "gcn dfa opu off-axis": [*GRAPH, "rule=dfa", "device=opu_sim", "device/readout=off_axis"],
     "gcn shallow": [*GRAPH, "rule=shallow"],
+    "fc shallow, hidden blocks computed once": [*ROWS, "model.dropout=0", "rule=shallow"],
     "fc dfa shuffled": [*ROWS, "rule=dfa", "device=cpu"],
     "fc dfa opu shuffled": [*ROWS, "rule=dfa", "device=opu_sim"],
     "fc bp sgd": [*ROWS, "rule=bp", "optimizer=sgd"],
