@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from results_page import KNOBS, NAMES, SERIES, numbers, pick, turned
 from results_table import Row
 
@@ -108,14 +109,20 @@ def _noise(rows: Sequence[Row], citation: Sequence[Row]) -> Figure:
             )
         axis.axvline(float(usual), color="#888888", linewidth=0.8)
         axis.annotate(
-            "default", (float(usual), 0.02), xycoords=("data", "axes fraction"), fontsize=7.5, color="#555555"
+            " default ",
+            (float(usual), 0.03),
+            xycoords=("data", "axes fraction"),
+            ha="right" if usual == values[-1] else "left",
+            fontsize=7.5,
+            color="#555555",
         )
-        if float(values[-1]) > 100:
+        if float(values[-1]) > 100:  # over orders of magnitude, from zero where zero is among the values
             least = min(float(value) for value in values if float(value) > 0)
-            axis.set_xscale("symlog", linthresh=least, linscale=0.5) if float(
-                values[0]
-            ) == 0 else axis.set_xscale("log")
-        dress(axis, "", words, ACCURACY)
+            axis.set_xscale("symlog", linthresh=least, linscale=0.5)
+            axis.set_xlim(left=float(values[0]) * 0.8 if float(values[0]) else -0.15 * least)
+            axis.xaxis.set_minor_locator(NullLocator())
+        axis.set_xticks([float(value) for value in values], values)
+        dress(axis, "", words, ACCURACY if axis in panels[::2] else "")
     _legend(figure, panels[0])
     return figure
 
