@@ -204,8 +204,8 @@ ternary errors, transmission matrix, off-axis holography pixel by pixel, shot no
 Quoted from the press on arXiv 2006.01475, of another network and another recipe: what to compare is the loss from the
 digital to the optical projection, {_loss(rows)} here and 1.8 there.
 
-Over the width (two seeds; `opu_sim` here with the statistical read-out, which leaves the noise of the full chain
-without its pixels):
+Over the width (two seeds, one at 2048; `opu_sim` here with the statistical read-out, which leaves the noise of the
+full chain without its pixels):
 
 {table(("hidden", *SERIES), lines)}
 
