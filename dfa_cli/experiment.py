@@ -203,6 +203,8 @@ def assemble(config: Mapping[str, Any], data: Data) -> Parts:
     generators = {"order": generator(seed, "order"), "dropout": generator(seed, "dropout", compute)}
     sizes = Sizes(data.x.shape[1], data.classes, generator(seed, "weights"), generators["dropout"])
     model: Model = build(config["model"], sizes).to(compute)
+    if config["precision"] == "bf16":
+        model.multiply_in(torch.bfloat16)
     device: ProjectionDevice = build(config["device"])
     rule: LearningRule = build(config["rule"])
     rule.prepare(model, data.classes, device, compute)

@@ -31,6 +31,10 @@ OUTSIDE_IDENTITY = (
     "fail_fast",
 )
 
+# Dotted keys that came after the first records were made, with what every run before had. At that value a key is
+# left out of the identity, so that those records stay valid; `completed` gives it to configurations without it.
+LATER: dict[str, Any] = {"precision": "fp32"}
+
 
 @dataclass
 class Config:
@@ -44,6 +48,7 @@ class Config:
     schedule: str = "constant"
     decay: str = "all"
     compute: str = "auto"
+    precision: str = "fp32"
     threads: int | None = None
     outputs: str = "outputs"
     data_dir: str | None = None
@@ -113,6 +118,7 @@ BOUNDS: dict[str, Bound] = {
     "schedule": choice("constant", "linear", "cosine"),
     "decay": choice("all", "hidden"),
     "compute": choice("auto", "cpu", "cuda", "mps"),
+    "precision": choice("fp32", "bf16"),
     "threads": optional(AT_LEAST_ONE),
     "progress": choice("auto", "bar", "lines", "none"),
     "checkpoint_every": optional(AT_LEAST_ONE),
@@ -211,9 +217,13 @@ def identity(config: Mapping[str, Any]) -> str:
     """16 hexadecimal digits that are equal for configurations with equal results.
 
     SHA-256 of the configuration as JSON with sorted keys, less what cannot change a result: where it is written,
-    the number of threads, and the projection device where the rule projects nothing.
+    the number of threads, the projection device where the rule projects nothing, and a key of `LATER` where it
+    says what held before there was one.
     """
     kept = {key: value for key, value in config.items() if key not in OUTSIDE_IDENTITY}
+    for key, before in LATER.items():
+        if lookup(kept, key) == (before, True):
+            kept = _less(kept, key)
     if config["rule"].get("needs") == "nothing":
         kept.pop("device")
     for group in ("model", "rule", "device", "data", "optimizer"):
@@ -221,6 +231,26 @@ def identity(config: Mapping[str, Any]) -> str:
             kept[group] = without_facts(kept[group])
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration of any age as one of today: the keys of `LATER` that it lacks, where it has their group."""
+    full = dict(config)
+    for key, before in LATER.items():
+        group, _, name = key.rpartition(".")
+        if not group:
+            full.setdefault(name, before)
+        elif isinstance(full.get(group), Mapping):
+            full[group] = {name: before, **full[group]}
+    return full
+
+
+def _less(config: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The configuration without a dotted key."""
+    first, _, rest = key.partition(".")
+    if rest:
+        return {**config, first: _less(config[first], rest)}
+    return {name: value for name, value in config.items() if name != first}
 
 
 def register() -> None:

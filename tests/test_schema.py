@@ -15,7 +15,7 @@ import torch
 from dfa_cli.compute import settle
 from dfa_cli.errors import DfaError
 from dfa_cli.hydra_app import Job, composer, conf_dir
-from dfa_cli.schema import BOUNDS, FACTS, OUTSIDE_IDENTITY, identity, lookup
+from dfa_cli.schema import BOUNDS, FACTS, LATER, OUTSIDE_IDENTITY, completed, identity, lookup
 
 NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 
@@ -239,6 +239,27 @@ class TestIdentity:
         assert identified("data=digits", "data_fallback='mnist could not be had'") == identified(
             "data=digits"
         )
+
+    def test_of_a_record_made_before_a_key_came_is_that_of_today(
+        self, settled: Callable[..., dict[str, Any]]
+    ) -> None:
+        today = settled("data=digits")
+        before = {key: value for key, value in today.items() if key not in LATER}
+        assert before.keys() != today.keys()
+        assert identity(before) == identity(today)
+        assert completed(before) == today
+        assert identity({**today, "precision": "bf16"}) != identity(today)
+
+    def test_knows_a_later_key_of_a_group_too(
+        self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = settled("data=digits")
+        monkeypatch.setitem(LATER, "rule.later", 1)
+        monkeypatch.setitem(LATER, "nowhere.later", 1)
+        today = completed(before)
+        assert today == {**before, "rule": {**before["rule"], "later": 1}}
+        assert identity(today) == identity(before)
+        assert identity({**before, "rule": {**before["rule"], "later": 2}}) != identity(before)
 
     def test_does_not_depend_on_the_order_of_the_words(self, identified: Callable[..., str]) -> None:
         words = ("model=gcn", "data=digits_graph", "rule=bp", "epochs=7")

@@ -10,6 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from dfa_cli.errors import DfaError
 from dfa_cli.models.sparse import SparseMatrix, normalised_adjacency
 
 
@@ -112,6 +113,21 @@ class Model(nn.Module):
     def widths(self) -> list[int]:
         """Width of each hidden block: what the feedback has to be projected to."""
         return [block.width for block in self.blocks[:-1]]
+
+    def multiply_in(self, dtype: torch.dtype) -> None:
+        """Let the hidden blocks multiply in `dtype`, with parameters and gradients as they are.
+
+        Their activations then have that type too. The last block stays as it is, and with it the logits, the loss,
+        the error and its projection: they are a small part of the work, and what every gradient is made of. Sparse
+        products stay as they are, too. Raises `DfaError` for a layer that has no such choice.
+        """
+        for block in self.blocks[:-1]:
+            if not hasattr(block.layer, "products"):
+                kind = type(block.layer).__name__
+                raise DfaError(
+                    f"precision=bf16 does not fit {kind}, which has no `products`; use precision=fp32."
+                )
+            block.layer.products = dtype  # type: ignore[assignment]
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits `[rows, classes]`."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dfa_cli.models.base import Graph, Model, Sizes, chain, glorot_
-from dfa_cli.models.products import NARROW, product
+from dfa_cli.models.products import NARROW, cast, product
 from dfa_cli.models.sparse import SparseMatrix
 
 
@@ -21,11 +21,15 @@ class Linear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(glorot_(torch.empty(inputs, width), generator))
         self.bias = nn.Parameter(torch.zeros(width))
+        self.products: torch.dtype | None = None
 
     def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
-        if isinstance(h, SparseMatrix) or self.weight.shape[1] < NARROW:
-            return product(h, self.weight) + self.bias
-        return torch.addmm(self.bias, h, self.weight)
+        if isinstance(h, SparseMatrix):
+            return h @ self.weight + self.bias
+        h, weight, bias = cast(self.products, h, self.weight, self.bias)
+        if weight.shape[1] < NARROW:
+            return product(h, weight) + bias
+        return torch.addmm(bias, h, weight)
 
 
 class FullyConnected(Model):

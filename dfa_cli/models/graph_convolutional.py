@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dfa_cli.models.base import Graph, Model, Sizes, chain, glorot_
-from dfa_cli.models.products import product
+from dfa_cli.models.products import cast, product
 from dfa_cli.models.sparse import SparseMatrix
 
 
@@ -25,12 +25,20 @@ class GraphConvolution(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(glorot_(torch.empty(inputs, width), generator))
         self.bias = nn.Parameter(torch.zeros(width))
+        self.products: torch.dtype | None = None
 
     def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
         assert graph is not None
         if isinstance(h, SparseMatrix) or self.weight.shape[0] >= self.weight.shape[1]:
-            return graph.adjacency @ product(h, self.weight) + self.bias
-        return product(graph.adjacency @ h, self.weight) + self.bias
+            return graph.adjacency @ self._product(h) + self.bias
+        return self._product(graph.adjacency @ h.to(self.weight.dtype)) + self.bias
+
+    def _product(self, h: Tensor | SparseMatrix) -> Tensor:
+        """`h W`, in the weights' own type whatever it was computed in: sparse products have no other."""
+        if isinstance(h, SparseMatrix):
+            return h @ self.weight
+        h, weight = cast(self.products, h, self.weight)
+        return product(h, weight).to(self.weight.dtype)
 
 
 class GraphConvolutional(Model):

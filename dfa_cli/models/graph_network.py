@@ -18,10 +18,15 @@ class Convolution(nn.Module):
     def __init__(self, conv: nn.Module):
         super().__init__()
         self.conv = conv
+        self.products: torch.dtype | None = None
 
     def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
         assert graph is not None
-        return self.conv(h.dense() if isinstance(h, SparseMatrix) else h, graph.edge_index)
+        h = h.dense() if isinstance(h, SparseMatrix) else h
+        if self.products is None:
+            return self.conv(h.to(next(self.parameters()).dtype), graph.edge_index)
+        with torch.autocast(h.device.type, self.products):
+            return self.conv(h, graph.edge_index)
 
 
 class GraphNetwork(Model):

@@ -12,6 +12,15 @@ from dfa_cli.models.sparse import SparseMatrix
 NARROW = 16  # below this width a row-major result costs several times its transpose
 
 
+def cast(dtype: torch.dtype | None, h: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
+    """Activations and parameters in the type that a layer multiplies in; `None` for that of the parameters.
+
+    Gradients of the parameters come back in the parameters' own type.
+    """
+    dtype = dtype or parameters[0].dtype
+    return h.to(dtype), *(parameter.to(dtype) for parameter in parameters)
+
+
 def product(h: Tensor | SparseMatrix, weight: Tensor) -> Tensor:
     """`h W` `[rows, width]` of `h` `[rows, inputs]` and `W` `[inputs, width]`; gradients `G W^T` and `h^T G`.
 

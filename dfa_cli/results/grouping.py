@@ -9,6 +9,7 @@ from typing import Any
 from dfa_cli.results.keys import DERIVED_CHOICES, IRRELEVANT, Keys, enters, value
 from dfa_cli.results.store import Run
 from dfa_cli.results.values import MISSING, order, text
+from dfa_cli.schema import LATER
 
 
 @dataclass
@@ -75,7 +76,8 @@ def split(runs: Sequence[Run], over: Sequence[str], keys: Keys, lens: Lens) -> S
     for key in keys.config:
         if key in settled or not _asks(key, over, runs) or key.endswith("_target_"):
             continue
-        if key in typed or ("." not in key and _plain(first.flat.get(key))):
+        held = first.flat.get(key)
+        if key in typed or ("." not in key and _plain(held) and held != LATER.get(key)):
             found.constant[key] = value(first, key)
     return found
 

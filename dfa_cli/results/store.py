@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from dfa_cli.errors import DfaError
+from dfa_cli.schema import completed
 
 FORMAT = 1  # of run.json; a larger one comes from a later version of dfa
 STATUSES = ("completed", "running", "failed", "interrupted", "killed")
@@ -40,7 +41,9 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        return self.record.get("config") or {}
+        """The configuration; of an older record with the keys that came later."""
+        config = self.record.get("config")
+        return completed(config) if config else {}
 
     @property
     def choices(self) -> dict[str, Any]:

@@ -1,0 +1,114 @@
+"""Products in bfloat16: what is rounded, what is not, and where it is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from program import Dfa
+from torch import Tensor
+
+from dfa_cli import compute
+from dfa_cli.compute import settle
+from dfa_cli.data.source import Source
+from dfa_cli.errors import DfaError
+from dfa_cli.experiment import Parts, assemble, build
+from dfa_cli.hydra_app import compose_jobs, conf_dir
+from dfa_cli.models.base import Block, Model
+
+KINDS = {
+    "samples": ("data=digits", "model.hidden=[48,40]"),
+    "graph": (
+        "data=digits_graph",
+        "model=gcn",
+        "model.hidden=[48,40]",
+        "model.input_dropout=0",
+        "model.dropout=0",
+    ),
+}
+ROUNDING = 2.0**-8  # of one number in bfloat16
+
+
+@pytest.fixture(autouse=True)
+def _able(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every processor computes bfloat16 right, if not fast."""
+    info = tmp_path / "cpuinfo"
+    info.write_text("flags : fpu avx512_bf16 rdtscp\n")
+    monkeypatch.setattr(compute, "CPU_INFO", info)
+
+
+def parts(*words: str) -> Parts:
+    (job,) = compose_jobs([*words, "threads=1", "device=cpu"], multirun=False)
+    config = settle(job.config)
+    return assemble(config, build(config["data"]).load(Source(None, network=False)))
+
+
+def first_gradients(*words: str) -> dict[str, Tensor]:
+    made = parts(*words)
+    made.rule.backward(made.model, made.batches.sample())
+    return {name: one.grad for name, one in made.model.named_parameters() if one.grad is not None}
+
+
+@pytest.mark.parametrize("rule", sorted(path.stem for path in (conf_dir() / "rule").glob("*.yaml")))
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_are_those_of_float32_within_the_rounding(kind: str, rule: str) -> None:
+    words = (*KINDS[kind], f"rule={rule}")
+    exact, rounded = first_gradients(*words), first_gradients(*words, "precision=bf16")
+    assert exact.keys() == rounded.keys()
+    differs = False
+    for name, value in rounded.items():
+        assert value.dtype == torch.float32
+        distance = (value - exact[name]).norm() / exact[name].norm()
+        assert distance < 8 * ROUNDING, name
+        differs |= bool(distance > 0)
+    assert differs
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_the_hidden_blocks_are_rounded(kind: str) -> None:
+    made = parts(*KINDS[kind], "precision=bf16")
+    assert all(parameter.dtype == torch.float32 for parameter in made.model.parameters())
+    outputs: list[Tensor] = []
+    for block in made.model.blocks:
+        block.register_forward_hook(lambda *given: outputs.append(given[-1]))
+    projected: list[Tensor] = []
+    project = made.device.project
+    made.device.project = lambda error: projected.append(error) or project(error)  # type: ignore[method-assign]
+    step = made.rule.backward(made.model, made.batches.sample())
+    assert outputs[-1].dtype == step.loss.dtype == projected[0].dtype == torch.float32
+    if kind == "samples":
+        assert [output.dtype for output in outputs[:-1]] == [torch.bfloat16] * 2
+
+
+@pytest.mark.parametrize("model", sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml")))
+def test_every_model_learns_in_bfloat16(dfa: Dfa, model: str) -> None:
+    data = "digits" if model == "fc" else "digits_graph"
+    words = (
+        f"model={model}",
+        f"data={data}",
+        "model.hidden=[32]",
+        "rule=bp",
+        "epochs=15",
+        "optimizer.lr=0.01",
+    )
+    run = dfa.run(*words, "precision=bf16", "progress=none")
+    assert run.record["config"]["precision"] == "bf16"
+    assert run.record["result"]["test_accuracy_at_last_epoch"] > 0.6
+
+
+def test_a_processor_without_bfloat16_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "older"
+    info.write_text("flags : fpu avx512f avx512bw\n")
+    monkeypatch.setattr(compute, "CPU_INFO", info)
+    (job,) = compose_jobs(["data=digits", "precision=bf16", "compute=cpu"], multirun=False)
+    with pytest.raises(DfaError, match=r"^precision=bf16 needs .* the processor .* use precision=fp32\.$"):
+        settle(job.config)
+    (job,) = compose_jobs(["data=digits", "compute=cpu"], multirun=False)
+    assert settle(job.config)["precision"] == "fp32"
+
+
+def test_a_layer_without_the_choice_is_named() -> None:
+    model = Model([Block(torch.nn.Identity(), 3, None, 0.0) for _ in range(2)])
+    with pytest.raises(DfaError, match=r"does not fit Identity.*use precision=fp32"):
+        model.multiply_in(torch.bfloat16)
