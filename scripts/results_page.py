@@ -525,14 +525,15 @@ def origin(rows: Sequence[Row]) -> str:
 
 def choices(rows: Sequence[Row]) -> dict[tuple[str, str, str], list[Row]]:
     """Of each model, data set and rule that was searched, the runs of the combination with the highest validation
-    accuracy, the mean over its seeds and devices; of equals the first."""
+    accuracy, the mean over its seeds and devices; of equals the first. Where a second round gave some combinations
+    more seeds, it is between these."""
     searched: dict[tuple[str, str, str], dict[tuple[str, ...], list[Row]]] = {}
     for row in rows:
         combination = tuple(row[key] for key in SETTINGS if not key.startswith("device."))
         of = searched.setdefault((row["model"], row["data"], row["rule"]), {})
         of.setdefault(combination, []).append(row)
     return {
-        key: max(found.values(), key=lambda runs: mean(numbers(runs, "validation") or [0.0]))
+        key: max(found.values(), key=lambda runs: (len(runs), mean(numbers(runs, "validation") or [0.0])))
         for key, found in searched.items()
     }
 
