@@ -19,6 +19,7 @@ from dfa_cli.data.source import Source
 from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.errors import DfaError
 from dfa_cli.models.base import Model, Sizes
+from dfa_cli.own_code import let_import, missing, not_found
 from dfa_cli.progress import Progress, note
 from dfa_cli.provenance import provenance
 from dfa_cli.results.record import Record, plainly, rows_until
@@ -43,12 +44,14 @@ def run(
     choices: Mapping[str, str],
     overrides: Sequence[str],
     command: str | None = None,
+    config_dir: str | None = None,
 ) -> dict[str, Any]:
     """Train one model and record it in `folder`; returns the content of `run.json`.
 
     `config` is plain and resolved; `choices` names the option of each group; `overrides` are the user's words and
-    `command` what repeats the run, where that is not what this process was started by. The same configuration gives
-    the same bits on the same CPU. Raises `DfaError` for what the user can mend, after it is in the record.
+    `command` what repeats the run, where that is not what this process was started by; `config_dir` is the folder
+    of the user's own options and classes. The same configuration gives the same bits on the same CPU. Raises
+    `DfaError` for what the user can mend, after it is in the record.
     """
     config = settle(config)
     head = {
@@ -58,8 +61,13 @@ def run(
         "overrides": list(overrides),
         "config": config,
         "data_fallback": config["data_fallback"],
-        "provenance": {**provenance(), **({"command": command} if command else {})},
+        "provenance": {
+            **provenance(),
+            **({"command": command} if command else {}),
+            **({"config_dir": config_dir} if config_dir else {}),
+        },
     }
+    let_import(config_dir)
     return _carry_out(Record(folder, head), config, choices, folder)
 
 
@@ -74,6 +82,7 @@ def resume(folder: Path) -> dict[str, Any]:
             f"{folder} holds no checkpoint: the run was made without checkpoint_every=EPOCHS, or ended before."
         )
     record = Record.reopen(folder, provenance())
+    let_import(record.content["provenance"].get("config_dir"))
     return _carry_out(
         record, settle(record.content["config"]), record.content["choices"], folder, resumed=True
     )
@@ -234,7 +243,10 @@ def parameter_groups(model: Model, decay: str) -> list[dict[str, Any]]:
 
 
 def build(node: Mapping[str, Any], *arguments: Any) -> Any:
-    """The object that a group's `_target_` names. A `DfaError` raised in its constructor comes out as it is."""
+    """The object that a group's `_target_` names. A `DfaError` raised in its constructor comes out as it is.
+
+    Raises `DfaError` when there is no such class; what fails inside the module that holds it is a bug of its own.
+    """
     from hydra.errors import InstantiationException
 
     try:
@@ -242,6 +254,8 @@ def build(node: Mapping[str, Any], *arguments: Any) -> Any:
     except InstantiationException as error:
         if isinstance(error.__cause__, DfaError):
             raise error.__cause__ from None
+        if (module := missing(error)) and f"{node['_target_']}.".startswith(f"{module}."):
+            raise DfaError(not_found(node["_target_"], module)) from error
         raise
 
 

@@ -40,6 +40,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dfa_cli import schema
 from dfa_cli.errors import DfaError
+from dfa_cli.own_code import let_import, require_modules
 from dfa_cli.progress import shortest
 from dfa_cli.results.record import UNWRITABLE, cannot_write, status
 from dfa_cli.shipped import conf_dir
@@ -176,6 +177,7 @@ def composer(multirun: bool, config_dir: str | None = None) -> Iterator[Callable
     if config_dir is not None:
         if not Path(config_dir).is_dir():
             raise DfaError(f"--config-dir {config_dir} is not a folder.")
+        let_import(config_dir)
         extra.append(f"hydra.searchpath=[{quoted('file://' + os.path.abspath(config_dir))}]")
 
     # The jobs of a sweep mostly differ in values, and putting a value into a configuration takes a twentieth of the
@@ -222,6 +224,7 @@ def composer(multirun: bool, config_dir: str | None = None) -> Iterator[Callable
                 f"{wrong}: a group takes the name of one of its options; dfa train --help lists them ({error})."
             ) from error
         schema.check(config, choices)
+        require_modules(config, choices)
         return Job(list(overrides), config, choices, folder, *engine)
 
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
@@ -294,11 +297,12 @@ def task(composed: DictConfig) -> float:
     context = HydraConfig.get()
     folder = Path(context.runtime.output_dir)
     overrides = typed(context.overrides.task)
-    command = shlex.join(["dfa", "train", *overrides])
+    own = config_dir(context)
+    command = train_command(overrides, own)
     from dfa_cli import experiment  # imports torch
 
     try:
-        record = experiment.run(plain(composed), folder, chosen(context), overrides, command)
+        record = experiment.run(plain(composed), folder, chosen(context), overrides, command, own)
         return record["result"]["best_validation_accuracy"]
     except Exception as error:
         if context.mode == RunMode.MULTIRUN:
@@ -314,6 +318,16 @@ def task(composed: DictConfig) -> float:
 def typed(overrides: Iterable[str]) -> list[str]:
     """The overrides that say what is run: neither a name that nobody typed nor how Hydra is to launch it."""
     return [word for word in overrides if not word.startswith("run_id=") and not is_hydras(word)]
+
+
+def config_dir(context: Any) -> str | None:
+    """The folder that `--config-dir` named, from Hydra's own node: it reaches the workers of any launcher."""
+    return next((one.path for one in context.runtime.config_sources if one.provider == "command-line"), None)
+
+
+def train_command(overrides: Sequence[str], own: str | None) -> str:
+    """What repeats a run; `own`: the folder of `--config-dir`."""
+    return shlex.join(["dfa", "train", *(["--config-dir", own] if own else []), *overrides])
 
 
 _failures: list[DfaError] = []  # of the single job of this process, told after Hydra has ended

@@ -60,7 +60,8 @@ def rerun(
         from dfa_cli import experiment  # imports torch
 
         words = list(before.record.get("overrides") or ())
-        experiment.run(config, folder, before.choices, words, f"dfa rerun {before.id}")
+        own = before.provenance.get("config_dir")
+        experiment.run(config, folder, before.choices, words, f"dfa rerun {before.id}", own)
     after = read(folder)
     lines, matches = verdict(before, after)
     typer.echo("\n".join(["", *lines]))
@@ -103,7 +104,9 @@ def resume(
                 for left in ("metrics.csv", CHECKPOINT):
                     (folder / left).unlink(missing_ok=True)
                 words = list(chosen.record.get("overrides") or ())
-                experiment.run(config, folder, chosen.choices, words)
+                experiment.run(
+                    config, folder, chosen.choices, words, config_dir=chosen.provenance.get("config_dir")
+                )
             else:
                 experiment.resume(folder)
 

@@ -36,7 +36,3 @@ def _end_with_sweep() -> None:
     os.killpg(0, signal.SIGINT)
     time.sleep(GRACE_SECONDS)
     os.killpg(0, signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    main()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 import shutil
 import sys
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from dfa_cli.hydra_app import chosen, plain, typed
+from dfa_cli.hydra_app import chosen, config_dir, plain, train_command, typed
 from dfa_cli.results.record import status, write_atomically
 from dfa_cli.sweep.claims import claim
 
@@ -66,9 +65,9 @@ def _run(config: dict[str, Any], folder: Path, top: Path, context: Any) -> float
                 _note(top, folder, "resumed", last, resumes=len(before.get("resumed", ())) + 1)
                 return value(experiment.resume(last))
         ours.run_in(folder)
-        words = named(context.overrides.task)
-        command = shlex.join(["dfa", "train", *words])
-        return value(experiment.run(config, folder, chosen(context), words, command))
+        words, own = named(context.overrides.task), config_dir(context)
+        command = train_command(words, own)
+        return value(experiment.run(config, folder, chosen(context), words, command, own))
 
 
 def named(overrides: Iterable[str]) -> list[str]:

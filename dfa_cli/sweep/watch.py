@@ -35,6 +35,9 @@ MOST_ATTEMPTS = 2  # of a job whose process is killed; one that needs too much m
 MOST_IN_VAIN = 3  # processes that are killed one after the other before any of them has begun a job
 FULL_BYTES = 64 * 1024  # a disk with less room than this is full
 ENGINE_LOG = "engine.log"
+# `python -m` would put the current folder first on the path: a queue.py in it would take the place of Python's own,
+# and a sweep would find modules that the same words to `dfa train` do not
+ENGINE = "import sys; sys.path[:] = filter(None, sys.path); from dfa_cli.sweep.engine import main; main()"
 
 
 class Watcher(Protocol):
@@ -163,8 +166,8 @@ class Sweep:
         """From the start of the process to its end, whatever that is; returns its exit code."""
         command = [
             sys.executable,
-            "-m",
-            "dfa_cli.sweep.engine",
+            "-c",
+            ENGINE,
             "--multirun",
             "hydra.job.name=dfa",
             *arguments,
