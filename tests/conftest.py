@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import program
 import pytest
 from program import Dfa
 
@@ -16,7 +17,12 @@ NOT_OURS = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--config-dir", help="hold the devices of this folder to the contract (tests/devices)")
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    program.config_dir = config.getoption("--config-dir")
     for line in NOT_OURS:
         config.addinivalue_line("filterwarnings", line)
 

@@ -20,6 +20,7 @@ import pytest
 
 from dfa_cli.data.source import Source
 
+config_dir: str | None = None  # of --config-dir; conftest.py fills it in before any test is imported
 DEAD = "http://127.0.0.1:9"  # nothing listens there: a request is refused at once
 
 
@@ -178,6 +179,7 @@ def _as_in_a_process_of_its_own(argv: list[str], environment: Mapping[str, str])
     state, random, terminate = Singleton.get_state(), torch.get_rng_state(), signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", argv)
+        patch.setattr(sys, "path", [*sys.path])  # --config-dir adds to it
         patch.setattr(urllib.request, "_opener", None)  # it has read the environment once and for all
         for name, value in environment.items():
             patch.setenv(name, value)

@@ -1,4 +1,7 @@
-"""What every projection device of `conf/device` has to keep, one added tomorrow included."""
+"""What every projection device of `conf/device` has to keep, one added tomorrow included.
+
+With `--config-dir FOLDER` the devices of that folder are asked instead.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import program
 import pytest
 import torch
 from torch import Tensor
@@ -21,7 +25,8 @@ CPU = torch.device("cpu")
 N_IN, N_OUT = 10, 512
 SIGMAS = 4.2  # two-sided, of a normal number: wrong for one seed in 30,000
 
-DEVICES = sorted(path.stem for path in (conf_dir() / "device").glob("*.yaml"))
+OWN = program.config_dir
+DEVICES = sorted(path.stem for path in (Path(OWN or conf_dir()) / "device").glob("*.yaml"))
 STAGES = [
     f"device/{folder.name}={path.stem}"
     for folder in sorted((conf_dir() / "device").iterdir())
@@ -35,6 +40,8 @@ VARIANTS = [
     ["device=opu_sim", "device.perfect=true"],
     ["device=cpu", "device.distribution=uniform"],
 ]
+if OWN:
+    VARIANTS = [[f"device={name}"] for name in DEVICES]
 EXACT = ("device=auto", "device=cpu", "device=gpu", "device.perfect=true")
 # mean cosine of project(e) and e B that is asked for; None: another map than e B, by its own description
 COSINE = {"device/encoding=sign": 0.4, "device/readout=intensity": None}
@@ -51,7 +58,7 @@ def made(words: list[str], **values: Any) -> ProjectionDevice:
 
 @functools.cache
 def node_of(words: str) -> dict[str, Any]:
-    (job,) = compose_jobs(["data=digits", *words.split()], multirun=False)
+    (job,) = compose_jobs(["data=digits", *words.split()], multirun=False, config_dir=OWN)
     return job.config["device"]
 
 
@@ -76,7 +83,14 @@ def words(request: pytest.FixtureRequest) -> list[str]:
 
 
 def exact(words: list[str]) -> bool:
-    """Whether the device says that it is linear; the others say what they approximate."""
+    """Whether the device says that it is linear; the others say what they approximate.
+
+    Of a device from elsewhere: whether it shows no frames, so that nothing stands between it and `e B`.
+    """
+    if OWN:
+        device = prepared(words)
+        device.project(errors(2))
+        return device.cost().frames == 0
     return any(word in EXACT for word in words)
 
 
