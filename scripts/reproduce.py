@@ -33,7 +33,13 @@ EXPERIMENTS = (
     "mnist_fc",
     "architectures",
 )
-SEARCHES = ("tuning_citation", "tuning_mnist", "tuning_rules", "tuning_architectures")
+SEARCHES = (
+    "tuning_citation",
+    "tuning_mnist",
+    "tuning_mnist_regularisation",
+    "tuning_rules",
+    "tuning_architectures",
+)
 INTERRUPTED = 130
 
 

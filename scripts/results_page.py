@@ -523,14 +523,14 @@ def origin(rows: Sequence[Row]) -> str:
 # ---- docs/tuning.md
 
 
-def choices(rows: Sequence[Row]) -> dict[tuple[str, str, str], list[Row]]:
-    """Of each model, data set and rule that was searched, the runs of the combination with the highest validation
-    accuracy, the mean over its seeds and devices; of equals the first. Where a second round gave some combinations
-    more seeds, it is between these."""
-    searched: dict[tuple[str, str, str], dict[tuple[str, ...], list[Row]]] = {}
+def choices(rows: Sequence[Row]) -> dict[tuple[str, str, str, str], list[Row]]:
+    """Of each experiment, model, data set and rule that was searched, the runs of the combination with the highest
+    validation accuracy, the mean over its seeds and devices; of equals the first. Where a second round gave some
+    combinations more seeds, it is between these."""
+    searched: dict[tuple[str, str, str, str], dict[tuple[str, ...], list[Row]]] = {}
     for row in rows:
         combination = tuple(row[key] for key in SETTINGS if not key.startswith("device."))
-        of = searched.setdefault((row["model"], row["data"], row["rule"]), {})
+        of = searched.setdefault((row["experiment"], row["model"], row["data"], row["rule"]), {})
         of.setdefault(combination, []).append(row)
     return {
         key: max(found.values(), key=lambda runs: (len(runs), mean(numbers(runs, "validation") or [0.0])))
@@ -538,9 +538,9 @@ def choices(rows: Sequence[Row]) -> dict[tuple[str, str, str], list[Row]]:
     }
 
 
-def searched(rows: Sequence[Row], model: str, data: str, rule: str) -> dict[str, list[str]]:
+def searched(rows: Sequence[Row], experiment: str, model: str, data: str, rule: str) -> dict[str, list[str]]:
     """The settings that took several values in a search, and the values."""
-    some = pick(rows, model=model, data=data, rule=rule)
+    some = pick(rows, experiment=experiment, model=model, data=data, rule=rule)
     values = {
         key: list(dict.fromkeys(row[key] for row in some))
         for key in SETTINGS
@@ -552,16 +552,16 @@ def searched(rows: Sequence[Row], model: str, data: str, rule: str) -> dict[str,
 def tuning(rows: Sequence[Row]) -> str:
     """The table of docs/tuning.md: what was tried, what was chosen."""
     lines = []
-    for (model, data, rule), chosen in choices(rows).items():
-        tried = searched(rows, model, data, rule)
-        some = pick(rows, model=model, data=data, rule=rule)
+    for (experiment, model, data, rule), chosen in choices(rows).items():
+        tried = searched(rows, experiment, model, data, rule)
+        some = pick(rows, experiment=experiment, model=model, data=data, rule=rule)
         lines.append(
             (
                 f"`{model}`, {NAMES[data]}",
                 f"`{rule}`",
                 "; ".join(f"{key} {_tried(values, chosen[0][key])}" for key, values in tried.items()),
                 str(len({tuple(row[key] for key in tried) for row in some})),
-                str(len({row["seed"] for row in some})),
+                str(len({row["seed"] for row in chosen})),
                 percent(chosen, "validation"),
             )
         )
