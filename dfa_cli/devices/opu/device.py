@@ -101,10 +101,14 @@ class OPU:
         given = error.detach().to(torch.float32)
         # A constant, not a setting: the noise is drawn part by part, so the size of a part enters the result.
         rows = max(1, MODES_AT_ONCE // self._sizes[1])
-        parts = given.split(rows) if len(given) > rows else (given,)
-        values = [self._project(part) for part in parts]
+        if len(given) <= rows:
+            values = self._project(given)
+        else:
+            values = given.new_empty(len(given), self._sizes[1])
+            for part, into in zip(given.split(rows), values.split(rows), strict=True):
+                into.copy_(self._project(part))
         self._seconds += time.perf_counter() - started
-        return (values[0] if len(values) == 1 else torch.cat(values)).to(error.dtype)
+        return values.to(error.dtype)
 
     def _project(self, error: Tensor) -> Tensor:
         frames = self.encoding.encode(error)

@@ -57,7 +57,7 @@ class Statistical:
         for f, weight in enumerate(frames.weights):
             into = by_frame[f].mul_(weight**2) if f == 0 else deviation.add_(by_frame[f], alpha=weight**2)
             torch.add(into, signal[f], alpha=self._by_signal * weight**2, out=deviation)
-        drawn = self._scratch.tensor("drawn", (rows, n_out), field.device).normal_(generator=noise)
+        drawn = signal[0].normal_(generator=noise)  # its values are used up
         return Reading(
             values.addcmul_(deviation.sqrt_(), drawn).mul_(frames.scale),
             full,

@@ -1,0 +1,73 @@
+"""On CUDA: the numbers of the CPU, and no step that waits for the accelerator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from dfa_cli.compute import settle
+from dfa_cli.data.source import Source
+from dfa_cli.experiment import Parts, assemble, build
+from dfa_cli.hydra_app import compose_jobs
+from dfa_cli.training.evaluation import evaluate
+from dfa_cli.training.loop import train_epoch
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")
+
+DATA = {
+    "samples": ("data=digits", "model.hidden=[64,64]", "batch_size=64"),
+    "graph": ("data=digits_graph", "model=gcn"),
+}
+RULES = {
+    "bp": ("rule=bp", "device=gpu"),
+    "dfa": ("rule=dfa", "device=gpu"),
+    "dfa, optics": ("rule=dfa", "device=opu_sim"),
+    "dfa, optics by fringes": ("rule=dfa", "device=opu_sim", "device/readout=off_axis"),
+    "shallow": ("rule=shallow", "device=gpu"),
+    "bf16": ("rule=dfa", "device=gpu", "precision=bf16"),
+}
+
+
+def parts(compute: str, *words: str) -> Parts:
+    (job,) = compose_jobs([*words, f"compute={compute}"], multirun=False)
+    config = settle(job.config)
+    data = build(config["data"]).load(Source(None, network=False))
+    return assemble(config, data.to(torch.device(compute)))
+
+
+@contextmanager
+def waiting_is_an_error() -> Iterator[None]:
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("words", RULES.values(), ids=RULES)
+@pytest.mark.parametrize("data", DATA.values(), ids=DATA)
+def test_an_epoch_and_its_evaluation_never_wait(data: tuple[str, ...], words: tuple[str, ...]) -> None:
+    made = parts("cuda", *data, *words)
+
+    def epoch() -> None:
+        train_epoch(made.model, made.rule, made.optimizer, made.batches)
+        evaluate(made.model, made.batches, made.validation, made.test)
+
+    epoch()  # handles of the libraries, the adjacency, the optimizer's state
+    with waiting_is_an_error():
+        epoch()
+
+
+@pytest.mark.parametrize("words", [("rule=bp", "device=cpu"), ("rule=dfa", "device=cpu")], ids=["bp", "dfa"])
+@pytest.mark.parametrize("data", DATA.values(), ids=DATA)
+def test_the_numbers_are_those_of_the_cpu(data: tuple[str, ...], words: tuple[str, ...]) -> None:
+    still = ("model.dropout=0", "model.input_dropout=0")
+    here = list(parts("cpu", *data, *words, *still).train(3))
+    there = list(parts("cuda", *data, *words, *still).train(3))
+    for a, b in zip(here, there, strict=True):
+        assert b.train_loss == pytest.approx(a.train_loss, rel=1e-3)
+        assert b.test_accuracy == pytest.approx(a.test_accuracy, abs=0.02)
