@@ -1,0 +1,52 @@
+"""Speed and memory beside what a user would take today, written to docs/performance.md.
+
+    scripts/benchmark                 every part, some twenty minutes on a quiet machine
+    scripts/benchmark graphs mnist    these parts; the others keep what was measured before
+
+Contenders take turns in one process, or in alternating processes: A B C A B C. A figure is the median of the rounds
+with the fastest and the slowest beside it, a ratio the median of the ratios round by round, since machines drift.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import processes
+import projection
+import scaling
+import training
+from page import PAGE, Section, write
+
+PARTS: dict[str, Callable[[int], Section]] = {
+    "graphs": training.graphs,
+    "mnist": training.mnist,
+    "precision": training.precision,
+    "shallow": training.shallow,
+    "startup": processes.startup,
+    "sweep": processes.sweep,
+    "memory": processes.memory,
+    "projection": projection.projection,
+    "scaling": scaling.scaling,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="scripts/benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS) + "; none: all of them")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of each contender (7)")
+    options = parser.parse_args()
+    unknown = [part for part in options.parts if part not in PARTS]
+    if unknown or options.rounds < 1:
+        parser.error(f"no such part: {', '.join(unknown)}" if unknown else "--rounds: at least 1")
+    for name in options.parts or PARTS:
+        section = PARTS[name](options.rounds)
+        print("\n".join(section.lines()), end="\n\n", flush=True)
+        write(section, list(PARTS), name)
+    print(f"written to {PAGE}")
+
+
+if __name__ == "__main__":
+    main()

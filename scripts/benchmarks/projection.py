@@ -1,0 +1,111 @@
+"""The simulated optics against a stored complex matrix, each in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from page import Section
+from rounds import faster, median, process, report
+from torch import Tensor
+
+from dfa_cli.devices.opu import OPU
+from dfa_cli.devices.opu.measure import Memory
+
+N_IN, N_OUT, ROWS = 1_000, 100_000, 256
+STORED, DRAWN = "stored complex matrix", "its drawing and its product"
+SIMULATED = "opu_sim"
+
+
+def stored(n_in: int, n_out: int) -> Callable[[Tensor], object]:
+    """As lightonml's simulated device: a complex Gaussian matrix by `RandomState.normal`, `np.dot`, `|.|^2`.
+
+    Each error is two binary frames, one for the +1 and one for the -1, as on the device. Written from the
+    description of that class, not taken from it.
+    """
+    draws = np.random.RandomState(0)
+    deviation = n_in**-0.5
+    real = draws.normal(0.0, deviation, (n_in, n_out)).astype(np.float32)
+    imaginary = draws.normal(0.0, deviation, (n_in, n_out)).astype(np.float32)
+    matrix = real + 1j * imaginary
+    del real, imaginary
+
+    def project(error: Tensor) -> object:
+        e = error.numpy()
+        edge = 0.1 * np.abs(e).max(1, keepdims=True)
+        frames = np.concatenate([e > edge, e < -edge]).astype(np.uint8)
+        return np.abs(np.dot(frames, matrix)) ** 2
+
+    return project
+
+
+def simulated(n_in: int, n_out: int) -> Callable[[Tensor], object]:
+    device = OPU()
+    device.prepare(n_in, n_out, torch.device("cpu"))
+    return device.project
+
+
+def of_a_softmax(draws: torch.Generator) -> Tensor:
+    """Errors as rules project them, of a softmax over as many classes: few components are above the threshold."""
+    error = torch.softmax(2 * torch.randn(ROWS, N_IN, generator=draws), 1)
+    error[torch.arange(ROWS), torch.randint(N_IN, (ROWS,), generator=draws)] -= 1
+    return error / ROWS
+
+
+def gaussian(draws: torch.Generator) -> Tensor:
+    """Errors of which three components in four are above the threshold."""
+    return torch.randn(ROWS, N_IN, generator=draws)
+
+
+CONTENDERS = {STORED: stored, SIMULATED: simulated}
+ERRORS = {"errors of a softmax": of_a_softmax, "Gaussian errors": gaussian}
+
+
+def measure(name: str) -> None:
+    """In a process of its own: seconds to prepare and to project, and memory above that of the imports."""
+    draws = torch.Generator().manual_seed(0)
+    CONTENDERS[name](16, 4096)(torch.randn(4, 16, generator=draws))  # compile, start the threads
+    held = Memory()
+    began = time.perf_counter()
+    project = CONTENDERS[name](N_IN, N_OUT)
+    found = {"prepare": time.perf_counter() - began}
+    for kind, draw in ERRORS.items():
+        error = draw(draws)
+        began = time.perf_counter()
+        project(error)
+        found[kind] = time.perf_counter() - began
+    found["memory_mb"] = held.grown_mb()
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+def projection(rounds: int) -> Section:
+    section = Section(
+        f"Projection, {N_IN:,} x {N_OUT:,}, batch {ROWS}",
+        "One batch of errors, two binary frames each, through `opu_sim` (coefficients computed when needed, the "
+        "camera's noise included), and through a simulation like lightonml's: a complex matrix drawn and stored with "
+        "NumPy, its product, the intensities without any noise. Each in processes of its own, in turns. The time of "
+        "`opu_sim` depends on how many components of an error are above the threshold, that of the other does not.",
+    )
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+    for _ in range(min(rounds, 3)):
+        for name, measured in found.items():
+            measured.append(json.loads(process(str(Path(__file__)), name).output.splitlines()[-1]))
+    for kind in ERRORS:
+        times = {name: [one[kind] for one in each] for name, each in found.items()}
+        times[DRAWN] = [one["prepare"] + one[kind] for one in found[STORED]]
+        report(section, times, STORED, f"{kind}, seconds a batch", 1.0)
+        for against in (DRAWN, STORED):
+            section.at_least(f"{kind}, times as fast as {against}", faster(times, SIMULATED, against), 5)
+    peaks = {name: median([one["memory_mb"] for one in each]) for name, each in found.items()}
+    section.table(("memory above the imports", "MB"), [[name, f"{peak:.0f}"] for name, peak in peaks.items()])
+    section.at_most("share of the other's memory", peaks[SIMULATED] / peaks[STORED], 0.25, "")
+    return section
+
+
+if __name__ == "__main__":
+    measure(sys.argv[1])

@@ -1,0 +1,102 @@
+"""Measuring in turns."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from page import ROOT, Section
+
+from dfa_cli import experiment
+from dfa_cli.hydra_app import composer
+
+Round = Callable[[], object]
+Times = dict[str, list[float]]
+
+
+def alternate(contenders: Mapping[str, Round], rounds: int, warm_up: bool = True) -> Times:
+    """Seconds of each round of each contender, A B C A B C ..., after one round that is not counted."""
+    times: Times = {name: [] for name in contenders}
+    for number in range(rounds + warm_up):
+        for name, one_round in contenders.items():
+            began = time.perf_counter()
+            one_round()
+            if number >= warm_up:
+                times[name].append(time.perf_counter() - began)
+    return times
+
+
+def faster(times: Times, name: str, against: str) -> float:
+    """How many times as fast as `against`: the median over the rounds."""
+    return statistics.median(b / a for a, b in zip(times[name], times[against], strict=True))
+
+
+def median(values: Sequence[float]) -> float:
+    return statistics.median(values)
+
+
+def report(section: Section, times: Times, against: str, unit: str, scale: float) -> None:
+    """A line a contender: median, fastest, slowest, and how many times as fast as `against`."""
+    rows = [
+        [
+            name,
+            *(f"{scale * value:.3f}" for value in (median(seconds), min(seconds), max(seconds))),
+            f"{faster(times, name, against):.2f}",
+        ]
+        for name, seconds in times.items()
+    ]
+    section.table((unit, "median", "fastest", "slowest", f"times as fast as {against}"), rows)
+
+
+def settled(*words: str) -> dict:
+    with composer(False) as compose:
+        return experiment.settle(compose(words).config)
+
+
+def with_threads(count: int, one_round: Round) -> Round:
+    def run() -> None:
+        torch.set_num_threads(count)
+        one_round()
+
+    return run
+
+
+@dataclass(frozen=True)
+class Process:
+    """What a whole process took."""
+
+    seconds: float
+    peak_mb: float
+    output: str
+
+
+def process(*arguments: str) -> Process:
+    """`python ARGUMENTS` from start to end. Raises `RuntimeError` with what it said when it fails."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    began = time.perf_counter()
+    child = subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert child.stdout is not None
+    output = child.stdout.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} ended with code {child.returncode}:\n{output}")
+    per_mb = 1e6 if sys.platform == "darwin" else 1e3
+    return Process(time.perf_counter() - began, usage.ru_maxrss / per_mb, output)
+
+
+def dfa(*words: str) -> Process:
+    return process("-m", "dfa_cli.cli", *words)

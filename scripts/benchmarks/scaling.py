@@ -1,0 +1,202 @@
+"""Time and memory against the size of the graph and of the network."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from page import ROOT, Section
+from rounds import median, process
+from torch import Tensor
+
+from dfa_cli.devices import Digital
+from dfa_cli.devices.opu.measure import Memory
+from dfa_cli.models import Batch, FullyConnected, GraphConvolutional, Model
+from dfa_cli.models.base import Graph, Sizes
+from dfa_cli.results.plots import COLOURS, DASHES, INK, MARKERS, PALE, save
+from dfa_cli.results.record import write_atomically
+from dfa_cli.rules import Backpropagation, DirectFeedbackAlignment, LearningRule
+
+FIGURE = ROOT / "docs" / "images" / "scaling.svg"
+FEATURES, CLASSES, ROWS, EDGES, WIDTH = 64, 10, 256, 10, 512
+SIZES = {
+    "nodes": (1_000, 10_000, 100_000, 1_000_000),
+    "width": (256, 512, 1024, 2048, 4096, 8192),
+    "blocks": (2, 4, 8, 16, 32),
+}
+ABOUT = {
+    "nodes": f"a graph of that many nodes, {EDGES} edges a node, {FEATURES} features, `gcn` 16 wide",
+    "width": f"`fc` with two hidden blocks of that width, batch {ROWS}",
+    "blocks": f"`fc` of that many blocks, {WIDTH} wide, batch {ROWS}",
+}
+LEAST_SECONDS, MOST_REPEATS = 0.6, 30
+TOLERANCE = 0.1  # of a slope: what a fit over a few sizes can tell apart
+
+
+def case(what: str, size: int) -> tuple[Model, Batch]:
+    draws = torch.Generator().manual_seed(0)
+    sizes = Sizes(FEATURES, CLASSES, draws)
+    if what == "nodes":
+        model = GraphConvolutional(sizes, [16], "relu", 0.0, 0.0)
+        one_way = torch.randint(size, (2, EDGES * size // 2), generator=draws)
+        graph = Graph(torch.cat([one_way, one_way.flip(0)], 1), size)
+        y = torch.randint(CLASSES, (size,), generator=draws)
+        return model, Batch(torch.randn(size, FEATURES, generator=draws), y, torch.arange(size // 10), graph)
+    hidden = [size, size] if what == "width" else [WIDTH] * (size - 1)
+    model = FullyConnected(sizes, hidden, "tanh", 0.0, 0.0)
+    y = torch.randint(CLASSES, (ROWS,), generator=draws)
+    return model, Batch(torch.randn(ROWS, FEATURES, generator=draws), y)
+
+
+def operations(what: str, size: int) -> float:
+    """Multiplications of a forward pass, which every pass back repeats about once or twice."""
+    if what == "nodes":
+        return size * (FEATURES * 16 + 16 * CLASSES) + (EDGES + 1) * size * (16 + CLASSES)
+    hidden = [size, size] if what == "width" else [WIDTH] * (size - 1)
+    widths = [FEATURES, *hidden, CLASSES]
+    return ROWS * sum(a * b for a, b in pairwise(widths))
+
+
+def measure(what: str, size: int) -> None:
+    """In a process of its own: seconds of a forward pass and of a whole step by each rule, and memory above the
+    imports."""
+    held = Memory()
+    model, batch = case(what, size)
+    found = {"forward": _seconds(lambda: model(batch))}
+    rules: dict[str, LearningRule] = {"bp": Backpropagation(), "dfa": DirectFeedbackAlignment()}
+    for name, rule in rules.items():
+        rule.prepare(model, CLASSES, Digital("cpu"), torch.device("cpu"))
+        found[name] = _seconds(lambda rule=rule: _step(model, rule, batch))
+    found["memory_mb"] = held.grown_mb()
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+def _step(model: Model, rule: LearningRule, batch: Batch) -> Tensor:
+    model.zero_grad(set_to_none=True)
+    return rule.backward(model, batch).loss
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    work()
+    times: list[float] = []
+    while len(times) < 3 or (sum(times) < LEAST_SECONDS and len(times) < MOST_REPEATS):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return median(times)
+
+
+Measured = dict[int, dict[str, float]]
+
+
+def scaling(rounds: int) -> Section:
+    section = Section(
+        "Growth",
+        "Seconds of one step without the optimizer's: the forward pass, and what is left of a step, the backward "
+        "pass, by backpropagation and by direct feedback alignment. Each size in a process of its own; memory is the "
+        "highest above the imports.\n\n![time and memory against size](images/scaling.svg)",
+    )
+    found: dict[str, Measured] = {}
+    for what, sizes in SIZES.items():
+        found[what] = {
+            size: json.loads(process(str(Path(__file__)), what, str(size)).output.splitlines()[-1])
+            for size in sizes
+        }
+        rows = [
+            [
+                f"{size:,}",
+                *(f"{1e3 * one[name]:.2f}" for name in ("forward", "bp", "dfa")),
+                *(f"{1e3 * backward(one, rule):.2f}" for rule in ("bp", "dfa")),
+                f"{one['memory_mb']:.0f}",
+            ]
+            for size, one in found[what].items()
+        ]
+        section.text(f"Against {what}: {ABOUT[what]}.")
+        section.table(
+            (
+                what,
+                "forward, ms",
+                "step bp, ms",
+                "step dfa, ms",
+                "backward bp, ms",
+                "backward dfa, ms",
+                "memory, MB",
+            ),
+            rows,
+        )
+        most = slope(sizes, [operations(what, size) for size in sizes])
+        for name, values in {
+            "step by bp": [one["bp"] for one in found[what].values()],
+            "step by dfa": [one["dfa"] for one in found[what].values()],
+            "memory": [one["memory_mb"] for one in found[what].values()],
+        }.items():
+            grown = slope(sizes, values)
+            words = f"{most:.2f}, the operations' (+ {TOLERANCE})"
+            section.bars.append(
+                (f"{name} against {what}, slope", f"{grown:.2f}", words, grown <= most + TOLERANCE)
+            )
+    FIGURE.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(FIGURE, draw(found))
+    return section
+
+
+def backward(one: dict[str, float], rule: str) -> float:
+    return max(one[rule] - one["forward"], 1e-6)
+
+
+def slope(x: Sequence[float], y: Sequence[float]) -> float:
+    """Of the straight line through the logarithms, by least squares."""
+    a, b = [math.log(v) for v in x], [math.log(max(v, 1e-9)) for v in y]
+    mean_a, mean_b = sum(a) / len(a), sum(b) / len(b)
+    over = sum((u - mean_a) ** 2 for u in a)
+    return sum((u - mean_a) * (v - mean_b) for u, v in zip(a, b, strict=True)) / over
+
+
+def draw(found: dict[str, Measured]) -> bytes:
+    """Time above memory, a column each for nodes, width and blocks, all axes logarithmic."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10.8, 6.2), layout="constrained")
+    axes = figure.subplots(2, len(found), sharex="col", squeeze=False)
+    for column, (what, sizes) in enumerate(found.items()):
+        x = list(sizes)
+        lines = {
+            "step bp": [1e3 * one["bp"] for one in sizes.values()],
+            "step dfa": [1e3 * one["dfa"] for one in sizes.values()],
+            "backward bp": [1e3 * backward(one, "bp") for one in sizes.values()],
+            "backward dfa": [1e3 * backward(one, "dfa") for one in sizes.values()],
+        }
+        memory = [one["memory_mb"] for one in sizes.values()]
+        upper, lower = axes[0][column], axes[1][column]
+        for i, (label, y) in enumerate(lines.items()):
+            upper.plot(x, y, color=COLOURS[i], linestyle=DASHES[i], marker=MARKERS[i], label=label, **LINE)
+        lower.plot(x, memory, color=COLOURS[5], marker=MARKERS[5], label="memory", **LINE)
+        for axis, last in ((upper, lines["step bp"][-1]), (lower, memory[-1])):
+            guide = [last * operations(what, size) / operations(what, x[-1]) for size in x]
+            axis.plot(x, guide, color="#888888", linewidth=1.0, linestyle=":", label="operations")
+            axis.set(xscale="log", yscale="log")
+            axis.grid(color=PALE, linewidth=0.6)
+            axis.set_axisbelow(True)
+            axis.spines[["top", "right"]].set_visible(False)
+            axis.tick_params(colors=INK, labelsize=8.5)
+        lower.set_xlabel(what, fontsize=9.5, color=INK)
+    axes[0][0].set_ylabel("milliseconds", fontsize=9.5, color=INK)
+    axes[1][0].set_ylabel("megabytes above the imports", fontsize=9.5, color=INK)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
+    return save(figure, ".svg")
+
+
+LINE = {"linewidth": 1.7, "markersize": 4.5, "markerfacecolor": "white", "markeredgewidth": 1.2}
+
+
+if __name__ == "__main__":
+    measure(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,200 @@
+"""The training loop beside the standard recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from page import Section
+from recipes import geometric_recipe, sequential_recipe
+from rounds import Round, alternate, faster, median, report, settled, with_threads
+from torch import Tensor
+
+from dfa_cli import experiment
+from dfa_cli.data.base import Data
+from dfa_cli.errors import DfaError
+from dfa_cli.experiment import Parts
+from dfa_cli.training import frozen
+from dfa_cli.training.loop import train_epoch
+
+FOREVER = 10**6  # epochs of a loop that is stepped through by hand
+FC = ("model=fc", "data=mnist", "batch_size=256")
+RULES = {
+    "bp": ("rule=bp",),
+    "dfa": ("rule=dfa", "device=cpu"),
+    "dfa on opu_sim": ("rule=dfa", "device=opu_sim"),
+}
+
+
+def graphs(rounds: int) -> Section:
+    section = Section(
+        "Graphs",
+        "Cora and CiteSeer, `gcn` 16 wide: training with the validation and test accuracy of every epoch, against "
+        "torch_geometric's `GCNConv(cached=True)` on dense features, autograd, `torch.optim.Adam`.",
+    )
+    epochs, cores = 50, experiment.THREADS
+    recipe = f"recipe, threads {cores}"
+    for name in ("cora", "citeseer"):
+        common = ("model=gcn", f"data={name}", "model.hidden=[16]", f"epochs={FOREVER}")
+        data = experiment.load_data(settled(*common, "rule=bp"))
+        contenders: dict[str, Round] = {
+            f"recipe, threads {count}": with_threads(count, several(geometric_recipe(data), epochs))
+            for count in sorted({1, cores})
+        }
+        for label, words in RULES.items():
+            loop = experiment.assemble(settled(*common, *words), data).train(FOREVER)
+            contenders[label] = with_threads(experiment.threads_for(data), several(loop, epochs))
+        times = alternate(contenders, rounds)
+        report(section, times, recipe, f"{name}, ms an epoch", 1e3 / epochs)
+        for label in RULES:
+            section.at_least(f"{name}, {label}, times as fast as the recipe", faster(times, label, recipe), 8)
+    return section
+
+
+def mnist(rounds: int) -> Section:
+    section = Section(
+        "MNIST in float32",
+        "`fc` 2 x 1024, batch 256, a training epoch, against `nn.Sequential`, autograd, `torch.optim.Adam`, batches "
+        "by indexing. *products alone*: the matrix products of such an epoch, and nothing else.",
+    )
+    data = mnist_data()
+    contenders: dict[str, Round] = {"recipe": sequential_recipe(data)}
+    contenders |= {label: one_epoch(parts(data, *words)) for label, words in RULES.items()}
+    contenders |= {f"{rule} products alone": products(data, rule, torch.float32) for rule in ("bp", "dfa")}
+    times = alternate(contenders, rounds)
+    report(section, times, "recipe", "seconds an epoch", 1.0)
+    section.at_least("dfa, times as fast as the recipe", faster(times, "dfa", "recipe"), 1.2)
+    section.at_least("bp, times as fast as the recipe", faster(times, "bp", "recipe"), 1.0)
+    for rule in ("bp", "dfa"):
+        share = 1 / faster(times, f"{rule} products alone", rule)
+        section.at_least(f"{rule}, share of the epoch in products at the rate of bare ones", share, 0.6)
+    return section
+
+
+def precision(rounds: int) -> Section:
+    section = Section(
+        "precision=bf16",
+        "The same network with the hidden layers' products in bfloat16, against the standard recipe in float32.",
+    )
+    data = mnist_data()
+    try:
+        settled(*FC, "precision=bf16")
+    except DfaError as error:
+        section.text(f"Not measured: {error}")
+        return section
+    contenders: dict[str, Round] = {"recipe in float32": sequential_recipe(data)}
+    for rule in ("bp", "dfa"):
+        for kind, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+            words = (*RULES[rule], f"precision={kind}")
+            contenders[f"{rule} {kind}"] = one_epoch(parts(data, *words))
+            contenders[f"{rule} {kind}, products alone"] = products(data, rule, dtype)
+    times = alternate(contenders, rounds)
+    report(section, times, "recipe in float32", "seconds an epoch", 1.0)
+    rates = {
+        kind: work(data, "dfa") / median(times[f"dfa {kind}, products alone"]) / 1e9
+        for kind in ("fp32", "bf16")
+    }
+    section.text(
+        f"The bare products of `dfa` reach {rates['fp32']:.0f} GFLOP/s in float32 and {rates['bf16']:.0f} in bfloat16, "
+        f"{rates['bf16'] / rates['fp32']:.2f} times as many: what nothing else in an epoch can exceed."
+    )
+    section.at_least(
+        "dfa bf16, times as fast as the recipe", faster(times, "dfa bf16", "recipe in float32"), 2.5
+    )
+    section.at_least(
+        "bp bf16, times as fast as the recipe", faster(times, "bp bf16", "recipe in float32"), 2.5
+    )
+    epochs, seeds = 5, 2
+    for rule in ("bp", "dfa"):
+        found = {
+            kind: [accuracy(data, epochs, seed, *RULES[rule], f"precision={kind}") for seed in range(seeds)]
+            for kind in ("fp32", "bf16")
+        }
+        means = {kind: 100 * sum(values) / seeds for kind, values in found.items()}
+        section.text(
+            f"Test accuracy of `{rule}` after {epochs} epochs, mean of {seeds} seeds: {means['fp32']:.2f} % in "
+            f"float32, {means['bf16']:.2f} % in bfloat16."
+        )
+        section.at_most(f"{rule}, loss of accuracy", means["fp32"] - means["bf16"], 0.2, "points")
+    return section
+
+
+def shallow(rounds: int) -> Section:
+    section = Section(
+        "Frozen hidden layers",
+        "`rule=shallow`, training and evaluation: hidden activations computed once a run, against the same loop that "
+        "computes them in every step and evaluation.",
+    )
+    cases = {
+        "mnist": (*FC, "model.dropout=0"),
+        "cora": ("model=gcn", "data=cora", "model.hidden=[16]", "model.input_dropout=0"),
+    }
+    bound = frozen.MOST_BYTES
+    for name, words in cases.items():
+        config = settled(*words, "rule=shallow", f"epochs={FOREVER}")
+        data = experiment.load_data(config)
+        count, threads = (1, experiment.THREADS) if name == "mnist" else (50, experiment.threads_for(data))
+        contenders: dict[str, Round] = {}
+        for label, most in (("every time", 0), ("once", bound)):
+            frozen.MOST_BYTES = most
+            loop = experiment.assemble(config, data).train(FOREVER)
+            contenders[label] = with_threads(threads, several(loop, count))
+        frozen.MOST_BYTES = bound
+        times = alternate(contenders, rounds)
+        report(section, times, "every time", f"{name}, ms an epoch", 1e3 / count)
+        section.at_least(f"{name}, times as fast computed once", faster(times, "once", "every time"), 1.0)
+    return section
+
+
+def mnist_data() -> Data:
+    torch.set_num_threads(experiment.THREADS)
+    return experiment.load_data(settled(*FC, "rule=bp"))
+
+
+def parts(data: Data, *words: str) -> Parts:
+    return experiment.assemble(settled(*FC, *words), data)
+
+
+def one_epoch(made: Parts) -> Round:
+    return lambda: train_epoch(made.model, made.rule, made.optimizer, made.batches)
+
+
+def several(epochs: Iterator[object], count: int) -> Round:
+    return lambda: [next(epochs) for _ in range(count)]
+
+
+def accuracy(data: Data, epochs: int, seed: int, *words: str) -> float:
+    made = experiment.assemble(settled(*FC, *words, f"epochs={epochs}", f"seed={seed}"), data)
+    *_, last = made.train(epochs)
+    return last.test_accuracy
+
+
+def products(data: Data, rule: str, dtype: torch.dtype) -> Round:
+    """The matrix products of an epoch on operands that are there: forward, gradients, and what is passed back."""
+    pairs = [(_random(a, dtype), _random(b, dtype)) for a, b in shapes(data, rule)]
+    batches = -(-len(data.train) // 256)
+
+    def run() -> None:
+        for _ in range(batches):
+            for a, b in pairs:
+                torch.mm(a, b)
+
+    return run
+
+
+def work(data: Data, rule: str) -> float:
+    """Floating-point operations of `products`."""
+    return sum(2 * a[0] * a[1] * b[1] for a, b in shapes(data, rule)) * -(-len(data.train) // 256)
+
+
+def shapes(data: Data, rule: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Operands of a step's products of the two wide layers; those of the ten classes are a hundredth of the work."""
+    n, features, width = 256, data.x.shape[1], 1024
+    forward = [((n, features), (features, width)), ((n, width), (width, width))]
+    gradients = [((features, n), (n, width)), ((width, n), (n, width))]
+    passed_back = [((n, width), (width, width))] if rule == "bp" else []
+    return [*forward, *gradients, *passed_back]
+
+
+def _random(shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
