@@ -42,7 +42,9 @@ class Batches:
             yield self.of(rows)
             return
         # drawn on the CPU, so that the order does not depend on where the tensors live
-        rows = rows[torch.randperm(len(rows), generator=self.order).to(rows.device, non_blocking=rows.is_cuda)]
+        rows = rows[
+            torch.randperm(len(rows), generator=self.order).to(rows.device, non_blocking=rows.is_cuda)
+        ]
         for chunk in rows.split(self.size):
             yield self.of(chunk)
 

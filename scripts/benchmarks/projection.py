@@ -14,7 +14,7 @@ from page import Section
 from rounds import faster, median, process, report
 from torch import Tensor
 
-from dfa_cli.devices.opu import OPU
+from dfa_cli.devices.opu import OPU, Procedural
 from dfa_cli.devices.opu.measure import Memory
 
 N_IN, N_OUT, ROWS = 1_000, 100_000, 256
@@ -45,7 +45,7 @@ def stored(n_in: int, n_out: int) -> Callable[[Tensor], object]:
 
 
 def simulated(n_in: int, n_out: int) -> Callable[[Tensor], object]:
-    device = OPU()
+    device = OPU(medium=Procedural())  # what auto takes at this size; in the warm-up, too
     device.prepare(n_in, n_out, torch.device("cpu"))
     return device.project
 
