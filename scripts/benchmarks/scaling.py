@@ -41,7 +41,8 @@ TOLERANCE = 0.1  # of a slope: what a fit over a few sizes can tell apart
 
 def case(what: str, size: int) -> tuple[Model, Batch]:
     draws = torch.Generator().manual_seed(0)
-    sizes = Sizes(FEATURES, CLASSES, draws)
+    features = WIDTH if what == "blocks" else FEATURES
+    sizes = Sizes(features, CLASSES, draws)
     if what == "nodes":
         model = GraphConvolutional(sizes, [16], "relu", 0.0, 0.0)
         one_way = torch.randint(size, (2, EDGES * size // 2), generator=draws)
@@ -51,7 +52,7 @@ def case(what: str, size: int) -> tuple[Model, Batch]:
     hidden = [size, size] if what == "width" else [WIDTH] * (size - 1)
     model = FullyConnected(sizes, hidden, "tanh", 0.0, 0.0)
     y = torch.randint(CLASSES, (ROWS,), generator=draws)
-    return model, Batch(torch.randn(ROWS, FEATURES, generator=draws), y)
+    return model, Batch(torch.randn(ROWS, features, generator=draws), y)
 
 
 def operations(what: str, size: int) -> float:
@@ -59,7 +60,7 @@ def operations(what: str, size: int) -> float:
     if what == "nodes":
         return size * (FEATURES * 16 + 16 * CLASSES) + (EDGES + 1) * size * (16 + CLASSES)
     hidden = [size, size] if what == "width" else [WIDTH] * (size - 1)
-    widths = [FEATURES, *hidden, CLASSES]
+    widths = [WIDTH if what == "blocks" else FEATURES, *hidden, CLASSES]
     return ROWS * sum(a * b for a, b in pairwise(widths))
 
 
@@ -164,6 +165,7 @@ def draw(found: dict[str, Measured]) -> bytes:
 
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullLocator
 
     figure = Figure(figsize=(10.8, 6.2), layout="constrained")
     axes = figure.subplots(2, len(found), sharex="col", squeeze=False)
@@ -188,6 +190,9 @@ def draw(found: dict[str, Measured]) -> bytes:
             axis.set_axisbelow(True)
             axis.spines[["top", "right"]].set_visible(False)
             axis.tick_params(colors=INK, labelsize=8.5)
+        if what != "nodes":
+            lower.set_xticks(x, [str(size) for size in x])
+            lower.xaxis.set_minor_locator(NullLocator())
         lower.set_xlabel(what, fontsize=9.5, color=INK)
     axes[0][0].set_ylabel("milliseconds", fontsize=9.5, color=INK)
     axes[1][0].set_ylabel("megabytes above the imports", fontsize=9.5, color=INK)
