@@ -107,7 +107,7 @@ def read(path: Path) -> File:
         if key.value == "defaults":
             for item in value.value:
                 pairs = item.value if isinstance(item, yaml.MappingNode) else []
-                file.defaults += [entry for one in pairs for entry in _entries(*one, "", lines)]
+                file.defaults += [entry for k, v in pairs for entry in _entries(k, v, "", lines)]
         else:
             file.entries += _entries(key, value, "", lines)
     return file
@@ -118,8 +118,8 @@ def _entries(key: yaml.Node, value: yaml.Node, prefix: str, lines: Sequence[str]
     if isinstance(value, yaml.MappingNode) and not value.flow_style:
         if words := _comment(lines[key.end_mark.line][key.end_mark.column + 1 :]):
             yield Entry(name, "", words)
-        for inner in value.value:
-            yield from _entries(*inner, f"{name}.", lines)
+        for inner, held in value.value:
+            yield from _entries(inner, held, f"{name}.", lines)
         return
     start, end = value.start_mark, value.end_mark
     if start.line == end.line:
