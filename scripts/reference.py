@@ -274,12 +274,18 @@ def _experiments(files: list[File]) -> Iterator[str]:
     for file in files:
         chosen = [f"{entry.key.split()[-1].lstrip('/')}={entry.value}" for entry in file.defaults]
         set_ = [
-            f"{one.key}={one.value}" for one in file.entries if one.value and not one.key.startswith("hydra.")
+            f"{one.key}={one.value}"
+            for one in file.entries
+            if one.value and one.key != "grids" and not one.key.startswith("hydra.")
         ]
         swept = "hydra.sweeper.params."
         over = [
             f"{one.key.removeprefix(swept)}={one.value}" for one in file.entries if one.key.startswith(swept)
         ]
+        if grids := file["grids"]:  # each on a line
+            over += [
+                " ".join(f"{key}={held}" for key, held in one.items()) for one in json.loads(grids.value)
+            ]
         rows.append(
             [
                 _link(file, "experiment"),
