@@ -88,7 +88,10 @@ def test_every_option_stands_in_its_group_with_its_keys(path: Path) -> None:
     group = path.parent.relative_to(CONF).as_posix()
     text = section(group)
     assert f"[`{path.stem}`](../conf/{group}/{path.name})" in text
-    for key in leaves(yaml.safe_load(path.read_text(encoding="utf-8"))):
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for grid in content.pop("grids", []):
+        assert " ".join(f"{key}={value}" for key, value in grid.items()) in text
+    for key in leaves(content):
         if key in ("_target_", *FACTS) or group == "tuned":
             shown = key
         elif group == "experiment":
