@@ -318,7 +318,7 @@ def noise(rows: Sequence[Row]) -> str:
     dfa sweep experiment=noise
 
 `dfa` on `opu_sim`, the full chain, one knob turned and the others at their defaults (in bold). Cora: `gcn`, 64 wide,
-five seeds; MNIST: `fc`, 2 x 256, three epochs, two seeds. Training counts as broken at {BREAKS:g} points below the
+five seeds; MNIST: `fc`, 2 x 128, three epochs, two seeds. Training counts as broken at {BREAKS:g} points below the
 defaults.
 
 ![accuracy over four imperfections](images/results_noise.svg)
