@@ -117,7 +117,9 @@ def _config_of(run: Run) -> dict[str, Any]:
 
     if not run.config:
         raise DfaError(f"the record of run {run.id} has no configuration.")
-    return {**asdict(Config()), **run.config}
+    defaults = asdict(Config())
+    del defaults["grids"]  # a sweep's, and no run's
+    return {**defaults, **run.config}
 
 
 @contextlib.contextmanager
