@@ -16,6 +16,12 @@ from dfa_cli import __version__
 from dfa_cli.results.record import process_started, processor
 
 PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "scikit-learn", "hydra-core", "numba")
+CHECKOUT = Path(__file__).resolve().parents[1]
+COMPUTES = (
+    "dfa_cli",
+    "conf",
+    "hydra_plugins",
+)  # of a checkout; a page or a test that was changed changes no number
 
 
 def provenance() -> dict[str, Any]:
@@ -43,15 +49,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def git_state() -> dict[str, Any]:
-    """Commit of the checkout this code is imported from, and whether it has been changed since."""
-    root = Path(__file__).resolve().parents[1]
+def git_state(root: Path = CHECKOUT) -> dict[str, Any]:
+    """Commit of the checkout this code is imported from, and whether what computes has been changed since."""
     unknown = {"commit": None, "dirty": None}
     if not (root / ".git").exists():
         return unknown
     try:
         commit = _git(root, "rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git(root, "status", "--porcelain"))}
+        return {"commit": commit, "dirty": bool(_git(root, "status", "--porcelain", "--", *COMPUTES))}
     except (OSError, subprocess.SubprocessError):  # no git here, no commit yet, not ours to read
         return unknown
 

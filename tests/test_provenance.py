@@ -1,0 +1,47 @@
+"""What a record says of the code it was made with."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dfa_cli.provenance import git_state
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    for name in ("dfa_cli/a.py", "conf/b.yaml", "docs/results.md"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("1\n")
+    me = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for words in (["init", "-q"], ["add", "-A"], [*me, "commit", "-q", "-m", "x"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True, capture_output=True)
+    return tmp_path
+
+
+def test_the_commit(checkout: Path) -> None:
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=checkout, check=True, capture_output=True, text=True
+    )
+    assert git_state(checkout) == {"commit": head.stdout.strip(), "dirty": False}
+
+
+@pytest.mark.parametrize(
+    ("name", "dirty"),
+    [
+        ("dfa_cli/a.py", True),
+        ("dfa_cli/new.py", True),
+        ("conf/b.yaml", True),
+        ("docs/results.md", False),
+        ("notes.txt", False),
+    ],
+)
+def test_a_change_counts_where_it_can_change_a_number(checkout: Path, name: str, dirty: bool) -> None:
+    (checkout / name).write_text("2\n")
+    assert git_state(checkout)["dirty"] is dirty
+
+
+def test_outside_a_checkout_nothing_is_known(tmp_path: Path) -> None:
+    assert git_state(tmp_path) == {"commit": None, "dirty": None}
