@@ -284,6 +284,9 @@ class TestExperiments:
         assert len(jobs) > 1
         chooses = name.startswith("tuning")
         assert {one.config["seed"] >= 100 for one in jobs} == {chooses}
+        if chooses:
+            read = {one.choices.get("tuned") for one in jobs}
+            assert read == {None}, "a search that starts from what was chosen before chooses that again"
 
     def test_grids_follow_one_another_and_what_is_typed_wins_in_each(self, tmp_path: Path) -> None:
         (tmp_path / "experiment").mkdir()
