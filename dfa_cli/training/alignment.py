@@ -25,9 +25,9 @@ def measure(
     """Cosines of this moment, block by block (counted from 1), on one batch with dropout off.
 
     `alignment_i`: `cos(g, t)`, `g` the gradient that the rule gives the weights of block `i` and `t` the true one,
-    each flattened to a vector; `None` where the rule gives none. The rows of a weight matrix (its inputs) in which
-    either is zero throughout are left out, since they would count as agreement without saying anything;
-    `alignment_rows_i` is how many remain. `matrix_alignment_i` (direct feedback alignment, hidden blocks): the
+    each flattened to a vector; `None` where the rule gives none. `alignment_rows_i` counts the rows of the weight
+    matrix (its inputs) that are in it: those in which neither has a gradient are left out, and say nothing. Where
+    only one of the two has one they disagree, and that counts. `matrix_alignment_i` (direct feedback alignment, hidden blocks): the
     cosine between `B_i` and the matrix in its place, `(W_{i+1} ... W_last)^T`, which is the angle that the forward
     weights have turned towards the feedback.
 
@@ -82,14 +82,14 @@ def _gradients(model: Model, rule: LearningRule, batch: Batch) -> list[list[tupl
 def _cosine(
     taught: list[tuple[Tensor | None, Tensor]], true: list[tuple[Tensor | None, Tensor]]
 ) -> tuple[float | None, int]:
-    """Cosine over the rows in which both have a gradient, and how many rows those are."""
+    """Cosine over the rows in which either has a gradient, and how many rows those are."""
     dot, g_square, t_square, rows = 0.0, 0.0, 0.0, 0
     for (g, _), (t, _) in zip(taught, true, strict=True):
         if g is None or t is None:
             continue
         g, t = g.double().flatten(1), t.double().flatten(1)
-        both = (g != 0).any(1) & (t != 0).any(1)
-        g, t = g[both], t[both]
+        either = (g != 0).any(1) | (t != 0).any(1)
+        g, t = g[either], t[either]
         dot += float((g * t).sum())
         g_square += float(g.square().sum())
         t_square += float(t.square().sum())

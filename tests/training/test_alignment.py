@@ -12,7 +12,7 @@ from dfa_cli.models import Batch, FullyConnected, Model
 from dfa_cli.models.base import Sizes
 from dfa_cli.rules import Backpropagation, DirectFeedbackAlignment, Shallow
 from dfa_cli.seeding import generator
-from dfa_cli.training.alignment import measure
+from dfa_cli.training.alignment import _cosine, measure
 
 CPU = torch.device("cpu")
 
@@ -70,6 +70,13 @@ def test_rows_without_gradient_are_left_out_and_counted():
     found = measure(model, Backpropagation(), None, batch, [])
     assert found["alignment_rows_1"] == 4
     assert found["alignment_rows_2"] == 8
+
+
+def test_a_row_that_only_one_of_them_has_counts_as_disagreement():
+    taught, true = torch.tensor([[3.0, 0.0], [0.0, 0.0]]), torch.tensor([[3.0, 0.0], [0.0, 4.0]])
+    cosine, rows = _cosine([(taught, taught)], [(true, true)])
+    assert cosine == pytest.approx(3 / 5)
+    assert rows == 2
 
 
 def test_a_block_that_is_not_trained_has_no_alignment():
