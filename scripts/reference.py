@@ -64,9 +64,9 @@ To change a line here, change the file it comes from and run that command.
     dfa train model=gcn data=cora rule=dfa device=opu_sim device/readout=off_axis optimizer.lr=0.02 seed=3
     dfa sweep rule=bp,dfa device.camera.bits=4,6,8 seed='range(10)'
 
-Lists are written `[64,64]`, nothing is `null`. What wins, from the weakest to the strongest: the values of an option,
-the top-level keys below, `tuned`, an `experiment`, what is typed. `dfa train --cfg job ...` shows what would run. A
-value that does not fit is refused before anything is run. An empty cell: the option has no such key. `needs`, `gives`
+Lists are written `[64,64]`, an absent value `null`. What wins, from the weakest to the strongest: the values of an
+option, the top-level keys below, `tuned`, an `experiment`, what is typed. `dfa train --cfg job ...` shows what would
+run. A value that does not fit is refused before anything is run. An empty cell: the option has no such key. `needs`, `gives`
 and `stand_in` tell what an option asks for or offers; they are not to be set.
 """
 

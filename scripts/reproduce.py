@@ -23,6 +23,7 @@ import results_page
 from results_table import Row, collect, read, write
 
 ROOT = Path(__file__).resolve().parent.parent
+RESULTS, TUNING = ROOT / "docs" / "results.csv", ROOT / "docs" / "tuning.csv"
 EXPERIMENTS = (
     "quickstart",
     "citation_gcn",
@@ -47,8 +48,10 @@ def main() -> int:
     options = arguments()
     outputs = options.outputs.absolute()
     names = options.experiments or [*(SEARCHES if options.tuning else ()), *EXPERIMENTS]
-    failed = [] if options.page else [name for name in names if run(name, outputs, options.workers)]
+    failed = []
     for name in names:
+        if not options.page and run(name, outputs, options.workers):
+            failed.append(name)
         if outputs.is_dir():
             update(name, outputs)
     publish()
@@ -84,28 +87,32 @@ def run(name: str, outputs: Path, workers: int) -> bool:
     command = [sys.executable, "-m", "dfa_cli.cli", "sweep", f"experiment={name}", *words(name)]
     if workers > 1:
         command += ["launcher=joblib", f"launcher.n_jobs={workers}"]
-    try:
-        code = subprocess.run([*command, f"outputs={outputs}"], cwd=ROOT).returncode
-    except KeyboardInterrupt:
-        code = INTERRUPTED
+    sweep = subprocess.Popen([*command, f"outputs={outputs}"], cwd=ROOT)
+    while True:
+        try:
+            code = sweep.wait()
+            break
+        except KeyboardInterrupt:
+            continue  # the sweep got it, too: it records what was interrupted and says how to go on
     if code == INTERRUPTED:
-        sys.exit(INTERRUPTED)  # the sweep has said that the same command goes on from here
+        sys.exit(INTERRUPTED)
     print(f"{name}: {(time.monotonic() - began) / 60:.1f} min", flush=True)
     return code != 0
 
 
 def words(name: str) -> list[str]:
-    """What an experiment gets beside its file: PubMed, where there is a copy of it."""
+    """What an experiment gets beside its file: PubMed, where there is a copy of it or was one."""
     from dfa_cli.data.source import Source
 
-    if name != "citation_gcn" or Source.default().available("pubmed") is not None:
+    if name != "citation_gcn":
         return []
-    return ["data=cora,citeseer,pubmed"]
+    had = any(row["data"] == "pubmed" for row in read(RESULTS))
+    return ["data=cora,citeseer,pubmed"] if had or Source.default().available("pubmed") is None else []
 
 
 def update(name: str, outputs: Path) -> None:
     """The lines of one experiment in docs/results.csv (a search: docs/tuning.csv), once all its runs have ended."""
-    table = ROOT / "docs" / ("tuning.csv" if name in SEARCHES else "results.csv")
+    table = TUNING if name in SEARCHES else RESULTS
     rows, missing = collect(name, words(name), outputs)
     if missing:
         print(f"{name}: {missing} of {missing + len(rows)} runs are not there; its numbers stay as they are")
@@ -119,18 +126,19 @@ def update(name: str, outputs: Path) -> None:
 
 def publish() -> None:
     docs = ROOT / "docs"
-    rows = read(docs / "results.csv")
+    if found := read(TUNING):
+        tuning = docs / "tuning.md"
+        results_page.replace(tuning, results_page.with_tuning(tuning.read_text("utf-8"), found))
+        print("wrote the table in docs/tuning.md")
+    rows = read(RESULTS)
     if not rows:
-        print("no experiment is complete yet, so there is no page to write", file=sys.stderr)
+        print("no experiment is complete yet, so there is no docs/results.md to write", file=sys.stderr)
         return
     results_figures.draw(rows, docs / "images")
     results_page.replace(docs / "results.md", results_page.page(rows))
     readme = ROOT / "README.md"
     results_page.replace(readme, results_page.with_results(readme.read_text("utf-8"), rows))
-    if found := read(docs / "tuning.csv"):
-        tuning = docs / "tuning.md"
-        results_page.replace(tuning, results_page.with_tuning(tuning.read_text("utf-8"), found))
-    print("wrote docs/results.md, its figures, and the tables in README.md and docs/tuning.md")
+    print("wrote docs/results.md, its figures, and the table in README.md")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def alignment(outputs: Path, rows: Sequence[Row], folder: Path) -> None:
         ]
         for i in (1, 2):
             by_epoch: dict[float, list[float]] = {}
-            for run in {run.identity: run for run in some}.values():
+            for run in {run.identity: run for run in reversed(some)}.values():  # of equals the newest
                 pairs = zip(run.curves["epoch"], run.curves.get(f"alignment_{i}", []), strict=False)
                 for epoch, value in pairs:
                     if epoch is not None and value is not None:

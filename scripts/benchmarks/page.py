@@ -17,7 +17,8 @@ PAGE = ROOT / "docs" / "performance.md"
 HEAD = """# Performance
 
 What `scripts/benchmark` measured, written by it. Contenders take turns, round by round; a figure is the median of the
-rounds, a ratio the median of the ratios of each round. Every bar says whether it is met here.
+rounds, a ratio the median of the ratios of each round; memory and growth are measured in processes of their own. Every
+bar says whether it is met here.
 """
 MARK = "<!-- part: {} -->"
 
@@ -63,7 +64,8 @@ def conditions() -> str:
     commit = (git["commit"] or "unknown")[:10] + (", changed since" if git["dirty"] else "")
     return (
         f"*{time.strftime('%Y-%m-%d')}, {processor()}, {os.cpu_count()} cores; dfa {found['dfa']} (commit {commit}), "
-        f"Python {found['python']}, torch {found['torch']}, NumPy {found['numpy']}.*"
+        f"Python {found['python']}, torch {found['torch']}, torch_geometric {found['torch-geometric']}, "
+        f"NumPy {found['numpy']}.*"
     )
 
 

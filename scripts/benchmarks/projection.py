@@ -14,10 +14,11 @@ from page import Section
 from rounds import faster, median, process, report
 from torch import Tensor
 
-from dfa_cli.devices.opu import OPU, Procedural
+from dfa_cli.devices.opu import OPU, Procedural, Ternary
 from dfa_cli.devices.opu.measure import Memory
 
 N_IN, N_OUT, ROWS = 1_000, 100_000, 256
+THRESHOLD = 0.1  # of a row's largest entry: lower than by default, so that more mirrors are on
 STORED, DRAWN = "stored complex matrix", "its drawing and its product"
 SIMULATED = "opu_sim"
 
@@ -37,7 +38,7 @@ def stored(n_in: int, n_out: int) -> Callable[[Tensor], object]:
 
     def project(error: Tensor) -> object:
         e = error.numpy()
-        edge = 0.1 * np.abs(e).max(1, keepdims=True)
+        edge = THRESHOLD * np.abs(e).max(1, keepdims=True)
         frames = np.concatenate([e > edge, e < -edge]).astype(np.uint8)
         return np.abs(np.dot(frames, matrix)) ** 2
 
@@ -45,7 +46,9 @@ def stored(n_in: int, n_out: int) -> Callable[[Tensor], object]:
 
 
 def simulated(n_in: int, n_out: int) -> Callable[[Tensor], object]:
-    device = OPU(medium=Procedural())  # what auto takes at this size; in the warm-up, too
+    device = OPU(
+        encoding=Ternary(THRESHOLD), medium=Procedural()
+    )  # what auto takes at this size; in the warm-up, too
     device.prepare(n_in, n_out, torch.device("cpu"))
     return device.project
 

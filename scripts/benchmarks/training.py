@@ -18,9 +18,19 @@ from dfa_cli.training import frozen
 from dfa_cli.training.loop import train_epoch
 
 FOREVER = 10**6  # epochs of a loop that is stepped through by hand
-FC = ("model=fc", "data=mnist", "batch_size=256")
+CPU = ("device=cpu", "compute=cpu")  # beside recipes that know nothing else
+# the network of the recipe, for every rule: no dropout, no weight decay
+FC = (
+    "model=fc",
+    "data=mnist",
+    "batch_size=256",
+    "model.activation=tanh",
+    "model.dropout=0",
+    "model.input_dropout=0",
+    "optimizer.weight_decay=0",
+)
 RULES = {
-    "bp": ("rule=bp",),
+    "bp": ("rule=bp", "device=cpu"),
     "dfa": ("rule=dfa", "device=cpu"),
     "dfa on opu_sim": ("rule=dfa", "device=opu_sim"),
 }
@@ -30,13 +40,13 @@ def graphs(rounds: int) -> Section:
     section = Section(
         "Graphs",
         "Cora and CiteSeer, `gcn` 16 wide: training with the validation and test accuracy of every epoch, against "
-        "torch_geometric's `GCNConv(cached=True)` on dense features, autograd, `torch.optim.Adam`.",
+        "the same by torch_geometric's `GCNConv(cached=True)` on dense features, autograd, `torch.optim.Adam`.",
     )
     epochs, cores = 50, experiment.THREADS
     recipe = f"recipe, threads {cores}"
     for name in ("cora", "citeseer"):
-        common = ("model=gcn", f"data={name}", "model.hidden=[16]", f"epochs={FOREVER}")
-        data = experiment.load_data(settled(*common, "rule=bp"))
+        common = ("model=gcn", f"data={name}", "model.hidden=[16]", f"epochs={FOREVER}", "compute=cpu")
+        data = experiment.load_data(settled(*common, *RULES["bp"]))
         contenders: dict[str, Round] = {
             f"recipe, threads {count}": with_threads(count, several(geometric_recipe(data), epochs))
             for count in sorted({1, cores})
@@ -78,7 +88,7 @@ def precision(rounds: int) -> Section:
     )
     data = mnist_data()
     try:
-        settled(*FC, "precision=bf16")
+        settled(*FC, *CPU, "precision=bf16")
     except DfaError as error:
         section.text(f"Not measured: {error}")
         return section
@@ -126,8 +136,15 @@ def shallow(rounds: int) -> Section:
         "computes them in every step and evaluation.",
     )
     cases = {
-        "mnist": (*FC, "model.dropout=0"),
-        "cora": ("model=gcn", "data=cora", "model.hidden=[16]", "model.input_dropout=0"),
+        "mnist": (*FC, *CPU),
+        "cora": (
+            "model=gcn",
+            "data=cora",
+            "model.hidden=[16]",
+            "model.dropout=0",
+            "model.input_dropout=0",
+            *CPU,
+        ),
     }
     bound = frozen.MOST_BYTES
     for name, words in cases.items():
@@ -148,11 +165,11 @@ def shallow(rounds: int) -> Section:
 
 def mnist_data() -> Data:
     torch.set_num_threads(experiment.THREADS)
-    return experiment.load_data(settled(*FC, "rule=bp"))
+    return experiment.load_data(settled(*FC, *CPU, "rule=bp"))
 
 
 def parts(data: Data, *words: str) -> Parts:
-    return experiment.assemble(settled(*FC, *words), data)
+    return experiment.assemble(settled(*FC, "compute=cpu", *words), data)
 
 
 def one_epoch(made: Parts) -> Round:
@@ -164,7 +181,7 @@ def several(epochs: Iterator[object], count: int) -> Round:
 
 
 def accuracy(data: Data, epochs: int, seed: int, *words: str) -> float:
-    made = experiment.assemble(settled(*FC, *words, f"epochs={epochs}", f"seed={seed}"), data)
+    made = experiment.assemble(settled(*FC, "compute=cpu", *words, f"epochs={epochs}", f"seed={seed}"), data)
     *_, last = made.train(epochs)
     return last.test_accuracy
 
