@@ -66,8 +66,8 @@ To change a line here, change the file it comes from and run that command.
 
 Lists are written `[64,64]`, an absent value `null`. What wins, from the weakest to the strongest: the values of an
 option, the top-level keys below, `tuned`, an `experiment`, what is typed. `dfa train --cfg job ...` shows what would
-run. A value that does not fit is refused before anything is run. An empty cell: the option has no such key. `needs`, `gives`
-and `stand_in` tell what an option asks for or offers; they are not to be set.
+run. A value that does not fit is refused before anything is run. An empty cell: the option has no such key.
+`needs`, `gives` and `stand_in` tell what an option asks for or offers; they are not to be set.
 """
 
 
