@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
-from results_page import KNOBS, NAMES, SERIES, numbers, pick, turned
+from results_page import BREAKS, KNOBS, NAMES, SERIES, numbers, pick, turned
 from results_table import Row
 
 from dfa_cli.results.plots import COLOURS, DASHES, MARKERS, dress, save
@@ -103,6 +103,14 @@ def _noise(rows: Sequence[Row], citation: Sequence[Row]) -> Figure:
         for place, data in enumerate(("cora", "mnist")):
             found = {float(value): numbers(turned(rows, data, knob, value)) for value in values}
             _line(axis, sorted(found), found, place, f"{NAMES[data]}, dfa on opu_sim")
+            if usually := found.get(float(usual)):
+                axis.axhline(
+                    100 * mean(usually) - BREAKS,
+                    color=COLOURS[place],
+                    linewidth=0.9,
+                    linestyle=(0, (1, 2)),
+                    label=f"{NAMES[data]}, {BREAKS:g} points below the defaults",
+                )
         if floor:
             axis.axhline(
                 100 * mean(floor), color=COLOURS[0], linestyle=":", linewidth=1.2, label="Cora, shallow"
@@ -123,7 +131,7 @@ def _noise(rows: Sequence[Row], citation: Sequence[Row]) -> Figure:
             axis.xaxis.set_minor_locator(NullLocator())
         axis.set_xticks([float(value) for value in values], values)
         dress(axis, "", words, ACCURACY if axis in panels[::2] else "")
-    _legend(figure, panels[0])
+    _legend(figure, panels[0], 3)
     return figure
 
 
@@ -155,9 +163,9 @@ def _line(
     axis.fill_between(at, low, high, color=colour, alpha=0.16, linewidth=0)
 
 
-def _legend(figure: Figure, axis: Axes) -> None:
+def _legend(figure: Figure, axis: Axes, columns: int = 4) -> None:
     handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8.5)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8.5)
 
 
 def _keep(figure: Figure, path: Path) -> None:

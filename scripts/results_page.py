@@ -96,6 +96,7 @@ def page(rows: Sequence[Row]) -> str:
         shallow,
         architectures,
         noise,
+        size,
         feedback,
         rules,
         fairness,
@@ -356,6 +357,14 @@ def _breaks(rows: Sequence[Row], knob: str, values: Sequence[str]) -> str:
 
 def _listed(values: Sequence[str]) -> str:
     return values[0] if len(values) == 1 else ", ".join(values[:-1]) + " and " + values[-1]
+
+
+def size(rows: Sequence[Row]) -> str:
+    return """## How large can the projection be?
+
+No run of this page needs a large one. [opu.md](opu.md) holds the measurement: a projection of 10^12 coefficients, none
+of them stored, held to the statistics of the medium, and how time and memory grow up to there.
+[performance.md](performance.md) has the simulated projection beside a stored matrix."""
 
 
 def feedback(rows: Sequence[Row]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -94,7 +95,29 @@ class Block(nn.Module):
         return z if self.activation is None else self.activation(z)
 
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": torch.relu}
+class _TanhOfBFloat16(torch.autograd.Function):
+    """The same numbers as `torch.tanh`, whose own loop over bfloat16 takes three times as long on a CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor) -> Tensor:  # type: ignore[override]
+        h = z.float().tanh_().to(z.dtype)
+        ctx.save_for_backward(h)
+        return h
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        (h,) = ctx.saved_tensors
+        return torch.ops.aten.tanh_backward(gradient, h)
+
+
+def tanh(z: Tensor) -> Tensor:
+    """`(e^z - e^-z) / (e^z + e^-z)`, elementwise."""
+    if z.dtype == torch.bfloat16 and not z.is_cuda:
+        return _TanhOfBFloat16.apply(z)  # type: ignore[no-any-return]
+    return torch.tanh(z)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": tanh, "relu": torch.relu}
 
 
 class Model(nn.Module):

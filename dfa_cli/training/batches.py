@@ -63,4 +63,5 @@ class Batches:
     def of(self, rows: Tensor) -> Batch:
         """The batch of these rows `[n]`."""
         assert isinstance(self.x, Tensor)
-        return Batch(self.x[rows], self.y[rows])
+        # index_select: a third of the time of x[rows]
+        return Batch(self.x.index_select(0, rows), self.y.index_select(0, rows))

@@ -15,7 +15,7 @@ from dfa_cli.data.source import Source
 from dfa_cli.errors import DfaError
 from dfa_cli.experiment import Parts, assemble, build
 from dfa_cli.hydra_app import compose_jobs, conf_dir
-from dfa_cli.models.base import Block, Model
+from dfa_cli.models.base import Block, Model, tanh
 
 KINDS = {
     "samples": ("data=digits", "model.hidden=[48,40]"),
@@ -112,3 +112,16 @@ def test_a_layer_without_the_choice_is_named() -> None:
     model = Model([Block(torch.nn.Identity(), 3, None, 0.0) for _ in range(2)])
     with pytest.raises(DfaError, match=r"does not fit Identity.*use precision=fp32"):
         model.multiply_in(torch.bfloat16)
+
+
+def test_tanh_of_bfloat16_is_torchs_to_the_last_bit() -> None:
+    z = torch.randn(64, 33, generator=torch.Generator().manual_seed(0)).mul_(3).bfloat16()
+    ours, theirs = z.clone().requires_grad_(), z.clone().requires_grad_()
+    signal = torch.randn(64, 33, generator=torch.Generator().manual_seed(1)).bfloat16()
+    for of, function in ((ours, tanh), (theirs, torch.tanh)):
+        h = function(of)
+        assert torch.equal(h, torch.tanh(z))
+        h.backward(signal)
+    assert ours.grad is not None
+    assert theirs.grad is not None
+    assert torch.equal(ours.grad, theirs.grad)
