@@ -82,6 +82,8 @@ MASKS = {
     "SECONDS": r"(\d+ min )?[\d.]+ m?s\b",
     "MEMORY": r"\d+ MB\b",
     "EPOCH": r"(?<=epoch \()\d+(?=\))|(?<=best epoch )\d+",
+    "SPREAD": r"(?<=± )\d+\.\d",  # of three seeds, and the interval that follows from it
+    "INTERVAL": r"\d+\.\d–\d+\.\d",
     "─": r"─+",
 }
 number = r"(-?\d+\.\d+)"

@@ -79,6 +79,7 @@ class Record:
         self._written = -1e9
         self._table: TextIO | None = None
         self._best = (-1.0, 0.0)
+        self._unweighed: tuple[Mapping[str, Any], str, Mapping[str, int]] | None = None
 
     @classmethod
     def reopen(cls, folder: Path, provenance: Mapping[str, Any]) -> Record:
@@ -154,12 +155,14 @@ class Record:
         The best epoch is the one with the highest validation accuracy, of equal ones that with the lowest validation
         loss, and of equal ones the first. The test accuracy takes no part in the choice.
         """
+        self._unweighed = (metrics, split, sizes)
         with plainly(self.folder):
             if self._table is None:
                 self._table = self._open_table(list(metrics))
             self._rows.writerow([_cell(value) for value in metrics.values()])
             self._table.flush()
         self._weigh(metrics, split, sizes)
+        self._unweighed = None
         if time.perf_counter() - self._written > WRITE_EVERY_SECONDS:
             with plainly(self.folder):
                 self._write()
@@ -169,10 +172,10 @@ class Record:
         result = self.content["result"] or {"split": split, "sizes": dict(sizes)}
         key = (metrics["validation_accuracy"], -metrics["validation_loss"])
         if key > self._best or "best_epoch" not in result:
-            self._best = key
             result["best_epoch"] = metrics["epoch"]
             result["best_validation_accuracy"] = metrics["validation_accuracy"]
             result["test_accuracy_at_best_validation"] = metrics["test_accuracy"]
+            self._best = key
         result["last_epoch"] = metrics["epoch"]
         result["test_accuracy_at_last_epoch"] = metrics["test_accuracy"]
         result["last_train_loss"] = metrics["train_loss"]
@@ -196,6 +199,7 @@ class Record:
 
     def _fail(self, error: BaseException) -> None:
         interrupted = isinstance(error, KeyboardInterrupt)
+        self._catch_up()
         result = self.content["result"] or {}
         self.content["error"] = {
             "type": type(error).__name__,
@@ -211,6 +215,16 @@ class Record:
         except OSError as full:
             # a full disk is most likely what ended the run; the record on disk still says "running"
             log.error("the record could not be closed: %s", full)
+
+    def _catch_up(self) -> None:
+        """Ctrl-C may come between the line of an epoch and its part in the result: they are to say the same."""
+        if self._unweighed is None or self._table is None:
+            return
+        with suppress(OSError):
+            self._table.flush()
+        epoch = self._unweighed[0]["epoch"]
+        if any(row["epoch"] == epoch for row in rows_until(self.folder, epoch)):
+            self._weigh(*self._unweighed)
 
     def _end(self, status: str) -> None:
         self.content["status"] = status

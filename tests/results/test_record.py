@@ -237,3 +237,25 @@ def test_a_process_is_known_by_when_it_started() -> None:
 def test_the_record_is_torch_free() -> None:
     assert "torch" not in vars(module)
     json.dumps(head())
+
+
+def test_ctrl_c_between_a_line_and_its_part_of_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weigh = Record._weigh
+
+    def interrupted_once(self: Record, *arguments: Any) -> None:
+        monkeypatch.setattr(Record, "_weigh", weigh)
+        raise KeyboardInterrupt
+
+    def run() -> None:
+        with Record(tmp_path, head()) as record:
+            record.epoch(metrics(1, 0.5), "public", SIZES)
+            monkeypatch.setattr(Record, "_weigh", interrupted_once)
+            record.epoch(metrics(2, 0.75, test=0.625), "public", SIZES)
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    result = status(tmp_path)["result"]
+    assert result["last_epoch"] == result["best_epoch"] == len(table(tmp_path)) == 2
+    assert result["test_accuracy_at_last_epoch"] == 0.625

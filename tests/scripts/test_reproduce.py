@@ -1,0 +1,66 @@
+"""scripts/reproduce: from the experiment file to the page, in a copy of the tree."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def reproduce(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, root / "scripts" / "reproduce.py", "--workers", "1", *words],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The tree with a shorter quickstart, and no results."""
+    for name in ("dfa_cli", "conf", "hydra_plugins", "scripts", "docs"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "README.md", tmp_path)
+    for table in ("results.csv", "results.md"):
+        (tmp_path / "docs" / table).unlink(missing_ok=True)
+    experiment = tmp_path / "conf" / "experiment" / "quickstart.yaml"
+    text = (
+        experiment.read_text("utf-8").replace("range(3)", "range(2)").replace("hydra:", "epochs: 2\n\nhydra:")
+    )
+    experiment.write_text(text, "utf-8")
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_runs_what_is_missing_and_writes_the_page_from_records(copy: Path) -> None:
+    first = reproduce(copy, "quickstart")
+    assert first.returncode == 0, first.stderr
+    with open(copy / "docs" / "results.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    # bp and shallow project nothing, so that their two devices are one run: 4 points, 2 seeds
+    assert len(rows) == 8
+    assert {row["status"] for row in rows} == {"completed"}
+    assert "8 lines of [results.csv](results.csv) on 8 different runs" in (
+        copy / "docs/results.md"
+    ).read_text("utf-8")
+
+    records = sorted((copy / "outputs").rglob("run.json"))
+    again = reproduce(copy, "quickstart")
+    assert again.returncode == 0, again.stderr
+    assert sorted((copy / "outputs").rglob("run.json")) == records, "nothing is run twice"
+
+
+def test_an_unknown_experiment_is_refused_with_those_there_are() -> None:
+    answer = reproduce(ROOT, "mnist_cf")
+    assert answer.returncode == 2
+    assert "mnist_cf: not one of" in answer.stderr
+    assert "mnist_fc" in answer.stderr

@@ -1,0 +1,162 @@
+"""docs/results.md, docs/tuning.md and README.md say what docs/*.csv says, and conf/tuned what the searches chose."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import results_page  # noqa: E402
+from program import Dfa  # noqa: E402
+from results_table import COLUMNS, Row, collect, read, write  # noqa: E402
+
+RESULTS, TUNING = read(ROOT / "docs" / "results.csv"), read(ROOT / "docs" / "tuning.csv")
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+def made_up(accuracies: dict[tuple[str, str], list[float]], **more: str) -> list[Row]:
+    """MNIST's main runs with these accuracies for each rule and device."""
+    rows = []
+    for (rule, device), values in accuracies.items():
+        for seed, value in enumerate(values):
+            row = dict.fromkeys(COLUMNS, "")
+            row |= {"experiment": "mnist_fc", "model": "fc", "data": "mnist", "rule": rule, "device": device}
+            row |= {"readout": "off_axis" if device == "opu_sim" else "", "model.hidden": "1024 1024"}
+            row |= {
+                "status": "completed",
+                "seed": str(seed),
+                "test": str(value),
+                "identity": f"{rule}{device}{seed}",
+            }
+            rows.append(row | more)
+    return rows
+
+
+class TestWhatIsCommitted:
+    def test_the_page_is_made_from_the_table(self) -> None:
+        assert text("docs/results.md") == results_page.page(RESULTS), "scripts/reproduce --page writes it"
+
+    def test_so_are_the_results_of_the_readme(self) -> None:
+        readme = text("README.md")
+        assert readme == results_page.with_results(readme, RESULTS), "scripts/reproduce --page writes them"
+
+    def test_so_is_the_table_of_the_searches(self) -> None:
+        tuning = text("docs/tuning.md")
+        assert tuning == results_page.with_tuning(tuning, TUNING), "scripts/reproduce --page writes it"
+
+    def test_every_line_names_what_it_came_from(self) -> None:
+        assert RESULTS
+        for row in (*RESULTS, *TUNING):
+            assert len(row["identity"]) == 16
+            assert len(row["commit"]) == 12
+            assert row["dirty"] == "False"
+            assert row["torch"]
+            assert row["status"] in ("completed", "failed")
+
+    def test_no_seed_serves_both_choosing_and_reporting(self) -> None:
+        assert max(int(row["seed"]) for row in RESULTS) < 100 <= min(int(row["seed"]) for row in TUNING)
+
+    def test_every_figure_is_there(self) -> None:
+        for line in text("docs/results.md").splitlines():
+            if line.startswith("!["):
+                assert (ROOT / "docs" / line.partition("(")[2].rstrip(")")).stat().st_size > 1000
+
+    @pytest.mark.parametrize("key", list(results_page.choices(TUNING)), ids="_".join)
+    def test_tuned_files_hold_what_the_searches_chose(self, key: tuple[str, str, str, str]) -> None:
+        path = ROOT / "conf" / "tuned" / f"{'_'.join(key[1:])}.yaml"
+        held: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[assignment]
+        chosen = results_page.choices(TUNING)[key][0]
+        for setting in results_page.searched(TUNING, *key):
+            node: Any = held
+            for part in setting.split("."):
+                node = node[part]
+            got = chosen[setting]
+            assert str(node) == got or float(node) == float(got), (
+                f"{path.name}: {setting} {node}, chosen {got}"
+            )
+
+
+class TestThePage:
+    """on runs whose means are known."""
+
+    ROWS = made_up(
+        {
+            ("bp", ""): [0.980, 0.984],
+            ("dfa", "cpu"): [0.978, 0.980],
+            ("dfa", "opu_sim"): [0.970, 0.974],
+            ("shallow", ""): [0.950, 0.952],
+        }
+    )
+
+    def test_gives_mean_and_deviation(self) -> None:
+        page = results_page.page(self.ROWS)
+        assert f"| `bp` | {mean([98.0, 98.4]):.1f} ± {stdev([98.0, 98.4]):.1f} |" in page
+        assert "| `shallow` | 95.1 ± 0.1 |" in page
+        assert "| quoted: optical, Launay et al. 2020 | 95.8 |" in page
+
+    def test_says_which_claims_do_not_hold(self) -> None:
+        lines = results_page.claims(self.ROWS).splitlines()
+        optics = next(line for line in lines if "good enough" in line)
+        assert "-0.7 [" in optics
+        assert optics.endswith("| **no** |"), "0.7 points are beyond 0.5"
+        (last,) = [line for line in lines if "last block only" in line]
+        assert "+2.8 [" in last
+        assert last.endswith("| **no** |"), "2.8 points are below 3"
+
+    def test_counts_failures(self) -> None:
+        rows = [*self.ROWS, *made_up({("dfa", "cpu"): [0.0]}, status="failed", test="")]
+        assert "| `dfa` on `cpu` | 97.9 ± 0.1 (1 of 3 failed) |" in results_page.page(rows)
+
+    def test_has_no_section_for_what_was_not_run(self) -> None:
+        page = results_page.page(self.ROWS)
+        assert "experiment=mnist_fc" in page
+        assert "experiment=noise" not in page
+
+    def test_chooses_by_validation_alone(self) -> None:
+        rows = [
+            *made_up({("dfa", "cpu"): [0.99]}, validation="0.90", **{"optimizer.lr": "0.1"}),
+            *made_up({("dfa", "cpu"): [0.50]}, validation="0.91", **{"optimizer.lr": "0.2"}),
+        ]
+        (chosen,) = results_page.choices(rows).values()
+        assert chosen[0]["optimizer.lr"] == "0.2"
+        assert "optimizer.lr 0.1, **0.2** | 2 | 1 | 91.0 |" in results_page.tuning(rows)
+
+
+class TestTheTable:
+    """of an experiment, from the records of its runs."""
+
+    WORDS = ("rule=bp,dfa", "device=opu_sim", "seed=0", "epochs=1")
+
+    def test_has_a_line_for_each_configuration_and_counts_what_is_missing(
+        self, dfa: Dfa, tmp_path: Path
+    ) -> None:
+        run = dfa.run("experiment=quickstart", "rule=dfa", *self.WORDS[1:])
+        (row,), missing = collect("quickstart", self.WORDS, dfa.outputs)
+        assert missing == 1, "rule=bp was not run"
+        result = run.record["result"]
+        assert row["identity"] == run.record["identity"]
+        assert (row["rule"], row["device"], row["readout"], row["seed"]) == (
+            "dfa",
+            "opu_sim",
+            "statistical",
+            "0",
+        )
+        assert float(row["test"]) == pytest.approx(result["test_accuracy_at_best_validation"])
+        assert float(row["optimizer.lr"]) == run.record["config"]["optimizer"]["lr"]
+        write(tmp_path / "table.csv", [row])
+        assert read(tmp_path / "table.csv") == [row]
+
+    def test_a_rule_that_projects_nothing_has_no_device(self, dfa: Dfa) -> None:
+        dfa.run("experiment=quickstart", "rule=bp", *self.WORDS[1:])
+        (row,), _ = collect("quickstart", self.WORDS, dfa.outputs)
+        assert (row["rule"], row["device"], row["readout"], row["device.camera.bits"]) == ("bp", "", "", "")
