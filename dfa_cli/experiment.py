@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +214,8 @@ def assemble(config: Mapping[str, Any], data: Data) -> Parts:
     model: Model = build(config["model"], sizes).to(compute)
     if config["precision"] == "bf16":
         model.multiply_in(torch.bfloat16)
+        if data.edge_index is None:
+            data = replace(data, x=data.x.to(torch.bfloat16))  # the first layer would round every batch anew
     device: ProjectionDevice = build(config["device"])
     rule: LearningRule = build(config["rule"])
     rule.prepare(model, data.classes, device, compute)
@@ -236,10 +238,10 @@ def assemble(config: Mapping[str, Any], data: Data) -> Parts:
 def parameter_groups(model: Model, decay: str) -> list[dict[str, Any]]:
     """For the optimizer. `decay: hidden` spares the last block, as Kipf & Welling (2017) regularise their network."""
     hidden = [parameter for block in model.blocks[:-1] for parameter in block.parameters()]
-    last: dict[str, Any] = {"params": list(model.blocks[-1].parameters())}
-    if decay == "hidden":
-        last["weight_decay"] = 0.0
-    return [{"params": hidden}, last]
+    last = list(model.blocks[-1].parameters())
+    if decay == "all":
+        return [{"params": [*hidden, *last]}]
+    return [{"params": hidden}, {"params": last, "weight_decay": 0.0}]
 
 
 def build(node: Mapping[str, Any], *arguments: Any) -> Any:
