@@ -169,7 +169,8 @@ def claims(rows: Sequence[Row]) -> str:
         found = pick(rows, experiment="feedback", model=model)
         if not found:
             continue
-        worst = min((_over_error(group, i), i, group) for group in _sets(found) for i in _hidden(group))
+        each = [(_over_error(group, i), i, group) for group in _sets(found) for i in _hidden(group)]
+        worst = min(each, key=lambda one: one[0])
         measured = f"least certain: block {worst[1]}, {_aligned(worst[2], f'alignment_{worst[1]}')}"
         claim = f"the hidden blocks' gradients align with the true ones: `{model}`, all {len(_sets(found))} settings"
         lines.append((claim, measured, "above its standard error", "yes" if worst[0] > 1 else "**no**"))
