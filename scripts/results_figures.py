@@ -113,7 +113,7 @@ def _noise(rows: Sequence[Row], citation: Sequence[Row]) -> Figure:
                 )
         if floor:
             axis.axhline(
-                100 * mean(floor), color=COLOURS[0], linestyle=":", linewidth=1.2, label="Cora, shallow"
+                100 * mean(floor), color="#888888", linestyle="-.", linewidth=1.0, label="Cora, shallow"
             )
         axis.axvline(float(usual), color="#888888", linewidth=0.8)
         axis.annotate(
