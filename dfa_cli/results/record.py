@@ -199,7 +199,8 @@ class Record:
 
     def _fail(self, error: BaseException) -> None:
         interrupted = isinstance(error, KeyboardInterrupt)
-        self._catch_up()
+        if interrupted:
+            self._catch_up()
         result = self.content["result"] or {}
         self.content["error"] = {
             "type": type(error).__name__,
