@@ -222,10 +222,8 @@ def _gaps(rows: Sequence[Row], widths: Sequence[str]) -> str:
     """What training the hidden blocks is worth at each width, over all seeds that both have."""
     found = []
     for hidden in widths:
-        trained, random = (
-            pick(rows, hidden=hidden, rule="dfa", device="cpu"),
-            pick(rows, hidden=hidden, rule="shallow"),
-        )
+        trained = pick(rows, hidden=hidden, rule="dfa", device="cpu")
+        random = pick(rows, hidden=hidden, rule="shallow")
         found.append(f"{points_between(trained, random)[0]:.1f} at {hidden.split()[0]}")
     return ", ".join(found)
 

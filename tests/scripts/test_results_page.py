@@ -117,6 +117,16 @@ class TestThePage:
         rows = [*self.ROWS, *made_up({("dfa", "cpu"): [0.0]}, status="failed", test="")]
         assert "| `dfa` on `cpu` | 97.9 ± 0.1 (1 of 3 failed) |" in results_page.page(rows)
 
+    def test_a_setting_at_which_every_run_failed_is_broken(self) -> None:
+        usual = {knob: value for knob, (_, value) in results_page.KNOBS.items()}
+        rows = []
+        for data in ("cora", "mnist"):
+            for bits, status in (("8", "completed"), ("1", "failed")):
+                settings = {**usual, "device.camera.bits": bits, "status": status}
+                of = made_up({("dfa", "opu_sim"): [0.9]}, experiment="noise", data=data, **settings)
+                rows += [{**row, "test": row["test"] if status == "completed" else ""} for row in of]
+        assert "Broken: Cora at 1, MNIST at 1." in results_page.page(rows)
+
     def test_has_no_section_for_what_was_not_run(self) -> None:
         page = results_page.page(self.ROWS)
         assert "experiment=mnist_fc" in page

@@ -126,8 +126,7 @@ class Procedural:
 
 
 class Structured:
-    """`Re T` and `Im T`, each `sqrt(n) H D3 H D2 H D1` of its own signs, cut to `[n_in, n_out]`: O(n log
-    n).
+    """`Re T` and `Im T`, each `sqrt(n) H D3 H D2 H D1` of its own signs, cut to `[n_in, n_out]`: O(n log n).
 
         H = orthonormal Walsh-Hadamard transform of size n,  n = next power of 2 >= max(n_in, n_out)
         D = diagonal of random signs
