@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -12,14 +13,17 @@ from dfa_cli.devices.base import Cost
 from dfa_cli.devices.opu.accounting import Limits
 from dfa_cli.devices.opu.camera import Camera
 from dfa_cli.devices.opu.encoding import Encoding, Float, Ternary
-from dfa_cli.devices.opu.medium import Auto, Medium
+from dfa_cli.devices.opu.medium import Auto, Medium, Spans
 from dfa_cli.devices.opu.readout import Ideal, Readout
 from dfa_cli.devices.opu.statistical import Statistical
 from dfa_cli.errors import DfaError
 from dfa_cli.seeding import generator, stream_seed
 
 log = logging.getLogger(__name__)
-MODES_AT_ONCE = 1 << 23  # rows times modes that are read together: some 400 MB of intermediate results
+# What is read together: rows times modes, some 50 MB of intermediate results, and of rows times mirrors 128 MB at most.
+# Constants, not settings: the noise is drawn part by part, so the size of a part enters the result.
+MODES_AT_ONCE, MIRRORS_AT_ONCE = 1 << 20, 1 << 24
+FEWEST_MODES = 256
 
 
 class OPU:
@@ -99,36 +103,47 @@ class OPU:
             return error.new_zeros(0, self._sizes[1])
         started = time.perf_counter()
         given = error.detach().to(torch.float32)
-        # A constant, not a setting: the noise is drawn part by part, so the size of a part enters the result.
-        rows = max(1, MODES_AT_ONCE // self._sizes[1])
-        if len(given) <= rows:
-            values = self._project(given)
+        rows, spans = self._parts(len(given))
+        if len(given) <= rows and len(spans) == 1:
+            values = next(self._project(given, spans))
         else:
             values = given.new_empty(len(given), self._sizes[1])
             for part, into in zip(given.split(rows), values.split(rows), strict=True):
-                into.copy_(self._project(part))
+                for (first, last), read in zip(spans, self._project(part, spans), strict=True):
+                    into[:, first:last] = read
         self._seconds += time.perf_counter() - started
         return values.to(error.dtype)
 
-    def _project(self, error: Tensor) -> Tensor:
+    def _parts(self, rows: int) -> tuple[int, Spans]:
+        """How many of the rows, and which modes, are read together."""
+        n_in, n_out = self._sizes
+        # Coefficients that are computed are computed again for each part of the rows: modes are divided first.
+        modes = min(n_out, max(FEWEST_MODES, MODES_AT_ONCE // rows)) if self.medium.separable else n_out
+        spans = [(first, min(first + modes, n_out)) for first in range(0, n_out, modes)]
+        return max(1, min(MODES_AT_ONCE // modes, MIRRORS_AT_ONCE // n_in)), spans
+
+    def _project(self, error: Tensor, spans: Spans) -> Iterator[Tensor]:
+        """What is read at the modes of each span, `[rows, last - first]`."""
         frames = self.encoding.encode(error)
         self._frames += frames.shown.count_nonzero()
         self._rows += len(error)
-        if self.perfect:
-            return self._fields(error, imaginary=False)[:, 0].clone()
         count, rows, n_in = frames.patterns.shape
-        field = self._fields(frames.patterns.view(count * rows, n_in), self.readout.imaginary)
-        reading = self.readout.read(field.view(count, rows, -1, self._sizes[1]), frames, self._noise)
-        if isinstance(reading.full, Tensor):
-            self._full += reading.full
-        self._pixels_of_a_frame = reading.pixels
-        return reading.values
+        patterns = error if self.perfect else frames.patterns.view(count * rows, n_in)
+        for field, (first, last) in zip(self._fields(patterns, spans), spans, strict=True):
+            if self.perfect:
+                yield field[:, 0].clone()
+                continue
+            reading = self.readout.read(field.view(count, rows, -1, last - first), frames, self._noise)
+            if isinstance(reading.full, Tensor):
+                self._full += reading.full
+            self._pixels_of_a_frame = reading.pixels // (last - first) * self._sizes[1]
+            yield reading.values
 
-    def _fields(self, patterns: Tensor, imaginary: bool) -> Tensor:
-        if self.macropixel == 1:
-            return self.medium.fields(patterns, imaginary)
-        on_mirrors = patterns.repeat_interleave(self.macropixel, 1)
-        return self.medium.fields(on_mirrors, imaginary).mul_(self.macropixel**-0.5)
+    def _fields(self, patterns: Tensor, spans: Spans) -> Iterator[Tensor]:
+        if self.macropixel > 1:
+            patterns = patterns.repeat_interleave(self.macropixel, 1)
+        for field in self.medium.fields_at(patterns, self.readout.imaginary, spans):
+            yield field if self.macropixel == 1 else field.mul_(self.macropixel**-0.5)
 
     def matrix(self) -> Tensor:
         if self.macropixel == 1:

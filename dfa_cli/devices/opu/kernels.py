@@ -18,6 +18,7 @@ import torch
 
 from dfa_cli.devices.opu import gaussian
 
+MADE_TOGETHER = 64  # inputs whose coefficients are held at once; a divisor of the next
 SUMMED_TOGETHER = 1024  # inputs summed in single precision, before their sum joins the others in double
 
 u32, i32, f32 = np.uint32, np.int32, np.float32
@@ -104,36 +105,61 @@ def fill(keys, first, real, imaginary):
 
 
 @numba.njit(nogil=True)
-def product(keys, vectors, first, out):
-    """`out` `[k, parts, width]` = `vectors` `[k, n]` times the columns from `first` on; zeros are skipped."""
-    count, parts, width = out.shape
-    real, imaginary = np.empty(width, np.float32), np.empty(width if parts == 2 else 0, np.float32)
-    partial, total = np.zeros((count, parts, width), np.float32), np.zeros((count, parts, width), np.float64)
-    for start in range(0, len(keys), SUMMED_TOGETHER):
-        for i in range(start, min(start + SUMMED_TOGETHER, len(keys))):
-            made = False
-            for v in range(count):
-                value = vectors[v, i]
-                if value != 0:
-                    if not made:
-                        make(keys[i, 0], keys[i, 1], keys[i, 2], first, real, imaginary)
-                        made = True
-                    add(value, real, partial[v, 0])
-                    if parts == 2:
-                        add(value, imaginary, partial[v, 1])
+def product(keys, starts, inputs, values, first, out, begin, end):
+    """`out[:, :, begin:end]` of `[k, parts, n_out]`: `k` sparse vectors times the columns from `first` on.
+
+    Vector `v` has `values[e]` at `inputs[e]`, in ascending order, for `e` from `starts[v]` to `starts[v + 1] - 1`.
+    Coefficients of a few inputs at a time are made, for those that any vector has, and added to all of them.
+    """
+    count, parts, width = out.shape[0], out.shape[1], end - begin
+    n = len(keys)
+    long = n > SUMMED_TOGETHER
+    real = np.empty((MADE_TOGETHER, width), np.float32)
+    imaginary = np.empty((MADE_TOGETHER, width if parts == 2 else 0), np.float32)
+    out[:, :, begin:end] = 0
+    total = np.zeros((count, parts, width if long else 0), np.float64)
+    at = starts[:-1].copy()
+    held = inputs % MADE_TOGETHER  # where among those held
+    needed = np.zeros(n, np.bool_)
+    for i in inputs:
+        needed[i] = True
+    for start in range(0, n, MADE_TOGETHER):
+        stop = min(start + MADE_TOGETHER, n)
+        for i in range(start, stop):
+            if needed[i]:
+                make(keys[i, 0], keys[i, 1], keys[i, 2], first, real[i - start], imaginary[i - start])
         for v in range(count):
-            for part in range(parts):
-                carry(partial[v, part], total[v, part])
-    for v in range(count):
-        for part in range(parts):
-            for j in range(width):
-                out[v, part, j] = total[v, part, j]
+            e = at[v]
+            while at[v] < starts[v + 1] and inputs[at[v]] < stop:
+                at[v] += 1
+            if at[v] > e:
+                add(values[e : at[v]], held[e : at[v]], real, out[v, 0, begin:end])
+                if parts == 2:
+                    add(values[e : at[v]], held[e : at[v]], imaginary, out[v, 1, begin:end])
+        if long and (stop == n or stop % SUMMED_TOGETHER == 0):
+            for v in range(count):
+                for part in range(parts):
+                    carry(out[v, part, begin:end], total[v, part])
+    if long:
+        out[:, :, begin:end] = total
 
 
 @numba.njit
-def add(value, row, to):
-    for j in range(len(to)):
-        to[j] += value * row[j]
+def add(values, inputs, rows, to):
+    """`to += sum_e values[e] rows[inputs[e]]`, one after the other; four of them for each visit to `to`."""
+    fours = len(values) // 4 * 4
+    for e in range(0, fours, 4):
+        a, b, c, d = inputs[e], inputs[e + 1], inputs[e + 2], inputs[e + 3]
+        p, q, r, s = values[e], values[e + 1], values[e + 2], values[e + 3]
+        for j in range(len(to)):
+            y = to[j] + p * rows[a, j]
+            y = y + q * rows[b, j]
+            y = y + r * rows[c, j]
+            to[j] = y + s * rows[d, j]
+    for e in range(fours, len(values)):
+        a, p = inputs[e], values[e]
+        for j in range(len(to)):
+            to[j] += p * rows[a, j]
 
 
 @numba.njit

@@ -12,6 +12,7 @@ Three ways to hold it, one contract: `Dense` and `Procedural` are the same matri
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -26,12 +27,21 @@ from dfa_cli.errors import DfaError
 log = logging.getLogger(__name__)
 BLOCK = 1 << 22  # coefficients that torch makes at once
 SIGNS_AT_ONCE = 1 << 18
+COLUMNS_TOGETHER = 1024  # long loops, and what they read stays in the second-level cache
 WORTH_COMPILING = 1 << 21  # coefficients from which the compiled generator is worth its start
 MOST_STORED = 1 << 28
 
 
+Spans = Sequence[tuple[int, int]]  # of modes: first and past the last
+
+
 class Medium(Protocol):
-    """`prepare` fixes the matrix; the others may be called at any time after it."""
+    """`prepare` fixes the matrix; the others may be called at any time after it.
+
+    `separable`: whether the field at some of the modes costs no more than their share of all.
+    """
+
+    separable: bool
 
     def prepare(self, n_in: int, n_out: int, seed: int, compute: torch.device) -> None: ...
 
@@ -41,6 +51,10 @@ class Medium(Protocol):
 
         The next call may overwrite what this one returned.
         """
+        ...
+
+    def fields_at(self, patterns: Tensor, imaginary: bool, spans: Spans) -> Iterator[Tensor]:
+        """`fields` at the modes from `first` to `last - 1` alone, for each `(first, last)`."""
         ...
 
     def block(self, rows: Tensor, columns: Tensor) -> Tensor:
@@ -58,6 +72,8 @@ class Dense:
     `most`: coefficients that may be stored, 8 bytes each. `prepare` raises `DfaError` beyond.
     """
 
+    separable = True
+
     def __init__(self, most: int = MOST_STORED):
         self.most = most
         self._scratch = Workspace()
@@ -74,6 +90,14 @@ class Dense:
         parts = self._parts if imaginary else self._parts[:, : self._n_out]
         field = self._scratch.tensor("field", (len(patterns), parts.shape[1]), parts.device)
         return torch.mm(patterns, parts, out=field).view(len(patterns), -1, self._n_out)
+
+    def fields_at(self, patterns: Tensor, imaginary: bool, spans: Spans) -> Iterator[Tensor]:
+        starts = (0, self._n_out) if imaginary else (0,)
+        for first, last in spans:
+            if (first, last) == (0, self._n_out):
+                yield self.fields(patterns, imaginary)
+                continue
+            yield torch.stack([patterns @ self._parts[:, n + first : n + last] for n in starts], 1)
 
     def block(self, rows: Tensor, columns: Tensor) -> Tensor:
         of_rows = self._parts[rows]
@@ -93,23 +117,26 @@ class Procedural:
     others; on CUDA, and compared with `Dense`, they differ by the rounding of single precision.
     """
 
+    separable = True
+
     def prepare(self, n_in: int, n_out: int, seed: int, compute: torch.device) -> None:
         if n_out > MOST_COLUMNS:
             raise DfaError(f"The medium has at most {MOST_COLUMNS} modes, and {n_out} were asked for.")
         self._shape = (n_in, n_out)
+        self._scratch = Workspace()
         self._keys = row_keys(seed, torch.arange(n_in, device=compute))
 
     def fields(self, patterns: Tensor, imaginary: bool) -> Tensor:
-        return self.fields_at(patterns, imaginary, 0, self._shape[1])
+        return next(self.fields_at(patterns, imaginary, [(0, self._shape[1])]))
 
-    def fields_at(self, patterns: Tensor, imaginary: bool, first: int, last: int) -> Tensor:
-        """`fields` at the modes from `first` to `last - 1` alone."""
-        out = patterns.new_empty(len(patterns), 2 if imaginary else 1, last - first)
-        if patterns.device.type == "cpu":
-            _product_compiled(self._keys, patterns, first, out)
-        else:
-            _product_by_torch(self._keys, patterns, first, out)
-        return out
+    def fields_at(self, patterns: Tensor, imaginary: bool, spans: Spans) -> Iterator[Tensor]:
+        multiply = _product_compiled if patterns.device.type == "cpu" else _product_by_torch
+        into = multiply(self._keys, patterns)
+        for first, last in spans:
+            shape = len(patterns), 2 if imaginary else 1, last - first
+            field = self._scratch.tensor("field", shape, patterns.device)
+            into(first, field)
+            yield field
 
     def block(self, rows: Tensor, columns: Tensor) -> Tensor:
         real, imaginary = coefficients(self._keys[rows], columns)
@@ -139,6 +166,8 @@ class Structured:
     Choromanski et al. 2017 (arXiv 1703.00864); Yu et al. 2016 (arXiv 1610.09072).
     """
 
+    separable = False
+
     def prepare(self, n_in: int, n_out: int, seed: int, compute: torch.device) -> None:
         self._shape = (n_in, n_out)
         self._size = 1 << max(1, (max(n_in, n_out) - 1).bit_length())
@@ -160,6 +189,11 @@ class Structured:
                 x = transform(x).mul_(signs[i] * self._size**-0.5)
             out[:, part] = transform(x)[:, :n_out]
         return out
+
+    def fields_at(self, patterns: Tensor, imaginary: bool, spans: Spans) -> Iterator[Tensor]:
+        field = self.fields(patterns, imaginary)
+        for first, last in spans:
+            yield field[:, :, first:last]
 
     def block(self, rows: Tensor, columns: Tensor) -> Tensor:
         parts = self.fields(_one_hot(rows, self._shape[0]), imaginary=True)[:, :, columns]
@@ -187,9 +221,13 @@ class Auto:
         log.info("device.medium=auto: %s, for %d x %d coefficients", choice.__name__.lower(), n_in, n_out)
         self.chosen: Medium = choice()
         self.chosen.prepare(n_in, n_out, seed, compute)
+        self.separable = self.chosen.separable
 
     def fields(self, patterns: Tensor, imaginary: bool) -> Tensor:
         return self.chosen.fields(patterns, imaginary)
+
+    def fields_at(self, patterns: Tensor, imaginary: bool, spans: Spans) -> Iterator[Tensor]:
+        return self.chosen.fields_at(patterns, imaginary, spans)
 
     def block(self, rows: Tensor, columns: Tensor) -> Tensor:
         return self.chosen.block(rows, columns)
@@ -232,37 +270,41 @@ def _fill(keys: Tensor, real: Tensor, imaginary: Tensor | None) -> None:
             imaginary[first : first + rows] = made[1]
 
 
-def _product_compiled(keys: Tensor, patterns: Tensor, start: int, out: Tensor) -> None:
+def _product_compiled(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor], None]:
+    """`into(start, out)`: the product with the columns from `start` on, into `out` `[k, parts, columns]`."""
     from dfa_cli.devices.opu import kernels
 
-    vectors = patterns.contiguous().numpy()
-    # Wide enough for long loops, and no wider than the sums of all vectors fit into the second-level cache.
-    width = max(256, min(2048, (1 << 16) // len(patterns)))
-    width = min(width, -(-out.shape[2] // torch.get_num_threads()))
+    vectors = patterns.numpy()
+    rows, inputs = vectors.nonzero()
+    entries = np.searchsorted(rows, np.arange(len(vectors) + 1)), inputs, vectors[rows, inputs]
 
-    def work(first: int, last: int) -> None:
-        tile = out.new_empty(out.shape[0], out.shape[1], last - first)
-        kernels.product(_unsigned(keys), vectors, kernels.u32(start + first), tile.numpy())
-        out[:, :, first:last] = tile
+    def into(start: int, out: Tensor) -> None:
+        def work(first: int, last: int) -> None:
+            kernels.product(_unsigned(keys), *entries, kernels.u32(start + first), out.numpy(), first, last)
 
-    kernels.in_threads(work, out.shape[2], width)
+        width = min(COLUMNS_TOGETHER, -(-out.shape[2] // torch.get_num_threads()))
+        kernels.in_threads(work, out.shape[2], width)
+
+    return into
 
 
-def _product_by_torch(keys: Tensor, patterns: Tensor, start: int, out: Tensor) -> None:
-    """The same product with torch alone, on any of its devices: blocks of coefficients, made and
-    multiplied."""
-    out.zero_()
-    lit = (
-        patterns.any(0).nonzero().squeeze(1)
-    )  # the only place that waits for an accelerator: what is zero is skipped
-    width = min(out.shape[2], 1 << 16)
-    for first in range(0, out.shape[2], width):
-        columns = torch.arange(start + first, start + min(first + width, out.shape[2]), device=out.device)
-        for rows in lit.split(max(1, BLOCK // width)):
-            made = coefficients(keys[rows], columns, out.shape[1] == 2)
-            for part, coefficient in enumerate(made[: out.shape[1]]):
-                assert coefficient is not None
-                out[:, part, first : first + width] += patterns[:, rows] @ coefficient
+def _product_by_torch(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor], None]:
+    """The same with torch alone, on any of its devices: blocks of coefficients, made and multiplied."""
+    # the only place that waits for an accelerator: what is zero is skipped
+    lit = patterns.any(0).nonzero().squeeze(1)
+
+    def into(start: int, out: Tensor) -> None:
+        out.zero_()
+        width = min(out.shape[2], 1 << 16)
+        for first in range(0, out.shape[2], width):
+            columns = torch.arange(start + first, start + min(first + width, out.shape[2]), device=out.device)
+            for rows in lit.split(max(1, BLOCK // width)):
+                made = coefficients(keys[rows], columns, out.shape[1] == 2)
+                for part, coefficient in enumerate(made[: out.shape[1]]):
+                    assert coefficient is not None
+                    out[:, part, first : first + width] += patterns[:, rows] @ coefficient
+
+    return into
 
 
 def _unsigned(keys: Tensor) -> np.ndarray:

@@ -31,14 +31,14 @@ def project(n_in: int, n_out: int, say: Callable[[str], None]) -> dict[str, Any]
     x = torch.randint(0, 2, (1, n_in), generator=draws).float().mul_(2).sub_(1)
     medium = Procedural()
     medium.prepare(n_in, n_out, SEED, torch.device("cpu"))
-    medium.fields_at(x[:, :n_in], False, 0, 1)  # compiles
+    next(medium.fields_at(x, False, [(0, 1)]))  # compiles
     memory = Memory()
 
     y = torch.empty(n_out)
     started, worked = time.perf_counter(), time.process_time()
-    for first in range(0, n_out, AT_ONCE):
-        last = min(first + AT_ONCE, n_out)
-        y[first:last] = medium.fields_at(x, False, first, last)[0, 0]
+    spans = [(first, min(first + AT_ONCE, n_out)) for first in range(0, n_out, AT_ONCE)]
+    for field, (first, last) in zip(medium.fields_at(x, False, spans), spans, strict=True):
+        y[first:last] = field[0, 0]
         seconds = time.perf_counter() - started
         rate, to_go = last * n_in / seconds / 1e9, seconds * (n_out - last) / last
         say(

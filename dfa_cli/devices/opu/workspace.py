@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -17,7 +19,8 @@ class Workspace:
 
     def tensor(self, name: str, shape: tuple[int, ...], device: torch.device) -> Tensor:
         """An uninitialised float32 tensor of `shape`."""
+        size = math.prod(shape)
         held = self._held.get(name)
-        if held is None or held.shape != shape or held.device != device:
-            held = self._held[name] = torch.empty(shape, device=device)
-        return held
+        if held is None or len(held) < size or held.device != device:
+            held = self._held[name] = torch.empty(size, device=device)
+        return held[:size].view(shape)

@@ -25,6 +25,7 @@ from dfa_cli.devices.opu import (
     Structured,
     Ternary,
 )
+from dfa_cli.devices.opu import device as module
 from dfa_cli.errors import DfaError
 
 CPU = torch.device("cpu")
@@ -139,15 +140,34 @@ def test_the_number_of_threads_changes_no_bit(chain: str) -> None:
     assert torch.equal(found[0], found[2])
 
 
-def test_large_batches_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dfa_cli.devices.opu import device as module
-
+@pytest.mark.parametrize("medium", [Dense(), Procedural(), Structured()])
+@pytest.mark.parametrize(
+    "limit", [("MODES_AT_ONCE", 400 * 7), ("FEWEST_MODES", 16), ("MIRRORS_AT_ONCE", 10 * 7)]
+)
+def test_what_is_large_is_read_in_parts(
+    monkeypatch: pytest.MonkeyPatch, medium: Medium, limit: tuple[str, int]
+) -> None:
     error = errors(50)
-    whole = made(readout=Ideal()).project(error)
+    whole = made(readout=Ideal(), medium=medium).project(error)
     monkeypatch.setattr(module, "MODES_AT_ONCE", 400 * 7)
-    device = made(readout=Ideal())
+    monkeypatch.setattr(module, *limit)
+    device = made(readout=Ideal(), medium=medium)
+    assert len(error) * 400 > module.MODES_AT_ONCE
     assert torch.allclose(device.project(error), whole, atol=1e-6)
     assert device.cost().rows == 50
+
+
+def test_pixels_are_counted_whole_when_they_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    error, camera = errors(50), Camera(exposure=50.0)  # overexposed, so that many are full
+    whole = made(readout=OffAxis(), camera=camera)
+    whole.project(error)
+    monkeypatch.setattr(module, "MODES_AT_ONCE", 50 * 70)
+    monkeypatch.setattr(module, "FEWEST_MODES", 70)
+    parts = made(readout=OffAxis(), camera=camera)
+    parts.project(error)
+    expected = whole.cost().notes["saturated_fraction"]
+    assert 0.01 < expected < 1
+    assert parts.cost().notes["saturated_fraction"] == pytest.approx(expected, rel=0.02)  # the noise differs
 
 
 def test_frames_seconds_and_joules_are_counted() -> None:
