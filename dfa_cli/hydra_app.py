@@ -29,8 +29,10 @@ from typing import Any
 import hydra
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import get_args_parser
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
@@ -193,21 +195,10 @@ def composer(multirun: bool, config_dir: str | None = None) -> Iterator[Callable
             composed.hydra = OmegaConf.masked_copy(composed.hydra, ["run", "sweep", "runtime"])
         return composed, choices, engine
 
-    @functools.cache
-    def is_group(key: str) -> bool:
-        return "/" in key or bool(GlobalHydra.instance().config_loader().get_group_options(key))
-
-    def is_value(one: Override) -> bool:
-        """Whether an override changes a value and nothing else: `seed=3`, not `model=gcn` or `hydra.verbose=true`."""
-        key = one.key_or_group
-        plain = one.type == OverrideType.CHANGE and one.package is None and key[:6] != "hydra."
-        return plain and not is_group(key)
-
     def compose(overrides: Sequence[str]) -> Job:
         try:
-            values = [
-                one for one in OverridesParser.create().parse_overrides(list(overrides)) if is_value(one)
-            ]
+            parsed = OverridesParser.create().parse_overrides(list(overrides))
+            values = only_values(parsed, GlobalHydra.instance().config_loader())
             lines = {one.input_line for one in values}
             composed, choices, engine = base(tuple(word for word in overrides if word not in lines))
             composed = copy.deepcopy(composed)
@@ -219,7 +210,8 @@ def composer(multirun: bool, config_dir: str | None = None) -> Iterator[Callable
         except (HydraException, OmegaConfBaseException) as error:
             raise DfaError(words_of(error)) from error
         except ValueError as error:  # what Hydra says to a group that gets a number, without naming it
-            wrong = " ".join(word for word in overrides if is_group(word.partition("=")[0]))
+            loader = GlobalHydra.instance().config_loader()
+            wrong = " ".join(word for word in overrides if _is_group(word.partition("=")[0], loader))
             raise DfaError(
                 f"{wrong}: a group takes the name of one of its options; dfa train --help lists them ({error})."
             ) from error
@@ -229,6 +221,27 @@ def composer(multirun: bool, config_dir: str | None = None) -> Iterator[Callable
 
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         yield compose
+
+
+def only_values(overrides: Iterable[Override], loader: ConfigLoader) -> list[Override]:
+    """Those that change a value and nothing else: `seed=3`, not `model=gcn` or `hydra.verbose=true`."""
+    return [
+        one
+        for one in overrides
+        if one.type == OverrideType.CHANGE
+        and one.package is None
+        and not one.key_or_group.startswith("hydra.")
+        and not _is_group(one.key_or_group, loader)
+    ]
+
+
+def _is_group(key: str, loader: ConfigLoader) -> bool:
+    return "/" in key or key in _groups(loader)
+
+
+@functools.lru_cache(maxsize=1)
+def _groups(loader: ConfigLoader) -> frozenset[str]:
+    return frozenset(loader.get_group_options("", ObjectType.GROUP))
 
 
 def chosen(context: Any) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+from dfa_cli.sweep.loader import SharingLoader
 
 
 class ListedJobs(Sweeper):
@@ -27,6 +30,9 @@ class ListedJobs(Sweeper):
         self.at_once = at_once
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        hydra_context = dataclasses.replace(
+            hydra_context, config_loader=SharingLoader(hydra_context.config_loader)
+        )
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
