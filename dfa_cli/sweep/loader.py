@@ -11,9 +11,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dfa_cli.hydra_app import only_values
 
-_composed: dict[
-    tuple[tuple[str, ...], ...], DictConfig
-] = {}  # of this process, by the overrides that are no values
+Words = tuple[str, ...]
+_composed: dict[tuple[Words, Words], DictConfig] = {}  # in this process, by the overrides that are no values
 
 
 class SharingLoader(ConfigLoaderImpl):
@@ -23,7 +22,7 @@ class SharingLoader(ConfigLoaderImpl):
     """
 
     def __init__(self, loader: ConfigLoader):
-        self.__dict__ |= vars(loader)
+        super().__init__(loader.get_search_path())
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         parsed = OverridesParser.create().parse_overrides(list(sweep_overrides))
