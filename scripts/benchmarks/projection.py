@@ -97,8 +97,8 @@ def projection(rounds: int) -> Section:
         "A batch of errors, two binary frames each, after a first one, through `opu_sim` (coefficients computed when "
         "needed, the camera's noise included), and through a simulation like lightonml's: a complex matrix drawn and "
         "stored with NumPy, its product, the intensities without any noise. Each in processes of its own, in turns. "
-        "The time of `opu_sim` depends on how many components of an error are above the threshold, that of the other does "
-        "not.",
+        "The time of `opu_sim` depends on how many components of an error are above the threshold, that of the other "
+        "does not.",
     )
     found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
     for _ in range(min(rounds, 3)):
