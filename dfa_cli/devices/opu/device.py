@@ -20,9 +20,10 @@ from dfa_cli.errors import DfaError
 from dfa_cli.seeding import generator, stream_seed
 
 log = logging.getLogger(__name__)
-# What is read together: rows times modes, some 50 MB of intermediate results, and of rows times mirrors 128 MB at most.
-# Constants, not settings: the noise is drawn part by part, so the size of a part enters the result.
-MODES_AT_ONCE, MIRRORS_AT_ONCE = 1 << 20, 1 << 24
+# What is read together: rows times modes, some 50 MB of intermediate results, which a processor's cache can hold; more
+# on an accelerator, which waits for every start; rows times mirrors, 128 MB. Constants, not settings: the noise is
+# drawn part by part, so the size of a part enters the result.
+MODES_AT_ONCE, TIMES_ON_ACCELERATORS, MIRRORS_AT_ONCE = 1 << 20, 8, 1 << 24
 FEWEST_MODES = 256
 
 
@@ -117,10 +118,11 @@ class OPU:
     def _parts(self, rows: int) -> tuple[int, Spans]:
         """How many of the rows, and which modes, are read together."""
         n_in, n_out = self._sizes
+        most = MODES_AT_ONCE * (1 if self._compute.type == "cpu" else TIMES_ON_ACCELERATORS)
         # Coefficients that are computed are computed again for each part of the rows: modes are divided first.
-        modes = min(n_out, max(FEWEST_MODES, MODES_AT_ONCE // rows)) if self.medium.separable else n_out
+        modes = min(n_out, max(FEWEST_MODES, most // rows)) if self.medium.separable else n_out
         spans = [(first, min(first + modes, n_out)) for first in range(0, n_out, modes)]
-        return max(1, min(MODES_AT_ONCE // modes, MIRRORS_AT_ONCE // n_in)), spans
+        return max(1, min(most // modes, MIRRORS_AT_ONCE // n_in)), spans
 
     def _project(self, error: Tensor, spans: Spans) -> Iterator[Tensor]:
         """What is read at the modes of each span, `[rows, last - first]`."""
