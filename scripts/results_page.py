@@ -220,8 +220,9 @@ which leaves the noise of the full chain without its pixels):
 
 {table(("hidden", *SERIES), lines)}
 
-`dfa` on `cpu` less `shallow`, in points: {_gaps(chosen, widths)}. The wider the random layers are, the less is left to
-train: at the main size, after {_epochs(rows)} epochs, `bp` itself is {_most(rows)} above `shallow`.
+`dfa` on `cpu` less `shallow`, in points: {_gaps(chosen, widths)}.
+The wider the random layers are, the less is left to train: at the main size, {_epochs(rows)} epochs, `bp` itself is
+{_most(rows)} above `shallow`.
 
 ![accuracy over the width](images/results_mnist_widths.svg)"""
 
