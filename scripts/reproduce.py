@@ -38,6 +38,7 @@ SEARCHES = (
     "tuning_citation",
     "tuning_mnist",
     "tuning_mnist_regularisation",
+    "tuning_mnist_length",
     "tuning_rules",
     "tuning_architectures",
 )
