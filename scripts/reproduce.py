@@ -33,6 +33,7 @@ EXPERIMENTS = (
     "noise",
     "mnist_fc",
     "architectures",
+    "encoding",
 )
 SEARCHES = (
     "tuning_citation",

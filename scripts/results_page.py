@@ -75,7 +75,7 @@ def counted(rows: Sequence[Row]) -> str:
 
 
 def _groups(rows: Sequence[Row]) -> set[tuple[tuple[str, str], ...]]:
-    keys = ("experiment", "model", "data", "rule", "device", "readout", *SETTINGS)
+    keys = ("experiment", "model", "data", "rule", "device", "readout", "encoding", *SETTINGS)
     return {tuple((key, row[key]) for key in keys) for row in rows}
 
 
@@ -95,6 +95,7 @@ def page(rows: Sequence[Row]) -> str:
         citation,
         shallow,
         architectures,
+        encoding,
         noise,
         size,
         feedback,
@@ -334,6 +335,43 @@ The device: from `cpu` to `opu_sim` the accuracy moves by {min(optical):+.1f} to
 
 def _named(lines: Sequence[Sequence[str]]) -> str:
     return ": " + ", ".join(f"{line[0]} with {line[1]} blocks" for line in lines) if lines else ""
+
+
+def encoding(rows: Sequence[Row]) -> str:
+    chosen, known = pick(rows, experiment="encoding"), pick(rows, experiment="architectures", rule="dfa")
+    if not (chosen and known):
+        return ""
+    bits = "device.encoding.bits"
+    columns = {
+        "`cpu`": pick(known, device="cpu"),
+        "ternary, no noise": pick(chosen, encoding="ternary"),
+        "ternary": pick(known, device="opu_sim"),
+        **{f"{n} bits": pick(chosen, encoding="bitplanes", **{bits: n}) for n in ("2", "4")},
+    }
+    lines = []
+    behind: dict[str, list[float]] = {name: [] for name in columns}
+    for model in ("fc", "gcn", "gat", "cheb", "sage"):
+        for hidden in sorted({row["model.hidden"] for row in pick(chosen, model=model)}, key=len):
+            cells = {name: pick(some, model=model, hidden=hidden) for name, some in columns.items()}
+            for name, some in cells.items():
+                behind[name].append(points_between(some, cells["`cpu`"])[0])
+            lines.append((f"`{model}`", f"{1 + len(hidden.split())}", *map(percent, cells.values())))
+    summary = "; ".join(
+        f"{name} {mean(points):+.1f}, {min(points):+.1f} at worst"
+        for name, points in behind.items()
+        if name != "`cpu`"
+    )
+    return f"""## What binary mirrors cost in depth, and what gives it back
+
+    dfa sweep experiment=encoding
+
+`dfa` as in the table before, with the same ternary errors but none of the noise of the optics (`device/readout=ideal`),
+and with errors of two and four bits (`device/encoding=bitplanes`, up to 4 and 8 frames a row in place of 2) and the
+noise.
+
+{table(("model", "blocks", *columns), lines)}
+
+Less `cpu`, in points, the mean over the rows: {summary}."""
 
 
 def noise(rows: Sequence[Row]) -> str:

@@ -32,11 +32,12 @@ SETTINGS = (
     "rule.spread",
     "device.distribution",
     "device.encoding.threshold",
+    "device.encoding.bits",
     "device.camera.bits",
     "device.camera.photons",
     "device.camera.read_noise",
 )
-CHOICES = ("model", "data", "rule", "device", "readout")
+CHOICES = ("model", "data", "rule", "device", "readout", "encoding")
 MEASURED = ("test", "test_at_last_epoch", "validation", "best_epoch")
 BLOCKS = range(1, 5)
 ALIGNED = [f"{name}_{i}" for name in ("alignment", "matrix_alignment") for i in BLOCKS]
@@ -71,6 +72,7 @@ def line(name: str, run: Run) -> Row:
         **{key: run.choices.get(key) for key in ("model", "data", "rule")},
         "device": run.choices.get("device") if projects else None,
         "readout": run.choices.get("device/readout") if projects else None,
+        "encoding": run.choices.get("device/encoding") if projects else None,
         "seed": run.config.get("seed"),
         **{key: _setting(run, key, projects) for key in SETTINGS},
         "test": run.result.get("test_accuracy_at_best_validation"),
@@ -113,7 +115,8 @@ def read(path: Path) -> list[Row]:
     if not path.exists():
         return []
     with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        # a table from before a column was added has nothing in it
+        return [{column: row.get(column) or "" for column in COLUMNS} for row in csv.DictReader(file)]
 
 
 def write(path: Path, rows: Iterable[Row]) -> None:
