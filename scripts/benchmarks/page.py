@@ -1,4 +1,5 @@
-"""docs/performance.md: a section a part, each with its own date, so that a part can be measured again alone."""
+"""docs/performance.md: a section a part and in it one a machine, each with its own date, so that a part can be measured
+again alone, and on another machine without losing what this one gave."""
 
 from __future__ import annotations
 
@@ -18,9 +19,9 @@ HEAD = """# Performance
 
 What `scripts/benchmark` measured, written by it. Contenders take turns, round by round; a figure is the median of the
 rounds, a ratio the median of the ratios of each round; memory and growth are measured in processes of their own. Every
-bar says whether it is met here.
+bar says whether that machine meets it.
 """
-MARK = "<!-- part: {} -->"
+MARK, MACHINE = "<!-- part: {} -->", "### "
 
 
 @dataclass
@@ -48,7 +49,8 @@ class Section:
         )
 
     def lines(self) -> list[str]:
-        lines = [f"## {self.title}", "", self.about, "", *self.body]
+        """What this machine gave."""
+        lines = [MACHINE + machine(), "", *self.body]
         if self.bars:
             held = [
                 (what, figure, bar, "met" if met else "**not met**") for what, figure, bar, met in self.bars
@@ -59,22 +61,28 @@ class Section:
         return [*lines, conditions()]
 
 
+def machine() -> str:
+    return f"{re.sub(r'[(](R|TM)[)]', '', processor())}, {os.cpu_count()} cores"
+
+
 def conditions() -> str:
     found, git = versions(), git_state()
     commit = (git["commit"] or "unknown")[:10] + (", changed since" if git["dirty"] else "")
     return (
-        f"*{time.strftime('%Y-%m-%d')}, {processor()}, {os.cpu_count()} cores; dfa {found['dfa']} (commit {commit}), "
-        f"Python {found['python']}, torch {found['torch']}, torch_geometric {found['torch-geometric']}, "
-        f"NumPy {found['numpy']}.*"
+        f"*{time.strftime('%Y-%m-%d')}; dfa {found['dfa']} (commit {commit}), Python {found['python']}, "
+        f"torch {found['torch']}, torch_geometric {found['torch-geometric']}, NumPy {found['numpy']}.*"
     )
 
 
-def write(section: Section, order: Sequence[str], name: str) -> None:
-    """Put the section in its place on the page; the others stay as they are."""
+def write(section: Section, order: Sequence[str], name: str, page: Path = PAGE) -> None:
+    """Put what this machine gave in its place on the page; other parts and other machines stay as they are."""
     parts: dict[str, str] = {}
-    if PAGE.exists():
-        pieces = re.split(MARK.format("(.+)"), PAGE.read_text(encoding="utf-8"))[1:]
+    if page.exists():
+        pieces = re.split(MARK.format("(.+)"), page.read_text(encoding="utf-8"))[1:]
         parts = dict(zip(pieces[::2], pieces[1::2], strict=True))
-    parts[name] = "\n\n" + "\n".join(section.lines())
+    _, *told = re.split(f"^(?={MACHINE})", parts.get(name, ""), flags=re.MULTILINE)
+    machines = {text.partition("\n")[0]: text.strip() for text in told}
+    machines[MACHINE + machine()] = "\n".join(section.lines())
+    parts[name] = "\n\n".join([f"## {section.title}", section.about, *machines.values()])
     body = "\n\n".join(MARK.format(one) + "\n\n" + parts[one].strip() for one in order if one in parts)
-    write_atomically(PAGE, f"{HEAD}\n{body}\n")
+    write_atomically(page, f"{HEAD}\n{body}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from page import ROOT, Section
+from page import ROOT, Section, machine
 from rounds import median, process
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from dfa_cli.results.plots import COLOURS, DASHES, INK, MARKERS, PALE, save
 from dfa_cli.results.record import write_atomically
 from dfa_cli.rules import Backpropagation, DirectFeedbackAlignment, LearningRule
 
-FIGURE = ROOT / "docs" / "images" / "scaling.svg"
+IMAGES = ROOT / "docs" / "images"
 FEATURES, CLASSES, ROWS, EDGES, WIDTH = 64, 10, 256, 10, 512
 SIZES = {
     "nodes": (1_000, 10_000, 100_000, 1_000_000),
@@ -101,8 +102,10 @@ def scaling(rounds: int) -> Section:
         "Growth",
         "Seconds of one step without the optimizer's: the forward pass, and what is left of a step, the backward "
         "pass, by backpropagation and by direct feedback alignment. Each size in a process of its own; memory is the "
-        "highest above the imports.\n\n![time and memory against size](images/scaling.svg)",
+        "highest above the imports.",
     )
+    figure = f"scaling-{re.sub('[^a-z0-9]+', '-', machine().lower())}.svg"
+    section.text(f"![time and memory against size](images/{figure})")
     found: dict[str, Measured] = {}
     for what, sizes in SIZES.items():
         found[what] = {
@@ -142,8 +145,8 @@ def scaling(rounds: int) -> Section:
             section.bars.append(
                 (f"{name} against {what}, slope", f"{grown:.2f}", words, grown <= most + TOLERANCE)
             )
-    FIGURE.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(FIGURE, draw(found))
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    write_atomically(IMAGES / figure, draw(found))
     return section
 
 
