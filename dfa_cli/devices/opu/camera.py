@@ -10,6 +10,7 @@ from torch import Tensor
 from dfa_cli.errors import DfaError
 
 FEW_PHOTONS = 64.0
+READ_NOISE_ABOVE = 4.0  # r.m.s.: one dark pixel in 30,000 is beyond
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Camera:
     gives an average pixel of the calibration frame in a full exposure, None for as many as wanted.
     `shot_noise`: whether photons arrive at random. `exposure`: `auto` fills the well at the brightest pixel
     to be expected and no further (the read-out's `headroom`) or, with too little light for that, takes the
-    full exposure and the analogue gain that brings this pixel to the converter's top; a number is a fixed
-    multiple of the full exposure, with the converter's top at the full well. The black level is subtracted,
+    full exposure and the analogue gain that brings this pixel, and four times the read noise above it, to the
+    converter's top; a number is a fixed multiple of the full exposure, with the converter's top at the full well. The black level is subtracted,
     so that read noise around zero is not clipped.
 
     The intensity is that of the field in units of the projection: a lit mirror gives a mode 2 on average.
@@ -91,7 +92,8 @@ class Camera:
             gain = min(full, well / peak)
             # Neither light nor well sets a scale: enough photons that their noise is below single precision.
             gain = 1e15 / mean if gain == float("inf") else gain
-            top = min(well, gain * peak) if self.full_well is not None else well
+            brightest = gain * peak + READ_NOISE_ABOVE * self.read_noise
+            top = min(well, brightest) if self.full_well is not None else well
         else:
             gain, top = full * float(self.exposure), well
         return Exposure(gain, top, 0.0 if self.bits is None else top / (2**self.bits - 1))
@@ -104,14 +106,15 @@ class Camera:
     def measure(
         self, intensity: Tensor, exposure: Exposure, noise: torch.Generator
     ) -> tuple[Tensor, Tensor | int]:
-        """What the camera says of `intensity` (overwritten), in the same unit, and how many pixels were full.
+        """What the camera says of `intensity` `[..., pixels]` (overwritten), in the same unit, and how many pixels of
+        each image were full.
 
-        The count is a tensor, so that an accelerator need not be waited for.
+        The counts `[...]` are a tensor, so that an accelerator need not be waited for, or 0 where there is no well.
         """
         electrons = self._arrive(intensity.mul_(exposure.gain), noise)
         full: Tensor | int = 0
         if self.full_well is not None:
-            full = (electrons >= exposure.range).sum()
+            full = (electrons >= exposure.range).sum(-1)
             electrons.clamp_(max=exposure.range)
         if exposure.step:
             electrons.mul_(1 / exposure.step).round_().mul_(exposure.step)
@@ -122,7 +125,7 @@ class Camera:
 
         Below 64 photons the Poisson numbers are exact. Above, one normal number stands for both noises, bent
         so that it has their mean, variance and skewness (Cornish and Fisher): its distribution differs from
-        the true one by less than 0.003 anywhere, at a twentieth of the cost.
+        the true one by less than 0.004 anywhere, at a twentieth of the cost.
         """
         if not self.shot_noise and not self.read_noise:
             return mean
@@ -130,14 +133,23 @@ class Camera:
         if not self.shot_noise:
             return mean.add_(z, alpha=self.read_noise)
         dim = mean < FEW_PHOTONS
+        if (
+            mean.is_cuda
+        ):  # which are dim is not asked, that would wait for the accelerator: all get exact numbers
+            exact = torch.poisson(mean.clamp(max=FEW_PHOTONS), generator=noise).add_(z, alpha=self.read_noise)
+            return torch.where(dim, exact, self._bent(mean, z))
         few = mean[dim]
-        variance = mean + self.read_noise**2
-        skewness = mean / variance if self.read_noise else None
-        mean.addcmul_(variance.sqrt_(), z)
-        bend = z.square_().sub_(1).mul_(1 / 6)
-        electrons = mean.addcmul_(bend, skewness) if skewness is not None else mean.add_(bend)
+        electrons = self._bent(mean, z)
         if few.numel():
             exact = torch.poisson(few, generator=noise)
             exact.add_(torch.empty_like(few).normal_(generator=noise), alpha=self.read_noise)
             electrons[dim] = exact
         return electrons
+
+    def _bent(self, mean: Tensor, z: Tensor) -> Tensor:
+        """Both noises from the normal `z`; both tensors are overwritten."""
+        variance = mean + self.read_noise**2
+        skewness = mean / variance if self.read_noise else None
+        mean.addcmul_(variance.sqrt_(), z)
+        bend = z.square_().sub_(1).mul_(1 / 6)
+        return mean.addcmul_(bend, skewness) if skewness is not None else mean.add_(bend)

@@ -101,7 +101,7 @@ class Intensity:
         mirrors = products.diagonal(dim1=1, dim2=2) @ weights
         power = 4 * (mirrors.square() + (weighted * products).sum((1, 2)))
         size = (squared_norm.clamp_min(0.0) / torch.where(power > 0, power, 1.0)).sqrt_().unsqueeze_(1)
-        return Reading(values.mul_(size * frames.scale), full, measured.shape[2])
+        return Reading(values.mul_(size * frames.scale), of_shown(full, frames), measured.shape[2])
 
 
 class OffAxis:
@@ -206,7 +206,8 @@ class Fringes:
             real.add_(measured, alpha=weight)
             full = full + saturated
         real.mul_(shown)
-        return Reading(combine(real, frames.weights).mul_(frames.scale), full, n_out * len(self.weights))
+        values = combine(real, frames.weights).mul_(frames.scale)
+        return Reading(values, of_shown(full, frames), n_out * len(self.weights))
 
     def intensity(
         self, field: Tensor, signal: Tensor, cosine: float, sine: float, scratch: Workspace
@@ -225,6 +226,11 @@ def cosine_and_sine(p: int, samples: int) -> tuple[float, float]:
     angle = 2 * math.pi * p / samples
     cosine, sine = math.cos(angle), math.sin(angle)
     return (0.0 if abs(cosine) < 1e-12 else cosine), (0.0 if abs(sine) < 1e-12 else sine)
+
+
+def of_shown(full: Tensor | int, frames: Frames) -> Tensor | int:
+    """Of counts `[frames, rows]` the sum over the frames that are shown: the camera looks at no others."""
+    return torch.where(frames.shown > 0, full, 0).sum() if isinstance(full, Tensor) else full
 
 
 def combine(values: Tensor, weights: tuple[float, ...]) -> Tensor:

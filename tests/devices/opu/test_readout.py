@@ -192,3 +192,29 @@ def test_mistakes_are_explained() -> None:
     ):
         with pytest.raises(DfaError, match=words):
             make()
+
+
+@pytest.mark.parametrize("photons", [0.1, 1.0, 10.0])
+def test_little_light_costs_noise_and_no_signal(photons: float) -> None:
+    """The slope of what is read on the field is 1 within 5 standard errors: read noise is not clipped."""
+    field = speckle(50, 20_000)
+    true = field[0, :, 0]
+    found = read(OffAxis(), Camera(photons=photons), field)
+    slope = float((found.values * true).mean() / true.square().mean())
+    error = float((found.values - true).std() / true.std()) / math.sqrt(true.numel())
+    assert slope == pytest.approx(1.0, abs=5 * error)
+    assert float(found.full) / found.pixels / len(true) < 1e-3
+
+
+@pytest.mark.parametrize("readout", [OffAxis(), PhaseShifting(), Intensity()])
+def test_full_pixels_are_those_of_the_frames_shown(readout) -> None:
+    """With read noise above the well a third of all dark pixels are full; a frame that is not shown has none."""
+    camera, rows = Camera(full_well=1000.0, read_noise=2000.0), 40
+    shown = torch.zeros(2, rows)
+    shown[0, : rows // 2] = 1.0
+    field = torch.cat([speckle(rows), torch.zeros(1, rows, 2, 2000)]) * shown[:, :, None, None]
+    readout.calibrate(LIT, camera)
+    found = readout.read(field, Frames(shown.unsqueeze(2), shown, (1.0, -1.0), torch.ones(rows, 1)), noise())
+    assert 0.2 < float(found.full) / (found.pixels * rows // 2) < 1.0
+    nothing = Frames(torch.zeros(2, rows, 1), torch.zeros(2, rows), (1.0, -1.0), torch.ones(rows, 1))
+    assert float(readout.read(torch.zeros_like(field), nothing, noise()).full) == 0.0
