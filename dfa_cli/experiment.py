@@ -21,10 +21,10 @@ from dfa_cli.errors import DfaError
 from dfa_cli.models.base import Model, Sizes
 from dfa_cli.own_code import let_import, missing, not_found
 from dfa_cli.progress import Progress, note
-from dfa_cli.provenance import provenance
+from dfa_cli.provenance import code_state, provenance
 from dfa_cli.results.record import Record, plainly, rows_until
 from dfa_cli.rules.base import LearningRule
-from dfa_cli.schema import identity, without_facts
+from dfa_cli.schema import identity, projects, without_facts
 from dfa_cli.seeding import generator, stream_seed
 from dfa_cli.training import CHECKPOINT, alignment
 from dfa_cli.training.batches import Batches
@@ -36,6 +36,7 @@ from dfa_cli.training.weights import save_weights
 
 STREAMS = ("weights", "order", "dropout", "layers")
 THREADS = torch.get_num_threads()  # this process's share, asked before a run sets its own
+code_state()  # asked now, while the files are those that this process has read
 
 
 def run(
@@ -45,13 +46,14 @@ def run(
     overrides: Sequence[str],
     command: str | None = None,
     config_dir: str | None = None,
+    replaces: bool = False,
 ) -> dict[str, Any]:
     """Train one model and record it in `folder`; returns the content of `run.json`.
 
     `config` is plain and resolved; `choices` names the option of each group; `overrides` are the user's words and
     `command` what repeats the run, where that is not what this process was started by; `config_dir` is the folder
-    of the user's own options and classes. The same configuration gives the same bits on the same CPU. Raises
-    `DfaError` for what the user can mend, after it is in the record.
+    of the user's own options and classes; `replaces`: the record in `folder` is to go. The same configuration gives
+    the same bits on the same CPU. Raises `DfaError` for what the user can mend, after it is in the record.
     """
     config = settle(config)
     head = {
@@ -68,7 +70,7 @@ def run(
         },
     }
     let_import(config_dir)
-    return _carry_out(Record(folder, head), config, choices, folder)
+    return _carry_out(Record(folder, head, replaces), config, choices, folder)
 
 
 def resume(folder: Path) -> dict[str, Any]:
@@ -82,10 +84,12 @@ def resume(folder: Path) -> dict[str, Any]:
             f"{folder} holds no checkpoint: the run was made without checkpoint_every=EPOCHS, or ended before."
         )
     record = Record.reopen(folder, provenance())
-    let_import(record.content["provenance"].get("config_dir"))
-    return _carry_out(
-        record, settle(record.content["config"]), record.content["choices"], folder, resumed=True
-    )
+    before = record.content["provenance"]
+    let_import(before.get("config_dir"))
+    config = settle(record.content["config"])
+    # the same number of threads gives the same order of additions
+    config["threads"] = before.get("threads") or config["threads"]
+    return _carry_out(record, config, record.content["choices"], folder, resumed=True)
 
 
 def _carry_out(
@@ -117,11 +121,11 @@ def _carry_out(
                     record.sync()
                     with plainly(folder):
                         save_checkpoint(folder, epoch.epoch, *parts.state)
-        if projects(config):
+        if parts.projects:
             record.update(projection=asdict(parts.device.cost()))
         with plainly(folder):
             save_weights(
-                folder / "weights.safetensors", parts.model, parts.device if projects(config) else None
+                folder / "weights.safetensors", parts.model, parts.device if parts.projects else None
             )
         record.complete(stopped_early=record.content["result"]["last_epoch"] < config["epochs"])
     (folder / CHECKPOINT).unlink(missing_ok=True)  # of no use to a run that is complete
@@ -230,7 +234,7 @@ def assemble(config: Mapping[str, Any], data: Data) -> Parts:
         data.validation,
         data.test,
         generators,
-        projects(config),
+        projects(config) and bool(model.widths),
         config["schedule"],
     )
 
@@ -259,11 +263,6 @@ def build(node: Mapping[str, Any], *arguments: Any) -> Any:
         if (module := missing(error)) and f"{node['_target_']}.".startswith(f"{module}."):
             raise DfaError(not_found(node["_target_"], module)) from error
         raise
-
-
-def projects(config: Mapping[str, Any]) -> bool:
-    """Whether the rule asks the projection device for anything."""
-    return config["rule"].get("needs") != "nothing"
 
 
 def threads_for(data: Data) -> int:

@@ -99,6 +99,7 @@ def launch(arguments: Sequence[str], prog: str = "dfa train") -> int:
     stand_in = fallback(jobs)
     if stand_in:
         jobs = compose_jobs([*flags.overrides, *name, *stand_in], flags.multirun, flags.config_dir)
+    refuse_to_share(jobs[0].folder, flags.multirun)
     with _place(jobs[0].folder) as top:
         where = f"hydra.{'sweep' if flags.multirun else 'run'}.dir={quoted(str(top))}"
         return _run([*arguments, *name, *stand_in, where], prog, top, len(jobs) if flags.multirun else None)
@@ -403,6 +404,19 @@ def hydra_main(arguments: Sequence[str], prog: str, task: Callable[[DictConfig],
             del os.environ["HYDRA_FULL_ERROR"]
 
 
+def refuse_to_share(folder: Path, multirun: bool) -> None:
+    """Raises `DfaError` where `hydra.run.dir` or `hydra.sweep.dir` names a folder with something of others in it: a run
+    that is refused takes its folder away again, and one that is repeated would mix with the one before."""
+    if multirun:
+        taken, name = any(folder.glob("*/run.json")), "sweep"
+        what = "holds the runs of another sweep"
+    else:
+        taken, name = folder.is_dir() and any(folder.iterdir()), "run"
+        what = "is not empty, and a run needs a folder of its own"
+    if taken:
+        raise DfaError(f"{shortest(folder)} {what}: name another with hydra.{name}.dir=FOLDER.")
+
+
 @contextlib.contextmanager
 def _place(folder: Path) -> Iterator[Path]:
     """Makes the folder of a run. When the run is refused, what was made for it and is still empty goes again."""
@@ -420,13 +434,21 @@ def _place(folder: Path) -> Iterator[Path]:
         raise
 
 
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
 def _exit_code(top: Path, jobs: int | None) -> int:
     """From the records, since a job may have run in another process."""
     if _failures:
         error = _failures.pop()
         trained = "train_seconds" in status(top).get("time", {}) or (top / "metrics.csv").exists()
         if not trained:
-            shutil.rmtree(top)  # refused before it began: an attempt, not a run
+            _empty(top)  # refused before it began: an attempt, not a run
         raise error
     completed = sum(status(folder).get("status") == "completed" for folder in [top, *top.glob("*/")])
     if jobs is not None:

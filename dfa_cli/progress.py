@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dfa_cli.schema import projects
+
 if TYPE_CHECKING:
     from dfa_cli.training.loop import Epoch
 
@@ -98,7 +100,7 @@ class Progress:
 
 def title(config: Mapping[str, Any], choices: Mapping[str, str]) -> str:
     words = f"{choices['model']} on {choices['data']}, trained by {choices['rule']}"
-    if config["rule"].get("needs") != "nothing":
+    if projects(config):
         device = choices["device"]
         words += f" on {config['device']['where'] if device == 'auto' else device}"
     return f"{words}, seed {config['seed']}"

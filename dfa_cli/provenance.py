@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import shlex
@@ -30,7 +31,7 @@ def provenance() -> dict[str, Any]:
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "cwd": os.getcwd(),
         "versions": versions(),
-        "git": git_state(),
+        "git": code_state(),
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "pid_started": process_started(os.getpid()),
@@ -47,6 +48,12 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+@functools.cache
+def code_state() -> dict[str, Any]:
+    """`git_state` when this process first asked: what is committed while a sweep runs is not what its jobs run."""
+    return git_state()
 
 
 def git_state(root: Path = CHECKOUT) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import secrets
 import signal
 import sys
@@ -77,15 +76,13 @@ def resume(
 ) -> None:
     """Go on with a killed, interrupted or failed run from its checkpoint: dfa resume last."""
     from dfa_cli.results import pick_run
+    from dfa_cli.results.store import read
     from dfa_cli.sweep.claims import FOLDER, claim
     from dfa_cli.training import CHECKPOINT
 
     chosen = pick_run(run, folders or [Path("outputs")])
     folder = Path(chosen.folder).absolute()
-    if chosen.status == "completed":
-        raise DfaError(f"run {chosen.id} is completed; dfa rerun {chosen.id} makes it again.")
-    if chosen.status == "running":
-        raise DfaError(f"run {chosen.id} is still running, in process {chosen.provenance.get('pid')}.")
+    _require_ended(chosen)
     if not from_start and not (folder / CHECKPOINT).is_file():
         raise DfaError(
             f"run {chosen.id} has no checkpoint, so there is no epoch to go on from: "
@@ -97,6 +94,7 @@ def resume(
     with claim(outputs, chosen.identity or chosen.id) as ours:
         if ours is None:
             raise DfaError(f"a sweep is running the configuration of run {chosen.id} right now.")
+        _require_ended(read(folder))  # a sweep may have gone on with it since
         with _logged(folder):
             from dfa_cli import experiment  # imports torch
 
@@ -104,11 +102,18 @@ def resume(
                 for left in ("metrics.csv", CHECKPOINT):
                     (folder / left).unlink(missing_ok=True)
                 words = list(chosen.record.get("overrides") or ())
-                experiment.run(
-                    config, folder, chosen.choices, words, config_dir=chosen.provenance.get("config_dir")
-                )
+                own = chosen.provenance.get("config_dir")
+                experiment.run(config, folder, chosen.choices, words, config_dir=own, replaces=True)
             else:
                 experiment.resume(folder)
+
+
+def _require_ended(run: Run) -> None:
+    """Raises `DfaError` for a run that is completed or still running."""
+    if run.status == "completed":
+        raise DfaError(f"run {run.id} is completed; dfa rerun {run.id} makes it again.")
+    if run.status == "running":
+        raise DfaError(f"run {run.id} is still running, in process {run.provenance.get('pid')}.")
 
 
 def _config_of(run: Run) -> dict[str, Any]:
@@ -124,30 +129,18 @@ def _config_of(run: Run) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _logged(folder: Path) -> Iterator[None]:
-    """`run.log` in the folder, as Hydra sets it up for other runs; Ctrl-C and SIGTERM end in the record."""
-    from dfa_cli.results.record import cannot_write
+    """`run.log` in the folder; Ctrl-C and SIGTERM end in the record."""
+    from dfa_cli.results.record import logged
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(folder / "run.log")
-    except OSError as error:
-        raise DfaError(cannot_write(folder, error)) from error
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.INFO)
-    root.addHandler(handler)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        yield
+        with logged(folder):
+            yield
     except KeyboardInterrupt:
         print(f"\ninterrupted; what was measured is in {shortest(folder)}", file=sys.stderr)
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
-        root.removeHandler(handler)
-        root.setLevel(level)
-        handler.close()
 
 
 def verdict(before: Run, after: Run) -> tuple[list[str], bool]:

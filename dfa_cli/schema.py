@@ -73,6 +73,7 @@ class Bound:
 
     holds: Callable[[Any], bool]
     words: str
+    real: bool = False  # a number that need not be whole: 1 and 1.0 are the same value
 
 
 def _number(value: Any) -> bool:
@@ -84,11 +85,11 @@ def _whole(value: Any) -> bool:
 
 
 AT_LEAST_ONE = Bound(lambda v: _whole(v) and v >= 1, "a whole number of at least 1")
-NOT_NEGATIVE = Bound(lambda v: _number(v) and v >= 0, "a number of at least 0")
-POSITIVE = Bound(lambda v: _number(v) and v > 0, "a number greater than 0")
+NOT_NEGATIVE = Bound(lambda v: _number(v) and v >= 0, "a number of at least 0", real=True)
+POSITIVE = Bound(lambda v: _number(v) and v > 0, "a number greater than 0", real=True)
 A_SEED = Bound(lambda v: _whole(v) and 0 <= v < 2**63, "a whole number of at least 0")
-FRACTION = Bound(lambda v: _number(v) and 0 <= v < 1, "a number from 0 to below 1")
-UP_TO_ONE = Bound(lambda v: _number(v) and 0 < v <= 1, "a number above 0 and up to 1")
+FRACTION = Bound(lambda v: _number(v) and 0 <= v < 1, "a number from 0 to below 1", real=True)
+UP_TO_ONE = Bound(lambda v: _number(v) and 0 < v <= 1, "a number above 0 and up to 1", real=True)
 AT_LEAST_FOUR = Bound(lambda v: _whole(v) and v >= 4, "a whole number of at least 4")
 YES_OR_NO = Bound(lambda v: isinstance(v, bool), "true or false")
 WIDTHS = Bound(
@@ -106,7 +107,7 @@ def whole(least: int, most: int) -> Bound:
 
 
 def optional(bound: Bound) -> Bound:
-    return Bound(lambda v: v is None or bound.holds(v), bound.words + ", or null")
+    return Bound(lambda v: v is None or bound.holds(v), bound.words + ", or null", bound.real)
 
 
 BOUNDS: dict[str, Bound] = {
@@ -218,13 +219,17 @@ def identity(config: Mapping[str, Any]) -> str:
 
     SHA-256 of the configuration as JSON with sorted keys, less what cannot change a result: where it is written,
     the number of threads, the projection device where the rule projects nothing, and a key of `LATER` where it
-    says what held before there was one.
+    says what held before there was one. `lr: 1` is `lr: 1.0`.
     """
     kept = {key: value for key, value in config.items() if key not in OUTSIDE_IDENTITY}
     for key, before in LATER.items():
         if lookup(kept, key) == (before, True):
             kept = _less(kept, key)
-    if config["rule"].get("needs") == "nothing":
+    for key, bound in BOUNDS.items():
+        value, present = lookup(kept, key)
+        if present and bound.real and _whole(value):
+            kept = _with(kept, key, float(value))
+    if not projects(config):
         kept.pop("device")
     for group in ("model", "rule", "device", "data", "optimizer"):
         if group in kept:
@@ -243,6 +248,17 @@ def completed(config: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(full.get(group), Mapping):
             full[group] = {name: before, **full[group]}
     return full
+
+
+def projects(config: Mapping[str, Any]) -> bool:
+    """Whether the rule asks the projection device for anything; without it no key of the device applies."""
+    return config["rule"].get("needs") != "nothing"
+
+
+def _with(config: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """The configuration with another value at a dotted key."""
+    first, _, rest = key.partition(".")
+    return {**config, first: _with(config[first], rest, value) if rest else value}
 
 
 def _less(config: Mapping[str, Any], key: str) -> dict[str, Any]:

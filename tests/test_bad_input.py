@@ -269,6 +269,43 @@ class Trap:
         return os.mkdir, (self.path,)
 
 
+class TestAFolderWithSomethingInIt:
+    """named with hydra.run.dir or hydra.sweep.dir, is nobody's to take away or to mix with."""
+
+    def test_is_refused_for_a_run_and_kept(self, dfa: Dfa) -> None:
+        thesis = dfa.root / "work" / "thesis.txt"
+        thesis.parent.mkdir()
+        thesis.write_text("years")
+        for words in (("device=opu_sim", "device.limits.mirrors=1"), ()):
+            answer = dfa.train("data=digits", *SMALL, *words, f"hydra.run.dir={thesis.parent}")
+            refused(answer)
+            assert "hydra.run.dir=" in answer.err
+            assert [path.name for path in thesis.parent.iterdir()] == ["thesis.txt"]
+            assert thesis.read_text() == "years"
+
+    def test_that_is_empty_is_taken_and_given_back(self, dfa: Dfa) -> None:
+        place = dfa.root / "place"
+        place.mkdir()
+        wrong = ("device=opu_sim", "device.limits.mirrors=1", f"hydra.run.dir={place}")
+        assert dfa.train("data=digits", *SMALL, *wrong).code == 2
+        assert list(place.iterdir()) == []
+        assert dfa.train("data=digits", *SMALL, f"hydra.run.dir={place}").code == 0
+        assert (place / "run.json").exists()
+
+    @pytest.mark.parametrize(
+        ("flags", "key"), [((), "hydra.run.dir"), (("-m",), "hydra.sweep.dir")], ids=["run", "sweep"]
+    )
+    def test_takes_no_second_run(self, flags: tuple[str, ...], key: str, dfa: Dfa) -> None:
+        place = dfa.root / "place"
+        words = (*flags, "data=digits", *SMALL, f"{key}={place}")
+        assert dfa("train", *dfa.arguments(*words)).code == 0
+        before = {path: path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()}
+        answer = dfa("train", *dfa.arguments(*words))
+        refused(answer)
+        assert f"{key}=" in answer.err
+        assert {path: path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()} == before
+
+
 class TestTheOutputsFolder:
     @pytest.mark.parametrize("flags", [(), ("-m", "seed=0,1")], ids=["a run", "a sweep"])
     def test_that_cannot_be_made_is_a_sentence(self, flags: tuple[str, ...], dfa: Dfa) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dfa_cli import provenance
 from dfa_cli.provenance import git_state
 
 
@@ -45,3 +46,17 @@ def test_a_change_counts_where_it_can_change_a_number(checkout: Path, name: str,
 
 def test_outside_a_checkout_nothing_is_known(tmp_path: Path) -> None:
     assert git_state(tmp_path) == {"commit": None, "dirty": None}
+
+
+def test_a_record_has_the_commit_that_the_process_began_with(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provenance, "git_state", lambda: git_state(checkout))
+    provenance.code_state.cache_clear()
+    try:
+        before = provenance.provenance()["git"]
+        (checkout / "dfa_cli" / "a.py").write_text("2\n")
+        assert git_state(checkout)["dirty"]
+        assert provenance.provenance()["git"] == before == {**before, "dirty": False}
+    finally:
+        provenance.code_state.cache_clear()

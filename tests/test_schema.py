@@ -74,6 +74,14 @@ def test_a_value_out_of_bounds_is_a_sentence_with_the_key_the_value_and_what_was
     assert value in words or {"null": "None"}.get(value, value) in words
 
 
+@pytest.mark.parametrize("key", ["rule.scale", "optimizer.lr", "device.frame_seconds"])
+def test_a_whole_number_is_the_same_value_as_a_real_one(key: str, job: Compose) -> None:
+    names = [
+        identity(job("data=digits", "device=opu_sim", f"{key}={value}").config) for value in ("1", "1.0", "2")
+    ]
+    assert names[0] == names[1] != names[2]
+
+
 GOOD = {
     "epochs": ["1", "1000000"],
     "seed": ["0", "4294967296"],

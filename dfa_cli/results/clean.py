@@ -5,9 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from fnmatch import fnmatch
 
 from dfa_cli.errors import DfaError
 from dfa_cli.results.store import UNFINISHED, Run, find, read
+
+# what a run writes into its folder; `.*.tmp` is left by a process that was killed while it wrote
+OF_A_RUN = (
+    "run.json",
+    "metrics.csv",
+    "run.log",
+    "weights.safetensors",
+    "checkpoint.safetensors",
+    ".hydra",
+    ".*.tmp",
+)
 
 
 def removable(runs: Sequence[Run]) -> list[Run]:
@@ -30,7 +42,8 @@ def size(run: Run) -> int:
 def remove(runs: Sequence[Run]) -> list[tuple[Run, str]]:
     """Deletes the folders of `runs`; returns those that stayed, with the reason.
 
-    Each record is read again just before: a run may have been resumed, or its folder may hold others.
+    Each record is read again just before: a run may have been resumed, or its folder may hold others, or files that
+    are no run's.
     """
     stayed = []
     for run in runs:
@@ -49,6 +62,8 @@ def remove(runs: Sequence[Run]) -> list[tuple[Run, str]]:
                 stayed.append(
                     (run, f"its folder holds {len(inside)} other run{'s' if len(inside) > 1 else ''}")
                 )
+            elif foreign := _foreign(run.folder):
+                stayed.append((run, f"its folder holds files that are no run's: {', '.join(foreign)}"))
             else:
                 shutil.rmtree(run.folder)
         except (ValueError, DfaError) as error:
@@ -56,3 +71,9 @@ def remove(runs: Sequence[Run]) -> list[tuple[Run, str]]:
         except OSError as error:
             stayed.append((run, error.strerror or str(error)))
     return stayed
+
+
+def _foreign(folder: str) -> list[str]:
+    """The first names in a run's folder that no run gives."""
+    names = sorted(os.listdir(folder))
+    return [name for name in names if not any(fnmatch(name, ours) for ours in OF_A_RUN)][:3]

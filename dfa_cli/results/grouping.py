@@ -9,7 +9,7 @@ from typing import Any
 from dfa_cli.results.keys import DERIVED_CHOICES, IRRELEVANT, Keys, enters, value
 from dfa_cli.results.store import Run
 from dfa_cli.results.values import MISSING, order, text
-from dfa_cli.schema import LATER
+from dfa_cli.schema import LATER, projects
 
 
 @dataclass
@@ -31,12 +31,7 @@ class Lens:
 
     def applies(self, run: Run, key: str) -> bool:
         of_device = key == "device" or key.startswith(("device.", "device/"))
-        return not (of_device and _projects_nothing(run))
-
-
-def _projects_nothing(run: Run) -> bool:
-    rule = run.config.get("rule")
-    return isinstance(rule, dict) and rule.get("needs") == "nothing"
+        return not (of_device and isinstance(run.config.get("rule"), dict) and not projects(run.config))
 
 
 def overridden(runs: Iterable[Run]) -> set[str]:

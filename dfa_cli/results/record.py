@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import platform
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from dfa_cli.errors import DfaError
+from dfa_cli.memory import forget_peak, peak_bytes
 
 FORMAT = 1
 WRITE_EVERY_SECONDS = 2.0  # how stale the result in run.json of a killed run can be; metrics.csv never is
@@ -34,7 +34,7 @@ def now() -> str:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace `path` by a file with this content, on disk when this returns, or leave it as it was."""
+    """Replace `path` by a file with this content, or leave it as it was; never a part of it, whatever fails."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(beside, "wb") as file:
@@ -56,11 +56,13 @@ class Record:
 
     `head` holds what is known before the run: id, identity, choices, overrides, configuration, provenance. Leaving
     the block without `complete` sets the status: `interrupted` on Ctrl-C, else `failed`, with the traceback in
-    `run.log`. Raises `DfaError` when the folder cannot be written or the disk is full.
+    `run.log`. Raises `DfaError` when the folder cannot be written or the disk is full, and when it holds a record that
+    this one does not replace.
     """
 
-    def __init__(self, folder: Path, head: Mapping[str, Any]):
+    def __init__(self, folder: Path, head: Mapping[str, Any], replaces: bool = False):
         self.folder = folder
+        self._replaces = replaces
         self.content: dict[str, Any] = {
             "format": FORMAT,
             "id": head["id"],
@@ -76,6 +78,7 @@ class Record:
             **head,
         }
         self._began = time.perf_counter()
+        forget_peak()  # of the jobs that a sweep ran in this process before
         self._written = -1e9
         self._table: TextIO | None = None
         self._best = (-1.0, 0.0)
@@ -101,6 +104,7 @@ class Record:
                 "provenance": {**content["provenance"], **here},
                 "resumed": [*content.get("resumed", ()), resumed],
             },
+            replaces=True,
         )
 
     def cut_back(self, epoch: int, split: str, sizes: Mapping[str, int]) -> None:
@@ -127,6 +131,8 @@ class Record:
                 os.fsync(self._table.fileno())
 
     def __enter__(self) -> Record:
+        if not self._replaces and (self.folder / "run.json").exists():
+            raise DfaError(f"{self.folder} holds the record of another run; name another folder.")
         with plainly(self.folder):
             self._write()
         log.info("run %s (%s) begins", self.content["id"], self.content["identity"])
@@ -231,7 +237,8 @@ class Record:
         self.content["status"] = status
         self.content["ended"] = now()
         self.content["time"]["total_seconds"] = time.perf_counter() - self._began
-        self.content["peak_memory_mb"] = peak_memory_mb()
+        peak = peak_bytes()
+        self.content["peak_memory_mb"] = None if peak is None else peak / 1e6
         self._write()
         log.info("run %s %s", self.content["id"], status)
 
@@ -256,6 +263,25 @@ def plainly(folder: Path) -> Iterator[None]:
         raise DfaError(cannot_write(folder, error)) from error
 
 
+@contextmanager
+def logged(folder: Path) -> Iterator[None]:
+    """Puts what is logged into `run.log` in the folder, as Hydra does for the runs that it starts."""
+    with plainly(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(folder / "run.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.INFO)
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+        handler.close()
+
+
 # no disk left, or no permission
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -270,16 +296,6 @@ def cannot_write(folder: Path | str, error: OSError) -> str:
 def _cell(value: float | None) -> str:
     """Shortest text that reads back as the same number; empty for what was not measured."""
     return "" if value is None else repr(value)
-
-
-def peak_memory_mb() -> float | None:
-    """The largest resident memory of this process so far, in 10^6 bytes; `None` where the system does not tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 def process_started(pid: int) -> float | None:

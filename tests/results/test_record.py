@@ -259,3 +259,25 @@ def test_ctrl_c_between_a_line_and_its_part_of_the_result(
     result = status(tmp_path)["result"]
     assert result["last_epoch"] == result["best_epoch"] == len(table(tmp_path)) == 2
     assert result["test_accuracy_at_last_epoch"] == 0.625
+
+
+def test_a_folder_takes_one_record(tmp_path: Path) -> None:
+    with Record(tmp_path, head()) as record:
+        record.epoch(metrics(1, 0.5), "x", SIZES)
+        record.complete()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(DfaError, match="holds the record of another run"), Record(tmp_path, head()):
+        pass
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_peak_of_memory_is_the_runs_own(tmp_path: Path) -> None:
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("only Linux forgets a peak")
+    large = bytearray(600_000_000)
+    large[::4096] = b"1" * len(large[::4096])
+    del large
+    with Record(tmp_path, head()) as record:
+        record.complete()
+    held = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
+    assert status(tmp_path)["peak_memory_mb"] < held + 300

@@ -201,6 +201,18 @@ def test_clean_leaves_what_changed_meanwhile_or_holds_others(factory: Factory, d
     assert inner.is_dir()
 
 
+def test_clean_leaves_a_folder_with_files_that_are_no_runs(factory: Factory, dfa: Call):
+    run = factory.run(seed=0, status="failed")
+    other = factory.run(seed=1, status="failed")
+    (run / "thesis.txt").write_text("years")
+    (other / ".run.json.123.tmp").write_text("cut short")
+    result = dfa("clean", "--yes")
+    assert "thesis.txt" in result.output
+    assert (run / "thesis.txt").read_text() == "years"
+    assert (run / "run.json").exists()
+    assert not other.exists()
+
+
 def test_compare_writes_files_by_their_suffix(swept: Path, dfa: Call):
     for name, start in (
         ("t.md", "**test"),

@@ -6,19 +6,17 @@ prints a line of JSON for each size as soon as it is known.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from dfa_cli.devices.opu.medium import Procedural, Structured
+from dfa_cli.memory import forget_peak, peak_bytes
 
 LEAST_SECONDS = 0.2  # a shorter measurement is repeated
 SEED = 1
@@ -94,22 +92,11 @@ class Memory:
     """The highest resident memory since it was made, above that at the time."""
 
     def __init__(self) -> None:
-        # Linux lets a process forget its peak; elsewhere that of the imports stays in, and hides as much.
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
-        self._before = _peak_bytes()
+        forget_peak()
+        self._before = peak_bytes() or 0
 
     def grown_mb(self) -> float:
-        return max(0.0, (_peak_bytes() - self._before) / 1e6)
-
-
-def _peak_bytes() -> int:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+        return max(0.0, ((peak_bytes() or 0) - self._before) / 1e6)
 
 
 if __name__ == "__main__":
