@@ -46,11 +46,13 @@ class Digital:
         return self.feedback
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {"matrix": self.feedback, "rows": torch.tensor(self._rows)}
+        seconds = torch.tensor(self._seconds, dtype=torch.float64)
+        return {"matrix": self.feedback, "rows": torch.tensor(self._rows), "seconds": seconds}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.feedback = state["matrix"].to(self.where)
         self._rows = int(state["rows"])
+        self._seconds = float(state["seconds"])
 
     def cost(self) -> Cost:
         """On CUDA `measured_seconds` is the time to queue the products, not to finish them."""

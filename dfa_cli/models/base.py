@@ -68,14 +68,11 @@ class Dropout(nn.Module):
 
     def _mask(self, like: Tensor) -> Tensor:
         """`1 / (1 - p)` where kept, else 0. Four 16-bit draws from each 64-bit number: the generator is what costs,
-        and `p` is met to within 2^-17."""
+        and `p` is met to within 2^-17, below 1 - 2^-16."""
         draws = torch.empty((like.numel() + 3) // 4, dtype=torch.int64, device=like.device)
         draws.random_(-(2**63), None, generator=self.generator)
-        kept = draws.view(torch.int16)[: like.numel()] >= round(self.p * 2**16) - 2**15
+        kept = draws.view(torch.int16)[: like.numel()] >= min(round(self.p * 2**16), 2**16 - 1) - 2**15
         return kept.view(like.shape).to(like.dtype).mul_(1.0 / (1.0 - self.p))
-
-
-Layer = Callable[[Tensor | SparseMatrix, Graph | None], Tensor]
 
 
 class Block(nn.Module):

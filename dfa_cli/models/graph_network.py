@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ class Convolution(nn.Module):
 
     def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
         assert graph is not None
-        h = h.dense() if isinstance(h, SparseMatrix) else h
+        h = h.dense if isinstance(h, SparseMatrix) else h
         if self.products is None:
             return self.conv(h.to(next(self.parameters()).dtype), graph.edge_index)
         with torch.autocast(h.device.type, self.products):
@@ -50,8 +51,8 @@ class GraphNetwork(Model):
         blocks: list[Block] = []
         width = sizes.features
         # torch_geometric draws its weights from the global generator and offers no other way
-        with torch.random.fork_rng():
-            torch.manual_seed(sizes.weights.initial_seed())
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(sizes.weights.initial_seed())
             for i, channels in enumerate([*hidden, sizes.classes]):
                 is_last = i == len(hidden)
                 layer = conv(width, channels, **(last if is_last else {}))
@@ -69,8 +70,7 @@ class GraphNetwork(Model):
 
 def _width_of(conv: nn.Module, inputs: int) -> int:
     """Columns that `conv` really gives, tried on two connected nodes: heads may be averaged or set side by side."""
-    was_training = conv.training
     with torch.no_grad():
-        h = conv.eval()(torch.zeros(2, inputs), torch.tensor([[0, 1], [1, 0]]))
-    conv.train(was_training)
+        # a copy: a convolution that caches its graph would keep this one
+        h = copy.deepcopy(conv).eval()(torch.zeros(2, inputs), torch.tensor([[0, 1], [1, 0]]))
     return int(h.shape[-1])

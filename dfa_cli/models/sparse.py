@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -39,20 +40,12 @@ class SparseMatrix:
     def shape(self) -> torch.Size:
         return self.csr.shape
 
-    @property
-    def device(self) -> torch.device:
-        return self.csr.device
-
     def with_values(self, values: Tensor) -> SparseMatrix:
         """The same places, other values `[stored]`."""
         transposed = _like(self.transposed, values.index_select(0, self.order))
         return SparseMatrix(_like(self.csr, values), transposed, self.order)
 
-    def rows(self, rows: Tensor) -> SparseMatrix:
-        """`S[rows]`, a matrix of its own."""
-        coo = self.csr.to_sparse_coo()
-        return SparseMatrix.of(coo.index_select(0, rows))
-
+    @cached_property
     def dense(self) -> Tensor:
         return self.csr.to_dense()
 
@@ -62,10 +55,6 @@ class SparseMatrix:
     def __matmul__(self, dense: Tensor) -> Tensor:
         """`S H` `[rows, width]` for a dense `H` `[columns, width]`; its gradient is `S^T G`."""
         return _Product.apply(self.csr, self.transposed, dense)  # type: ignore[no-any-return]
-
-    @property
-    def T(self) -> SparseMatrix:  # noqa: N802  (as torch spells it)
-        return SparseMatrix(self.transposed, self.csr, torch.argsort(self.order))
 
 
 class _Product(torch.autograd.Function):

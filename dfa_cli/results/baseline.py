@@ -39,8 +39,9 @@ def _rows(groups: Sequence[Group]) -> str:
     return f"{names or 'one row of all runs'}{'; ...' if len(groups) > 6 else ''}"
 
 
-def against(groups: list[Group], query: Query, test: str) -> None:
-    """Gives each group its difference to the baseline group that agrees with it on most other columns.
+def against(groups: list[Group], query: Query, test: str) -> int:
+    """Gives each group its difference to the baseline group that agrees with it on most other columns; returns how
+    many tests were made, which is what Holm's correction is for.
 
     Data sets are never compared with each other unless the baseline names one.
     """
@@ -67,6 +68,7 @@ def against(groups: list[Group], query: Query, test: str) -> None:
     for group, verdict in zip(tested, verdicts, strict=True):
         if group.difference:
             group.difference = replace(group.difference, significant=verdict)
+    return len(tested)
 
 
 def _agree(one: Group, other: Group, key: str) -> bool:

@@ -37,6 +37,7 @@ class Comparison:
     averaged: list[str] = field(default_factory=list)
     baseline: str | None = None
     test: str = "t"
+    tests: int = 0
     duplicates: int = 0
     along: str | None = None
     skipped: list[tuple[str, str]] = field(default_factory=list)
@@ -80,15 +81,14 @@ class Comparison:
 
     def _about_the_test(self) -> list[str]:
         made = [group.difference for group in self.groups if group.difference and not group.is_baseline]
-        tested = [one for one in made if one.p is not None]
         why = [
             f"{group.label()}: {group.difference.why}"
             for group in self.groups
             if group.difference and group.difference.why and not group.is_baseline
         ]
         notes = []
-        if tested:
-            count = f"{len(tested)} comparison{'s' if len(tested) > 1 else ''}"
+        if any(one.p is not None for one in made):
+            count = f"{self.tests} comparison{'s' if self.tests > 1 else ''}"
             notes.append(
                 f"p: {TEST_NAMES[self.test]} (two-sided) over common {self.seeds} with {self.baseline}; "
                 f"* p < 0.05 after Holm's correction for {count}."
@@ -163,8 +163,7 @@ def compare(
         twice += again
     if not by:
         name_missing(groups)
-    if baseline:
-        against(groups, Query(baseline, keys, "--baseline"), test)
+    tests = against(groups, Query(baseline, keys, "--baseline"), test) if baseline else 0
     shown = only_rows(groups, only, keys) if only else groups
     result = Comparison(
         metric=chosen,
@@ -179,6 +178,7 @@ def compare(
         averaged=averaged,
         baseline=baseline,
         test=test,
+        tests=tests,
         duplicates=twice,
         along=axis,
     )

@@ -32,19 +32,22 @@ class SequentialFeedback(ABC):
         self.feedback_seed = feedback_seed
 
     def prepare(self, model: Model, classes: int, device: ProjectionDevice, compute: torch.device) -> None:
-        self.draws = generator(self.feedback_seed, "feedback", compute)
+        self.draws = generator(self.feedback_seed, "feedback")
         self.magnitudes = [
             {name: self.draw(weight) for name, weight in matrices(block.layer).items()}
             for block in model.blocks
         ]
+        if compute.type != "cpu":  # what is drawn in every step, is drawn where it is needed
+            self.draws = generator(self.feedback_seed, "feedback", compute)
 
     @abstractmethod
     def feedback(self, weight: Tensor, magnitude: Tensor) -> Tensor:
         """`F` of the shape of `weight`; `magnitude` was drawn once, Gaussian with the weight's initial spread."""
 
     def draw(self, weight: Tensor) -> Tensor:
-        """Gaussian with the standard deviation that `weight` has now: that of its initialisation, in `prepare`."""
-        noise = torch.randn(weight.shape, generator=self.draws, device=weight.device, dtype=weight.dtype)
+        """Gaussian with the standard deviation that `weight` has now: that of its initialisation, in `prepare`. Drawn
+        on the CPU, so that every machine has the same."""
+        noise = torch.randn(weight.shape, generator=self.draws, dtype=weight.dtype).to(weight.device)
         return noise * weight.detach().std()
 
     def state_dict(self) -> Weights:

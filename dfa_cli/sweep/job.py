@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from dfa_cli.hydra_app import chosen, config_dir, plain, train_command, typed
-from dfa_cli.results.record import status, write_atomically
+from dfa_cli.results.record import logged, status, write_atomically
 from dfa_cli.sweep.claims import claim
 
 NOTES = ".sweep/notes"  # in the sweep's folder: a file for each job that left no record of its own
@@ -43,13 +43,17 @@ def task(composed: DictConfig) -> float:
             import logging
 
             logging.getLogger("dfa").error("the run could not begin", exc_info=error)
-            write_note(top, folder.name, {"state": "failed", "reason": reason, "folder": str(folder)})
+            resumed = notes(top).get(folder.name, {}).get("folder")
+            write_note(
+                top, folder.name, {"state": "failed", "reason": reason, "folder": resumed or str(folder)}
+            )
         return math.nan
 
 
 def _run(config: dict[str, Any], folder: Path, top: Path, context: Any) -> float:
     from dfa_cli import experiment  # imports torch
     from dfa_cli.schema import identity
+    from dfa_cli.training.checkpoint import can_be_read
 
     config = experiment.settle(config)
     name = identity(config)
@@ -61,9 +65,10 @@ def _run(config: dict[str, Any], folder: Path, top: Path, context: Any) -> float
             before = status(last)
             if before.get("status") == "completed":
                 return _note(top, folder, "reused", last, before)
-            if (last / experiment.CHECKPOINT).is_file():
+            if can_be_read(last):
                 _note(top, folder, "resumed", last, resumes=len(before.get("resumed", ())) + 1)
-                return value(experiment.resume(last))
+                with logged(last):
+                    return value(experiment.resume(last))
         ours.run_in(folder)
         words, own = named(context.overrides.task), config_dir(context)
         command = train_command(words, own)

@@ -92,6 +92,7 @@ class Sweep:
         before = {one: signal.signal(one, self._on_signal) for one in handled}
         try:
             (self.top / job.STOP).parent.mkdir(parents=True, exist_ok=True)
+            (self.top / job.STOP).unlink(missing_ok=True)  # of an earlier sweep in the same folder
             if self.trials is not None:
                 self._search(self.trials)
             else:

@@ -75,6 +75,15 @@ def save_checkpoint(
     write_atomically(folder / CHECKPOINT, content)
 
 
+def can_be_read(folder: Path) -> bool:
+    """Whether there is a checkpoint, whole and of a format that this version reads."""
+    try:
+        with safe_open(folder / CHECKPOINT, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == str(FORMAT)
+    except (SafetensorError, OSError):
+        return False
+
+
 def load_checkpoint(
     folder: Path,
     model: Model,

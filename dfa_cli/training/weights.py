@@ -14,16 +14,20 @@ from dfa_cli.results.record import write_atomically
 
 
 def save_weights(path: Path, model: Model, device: ProjectionDevice | None) -> None:
-    """The model's parameters under their own names, the device's state under `feedback.`, as safetensors."""
+    """The model's parameters under their own names, the device's state under `feedback.`, as safetensors; less the
+    time it took, which no two equal runs have the same."""
     tensors = dict(model.state_dict())
     if device is not None:
-        tensors |= {f"feedback.{name}": value for name, value in device.state_dict().items()}
+        state = device.state_dict()
+        tensors |= {f"feedback.{name}": value for name, value in state.items() if name != "seconds"}
     save_tensors(path, tensors)
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Replace the file by one with these tensors, or leave it as it was."""
-    write_atomically(path, save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}))
+    # cloned: safetensors refuses tensors that share memory, as the weights of two layers may
+    content = save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()})
+    write_atomically(path, content)
 
 
 def load_tensors(path: Path, where: torch.device | str = "cpu") -> dict[str, Tensor]:

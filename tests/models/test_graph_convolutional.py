@@ -7,7 +7,7 @@ import functools
 import pytest
 import torch
 from torch import Tensor
-from torch_geometric.nn import GATConv, GCNConv, SAGEConv
+from torch_geometric.nn import GATConv, GCNConv, SAGEConv, SGConv
 
 from dfa_cli.models import Batch, FullyConnected, GraphConvolutional, GraphNetwork
 from dfa_cli.models.base import Graph, Sizes
@@ -72,7 +72,7 @@ def test_a_network_equals_its_formula(hidden: list[int], activation: str, sparse
     batch = Batch(SparseMatrix.of(x.to_sparse_csr()) if sparse else x, torch.zeros(NODES), None, graph)
     expected = x
     for i, block in enumerate(model.blocks):
-        expected = graph.adjacency.dense() @ expected @ block.get_parameter(
+        expected = graph.adjacency.dense @ expected @ block.get_parameter(
             "layer.weight"
         ) + block.get_parameter("layer.bias")
         if i < len(hidden):
@@ -135,6 +135,18 @@ def test_a_network_of_torch_geometrics_convolutions_equals_them_in_a_row() -> No
     torch.testing.assert_close(logits, expected)
     assert logits.shape == (NODES, 5)
     assert model.widths == [12, 18], "heads stand side by side"
+
+
+@pytest.mark.parametrize("kind", [GCNConv, SGConv], ids=["GCNConv", "SGConv"])
+def test_a_convolution_may_cache_its_graph(kind: type) -> None:
+    """It then has the graph that it is given, not one that it was tried on."""
+    x, batch_graph = features(12, False), Graph(edges(), NODES)
+    logits = []
+    for cached in (False, True):
+        sizes = Sizes(12, 5, generator(0, "weights"))
+        model = GraphNetwork(sizes, functools.partial(kind, cached=cached), {}, [4], "relu", 0.0, 0.0)
+        logits.append(model(Batch(x, torch.zeros(NODES), None, batch_graph)))
+    torch.testing.assert_close(logits[1], logits[0])
 
 
 def test_weights_of_other_libraries_follow_the_seed_and_leave_the_global_generator() -> None:

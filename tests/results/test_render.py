@@ -86,6 +86,8 @@ def test_significance_is_marked_and_named(swept: Path):
     assert re.search(r"shallow .*<0\.001 \*", table)
     assert "p: paired t-test (two-sided) over common seeds with rule=bp" in table
     assert "Holm's correction for 3 comparisons" in table
+    some = compare_table([swept], baseline="rule=bp", only="rule=shallow")
+    assert "Holm's correction for 3 comparisons" in some, "the rows that are not shown were tested, too"
 
 
 def test_wilcoxon_is_named(factory: Factory):

@@ -94,7 +94,7 @@ def by_formula(
 ) -> dict[str, np.ndarray]:
     """Nøkland's equations in numpy: forward, error, `delta_i = (e B_i) * act'(a_i)`, outer products."""
     rows = np.arange(len(data.y)) if data.rows is None else data.rows.numpy()
-    a = np.eye(len(data.y)) if data.graph is None else data.graph.adjacency.dense().numpy()
+    a = np.eye(len(data.y)) if data.graph is None else data.graph.adjacency.dense.numpy()
     act, slope = {
         "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
         "relu": (lambda z: np.maximum(z, 0), lambda z: (z > 0).astype(float)),
@@ -245,7 +245,7 @@ def test_any_torch_geometric_convolution_takes_its_own_vector_jacobian_product(s
         signal = torch.zeros(ROWS, width, dtype=torch.float64)
         signal[LABELLED] = error @ device.b[:, columns] / width**0.5
         for _ in range(2 - i if spread else 0):
-            signal = data.graph.adjacency.dense().T @ signal
+            signal = data.graph.adjacency.dense.T @ signal
         signals.append(signal)
     signals.append(torch.zeros(ROWS, CLASSES, dtype=torch.float64).index_copy_(0, LABELLED, error))
     for i, (block, signal) in enumerate(zip(model.blocks, signals, strict=True)):

@@ -17,6 +17,8 @@ import pytest
 from kills import study
 from program import Answer, Dfa, Run
 
+from dfa_cli.results.record import Record
+
 JOBS = ["data=digits", "model.hidden=[8]", "epochs=2", "device=cpu"]
 LONG = ["data=digits_graph", "model=gcn", "epochs=100000", "checkpoint_every=20"]
 JOBLIB = ["launcher=joblib", "launcher.n_jobs=2"]
@@ -199,6 +201,50 @@ def test_ctrl_c_is_recorded_and_the_same_command_goes_on(dfa: Dfa) -> None:
     assert process.returncode == 130
     assert len(dfa.runs()) == 1
     assert run.record["resumed"][0]["was"] == "interrupted"
+
+
+def test_a_checkpoint_that_cannot_be_read_is_no_reason_to_fail_for_ever(dfa: Dfa) -> None:
+    words = [*JOBS, "rule=bp", "seed=0", "checkpoint_every=1"]
+    assert sweep(dfa, *words).code == 0
+    (run,) = dfa.runs()
+    record = run.folder / "run.json"
+    record.write_text(record.read_text().replace('"status": "completed"', '"status": "interrupted"'))
+    (run.folder / "checkpoint.safetensors").write_bytes(b"cut short")
+    answer = sweep(dfa, *words)
+    assert answer.code == 0, answer.out + answer.err
+    assert statuses(dfa) == {"interrupted": 1, "completed": 1}
+
+
+def test_a_resumed_job_goes_on_with_its_log(dfa: Dfa) -> None:
+    words = [*LONG[:2], "checkpoint_every=2", "rule=bp", "seed=0", "epochs=4", "progress=none"]
+    measured = Record.epoch
+
+    def epoch(self: Record, metrics: Any, *rest: Any) -> None:
+        measured(self, metrics, *rest)
+        if metrics["epoch"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Record, "epoch", epoch)
+        assert dfa.train(*words).code == 130
+    (run,) = dfa.runs()
+    name = run.record["identity"]
+    (dfa.outputs / ".claims").mkdir(exist_ok=True)
+    (dfa.outputs / ".claims" / name).write_text(str(run.folder.relative_to(dfa.outputs)))
+    before = run.log
+    assert sweep(dfa, *words[:-1]).code == 0
+    assert statuses(dfa) == {"completed": 1}
+    assert run.log.startswith(before)
+    assert "completed" in run.log[len(before) :]
+
+
+def test_a_sweep_in_the_folder_of_one_that_was_stopped_runs(dfa: Dfa) -> None:
+    top = dfa.root / "top"
+    (top / ".sweep").mkdir(parents=True)
+    (top / ".sweep" / "stop").touch()
+    answer = sweep(dfa, *JOBS, "rule=bp", "seed=0", f"hydra.sweep.dir={top}")
+    assert answer.code == 0, answer.out
+    assert len(list(top.glob("*/run.json"))) == 1
 
 
 @pytest.mark.slow

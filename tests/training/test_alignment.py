@@ -100,3 +100,13 @@ def test_measuring_does_not_disturb_training(dfa, words):
     for number, (row, _) in enumerate(rows, start=1):
         assert (row["alignment_2"] == "") == (number % 2 == 1)
     assert math.isclose(float(rows[-1][0]["alignment_2"]), 1.0, abs_tol=1e-6)
+
+
+def test_measuring_counts_as_no_projection(dfa):
+    """The simulated device keeps its matrix, its costs and its seconds."""
+    words = ["model=gcn", "data=digits_graph", "epochs=6", "rule=dfa", "device=opu_sim", "alignment_every=1"]
+    run = dfa.run(*words)
+    cost = run.record["projection"]
+    assert cost["rows"] == 6 * run.record["result"]["sizes"]["train"]
+    assert 0 < cost["measured_seconds"] < run.record["time"]["train_seconds"]
+    assert run.log.count("device.medium=auto") == 1

@@ -39,6 +39,7 @@ def test_model_and_feedback_come_back_as_they_were(path: Path) -> None:
     expected = saved.state_dict() | {
         f"feedback.{name}": value for name, value in feedback.state_dict().items()
     }
+    del expected["feedback.seconds"]  # equal runs have equal files
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
     assert all(found[name].dtype == value.dtype for name, value in expected.items())
@@ -70,6 +71,8 @@ def test_layouts_that_share_or_stride_memory_are_written_out(path: Path) -> None
     base = torch.arange(12.0).view(3, 4)
     tensors: dict[str, Tensor] = {"transposed": base.T, "slice": base[:, 1:3], "scalar": torch.tensor(7)}
     tensors["grad"] = torch.nn.Parameter(torch.ones(2))
+    tensors["again"] = tensors["grad"]
+    tensors["whole"] = base
     save_tensors(path, tensors)
     found = load_tensors(path)
     assert all(torch.equal(found[name], value) for name, value in tensors.items())

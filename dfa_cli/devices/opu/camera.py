@@ -42,8 +42,8 @@ class Camera:
     `shot_noise`: whether photons arrive at random. `exposure`: `auto` fills the well at the brightest pixel
     to be expected and no further (the read-out's `headroom`) or, with too little light for that, takes the
     full exposure and the analogue gain that brings this pixel, and four times the read noise above it, to the
-    converter's top; a number is a fixed multiple of the full exposure, with the converter's top at the full well. The black level is subtracted,
-    so that read noise around zero is not clipped.
+    converter's top; a number is a fixed multiple of the full exposure, with the converter's top at the full
+    well. The black level is subtracted, so that read noise around zero is not clipped.
 
     The intensity is that of the field in units of the projection: a lit mirror gives a mode 2 on average.
 

@@ -161,16 +161,19 @@ class OPU:
             "shape": torch.tensor(self._sizes),
             "noise": self._noise.get_state(),
             "counts": torch.tensor(counts),
+            "seconds": torch.tensor(self._seconds, dtype=torch.float64),
         }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self.matrix_seed = int(state["matrix_seed"])
-        n_in, n_out = state["shape"].tolist()
-        self.prepare(n_in, n_out, self._compute)
+        seed, (n_in, n_out) = int(state["matrix_seed"]), state["shape"].tolist()
+        if (seed, n_in, n_out) != (self.matrix_seed, *self._sizes):
+            self.matrix_seed = seed
+            self.prepare(n_in, n_out, self._compute)
         self._noise.set_state(state["noise"])
         frames, full, self._rows, self._pixels_of_a_frame = state["counts"].tolist()
-        self._frames += frames
-        self._full += full
+        self._frames.fill_(frames)
+        self._full.fill_(full)
+        self._seconds = float(state["seconds"])
 
     def cost(self) -> Cost:
         n_in, n_out = self._sizes

@@ -42,7 +42,7 @@ class Ternary:
     by the cosine between `e` and `t`, and a learning rate tuned on `cpu` would no longer hold.
 
     The default threshold, 0.4 of the largest entry, gives the errors of a softmax the largest cosine with
-    their ternary form, 0.91 to 0.98 from uncertain to confident networks and from 3 to 100 classes.
+    their ternary form, 0.91 to 0.995 from uncertain to confident networks and from 3 to 100 classes.
 
     Raises `DfaError` for a threshold that is negative or that no entry could pass.
     """

@@ -10,7 +10,7 @@ from optics import LIT, noise, one_frame, speckle
 from dfa_cli.devices.opu import Camera, OffAxis, PhaseShifting, Statistical
 from dfa_cli.devices.opu.encoding import Frames
 
-# Bits, photons, mirrors lit (the signal), little light included; the noise on a pixel is above a third of a grey level in all.
+# Bits, photons, mirrors lit (the signal); the noise on a pixel is above a third of a grey level in all.
 GRID = [
     *itertools.product([6, 8, 12], [10, 100, 1000, 1e5], [1, 10, 50, 100]),
     *itertools.product([6, 8], [0.1, 1, 3], [10, 50]),
