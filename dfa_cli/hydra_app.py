@@ -24,7 +24,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hydra
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -60,7 +60,7 @@ def run_id() -> str:
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         context = HydraConfig.get()
         number = "" if OmegaConf.is_missing(context.job, "num") else context.job.num
-        place = f"{context.sweep.dir}/{number}"
+        place = f"{context.sweep.dir}/{context.job.name}/{number}"
         return hashlib.sha256(place.encode()).hexdigest()[:8]
     return secrets.token_hex(4)
 
@@ -198,12 +198,10 @@ def composer(multirun: bool, config_dir: str | None = None) -> Iterator[Callable
 
     def compose(overrides: Sequence[str]) -> Job:
         try:
-            parsed = OverridesParser.create().parse_overrides(list(overrides))
-            values = only_values(parsed, GlobalHydra.instance().config_loader())
-            lines = {one.input_line for one in values}
-            composed, choices, engine = base(tuple(word for word in overrides if word not in lines))
+            words = told_apart(overrides, GlobalHydra.instance().config_loader())
+            composed, choices, engine = base(words.rest)
             composed = copy.deepcopy(composed)
-            ConfigLoaderImpl._apply_overrides_to_config(values, composed)
+            ConfigLoaderImpl._apply_overrides_to_config(words.values, composed)
             folder = Path(str(composed.hydra.sweep.dir if multirun else composed.hydra.run.dir)).absolute()
             with open_dict(composed):
                 del composed["hydra"]
@@ -224,16 +222,27 @@ def composer(multirun: bool, config_dir: str | None = None) -> Iterator[Callable
         yield compose
 
 
-def only_values(overrides: Iterable[Override], loader: ConfigLoader) -> list[Override]:
-    """Those that change a value and nothing else: `seed=3`, not `model=gcn` or `hydra.verbose=true`."""
-    return [
+class Overrides(NamedTuple):
+    """`every` override, in the order given; `values`: those that change a value and nothing else, such as `seed=3`;
+    `rest`: the words of the others, such as `model=gcn` or `hydra.verbose=true`."""
+
+    every: list[Override]
+    values: list[Override]
+    rest: tuple[str, ...]
+
+
+def told_apart(overrides: Sequence[str], loader: ConfigLoader) -> Overrides:
+    every = OverridesParser.create().parse_overrides(list(overrides))
+    values = [
         one
-        for one in overrides
+        for one in every
         if one.type == OverrideType.CHANGE
         and one.package is None
         and not one.key_or_group.startswith("hydra.")
         and not _is_group(one.key_or_group, loader)
     ]
+    lines = {one.input_line for one in values}
+    return Overrides(every, values, tuple(word for word in overrides if word not in lines))
 
 
 def _is_group(key: str, loader: ConfigLoader) -> bool:

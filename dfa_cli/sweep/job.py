@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import sys
 from collections.abc import Iterable
@@ -104,13 +105,23 @@ def write_note(top: Path, name: str, content: dict[str, Any]) -> None:
     write_atomically(path, json.dumps(content))
 
 
-def notes(top: Path) -> dict[str, dict[str, Any]]:
-    """The notes in a sweep's folder, by the name of the folder that the job was to have."""
-    found = {}
+Read = dict[str, tuple[int, dict[str, Any]]]
+
+
+def notes(top: Path, known: Read | None = None) -> dict[str, dict[str, Any]]:
+    """The notes in a sweep's folder, by the name of the folder that the job was to have.
+
+    `known`: those that were read before, with the times of their files; they are read again when they have changed.
+    """
+    known = {} if known is None else known
     try:
-        for path in (top / NOTES).iterdir():
-            if not path.name.startswith("."):
-                found[path.name] = json.loads(path.read_text(encoding="utf-8"))
+        with os.scandir(top / NOTES) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                written = entry.stat().st_mtime_ns
+                if known.get(entry.name, (None,))[0] != written:
+                    known[entry.name] = (written, json.loads(Path(entry.path).read_text(encoding="utf-8")))
     except OSError:
         pass  # none yet
-    return found
+    return {name: content for name, (_, content) in known.items()}

@@ -6,10 +6,9 @@ import copy
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from dfa_cli.hydra_app import only_values
+from dfa_cli.hydra_app import told_apart
 
 Words = tuple[str, ...]
 _composed: dict[tuple[Words, Words], DictConfig] = {}  # in this process, by the overrides that are no values
@@ -25,21 +24,19 @@ class SharingLoader(ConfigLoaderImpl):
         super().__init__(loader.get_search_path())
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        parsed = OverridesParser.create().parse_overrides(list(sweep_overrides))
-        values = only_values(parsed, self)
-        lines = {one.input_line for one in values}
-        rest = tuple(word for word in sweep_overrides if word not in lines)
-        key = tuple(master_config.hydra.overrides.hydra), rest
+        words = told_apart(sweep_overrides, self)
+        key = tuple(master_config.hydra.overrides.hydra), words.rest
         if key not in _composed:
-            _composed[key] = super().load_sweep_config(master_config, list(rest))
+            _composed[key] = super().load_sweep_config(master_config, list(words.rest))
         config = copy.deepcopy(_composed[key])
         OmegaConf.copy_cache(from_config=master_config, to_config=config)
-        self._apply_overrides_to_config(values, config)
+        self._apply_overrides_to_config(words.values, config)
+        own = [one for one in words.every if not one.is_hydra_override()]
         with open_dict(config.hydra):
-            config.hydra.overrides.task = [one.input_line for one in parsed if not one.is_hydra_override()]
+            config.hydra.overrides.task = [one.input_line for one in own]
             about = config.hydra.job.config.override_dirname
             config.hydra.job.override_dirname = get_overrides_dirname(
-                [one for one in parsed if not one.is_hydra_override()],
+                own,
                 kv_sep=about.kv_sep,
                 item_sep=about.item_sep,
                 exclude_keys=about.exclude_keys,

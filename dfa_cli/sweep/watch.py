@@ -78,6 +78,8 @@ class Sweep:
         self._at_once = at_once
         self._engine: subprocess.Popen[bytes] | None = None
         self._number = 0
+        self._engines = 0
+        self._notes: job.Read = {}
         self._asked = 0.0
 
     @property
@@ -170,9 +172,11 @@ class Sweep:
             "-c",
             ENGINE,
             "--multirun",
-            "hydra.job.name=dfa",
+            # a search numbers its trials from 0 in every process: the name keeps their folders apart
+            f"hydra.job.name=dfa{self._engines or ''}",
             *arguments,
         ]
+        self._engines += 1
         with open((self.top / job.STOP).with_name(ENGINE_LOG), "ab") as log:
             # a session of its own: Ctrl-C is ours to pass on; a pipe for its input: it ends when we do
             self._engine = subprocess.Popen(
@@ -197,7 +201,7 @@ class Sweep:
     def _look(self, batch: list[Point]) -> None:
         if self.trials is not None:
             self._discover()
-        notes = job.notes(self.top)
+        notes = job.notes(self.top, self._notes)
         for point in self.points if self.trials is not None else batch:
             if not point.ended:
                 look(point, notes)

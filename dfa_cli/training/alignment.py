@@ -26,10 +26,10 @@ def measure(
 
     `alignment_i`: `cos(g, t)`, `g` the gradient that the rule gives the weights of block `i` and `t` the true one,
     each flattened to a vector; `None` where the rule gives none. `alignment_rows_i` counts the rows of the weight
-    matrix (its inputs) that are in it: those in which neither has a gradient are left out, and say nothing. Where
-    only one of the two has one they disagree, and that counts. `matrix_alignment_i` (direct feedback alignment,
-    hidden blocks): the cosine between `B_i` and the matrix in its place, `(W_{i+1} ... W_last)^T`, which is the
-    angle that the forward weights have turned towards the feedback.
+    matrix (inputs of our layers, outputs of torch_geometric's) that are in it: those in which neither has a gradient
+    are left out, and say nothing. Where only one of the two has one they disagree, and that counts.
+    `matrix_alignment_i` (direct feedback alignment, hidden blocks): the cosine between `B_i` and the matrix in its
+    place, `(W_{i+1} ... W_last)^T`, which is the angle that the forward weights have turned towards the feedback.
 
     `device` is `None` for a rule that projects nothing; `generators` are all that training draws from. Nothing that
     training uses is left changed: gradients, dropout, noise and counters are put back as they were.

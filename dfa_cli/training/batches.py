@@ -49,7 +49,7 @@ class Batches:
             yield self.of(chunk)
 
     def sample(self, size: int = 1024) -> Batch:
-        """The same rows in every call, for measurements: the first of the training rows, or the whole graph."""
+        """The same rows in every call, for measurements: the first `size` of the training set, or the whole graph."""
         return self.whole if self.whole is not None else self.of(self.train[:size])
 
     def of_inputs(self, x: Tensor) -> Batches:

@@ -104,7 +104,7 @@ def test_a_network_without_hidden_blocks_is_left_alone() -> None:
 
 
 def test_a_record_is_the_same_either_way(dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole model is saved, the alignment measured on it, and the run goes on from its checkpoint."""
+    """The whole model is saved, and the alignment measured on it."""
     words = (*FC, "rule=shallow", "epochs=4", "alignment_every=2", "progress=none")
     fast = dfa.run(*words)
     monkeypatch.setattr(frozen, "MOST_BYTES", 0)
