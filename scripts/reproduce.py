@@ -40,7 +40,6 @@ SEARCHES = (
     "tuning_mnist",
     "tuning_mnist_regularisation",
     "tuning_mnist_length",
-    "tuning_mnist_rate",
     "tuning_rules",
     "tuning_architectures",
 )
