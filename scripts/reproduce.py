@@ -32,6 +32,7 @@ EXPERIMENTS = (
     "feedback",
     "noise",
     "mnist_fc",
+    "mnist_width",
     "architectures",
     "encoding",
 )

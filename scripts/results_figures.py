@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
-from results_page import BREAKS, KNOBS, NAMES, SERIES, mnist_runs, numbers, pick, turned
+from results_page import BREAKS, KNOBS, NAMES, SERIES, numbers, pick, turned
 from results_table import Row
 
 from dfa_cli.results.plots import COLOURS, DASHES, MARKERS, dress, save
@@ -21,10 +21,9 @@ ACCURACY = "test accuracy (%)"
 
 def draw(rows: Sequence[Row], folder: Path) -> None:
     """Every figure whose experiment is in the table."""
-    if chosen := mnist_runs(rows, main=False):
-        some = [row for row in chosen if row["seed"] in ("0", "1") and row["readout"] in ("", "statistical")]
+    if chosen := pick(rows, experiment="mnist_width"):
         _keep(
-            _over_width(some, list(SERIES), "2 hidden blocks, width of each"),
+            _over_width(chosen, list(SERIES), "2 hidden blocks, width of each"),
             folder / "results_mnist_widths.svg",
         )
     if chosen := pick(rows, experiment="shallow_width"):
