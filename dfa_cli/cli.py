@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import signal
 import sys
 from typing import Annotated
 
@@ -82,6 +83,7 @@ def main() -> None:
     """The entry point: a user's mistake is one sentence and exit code 2, a bug keeps its traceback."""
     # else the interpreter looks for cycles among all that torch has made, a third of a second, and then ends
     atexit.register(gc.freeze)
+    interrupted = _listen()
     try:
         app()
     except DfaError as error:
@@ -95,6 +97,23 @@ def main() -> None:
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception:
+        if interrupted:  # in the middle of something that made another error of it
+            sys.exit(130)
+        raise
+
+
+def _listen() -> list[int]:
+    """Ctrl-C as ever, and a list that is no longer empty after it."""
+    received: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, note)
+    return received
 
 
 if __name__ == "__main__":

@@ -223,7 +223,10 @@ def assemble(config: Mapping[str, Any], data: Data) -> Parts:
     device: ProjectionDevice = build(config["device"])
     rule: LearningRule = build(config["rule"])
     rule.prepare(model, data.classes, device, compute)
-    optimizer = built(build(config["optimizer"]), parameter_groups(model, config["decay"]))
+    try:
+        optimizer = built(build(config["optimizer"]), parameter_groups(model, config["decay"]))
+    except TypeError as error:
+        raise DfaError(misfit(config["optimizer"]["_target_"], error)) from error
     batches = Batches(data, config["batch_size"], generators["order"])
     return Parts(
         model,
@@ -260,9 +263,16 @@ def build(node: Mapping[str, Any], *arguments: Any) -> Any:
     except InstantiationException as error:
         if isinstance(error.__cause__, DfaError):
             raise error.__cause__ from None
+        if isinstance(error.__cause__, TypeError):
+            raise DfaError(misfit(node["_target_"], error.__cause__)) from error
         if (module := missing(error)) and f"{node['_target_']}.".startswith(f"{module}."):
             raise DfaError(not_found(node["_target_"], module)) from error
         raise
+
+
+def misfit(target: str, error: TypeError) -> str:
+    """What is wrong with the keys that a class is given, as Python says it."""
+    return f"{target} does not take these keys ({error}); ~group.key takes a key away, +group.key=value adds one."
 
 
 def threads_for(data: Data) -> int:

@@ -21,8 +21,8 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,7 +41,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from dfa_cli import schema
-from dfa_cli.errors import DfaError
+from dfa_cli.errors import DfaError, nearest
 from dfa_cli.own_code import let_import, require_modules
 from dfa_cli.progress import shortest
 from dfa_cli.results.record import UNWRITABLE, cannot_write, status
@@ -96,6 +96,9 @@ def launch(arguments: Sequence[str], prog: str = "dfa train") -> int:
         raise DfaError(
             f"experiment={experiment} has several grids, which only a sweep runs: dfa sweep experiment={experiment}"
         )
+    if not flags.multirun and (jobs[0].grids or jobs[0].sweeper.get("params")):
+        study = f"experiment={jobs[0].choices.get('experiment')}"
+        print(f"note: this is one run; dfa sweep {study} makes all that {study} lists.", file=sys.stderr)
     stand_in = fallback(jobs)
     if stand_in:
         jobs = compose_jobs([*flags.overrides, *name, *stand_in], flags.multirun, flags.config_dir)
@@ -123,6 +126,16 @@ def _run(arguments: Sequence[str], prog: str, top: Path, jobs: int | None) -> in
     return _exit_code(top, jobs)
 
 
+def require_values(overrides: Sequence[str]) -> None:
+    """Raises `DfaError` for a range to search in, of which a sweeper that takes every combination makes nothing."""
+    for override in parsed(overrides):
+        if override.is_sweep_override() and not override.is_discrete_sweep():
+            raise DfaError(
+                f"{override.input_line} is a range to search in, and takes a sweeper that searches: add "
+                "sweeper=optuna, or give values, such as 0.01,0.03,0.1."
+            )
+
+
 def only_shows(flags: argparse.Namespace) -> bool:
     """Whether the arguments ask Hydra to show something, and nothing is to be run."""
     return bool(flags.help or flags.hydra_help or flags.cfg or flags.info or flags.shell_completion)
@@ -136,9 +149,17 @@ def compose_jobs(overrides: Sequence[str], multirun: bool, config_dir: str | Non
     points = expand(overrides) if multirun else [list(overrides)]
     with composer(multirun, config_dir) as compose:
         if multirun:
-            grids = swept(compose(points[0]), overrides)
+            first = compose(points[0])
+            if takes_all(first):
+                require_values(overrides)
+            grids = swept(first, overrides)
             points = [point for grid in grids for point in expand([*grid, *overrides])]
         return [compose(point) for point in points]
+
+
+def takes_all(job: Job) -> bool:
+    """Whether the sweeper takes every combination, as Hydra's own does, and searches for nothing."""
+    return str(job.sweeper.get("_target_")).endswith("BasicSweeper")
 
 
 def swept(job: Job, overrides: Sequence[str]) -> list[list[str]]:
@@ -147,7 +168,7 @@ def swept(job: Job, overrides: Sequence[str]) -> list[list[str]]:
 
     What is typed wins. A sweeper that searches has parameters of its own kind, and picks the values itself.
     """
-    if not str(job.sweeper.get("_target_")).endswith("BasicSweeper"):
+    if not takes_all(job):
         return [[]]
     typed = {word.partition("=")[0] for word in overrides}
     return [
@@ -160,13 +181,36 @@ def swept(job: Job, overrides: Sequence[str]) -> list[list[str]]:
     ]
 
 
+def parsed(overrides: Sequence[str]) -> list[Override]:
+    """Raises `DfaError` for words that are no overrides."""
+    try:
+        return OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise DfaError(words_of(error)) from error
+
+
+def values_of(override: Override) -> list[str]:
+    """The values that a list or a `range` in an override stands for. Raises `DfaError` when there are none."""
+    try:
+        values = list(override.sweep_string_iterator())
+    except ValueError as error:  # a step of 0
+        raise DfaError(f"{override.input_line}: {error}") from error
+    except HydraException as error:  # a pattern, which takes Hydra's loader
+        raise DfaError(
+            f"{override.input_line}: name the options one by one; dfa train --help lists them."
+        ) from error
+    if not values:
+        raise DfaError(f"{override.input_line} stands for no value at all.")
+    return values
+
+
 def expand(overrides: Sequence[str]) -> list[list[str]]:
     """The product of all sweeps in `overrides`, in the order in which Hydra's basic sweeper takes them."""
     axes: list[list[str]] = []
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
+    for override in parsed(overrides):
         if override.is_sweep_override() and override.is_discrete_sweep():
             key = override.get_key_element()
-            axes.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+            axes.append([f"{key}={value}" for value in values_of(override)])
         elif not override.is_sweep_override():
             axes.append([override.input_line or ""])
         # a range to search in belongs to a sweeper such as Optuna, which picks the values one by one
@@ -198,7 +242,11 @@ def composer(multirun: bool, config_dir: str | None = None) -> Iterator[Callable
 
     def compose(overrides: Sequence[str]) -> Job:
         try:
-            words = told_apart(overrides, GlobalHydra.instance().config_loader())
+            loader = GlobalHydra.instance().config_loader()
+            words = told_apart(overrides, loader)
+            if not multirun:
+                require_one_value(words.every)
+            require_tuned(words.every, loader, config_dir)
             composed, choices, engine = base(words.rest)
             composed = copy.deepcopy(composed)
             ConfigLoaderImpl._apply_overrides_to_config(words.values, composed)
@@ -214,12 +262,45 @@ def composer(multirun: bool, config_dir: str | None = None) -> Iterator[Callable
             raise DfaError(
                 f"{wrong}: a group takes the name of one of its options; dfa train --help lists them ({error})."
             ) from error
+        require_known(config)
         schema.check(config, choices)
         require_modules(config, choices)
         return Job(list(overrides), config, choices, folder, *engine)
 
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         yield compose
+
+
+def require_known(config: Mapping[str, Any]) -> None:
+    """Raises `DfaError` for a key of one's own (`+rul=bp`) that looks like a misspelt one of ours."""
+    ours = [one.name for one in fields(schema.Config)]
+    for key in config:
+        if key not in ours and (guesses := nearest(key, ours, most=1)):
+            raise DfaError(
+                f"There is no key {key} here (did you mean {guesses[0]}?); dfa train --help lists them."
+            )
+
+
+def require_one_value(overrides: Sequence[Override]) -> None:
+    for override in overrides:
+        if override.is_sweep_override():
+            raise DfaError(
+                f"{override.input_line} stands for several values, and this is one run: dfa sweep runs them all, "
+                "and so does dfa train -m."
+            )
+
+
+def require_tuned(overrides: Sequence[Override], loader: ConfigLoader, config_dir: str | None) -> None:
+    """Raises `DfaError` for a file of conf/tuned that is named and not there: one that nobody named may be missing."""
+    for override in overrides:
+        name = override.value()
+        if override.key_or_group != "tuned" or not isinstance(name, str):
+            continue
+        own = config_dir is not None and (Path(config_dir) / "tuned" / f"{name}.yaml").is_file()
+        if not own and name not in (known := loader.get_group_options("tuned", ObjectType.CONFIG)):
+            guesses = nearest(name, known)
+            hint = f"; the nearest: {', '.join(guesses)}" if guesses else ""
+            raise DfaError(f"tuned={name}: there is no such file in conf/tuned{hint}.")
 
 
 class Overrides(NamedTuple):
@@ -232,7 +313,7 @@ class Overrides(NamedTuple):
 
 
 def told_apart(overrides: Sequence[str], loader: ConfigLoader) -> Overrides:
-    every = OverridesParser.create().parse_overrides(list(overrides))
+    every = parsed(overrides)
     values = [
         one
         for one in every
@@ -269,10 +350,26 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 def words_of(error: Exception) -> str:
     """Hydra's own message, which names the key and what it could be, and its cause where that says more."""
-    words = str(error)
+    words = str(error).partition("\nConfig search path:")[0]
+    if no_key := re.match(r"Could not override '([^']+)'\.", words):
+        return there_is_no(no_key[1])
     if isinstance(error.__cause__, OmegaConfBaseException) and str(error.__cause__) not in words:
         words += f"\n{error.__cause__}"
     return words
+
+
+def there_is_no(key: str) -> str:
+    """The answer to a key that no option has. Hydra advises to append it, which a misspelt one would survive."""
+    for group, one in (("launcher", "joblib"), ("sweeper", "optuna")):
+        if key.startswith(f"hydra.{group}."):
+            word = key.removeprefix("hydra.")
+            return (
+                f"{word} belongs to a {group} that is not chosen here: name it, too, such as {group}={one}."
+            )
+    known = {*schema.BOUNDS, *(one.name for one in fields(schema.Config)), "tuned", "experiment"}
+    guesses = nearest(key, known, most=1)
+    hint = f" (did you mean {guesses[0]}?)" if guesses else ""
+    return f"There is no key {key} here{hint}; dfa train --help lists them."
 
 
 def quoted(value: str) -> str:

@@ -118,13 +118,21 @@ def _require_ended(run: Run) -> None:
 
 def _config_of(run: Run) -> dict[str, Any]:
     """The recorded configuration; keys that came later than the record have their defaults."""
-    from dfa_cli.schema import Config
+    from dfa_cli.schema import Config, check
 
     if not run.config:
         raise DfaError(f"the record of run {run.id} has no configuration.")
     defaults = asdict(Config())
     del defaults["grids"]  # a sweep's, and no run's
-    return {**defaults, **run.config}
+    config = {**defaults, **run.config}
+    try:
+        for group in ("model", "rule", "device", "data", "optimizer"):
+            assert config[group]["_target_"], f"{group} names no class"
+            assert run.choices[group], f"no {group} was chosen"
+        check(config, run.choices)
+    except (AssertionError, AttributeError, KeyError, TypeError) as error:
+        raise DfaError(f"the record of run {run.id} is not whole: {type(error).__name__} {error}.") from error
+    return config
 
 
 @contextlib.contextmanager
@@ -227,5 +235,5 @@ def changes(before: Run, after: Run) -> list[str]:
 
 
 def _short(git: dict[str, Any]) -> str:
-    commit = git.get("commit")
+    commit = str(git.get("commit") or "")
     return "unknown" if not commit else commit[:10] + (" with changes" if git.get("dirty") else "")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,8 +75,12 @@ class Bound:
     real: bool = False  # a number that need not be whole: 1 and 1.0 are the same value
 
 
+LARGEST = 3.4e38  # of single precision, in which everything is computed
+
+
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """A number that is finite in single precision."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 def _whole(value: Any) -> bool:
@@ -120,7 +123,7 @@ BOUNDS: dict[str, Bound] = {
     "decay": choice("all", "hidden"),
     "compute": choice("auto", "cpu", "cuda", "mps"),
     "precision": choice("fp32", "bf16"),
-    "threads": optional(AT_LEAST_ONE),
+    "threads": optional(whole(1, 1024)),
     "progress": choice("auto", "bar", "lines", "none"),
     "checkpoint_every": optional(AT_LEAST_ONE),
     "model.hidden": WIDTHS,
@@ -155,6 +158,9 @@ BOUNDS: dict[str, Bound] = {
     "device.camera.photons": optional(POSITIVE),
     "device.camera.read_noise": NOT_NEGATIVE,
     "device.camera.shot_noise": YES_OR_NO,
+    "device.camera.exposure": Bound(
+        lambda v: v == "auto" or (_number(v) and v > 0), "auto, or a number greater than 0"
+    ),
     "device.readout.steps": AT_LEAST_FOUR,
     **{
         f"device.readout.{of}{key}": bound
@@ -169,6 +175,9 @@ BOUNDS: dict[str, Bound] = {
     "optimizer.lr": POSITIVE,
     "optimizer.weight_decay": NOT_NEGATIVE,
     "optimizer.momentum": FRACTION,
+    "optimizer.fused": optional(YES_OR_NO),
+    "data.neighbours": AT_LEAST_ONE,
+    "data.labels_per_class": AT_LEAST_ONE,
 }
 
 

@@ -31,7 +31,8 @@ GROUPS = {
     "device/readout": "`opu_sim`: how the field is recovered from what the camera sees.",
     "device/camera": "`opu_sim`: from photons to grey levels.",
     "data": "What is learned. Graph models bring their own default, `cora`.",
-    "optimizer": "The step that follows a gradient; any class of `torch.optim` can stand here.",
+    "optimizer": "The step that follows a gradient; any class of `torch.optim` whose step needs no closure can stand "
+    "here.",
     "tuned": "Values for one combination of a model, a data set and a rule. The file with the names of all three is "
     "taken by itself. "
     "They replace the defaults above, and what is typed replaces them. [tuning.md](tuning.md) tells more.",

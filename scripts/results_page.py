@@ -645,12 +645,20 @@ def tuning(rows: Sequence[Row]) -> str:
                 "; ".join(f"{key} {_tried(values, chosen[0][key])}" for key, values in tried.items()),
                 str(len({tuple(row[key] for key in tried) for row in some})),
                 str(len({row["seed"] for row in chosen})),
+                chosen[0]["epochs"],
                 percent(chosen, "validation"),
             )
         )
-    return table(
-        ("", "rule", "values tried, the chosen one in bold", "combinations", "seeds", "validation"), lines, 3
+    heads = (
+        "",
+        "rule",
+        "values tried, the chosen one in bold",
+        "combinations",
+        "seeds",
+        "epochs",
+        "validation",
     )
+    return table(heads, lines, 3)
 
 
 def _tried(values: Sequence[str], chosen: str) -> str:

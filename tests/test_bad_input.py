@@ -40,7 +40,7 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
     "a negative seed": (["seed=-1"], ["seed=-1", "at least 0"]),
     "a batch of nothing": (["batch_size=0"], ["batch_size=0", "at least 1"]),
     "no patience": (["patience=0"], ["patience=0", "at least 1"]),
-    "no threads": (["threads=0"], ["threads=0", "at least 1"]),
+    "no threads": (["threads=0"], ["threads=0", "from 1"]),
     "a learning rate of zero": (["optimizer.lr=0"], [r"optimizer\.lr=0", "greater than 0"]),
     "empty widths": (["model.hidden=[]"], [r"model\.hidden=\[\]", r"\[64\]|at least 1"]),
     "a width of nothing": (["model.hidden=[16,0]"], [r"model\.hidden=\[16, ?0\]", "at least 1"]),
@@ -63,6 +63,23 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
         ["model=gcn", "data=mnist", "graph", "cora", "fc"],
     ),
     "a folder of options that is not there": (["--config-dir", "/nowhere/at/all"], ["/nowhere/at/all"]),
+    "a misspelt key": (["rul=bp"], ["rul", r"did you mean rule\?"]),
+    "a misspelt key that is added": (["+rul=bp"], ["rul", r"did you mean rule\?"]),
+    "a misspelt nested key": (["rule.scal=2"], [r"did you mean rule\.scale\?"]),
+    "a misspelt option, and Hydra's search path": (["rule=dfaa"], ["Available options(?!.*search path)"]),
+    "tuned values that are not there": (["tuned=fc_mnist_dfaa"], ["tuned=fc_mnist_dfaa", "fc_mnist_dfa"]),
+    "several values for one run": (["seed=0,1"], ["seed=0,1", "dfa sweep", "-m"]),
+    "a range to search without a search": (["-m", "optimizer.lr=interval(0.1,1)"], ["sweeper=optuna"]),
+    "a range of nothing": (["-m", "seed=range(0)"], [r"seed=range\(0\)", "no value"]),
+    "a range without a step": (["-m", "seed=range(0,3,0)"], [r"seed=range\(0,3,0\)"]),
+    "a list left open, in a sweep": (["-m", "model.hidden=[64"], [r"\[64"]),
+    "a pattern of options": (["-m", "rule=glob(*)"], [r"rule=glob\(\*\)", "one by one"]),
+    "a launcher's key without the launcher": (["-m", "launcher.n_jobs=2"], ["launcher=joblib"]),
+    "more threads than there can be": (["threads=100000"], ["threads=100000", "1024"]),
+    "a number beyond single precision": (["optimizer.lr=1e300"], [r"optimizer\.lr=1e\+300"]),
+    "a word for yes or no": (["optimizer.fused=maybe"], ["true or false"]),
+    "neither auto nor an exposure": (["device=opu_sim", "device.camera.exposure=-1"], ["auto"]),
+    "no neighbours": (["data=digits_graph", "model=gcn", "data.neighbours=0"], ["data.neighbours=0"]),
     "one bad job of a sweep": (["-m", "seed=0,-1"], ["seed=-1", "at least 0"]),
     "one misfit of a sweep": (["-m", "model=fc,gcn", "data=digits"], ["model=gcn", "data=digits"]),
 }
@@ -267,6 +284,27 @@ class Trap:
 
     def __reduce__(self) -> tuple[object, tuple[str, ...]]:
         return os.mkdir, (self.path,)
+
+
+class TestKeysThatAClassDoesNotTake:
+    """are told once the class has been asked."""
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (["data=digits", "+rule.scal=2"], ["DirectFeedbackAlignment", "scal"]),
+            (["data=digits", "optimizer._target_=torch.optim.RMSprop"], ["RMSprop", "fused", "~group.key"]),
+            (["data=digits", "tuned=fc_mnist_dfa"], ["Digits", "~group.key"]),
+            (["data=digits_graph", "model=gat", "model.last.heads=4"], ["40 columns for 10 classes"]),
+            (["data=digits_graph", "model=gat", "model.conv.heads=0"], ["GATConv", "model.conv"]),
+            (["data=digits_graph", "model=cheb", "model.conv.K=0"], ["ChebConv", "AssertionError"]),
+        ],
+        ids=lambda value: value[-1],
+    )
+    def test_it_is_a_sentence(self, words: list[str], said: list[str], dfa: Dfa) -> None:
+        answer = dfa.train(*words, "epochs=1", "progress=none")
+        refused(answer)
+        assert all(word in answer.sentence for word in said), answer.err
 
 
 class TestAFolderWithSomethingInIt:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dfa_cli.errors import DfaError
 from dfa_cli.models.base import Block, Graph, Model, Sizes
 from dfa_cli.models.sparse import SparseMatrix
 
@@ -35,7 +36,7 @@ class GraphNetwork(Model):
 
     `conv`: the convolution, its keywords bound (`_partial_: true` in a YAML); `last`: the keywords that the last
     block changes, such as `heads: 1`; `hidden`: the `out_channels` of the hidden blocks (with `heads` attention heads
-    side by side, a block is `heads` times as wide). Raises whatever the convolution raises on its keywords.
+    side by side, a block is `heads` times as wide). Raises `DfaError` for values that the convolution does not take.
     """
 
     def __init__(
@@ -55,8 +56,7 @@ class GraphNetwork(Model):
             torch.default_generator.manual_seed(sizes.weights.initial_seed())
             for i, channels in enumerate([*hidden, sizes.classes]):
                 is_last = i == len(hidden)
-                layer = conv(width, channels, **(last if is_last else {}))
-                width = _width_of(layer, width)
+                layer, width = _made(conv, width, channels, last if is_last else {})
                 blocks.append(
                     Block(
                         Convolution(layer),
@@ -65,7 +65,26 @@ class GraphNetwork(Model):
                         dropout if i else input_dropout,
                     )
                 )
+        if width != sizes.classes:
+            raise DfaError(
+                f"The last block gives {width} columns for {sizes.classes} classes: model.last is to say what its "
+                "convolution changes, such as heads: 1."
+            )
         super().__init__(blocks, sizes.dropout)
+
+
+def _made(
+    conv: Callable[..., nn.Module], inputs: int, channels: int, more: Mapping[str, Any]
+) -> tuple[nn.Module, int]:
+    """The convolution and its width, or what is wrong with its keywords."""
+    try:
+        layer = conv(inputs, channels, **more)
+        return layer, _width_of(layer, inputs)
+    except (AssertionError, ArithmeticError, RuntimeError, ValueError) as error:
+        name = getattr(getattr(conv, "func", conv), "__name__", "the convolution")
+        raise DfaError(
+            f"{name} cannot be made with these keys of model.conv ({str(error) or type(error).__name__})."
+        ) from error
 
 
 def _width_of(conv: nn.Module, inputs: int) -> int:

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from dfa_cli.errors import DfaError, one_of
+
 Folders = Annotated[
     list[Path] | None, typer.Argument(help="Folders to search for runs, at any depth.  [default: outputs]")
 ]
@@ -60,7 +62,6 @@ def runs(
     ] = False,
 ) -> None:
     """List runs, newest first: dfa runs --status failed --since 2d."""
-    from dfa_cli.errors import DfaError, one_of
     from dfa_cli.results import listing, output
 
     if format not in listing.FORMATS:
@@ -122,7 +123,10 @@ def compare(
 
     if out:
         output.check_free(out, force)
-    chosen = format or (_FORMAT_OF.get(out.suffix.lower(), "table") if out else "table")
+    if out and not format and out.suffix.lower() not in _FORMAT_OF:
+        ends = ", ".join(_FORMAT_OF)
+        raise DfaError(f"--out {out}: its name ends in none of {ends}; --format says what it is to hold")
+    chosen = format or (_FORMAT_OF[out.suffix.lower()] if out else "table")
     result = _comparison(
         folders, where, since, by, metric, over, only=only, sort=sort, baseline=baseline, test=test
     )
@@ -134,7 +138,7 @@ def compare(
         output.emit(text)
 
 
-_FORMAT_OF = {".md": "md", ".csv": "csv", ".json": "json", ".tex": "latex"}
+_FORMAT_OF = {".txt": "table", ".md": "md", ".csv": "csv", ".json": "json", ".tex": "latex"}
 
 
 def plot(
@@ -229,7 +233,6 @@ def clean(
     """Delete failed, interrupted and killed runs, after asking."""
     import sys
 
-    from dfa_cli.errors import DfaError
     from dfa_cli.results import clean as cleaning
     from dfa_cli.results import listing, output
     from dfa_cli.results.values import quantity
@@ -297,7 +300,6 @@ def _chosen(
 ) -> tuple[Any, list[Any]]:
     """The search and the runs that pass; when none does, a `DfaError`, unless `empty` says that none is
     fine."""
-    from dfa_cli.errors import DfaError
     from dfa_cli.results import output
     from dfa_cli.results.listing import select
     from dfa_cli.results.store import find, find_some

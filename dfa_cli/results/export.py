@@ -31,6 +31,8 @@ def target(to: str, out: Path | None, force: bool, curves: bool) -> Path:
         {"csv": "dfa-curves.csv" if curves else "dfa-runs.csv", "mlflow": "mlruns"}.get(to, to)
     )
     if to == "csv":
+        if path.suffix.lower() != ".csv":
+            raise DfaError(f"--out {path}: --to csv writes a file whose name ends in .csv")
         check_free(path, force)
     elif path.is_file():
         raise DfaError(f"{path} is a file, and {to} needs a folder; name another with --out")
@@ -80,8 +82,8 @@ def _cell(held: Any) -> Any:
 
 
 def to_mlflow(runs: Sequence[Run], path: Path) -> int:
-    """Into the MLflow store below `path` (`mlflow.db`), experiment `dfa`; a run that is there already is
-    left alone."""
+    """Into the MLflow store below `path` (`mlflow.db`), experiment `dfa`; a run that is there already is left alone,
+    unless it has gone on since: then it is written anew."""
     try:
         from mlflow.entities import Metric, Param, RunTag
         from mlflow.tracking import MlflowClient
@@ -101,8 +103,11 @@ def to_mlflow(runs: Sequence[Run], path: Path) -> int:
     )
     count = 0
     for run in runs:
-        if client.search_runs([place], f"tags.dfa_id = '{run.id}'", max_results=1):
+        before = client.search_runs([place], f"tags.dfa_id = '{run.id}'")
+        if any(one.data.tags.get("dfa_status") == run.status != "running" for one in before):
             continue
+        for one in before:
+            client.delete_run(one.info.run_id)
         began = _milliseconds(run.created)
         made = client.create_run(place, start_time=began, run_name=run.id, tags={"dfa_id": run.id})
         name = made.info.run_id
@@ -141,6 +146,8 @@ def to_tensorboard(runs: Sequence[Run], path: Path) -> int:
         ]
         folder = path / f"{'-'.join(words).replace('/', '_')}_{run.id}"
         try:
+            for before in folder.glob("events.out.tfevents.*"):  # --force was given: the same run, once
+                before.unlink()
             writer = EventFileWriter(str(folder))
         except OSError as error:
             raise DfaError(f"cannot write to {folder}: {error.strerror}") from None

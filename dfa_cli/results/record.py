@@ -307,7 +307,8 @@ def process_started(pid: int) -> float | None:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
-    return float(stat.rpartition(")")[2].split()[19])
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else float(fields[19])  # ended, and nobody has asked how
 
 
 def processor() -> str:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dfa_cli.errors import DfaError
+from dfa_cli.errors import DfaError, one_of
 from dfa_cli.hydra_app import (
     COMPLETED,
     FAILED,
@@ -89,6 +89,9 @@ def _search(words: list[str], hydras: list[str], config_dir: str | None, probe: 
     outputs = Path(probe.config["outputs"]).absolute()
     stand_in = [word for word in fallback([probe]) if word.startswith("data=")]
     trials = search.Search([*words, *stand_in], probe.sweeper, [*hydras, *_searched(config_dir)], outputs)
+    direction = str(probe.sweeper.get("direction", "maximize")).lower()
+    if search.is_optuna(probe.sweeper) and not direction.endswith(("maximize", "minimize")):
+        raise DfaError(f"sweeper.direction={one_of(direction, ('maximize', 'minimize'))}.")
     left = trials.left()
     signals, points = 0, []
     if trials.total is not None:
@@ -106,7 +109,8 @@ def _search(words: list[str], hydras: list[str], config_dir: str | None, probe: 
     code = _closing(points, probe.folder, signals) if points else COMPLETED
     if search.is_optuna(probe.sweeper) and (best := trials.best()):
         print(best)
-    return code if signals or not trials.left() or trials.total is None else FAILED
+    known = trials.total is not None and trials.storage is not None  # how many trials are there
+    return FAILED if known and trials.left() and not signals else code
 
 
 def _shares(job: Job) -> tuple[int | None, dict[str, str]]:

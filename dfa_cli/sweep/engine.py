@@ -21,10 +21,14 @@ def main() -> None:
         signal.signal(one, signal.default_int_handler)
     threading.Thread(target=_end_with_sweep, daemon=True).start()
     from dfa_cli.hydra_app import hydra_main
-    from dfa_cli.sweep.job import task
+    from dfa_cli.sweep import job
 
+    job.in_engine = True
+    if "launcher=joblib" in sys.argv:
+        # its processes get the signal, too, and close their records; joblib would kill those that have not yet
+        signal.signal(signal.SIGINT, lambda number, frame: None)
     try:
-        hydra_main(sys.argv[1:], "dfa sweep", task)
+        hydra_main(sys.argv[1:], "dfa sweep", job.task)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -20,6 +20,7 @@ from dfa_cli.sweep.claims import claim
 
 NOTES = ".sweep/notes"  # in the sweep's folder: a file for each job that left no record of its own
 STOP = ".sweep/stop"  # in the sweep's folder: no further job is to begin
+in_engine = False  # whether this is the process of the sweep itself, and not a worker of its launcher
 OURS = ("outputs=", "progress=")  # overrides that the sweep adds and nobody typed
 
 
@@ -35,6 +36,11 @@ def task(composed: DictConfig) -> float:
         return _note(top, folder, "stopped")
     try:
         return _run(plain(composed), folder, top, context)
+    except KeyboardInterrupt:
+        # the record is closed: a worker that ended now would have its launcher kill the others before theirs are
+        if in_engine or not (top / STOP).exists():
+            raise
+        return math.nan
     except Exception as error:
         if composed.fail_fast:
             (top / STOP).touch()

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import IntervalSweep
 
 from dfa_cli.errors import DfaError
-from dfa_cli.hydra_app import Job
+from dfa_cli.hydra_app import Job, parsed, quoted, values_of
 
 BASIC, OPTUNA = "BasicSweeper", "OptunaSweeper"
 
@@ -61,20 +60,21 @@ class Search:
             return None
         sign = 1 if str(self.node["direction"]).lower().endswith("maximize") else -1
         best = max(trials, key=lambda trial: sign * trial.value)
-        words = " ".join(f"{key}={value}" for key, value in best.params.items())
-        return f"best of {len(trials)} trials: {words}, validation accuracy {100 * best.value:.1f} %"
+        words = "".join(f"{key}={value} " for key, value in best.params.items())
+        count = f"{len(trials)} trial{'s' if len(trials) > 1 else ''}"
+        return f"best of {count}: {words}with a validation accuracy of {100 * best.value:.1f} %"
 
     def arguments(self, left: int) -> list[str]:
         """Hydra's arguments for the trials that are left."""
         # the storage's path is to be the same wherever the jobs run
-        arguments = [*self.hydra, *self.words, "progress=none", f"outputs={self.outputs}"]
+        arguments = [*self.hydra, *self.words, "progress=none", f"outputs={quoted(str(self.outputs))}"]
         if self.total is not None:
             arguments += [f"hydra.sweeper.n_trials={left}", f"hydra.sweeper.study_name={self.study}"]
         return arguments
 
     def label(self, words: Sequence[str]) -> str:
         """Of a trial's overrides those that were searched."""
-        fixed = {word for word in self.words if not _parse([word])[0].is_sweep_override()}
+        fixed = {word for word in self.words if not parsed([word])[0].is_sweep_override()}
         return " ".join(word for word in words if word not in fixed)
 
     def _completed(self) -> list[Any]:
@@ -105,7 +105,7 @@ def is_optuna(node: dict[str, Any]) -> bool:
 def example(words: Sequence[str]) -> list[str]:
     """One point of the searched space, to see whether it composes: the first choice, the lower end of a range."""
     point = []
-    for override in _parse(words):
+    for override in parsed(words):
         key, value = override.get_key_element(), override.value()
         if isinstance(value, IntervalSweep):
             if value.start is None:
@@ -114,11 +114,7 @@ def example(words: Sequence[str]) -> list[str]:
                 )
             point.append(f"{key}={value.start}")
         elif override.is_sweep_override():
-            point.append(f"{key}={next(iter(override.sweep_string_iterator()))}")
+            point.append(f"{key}={values_of(override)[0]}")
         else:
             point.append(override.input_line or "")
     return point
-
-
-def _parse(words: Sequence[str]) -> list[Override]:
-    return OverridesParser.create().parse_overrides(list(words))

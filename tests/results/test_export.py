@@ -115,7 +115,7 @@ def test_mlflow(factory: Factory, dfa: Call):
     from mlflow.tracking import MlflowClient
 
     factory.run(seed=0, accuracy=0.81)
-    factory.run(seed=1, status="failed")
+    failed = factory.run(seed=1, status="failed")
     assert "wrote 2 runs" in dfa("export", "--to", "mlflow", "--out", "store").stderr
     assert "wrote 0 runs" in dfa("export", "--to", "mlflow", "--out", "store").stderr
     client = MlflowClient(tracking_uri=f"sqlite:///{Path('store/mlflow.db').absolute()}")
@@ -127,3 +127,9 @@ def test_mlflow(factory: Factory, dfa: Call):
     assert runs["0"].data.params["rule"] == "dfa"
     assert runs["0"].data.metrics["test_accuracy_at_best_validation"] == pytest.approx(0.81)
     assert len(client.get_metric_history(runs["0"].info.run_id, "train_loss")) == 20
+
+    record = failed / "run.json"
+    record.write_text(record.read_text().replace('"status": "failed"', '"status": "completed"'))
+    assert "wrote 1 run " in dfa("export", "--to", "mlflow", "--out", "store").stderr, "it has gone on since"
+    again = {run.data.params["seed"]: run for run in client.search_runs([experiment.experiment_id])}
+    assert {seed: run.info.status for seed, run in again.items()} == {"0": "FINISHED", "1": "FINISHED"}

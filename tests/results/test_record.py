@@ -8,6 +8,9 @@ import json
 import logging
 import os
 import random
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -232,6 +235,18 @@ def test_a_process_is_known_by_when_it_started() -> None:
         pytest.skip("this system has no /proc")
     assert process_started(os.getpid()) == process_started(os.getpid())
     assert process_started(2**22 + 1) is None
+
+
+def test_a_process_that_has_ended_and_that_nobody_waited_for_is_not_running() -> None:
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("this system has no /proc")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        assert process_started(child.pid) is not None
+        child.kill()
+        end = time.monotonic() + 30
+        while process_started(child.pid) is not None:
+            assert time.monotonic() < end
+            time.sleep(0.01)
 
 
 def test_the_record_is_torch_free() -> None:

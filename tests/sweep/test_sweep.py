@@ -262,6 +262,27 @@ def test_two_sweeps_at_once_share_the_work(dfa: Dfa) -> None:
     assert once(dfa)
 
 
+def test_the_words_of_a_sweep_are_checked_like_those_of_a_run(dfa: Dfa) -> None:
+    for word in ("optimizer.lr=interval(0.1,1)", "seed=range(0)", "model.hidden=[64", "seed", "rule=glob(*)"):
+        answer = sweep(dfa, *JOBS, word)
+        assert answer.code == 2, word
+        assert answer.err.startswith("error: ")
+        assert "Traceback" not in answer.err
+    assert not dfa.outputs.exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_recorded_by_every_process_of_joblib(dfa: Dfa) -> None:
+    words = [*LONG, "model.hidden=[256]", "seed=range(4)", *JOBLIB]
+    with started(dfa, "sweep", *dfa.arguments(*words)) as process:
+        until(lambda: len([run for run in dfa.runs() if (run.folder / "metrics.csv").exists()]) == 2)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert statuses(dfa) == {"interrupted": 2}
+    assert "2 jobs were not begun" in out
+
+
 @pytest.mark.slow
 def test_a_search_goes_on_with_its_study(dfa: Dfa) -> None:
     pytest.importorskip("optuna")
