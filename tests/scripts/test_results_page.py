@@ -137,12 +137,12 @@ class TestThePage:
 
     def test_chooses_by_validation_alone(self) -> None:
         rows = [
-            *made_up({("dfa", "cpu"): [0.99]}, validation="0.90", **{"optimizer.lr": "0.1"}),
-            *made_up({("dfa", "cpu"): [0.50]}, validation="0.91", **{"optimizer.lr": "0.2"}),
+            *made_up({("dfa", "cpu"): [0.99]}, validation="0.90", epochs="5", **{"optimizer.lr": "0.1"}),
+            *made_up({("dfa", "cpu"): [0.50]}, validation="0.91", epochs="5", **{"optimizer.lr": "0.2"}),
         ]
         (chosen,) = results_page.choices(rows).values()
         assert chosen[0]["optimizer.lr"] == "0.2"
-        assert "optimizer.lr 0.1, **0.2** | 2 | 1 | 91.0 |" in results_page.tuning(rows)
+        assert "optimizer.lr 0.1, **0.2** | 2 | 1 | 5 | 91.0 |" in results_page.tuning(rows)
 
 
 class TestTheTable:
