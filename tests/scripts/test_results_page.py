@@ -17,6 +17,11 @@ import results_page  # noqa: E402
 from program import Dfa  # noqa: E402
 from results_table import COLUMNS, Row, collect, read, write  # noqa: E402
 
+from dfa_cli.compute import settle  # noqa: E402
+from dfa_cli.hydra_app import compose_jobs  # noqa: E402
+from dfa_cli.schema import identity  # noqa: E402
+
+CITED = {"cora", "citeseer", "pubmed"}
 RESULTS, TUNING = read(ROOT / "docs" / "results.csv"), read(ROOT / "docs" / "tuning.csv")
 
 
@@ -62,6 +67,18 @@ class TestWhatIsCommitted:
             assert row["dirty"] == "False"
             assert row["torch"]
             assert row["status"] in ("completed", "failed")
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("name", sorted({row["experiment"] for row in (*RESULTS, *TUNING)}))
+    def test_the_lines_are_the_runs_that_the_experiment_makes_today(self, name: str) -> None:
+        data = (
+            []
+            if name != "citation_gcn"
+            else [f"data={','.join(sorted({r['data'] for r in RESULTS} & CITED))}"]
+        )
+        jobs = compose_jobs([f"experiment={name}", "compute=cpu", *data], multirun=True)
+        lines = {row["identity"] for row in (*RESULTS, *TUNING) if row["experiment"] == name}
+        assert {identity(settle(job.config)) for job in jobs} == lines
 
     def test_no_seed_serves_both_choosing_and_reporting(self) -> None:
         assert max(int(row["seed"]) for row in RESULTS) < 100 <= min(int(row["seed"]) for row in TUNING)
