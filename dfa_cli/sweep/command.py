@@ -17,11 +17,10 @@ from dfa_cli.hydra_app import (
     fallback,
     flags_of,
     hydra_main,
-    is_hydras,
     only_shows,
     require_extras,
-    with_aliases,
 )
+from dfa_cli.overrides import is_hydras, with_aliases
 from dfa_cli.progress import shortest
 from dfa_cli.results.record import UNWRITABLE, cannot_write
 from dfa_cli.sweep import search

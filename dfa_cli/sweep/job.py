@@ -14,7 +14,8 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from dfa_cli.hydra_app import chosen, config_dir, plain, train_command, typed
+from dfa_cli.hydra_app import chosen, config_dir, plain, train_command
+from dfa_cli.overrides import typed
 from dfa_cli.results.record import logged, status, write_atomically
 from dfa_cli.sweep.claims import claim
 

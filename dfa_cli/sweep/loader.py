@@ -8,7 +8,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_d
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from dfa_cli.hydra_app import told_apart
+from dfa_cli.overrides import told_apart
 
 Words = tuple[str, ...]
 _composed: dict[tuple[Words, Words], DictConfig] = {}  # in this process, by the overrides that are no values

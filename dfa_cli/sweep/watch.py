@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dfa_cli.errors import DfaError
-from dfa_cli.hydra_app import quoted
+from dfa_cli.overrides import quoted
 from dfa_cli.progress import shortest
 from dfa_cli.results.record import cannot_write, status
 from dfa_cli.results.store import read
