@@ -39,7 +39,8 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
 
 
 def told_apart(overrides: Sequence[str], loader: ConfigLoader) -> Overrides:
-    every = parsed(overrides)
+    """What Hydra refuses comes out in Hydra's words."""
+    every = OverridesParser.create().parse_overrides(list(overrides))
     values = [
         one
         for one in every
