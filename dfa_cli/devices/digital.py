@@ -52,7 +52,7 @@ class Digital:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.feedback = state["matrix"].to(self.where)
         self._rows = int(state["rows"])
-        self._seconds = float(state["seconds"])
+        self._seconds = float(state.get("seconds", 0.0))  # a checkpoint from before it was kept has none
 
     def cost(self) -> Cost:
         """On CUDA `measured_seconds` is the time to queue the products, not to finish them."""

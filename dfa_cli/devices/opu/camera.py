@@ -133,9 +133,8 @@ class Camera:
         if not self.shot_noise:
             return mean.add_(z, alpha=self.read_noise)
         dim = mean < FEW_PHOTONS
-        if (
-            mean.is_cuda
-        ):  # which are dim is not asked, that would wait for the accelerator: all get exact numbers
+        if mean.is_cuda:
+            # which pixels are dim is not asked, since that would wait for the accelerator: all get both numbers
             exact = torch.poisson(mean.clamp(max=FEW_PHOTONS), generator=noise).add_(z, alpha=self.read_noise)
             return torch.where(dim, exact, self._bent(mean, z))
         few = mean[dim]

@@ -173,7 +173,7 @@ class OPU:
         frames, full, self._rows, self._pixels_of_a_frame = state["counts"].tolist()
         self._frames.fill_(frames)
         self._full.fill_(full)
-        self._seconds = float(state["seconds"])
+        self._seconds = float(state.get("seconds", 0.0))  # a checkpoint from before it was kept has none
 
     def cost(self) -> Cost:
         n_in, n_out = self._sizes
