@@ -251,7 +251,8 @@ def _epochs(rows: Sequence[Row]) -> str:
 
 def _loss(rows: Sequence[Row]) -> str:
     _, cpu, optics, _ = SERIES
-    return f"{points_between(main_results(rows, 'mnist', cpu), main_results(rows, 'mnist', optics))[0]:.1f}"
+    points, _ = points_between(main_results(rows, "mnist", cpu), main_results(rows, "mnist", optics))
+    return f"{round(points, 1) + 0.0:.1f}"  # no minus before a zero
 
 
 def citation(rows: Sequence[Row]) -> str:
