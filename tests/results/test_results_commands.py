@@ -84,14 +84,14 @@ def test_runs_errors(swept: Path, dfa: Call, tmp_path: Path):
 
 def test_damaged_folders_are_named_and_do_no_harm(swept: Path, dfa: Call):
     for i in range(8):
-        (swept / f"bad{i}").mkdir()
-        (swept / f"bad{i}" / "run.json").write_text("{")
+        (swept / f"broken{i}").mkdir()
+        (swept / f"broken{i}" / "run.json").write_text("{")
     for command in ("runs", "compare"):
         result = dfa(command)
-        assert result.stderr.count("skipped outputs/bad") == 5
+        assert result.stderr.count("skipped outputs/broken") == 5
         assert "skipped 3 more folders" in result.stderr
-        assert "bad" not in result.stdout
-    assert dfa("runs", "--skipped").stderr.count("skipped outputs/bad") == 8
+        assert "broken" not in result.stdout
+    assert dfa("runs", "--skipped").stderr.count("skipped outputs/broken") == 8
 
 
 def test_show_tells_everything(factory: Factory, dfa: Call):
