@@ -372,7 +372,8 @@ noise.
 
 {table(("model", "blocks", *columns), lines)}
 
-Less `cpu`, in points, the mean over the rows: {summary}."""
+Less `cpu`, in points, the mean over the rows:
+{summary}."""
 
 
 def noise(rows: Sequence[Row]) -> str:
