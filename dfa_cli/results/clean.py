@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 
 from dfa_cli.errors import DfaError
 from dfa_cli.results.store import UNFINISHED, Run, find, read
+from dfa_cli.training import CHECKPOINT
 
 # what a run writes into its folder; `.*.tmp` is left by a process that was killed while it wrote
 OF_A_RUN = (
@@ -16,7 +17,7 @@ OF_A_RUN = (
     "metrics.csv",
     "run.log",
     "weights.safetensors",
-    "checkpoint.safetensors",
+    CHECKPOINT,
     ".hydra",
     ".*.tmp",
 )

@@ -273,6 +273,17 @@ def test_the_state_carries_the_next_projections(words: list[str], tmp_path: Path
     assert torch.equal(resumed.matrix(), device.matrix())
 
 
+def test_the_state_carries_the_seconds_spent(words: list[str]) -> None:
+    """What is put back stands for all that was spent by then, and for nothing that was spent since."""
+    device = prepared(words)
+    state = device.state_dict() | {"seconds": torch.tensor(1000.0, dtype=torch.float64)}
+    device.project(errors(5))
+    device.load_state_dict(state)
+    assert device.cost().measured_seconds == 1000.0
+    device.project(errors(5))
+    assert 1000.0 < device.cost().measured_seconds < 1100.0
+
+
 def test_the_state_carries_the_matrix_over_another_seed(words: list[str]) -> None:
     device, other = prepared(words), prepared(words, matrix_seed=9)
     other.load_state_dict(device.state_dict())

@@ -85,10 +85,6 @@ def test_metrics_weights_and_cost_are_those_of_a_run_that_never_ended(dfa: Dfa, 
     assert run.repeatable == whole.repeatable
     assert run.weights == whole.weights
     assert without_times(run.record) == without_times(whole.record)
-    if run.record["projection"]:  # seconds count from the first epoch: more than those after the checkpoint
-        epochs = [float(row["seconds"]) for row in run.metrics]
-        assert run.record["projection"]["measured_seconds"] > 0
-        assert len(epochs) == EPOCHS
     assert run.record["identity"] == whole.record["identity"]
     assert run.record["resumed"][0]["epoch"] == EVERY
     assert run.record["resumed"][0]["was"] == "interrupted"
