@@ -52,7 +52,7 @@ class ProjectionDevice(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Tensors that make a resumed run equal to one that was never interrupted."""
+        """Tensors that make a resumed run equal to one that was never interrupted, its counts and times included."""
         ...
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
