@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dfa_cli.devices.base import Cost
 from dfa_cli.errors import DfaError, one_of
+from dfa_cli.onednn import matmul
 from dfa_cli.seeding import generator
 
 
@@ -37,7 +38,7 @@ class Digital:
 
     def project(self, error: Tensor) -> Tensor:
         started = time.perf_counter()
-        projected = (error.to(self.where) @ self.feedback.to(error.dtype)).to(error.device)
+        projected = matmul(error.to(self.where), self.feedback.to(error.dtype)).to(error.device)
         self._seconds += time.perf_counter() - started
         self._rows += len(error)
         return projected

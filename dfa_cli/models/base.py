@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dfa_cli.errors import DfaError
+from dfa_cli.models.activations import ACTIVATIONS
 from dfa_cli.models.sparse import SparseMatrix, normalised_adjacency
 
 
@@ -86,35 +86,14 @@ class Block(nn.Module):
         self.activation = ACTIVATIONS[activation] if activation else None
 
     def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
-        return self.activate(self.layer(self.dropout(h), graph))
+        h = self.dropout(h)
+        in_one_pass = getattr(self.layer, "activated", None)  # a layer may have a faster way to both
+        if in_one_pass is not None and self.activation is not None:
+            return in_one_pass(h, graph, self.activation)
+        return self.activate(self.layer(h, graph))
 
     def activate(self, z: Tensor) -> Tensor:
         return z if self.activation is None else self.activation(z)
-
-
-class _TanhOfBFloat16(torch.autograd.Function):
-    """The same numbers as `torch.tanh`, whose own loop over bfloat16 takes three times as long on a CPU."""
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor) -> Tensor:  # type: ignore[override]
-        h = z.float().tanh_().to(z.dtype)
-        ctx.save_for_backward(h)
-        return h
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        (h,) = ctx.saved_tensors
-        return torch.ops.aten.tanh_backward(gradient, h)
-
-
-def tanh(z: Tensor) -> Tensor:
-    """`(e^z - e^-z) / (e^z + e^-z)`, elementwise."""
-    if z.dtype == torch.bfloat16 and not z.is_cuda:
-        return _TanhOfBFloat16.apply(z)  # type: ignore[no-any-return]
-    return torch.tanh(z)
-
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": tanh, "relu": torch.relu}
 
 
 class Model(nn.Module):

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from dfa_cli.models.activations import Activation
 from dfa_cli.models.base import Graph, Model, Sizes, chain, glorot_
-from dfa_cli.models.products import NARROW, cast, product
+from dfa_cli.models.products import affine
 from dfa_cli.models.sparse import SparseMatrix
 
 
@@ -24,12 +25,16 @@ class Linear(nn.Module):
         self.products: torch.dtype | None = None
 
     def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
+        return self.activated(h, graph, None)
+
+    def activated(
+        self, h: Tensor | SparseMatrix, graph: Graph | None, activation: Activation | None
+    ) -> Tensor:
+        """`activation(h W + b)`."""
         if isinstance(h, SparseMatrix):
-            return h @ self.weight + self.bias
-        h, weight, bias = cast(self.products, h, self.weight, self.bias)
-        if weight.shape[1] < NARROW:
-            return product(h, weight) + bias
-        return torch.addmm(bias, h, weight)
+            z = h @ self.weight + self.bias
+            return z if activation is None else activation(z)
+        return affine(h, self.weight, self.bias, activation, self.products)
 
 
 class FullyConnected(Model):

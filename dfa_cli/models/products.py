@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dfa_cli import onednn
+from dfa_cli.models.activations import DERIVATIVES, Activation, tanh
 from dfa_cli.models.sparse import SparseMatrix
 
 NARROW = 16  # below this width a row-major result costs several times its transpose
@@ -19,6 +21,23 @@ def cast(dtype: torch.dtype | None, h: Tensor, *parameters: Tensor) -> tuple[Ten
     """
     dtype = dtype or parameters[0].dtype
     return h.to(dtype), *(parameter.to(dtype) for parameter in parameters)
+
+
+def affine(
+    h: Tensor, weight: Tensor, bias: Tensor, activation: Activation | None, dtype: torch.dtype | None
+) -> Tensor:
+    """`activation(h W + b)` `[rows, width]`, multiplied in `dtype` as `cast` says.
+
+    Where oneDNN serves, the same numbers up to the order of summation come in one pass.
+    """
+    h, weight, bias = cast(dtype, h, weight, bias)
+    if weight.shape[1] < NARROW:
+        z = product(h, weight) + bias
+    elif onednn.serves(h, weight):
+        return _InOnePass.apply(h, weight, bias, activation)  # type: ignore[no-any-return]
+    else:
+        z = torch.addmm(bias, h, weight)
+    return z if activation is None else activation(z)
 
 
 def product(h: Tensor | SparseMatrix, weight: Tensor) -> Tensor:
@@ -44,6 +63,36 @@ class _Narrow(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor):  # type: ignore[override]
         h, weight = ctx.saved_tensors
         return (
-            gradient @ weight.t() if ctx.needs_input_grad[0] else None,
+            onednn.matmul(gradient, weight.t()) if ctx.needs_input_grad[0] else None,
             (gradient.t() @ h).t().contiguous() if ctx.needs_input_grad[1] else None,
+        )
+
+
+class _InOnePass(torch.autograd.Function):
+    """`activation(h W + b)`; the gradients are those of the plain way.
+
+    ReLU stays apart: oneDNN's makes a zero of what is not a number, and hides that a training has diverged.
+    """
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, h: Tensor, weight: Tensor, bias: Tensor, activation: Activation | None
+    ) -> Tensor:
+        out = onednn.linear(h, weight, bias, tanh=activation is tanh)
+        if activation is not None and activation is not tanh:
+            out = activation(out)
+        ctx.activation = activation
+        ctx.save_for_backward(h, weight, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor):  # type: ignore[override]
+        h, weight, out = ctx.saved_tensors
+        if ctx.activation is not None:
+            gradient = DERIVATIVES[ctx.activation](gradient, out)
+        return (
+            onednn.matmul(gradient, weight.t()) if ctx.needs_input_grad[0] else None,
+            h.t() @ gradient if ctx.needs_input_grad[1] else None,
+            gradient.sum(0) if ctx.needs_input_grad[2] else None,
+            None,
         )

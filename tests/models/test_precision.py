@@ -15,7 +15,8 @@ from dfa_cli.data.source import Source
 from dfa_cli.errors import DfaError
 from dfa_cli.experiment import Parts, assemble, build
 from dfa_cli.hydra_app import compose_jobs, conf_dir
-from dfa_cli.models.base import Block, Model, tanh
+from dfa_cli.models.activations import tanh
+from dfa_cli.models.base import Block, Model
 
 KINDS = {
     "samples": ("data=digits", "model.hidden=[48,40]"),

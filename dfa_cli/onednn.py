@@ -1,0 +1,56 @@
+"""oneDNN's products on a processor, asked for by name where torch would take another library.
+
+In float32 torch multiplies with MKL, which is fast on Intel's processors and leaves a quarter of the speed of others
+unused; the bare product of torch's interface has no place for a bias and an activation in either type. torch's own
+compiler reaches both through the operator below.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+from dfa_cli.compute import CPU_INFO
+
+# rows and columns of a result from which oneDNN's fixed cost, some 15 us, no longer shows
+ROWS, COLUMNS = 64, 256
+
+
+def serves(a: Tensor, b: Tensor) -> bool:
+    """Whether oneDNN is the faster way to `a b` `[rows, inner] [inner, width]`, a bias and an activation included."""
+    return (
+        a.shape[0] >= ROWS
+        and b.shape[1] >= COLUMNS
+        and len(b) > 0
+        and a.device.type == b.device.type == "cpu"
+        and a.dtype == b.dtype
+        and _fast_in(a.dtype)
+    )
+
+
+def linear(h: Tensor, weight: Tensor, bias: Tensor | None = None, tanh: bool = False) -> Tensor:
+    """`h W + b`, or `tanh` of it, in one pass; nothing for autograd. `h` `[rows, inputs]`, `W` `[inputs, width]`."""
+    activation = "tanh" if tanh else "none"
+    return torch.ops.mkldnn._linear_pointwise(h, weight.t(), bias, activation, [], "")  # type: ignore[no-any-return]
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """`a b` by the faster library; nothing for autograd."""
+    return linear(a, b) if serves(a, b) else a @ b
+
+
+@functools.cache
+def _fast_in(dtype: torch.dtype) -> bool:
+    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
+        return False
+    instructions = torch.backends.cpu.get_cpu_capability()
+    if dtype == torch.bfloat16:
+        return instructions == "AVX512"
+    return dtype == torch.float32 and instructions in ("AVX2", "AVX512") and not _intel()
+
+
+def _intel() -> bool:
+    """`True` where the system does not tell."""
+    return not CPU_INFO.exists() or "GenuineIntel" in CPU_INFO.read_text(errors="replace")
