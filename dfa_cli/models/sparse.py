@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,13 +15,15 @@ from torch import Tensor
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
 warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
 
+SUM = 0  # torch.embedding_bag's number for it
+
 
 @dataclass(frozen=True, eq=False)
 class SparseMatrix:
     """A constant `S` `[rows, columns]` in CSR with its transpose beside it, so that no step has to transpose.
 
     `order` maps the values of `S` to those of its transpose: `transposed.values() == csr.values()[order]`. Indices
-    are 32 bit where they fit: the CPU's library takes no others, and would copy them in every product.
+    are 32 bit where they fit: the sparse product on a CPU takes no others, and would copy them every time.
     """
 
     csr: Tensor
@@ -56,6 +59,10 @@ class SparseMatrix:
         """`S H` `[rows, width]` for a dense `H` `[columns, width]`; its gradient is `S^T G`."""
         return _Product.apply(self.csr, self.transposed, dense)  # type: ignore[no-any-return]
 
+    def passed_back(self, signal: Tensor) -> Tensor:
+        """`S^T G` `[columns, width]` for a signal `G` `[rows, width]` at the product; nothing for autograd."""
+        return _times(self.transposed, signal)
+
 
 class _Product(torch.autograd.Function):
     """torch's own sparse product would also prepare the gradient of the constant matrix."""
@@ -63,11 +70,36 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, csr: Tensor, transposed: Tensor, dense: Tensor) -> Tensor:  # type: ignore[override]
         ctx.transposed = transposed
-        return csr @ dense
+        return _times(csr, dense)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor):  # type: ignore[override]
-        return None, None, ctx.transposed @ gradient
+        return None, None, _times(ctx.transposed, gradient)
+
+
+def _times(csr: Tensor, dense: Tensor) -> Tensor:
+    """`S H` without gradients.
+
+    In float32 on an x86 processor as embedding bags: row `i` is the sum of the rows `H[columns of i]`, weighted. They
+    fetch the rows ahead, and are as fast as the sparse product when `H` is 16 wide, three times as fast when it is
+    64 wide, and more beyond.
+    """
+    if dense.dtype != torch.float32 or dense.device.type != "cpu" or not _fast_bags():
+        return csr @ dense
+    return torch.embedding_bag(
+        dense.contiguous(),
+        csr.col_indices(),
+        csr.crow_indices(),
+        mode=SUM,
+        per_sample_weights=csr.values(),
+        include_last_offset=True,
+    )[0]
+
+
+@functools.cache
+def _fast_bags() -> bool:
+    """torch's library for them, FBGEMM, knows x86 only; elsewhere a bag is a plain loop."""
+    return torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
 
 
 def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -76,7 +76,7 @@ class DirectFeedbackAlignment:
             signal = to_all_rows(projected[:, columns] * scale, batch, rows)
             if self.spread and batch.graph is not None:
                 for _ in range(len(self.slices) - i):
-                    signal = batch.graph.adjacency.transposed @ signal
+                    signal = batch.graph.adjacency.passed_back(signal)
             signals.append(signal)
         return signals
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import to_dense_adj
 
+from dfa_cli.models import sparse as sparse_module
 from dfa_cli.models.sparse import SparseMatrix, normalised_adjacency
 
 
@@ -47,6 +48,41 @@ def test_products_and_their_gradients_equal_dense_ones(pair: tuple[Tensor, Spars
     torch.testing.assert_close(h.grad, again.grad)
 
 
+@pytest.mark.parametrize("bags", [True, False])
+@pytest.mark.parametrize("width", [1, 7, 16, 64, 257])
+def test_float32_is_exact_to_its_rounding_by_either_library(
+    pair: tuple[Tensor, SparseMatrix], width: int, bags: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Columns of something wider, too: they do not lie side by side."""
+    monkeypatch.setattr(sparse_module, "_fast_bags", lambda: bags)
+    dense, double = pair
+    single = SparseMatrix.of(double.csr.float())
+    wide = some(dense.shape[1], 2 * width, seed=1, density=1).float()
+    signal = some(dense.shape[0], width, seed=2, density=1).float()
+    for h in (wide[:, :width], wide[:, ::2]):
+        leaf = h.detach().requires_grad_()
+        result = single @ leaf
+        assert result.dtype == torch.float32
+        torch.testing.assert_close(result.double(), single.dense.double() @ h.double(), rtol=1e-6, atol=1e-6)
+        result.backward(signal)
+        assert leaf.grad is not None
+        back = single.dense.double().T @ signal.double()
+        torch.testing.assert_close(leaf.grad, back.float(), rtol=1e-6, atol=1e-6)
+        assert torch.equal(single.passed_back(signal), leaf.grad)
+
+
+@pytest.mark.parametrize("bags", [True, False])
+def test_what_is_not_a_number_reaches_the_rows_that_read_it(
+    pair: tuple[Tensor, SparseMatrix], bags: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sparse_module, "_fast_bags", lambda: bags)
+    dense, double = pair
+    h = torch.ones(dense.shape[1], 16)
+    h[3] = torch.nan
+    result = SparseMatrix.of(double.csr.float()) @ h
+    assert torch.equal(result.isnan(), (dense[:, 3] != 0)[:, None].expand(-1, 16))
+
+
 def test_other_values_keep_their_places(pair: tuple[Tensor, SparseMatrix]) -> None:
     dense, sparse = pair
     doubled = sparse.with_values(2 * sparse.csr.values())
@@ -71,7 +107,7 @@ def test_entries_given_twice_are_added() -> None:
 def test_an_empty_matrix_gives_zeros() -> None:
     matrix = SparseMatrix.of(torch.zeros(3, 4).to_sparse_coo())
     assert torch.equal(matrix @ torch.ones(4, 2), torch.zeros(3, 2))
-    assert torch.equal(matrix.transposed @ torch.ones(3, 2), torch.zeros(4, 2))
+    assert torch.equal(matrix.passed_back(torch.ones(3, 2)), torch.zeros(4, 2))
 
 
 GRAPHS = {
