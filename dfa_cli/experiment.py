@@ -18,6 +18,7 @@ from dfa_cli.data.base import Data
 from dfa_cli.data.source import Source
 from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.errors import DfaError
+from dfa_cli.memory import keep_freed
 from dfa_cli.models.base import Model, Sizes
 from dfa_cli.own_code import let_import, missing, not_found
 from dfa_cli.progress import Progress, note
@@ -96,6 +97,7 @@ def _carry_out(
     record: Record, config: Mapping[str, Any], choices: Mapping[str, str], folder: Path, resumed: bool = False
 ) -> dict[str, Any]:
     every = config["checkpoint_every"]
+    keep_freed()
     with record, Progress(config, choices) as progress:
         with record.timed("data_seconds"):
             data = load_data(config)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dfa_cli.devices import Digital
 from dfa_cli.devices.opu.measure import Memory
+from dfa_cli.memory import keep_freed
 from dfa_cli.models import Batch, FullyConnected, GraphConvolutional, Model
 from dfa_cli.models.base import Graph, Sizes
 from dfa_cli.results.plots import COLOURS, DASHES, INK, MARKERS, PALE, save
@@ -68,6 +69,7 @@ def operations(what: str, size: int) -> float:
 def measure(what: str, size: int) -> None:
     """In a process of its own: seconds of a forward pass and of a whole step by each rule, and memory above the
     imports."""
+    keep_freed()  # as a run does
     held = Memory()
     model, batch = case(what, size)
     found = {"forward": _seconds(lambda: model(batch))}
