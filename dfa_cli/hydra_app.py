@@ -37,6 +37,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dfa_cli import schema
 from dfa_cli.errors import DfaError
+from dfa_cli.memory import importing
 from dfa_cli.overrides import (
     expand,
     is_group,
@@ -289,7 +290,8 @@ def task(composed: DictConfig) -> float:
     overrides = typed(context.overrides.task)
     own = config_dir(context)
     command = train_command(overrides, own)
-    from dfa_cli import experiment  # imports torch
+    with importing("torch"):
+        from dfa_cli import experiment
 
     try:
         record = experiment.run(plain(composed), folder, chosen(context), overrides, command, own)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # mallopt's parameters, from glibc's malloc.h, and the largest number that it takes
@@ -21,6 +23,24 @@ def keep_freed() -> None:
     if (library := _glibc()) is not None:
         library.mallopt(MMAP_THRESHOLD, MOST)
         library.mallopt(TRIM_THRESHOLD, MOST)
+
+
+@contextlib.contextmanager
+def importing(library: str) -> Iterator[None]:
+    """Around the first import of a large library: what that makes stays to the end of the process.
+
+    The collector would look for cycles in it while it is made, in every full collection, and once more at the exit:
+    nearly half a second for torch.
+    """
+    if library in sys.modules or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def forget_peak() -> None:

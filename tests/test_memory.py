@@ -56,6 +56,28 @@ def test_a_new_job_is_not_charged_with_what_the_one_before_left() -> None:
     assert found["after"] < found["peak"] - SIZE // 2
 
 
+def test_what_a_library_makes_is_out_of_the_collectors_sight_once() -> None:
+    """Garbage of later jobs is not: a second import of the same library changes nothing."""
+    done = subprocess.run([sys.executable, "-c", IMPORTING], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {"inside": False, "frozen": True, "after": True, "again": True}
+
+
+IMPORTING = """
+import gc, json
+from dfa_cli.memory import importing
+with importing("wave"):
+    import wave
+    inside = gc.isenabled()
+count = gc.get_freeze_count()
+more = [[] for _ in range(1000)]
+with importing("wave"):
+    import wave
+    again = gc.isenabled()
+found = {"inside": inside, "frozen": count > 1000, "after": gc.isenabled()}
+print(json.dumps({**found, "again": again and gc.get_freeze_count() == count}))
+"""
+
+
 def test_elsewhere_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_glibc", lambda: None)
     memory.keep_freed()

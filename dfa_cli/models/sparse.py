@@ -98,8 +98,11 @@ def _times(csr: Tensor, dense: Tensor) -> Tensor:
 
 @functools.cache
 def _fast_bags() -> bool:
-    """torch's library for them, FBGEMM, knows x86 only; elsewhere a bag is a plain loop."""
-    return torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    """Whether torch has its library for them, FBGEMM; without, and without its instructions, a bag is a plain loop."""
+    return (
+        "fbgemm" in torch.backends.quantized.supported_engines
+        and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    )
 
 
 def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:

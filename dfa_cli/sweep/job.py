@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from dfa_cli.hydra_app import chosen, config_dir, plain, train_command
+from dfa_cli.memory import importing
 from dfa_cli.overrides import typed
 from dfa_cli.results.record import logged, status, write_atomically
 from dfa_cli.sweep.claims import claim
@@ -59,7 +60,8 @@ def task(composed: DictConfig) -> float:
 
 
 def _run(config: dict[str, Any], folder: Path, top: Path, context: Any) -> float:
-    from dfa_cli import experiment  # imports torch
+    with importing("torch"):
+        from dfa_cli import experiment
     from dfa_cli.schema import identity
     from dfa_cli.training.checkpoint import can_be_read
 

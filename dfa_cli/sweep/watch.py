@@ -191,7 +191,8 @@ class Sweep:
             self._look(batch)
             if self.fail_fast and not self.stopping and any(point.state == "failed" for point in self.points):
                 self._stop(signal.SIGINT)
-            time.sleep(POLL_SECONDS)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._engine.wait(POLL_SECONDS)
         self._end_engine()
         self._look(batch)
         self._settle(batch if self.trials is None else self.points)

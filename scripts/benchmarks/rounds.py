@@ -76,26 +76,39 @@ class Process:
     output: str
 
 
+# A process counts into its peak what the one that started it had: so a small one starts it, and reports.
+STARTER = """
+import resource, subprocess, sys, time
+began = time.perf_counter()
+code = subprocess.call(sys.argv[2:])
+seconds = time.perf_counter() - began
+with open(int(sys.argv[1]), "w") as found:
+    found.write(f"{seconds} {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss}")
+sys.exit(code)
+"""
+
+
 def process(*arguments: str) -> Process:
     """`python ARGUMENTS` from start to end. Raises `RuntimeError` with what it said when it fails."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    began = time.perf_counter()
+    read, write = os.pipe()
     child = subprocess.Popen(
-        [sys.executable, *arguments],
+        [sys.executable, "-S", "-c", STARTER, str(write), sys.executable, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": path},
+        pass_fds=[write],
     )
-    assert child.stdout is not None
-    output = child.stdout.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
+    os.close(write)
+    output, _ = child.communicate()
+    with open(read) as found:
+        said = found.read().split()
     if child.returncode:
         raise RuntimeError(f"{' '.join(arguments)} ended with code {child.returncode}:\n{output}")
     per_mb = 1e6 if sys.platform == "darwin" else 1e3
-    return Process(time.perf_counter() - began, usage.ru_maxrss / per_mb, output)
+    return Process(float(said[0]), float(said[1]) / per_mb, output)
 
 
 def dfa(*words: str) -> Process:

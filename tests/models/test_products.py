@@ -17,8 +17,7 @@ ROWS, INPUTS, WIDTH = onednn.ROWS, 40, onednn.COLUMNS
 SPACING = {torch.float32: 2.0**-23, torch.bfloat16: 2.0**-8}  # of the numbers from 1 to 2
 
 needs_operator = pytest.mark.skipif(
-    not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")),
-    reason="this build of torch has no oneDNN operator",
+    not onednn._has_operator(), reason="this build of torch has no such operator of oneDNN"
 )
 
 
@@ -153,3 +152,14 @@ def test_it_is_taken_where_the_processor_has_the_instructions(
     fast = onednn._fast_in.__wrapped__
     assert fast(torch.float32) is (instructions != "DEFAULT")
     assert fast(torch.bfloat16) is (instructions == "AVX512")
+
+
+@pytest.mark.parametrize("error", [AttributeError, RuntimeError, TypeError])
+def test_a_build_without_the_operator_keeps_torchs_own_library(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(*arguments: object, **more: object) -> Tensor:
+        raise error("no such operator")
+
+    monkeypatch.setattr(onednn, "linear", absent)
+    assert not onednn._has_operator.__wrapped__()
