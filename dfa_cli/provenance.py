@@ -30,7 +30,7 @@ def provenance() -> dict[str, Any]:
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "cwd": os.getcwd(),
-        "versions": versions(),
+        "versions": dict(versions()),
         "git": code_state(),
         "host": socket.gethostname(),
         "pid": os.getpid(),
@@ -40,7 +40,9 @@ def provenance() -> dict[str, Any]:
     }
 
 
+@functools.cache
 def versions() -> dict[str, str]:
+    """Of the packages that matter, when this process first asked: what is installed later is not what its jobs run."""
     found = {"dfa": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:
