@@ -103,6 +103,20 @@ def test_what_is_passed_back_from_few_classes_and_projected_is_the_product() -> 
     )
 
 
+@needs_operator
+@pytest.mark.usefixtures("everywhere")
+def test_operands_may_lie_in_memory_as_they_like() -> None:
+    square = drawn(0, 2 * WIDTH, 2 * WIDTH).float()
+    for one in (slice(ROWS), slice(None, None, 2), slice(WIDTH, None)):
+        for a, b in (
+            (square[one], square[:, WIDTH:]),
+            (square[:, one].t(), square.t()),
+            (square[one], square[:, ::2]),
+        ):
+            assert onednn.serves(a, b)
+            assert distance(onednn.matmul(a, b), a.double() @ b.double()) < 16 * SPACING[torch.float32]
+
+
 @pytest.mark.usefixtures("everywhere")
 @pytest.mark.parametrize(
     ("a", "b"),
