@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dfa_cli.errors import DfaError
+from dfa_cli.memory import importing
 from dfa_cli.progress import percent, shortest
 from dfa_cli.results.commands import Folders, Name
 
@@ -56,7 +57,8 @@ def rerun(
     # the same number of threads gives the same order of additions
     config["threads"] = before.provenance.get("threads") or config["threads"]
     with _logged(folder):
-        from dfa_cli import experiment  # imports torch
+        with importing("torch"):
+            from dfa_cli import experiment
 
         words = list(before.record.get("overrides") or ())
         own = before.provenance.get("config_dir")
@@ -96,7 +98,8 @@ def resume(
             raise DfaError(f"a sweep is running the configuration of run {chosen.id} right now.")
         _require_ended(read(folder))  # a sweep may have gone on with it since
         with _logged(folder):
-            from dfa_cli import experiment  # imports torch
+            with importing("torch"):
+                from dfa_cli import experiment
 
             if from_start:
                 for left in ("metrics.csv", CHECKPOINT):
