@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dfa_cli.errors import DfaError
-from dfa_cli.schema import completed
+from dfa_cli.schema import modernised
 
 # device files of the drivers that torch's CUDA works with: NVIDIA, WSL, Jetson, ROCm
 DRIVER_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/nvmap", "/dev/kfd")
@@ -22,7 +22,7 @@ NAMES = {"cpu": "processor", "cuda": "CUDA device", "mps": "MPS device"}
 
 def settle(config: dict[str, Any]) -> dict[str, Any]:
     """Every `auto` replaced by what this machine has. Raises `DfaError` when it lacks what was asked for."""
-    config = completed(config)
+    config = modernised(config)
     device = dict(config["device"])
     if "where" in device:
         device["where"] = resolve(device["where"])

@@ -137,6 +137,8 @@ def words_of(error: Exception) -> str:
     words = str(error).partition("\nConfig search path:")[0]
     if no_key := re.match(r"Could not override '([^']+)'\.", words):
         return there_is_no(no_key[1])
+    if no_key := re.match(r"Could not delete from config\. '([^']+)'", words):
+        return schema.no_longer(no_key[1]) or words
     if isinstance(error.__cause__, OmegaConfBaseException) and str(error.__cause__) not in words:
         words += f"\n{error.__cause__}"
     return words
@@ -144,6 +146,8 @@ def words_of(error: Exception) -> str:
 
 def there_is_no(key: str) -> str:
     """The answer to a key that no option has. Hydra advises to append it, which a misspelt one would survive."""
+    if sentence := schema.no_longer(key):
+        return sentence
     for group, one in (("launcher", "joblib"), ("sweeper", "optuna")):
         if key.startswith(f"hydra.{group}."):
             word = key.removeprefix("hydra.")

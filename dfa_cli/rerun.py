@@ -120,11 +120,20 @@ def _require_ended(run: Run) -> None:
 
 
 def _config_of(run: Run) -> dict[str, Any]:
-    """The recorded configuration; keys that came later than the record have their defaults."""
-    from dfa_cli.schema import Config, check
+    """The recorded configuration with today's names; keys that came later than the record have their defaults.
+
+    Raises `DfaError` for a run that was made with an option that this version does not have any more.
+    """
+    from dfa_cli.schema import DROPPED, Config, check, lookup, outdated
 
     if not run.config:
         raise DfaError(f"the record of run {run.id} has no configuration.")
+    for key in outdated(run.config):  # `run.config` has lost those that hold what this version computes with
+        raise DfaError(
+            f"run {run.id} was made with {key}={lookup(run.config, key)[0]}, an option that this version of dfa does "
+            f"not have any more: it computes as with {DROPPED[key].value}, and can neither repeat the run nor go on "
+            "with it."
+        )
     defaults = asdict(Config())
     del defaults["grids"]  # a sweep's, and no run's
     config = {**defaults, **run.config}

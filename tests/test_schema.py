@@ -15,7 +15,21 @@ import torch
 from dfa_cli.compute import settle
 from dfa_cli.errors import DfaError
 from dfa_cli.hydra_app import Job, composer, conf_dir
-from dfa_cli.schema import BOUNDS, FACTS, LATER, OUTSIDE_IDENTITY, completed, identity, lookup
+from dfa_cli.results.grouping import overridden
+from dfa_cli.results.store import Run
+from dfa_cli.schema import (
+    BOUNDS,
+    DROPPED,
+    FACTS,
+    LATER,
+    OUTSIDE_IDENTITY,
+    RENAMED,
+    Dropped,
+    identity,
+    lookup,
+    modernised,
+    todays_name,
+)
 
 NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 
@@ -255,7 +269,7 @@ class TestIdentity:
         before = {key: value for key, value in today.items() if key not in LATER}
         assert before.keys() != today.keys()
         assert identity(before) == identity(today)
-        assert completed(before) == today
+        assert modernised(before) == today
         assert identity({**today, "precision": "bf16"}) != identity(today)
 
     def test_knows_a_later_key_of_a_group_too(
@@ -264,7 +278,7 @@ class TestIdentity:
         before = settled("data=digits")
         monkeypatch.setitem(LATER, "rule.later", 1)
         monkeypatch.setitem(LATER, "nowhere.later", 1)
-        today = completed(before)
+        today = modernised(before)
         assert today == {**before, "rule": {**before["rule"], "later": 1}}
         assert identity(today) == identity(before)
         assert identity({**before, "rule": {**before["rule"], "later": 2}}) != identity(before)
@@ -281,3 +295,193 @@ class TestIdentity:
         )
         said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         assert said.split() == [identity(job("data=digits").config), "False"]
+
+
+OPU_OPTIONS = {  # at the values of conf/device
+    "device.saturation_warning": Dropped("dfa_cli.devices.opu.OPU", 0.01),
+    "device.medium.dense": Dropped("dfa_cli.devices.opu.Auto", 33554432),
+    "device.medium.procedural": Dropped("dfa_cli.devices.opu.Auto", 68719476736),
+    "device.medium.most": Dropped("dfa_cli.devices.opu.Dense", 268435456),
+}
+
+
+def put(config: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A copy of the configuration with a value at a dotted key."""
+    result = copy.deepcopy(config)
+    node = result
+    *path, name = key.split(".")
+    for part in path:
+        node = node[part]
+    node[name] = value
+    return result
+
+
+def without(config: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """A copy of the configuration without some dotted keys."""
+    result = copy.deepcopy(config)
+    for key in keys:
+        node = result
+        *path, name = key.split(".")
+        for part in path:
+            node = node.get(part, {})
+        node.pop(name, None)
+    return result
+
+
+def test_the_tables_of_old_names_can_be_turned_back() -> None:
+    assert len(set(RENAMED.values())) == len(RENAMED)
+    of_today = [*LATER, *DROPPED, *(gone.of for gone in DROPPED.values() if gone.of), *BOUNDS]
+    assert [name for name in of_today if todays_name(name) != name] == []
+    assert [key for key in DROPPED if key in BOUNDS] == []
+
+
+class TestRenamed:
+    def test_keys_and_classes_get_new_names_and_keep_the_identity(
+        self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = settled("data=digits", "rule.share=true", "device=opu_sim", "device/medium=auto")
+        first = identity(before)
+        monkeypatch.setitem(RENAMED, "rule.share", "rule.share_columns")
+        monkeypatch.setitem(RENAMED, "decay", "weight_decay_on")
+        monkeypatch.setitem(RENAMED, "device.medium", "device.matrix")
+        monkeypatch.setitem(RENAMED, "dfa_cli.devices.opu.Auto", "dfa_cli.devices.opu.BySize")
+        today = modernised(before)
+        expected = put(without(before, "rule.share", "decay", "device.medium"), "rule.share_columns", True)
+        expected["weight_decay_on"] = "all"
+        expected["device"]["matrix"] = before["device"]["medium"] | {"_target_": "dfa_cli.devices.opu.BySize"}
+        assert today == expected
+        assert modernised(today) == today
+        assert identity(today) == identity(before) == first
+        assert identity(put(today, "rule.share_columns", False)) != first
+
+    def test_a_name_that_changed_twice_is_followed(
+        self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        oldest = settled("data=digits")
+        first, target = identity(oldest), oldest["rule"]["_target_"]
+        monkeypatch.setitem(RENAMED, "rule.share", "rule.once")
+        monkeypatch.setitem(RENAMED, target, "dfa_cli.rules.Once")
+        older = modernised(oldest)
+        monkeypatch.setitem(RENAMED, "rule.once", "rule.twice")
+        monkeypatch.setitem(RENAMED, "dfa_cli.rules.Once", "dfa_cli.rules.Twice")
+        today = modernised(oldest)
+        assert today["rule"]["_target_"] == "dfa_cli.rules.Twice"
+        assert today["rule"]["twice"] is False
+        assert modernised(older) == today
+        assert identity(oldest) == identity(older) == identity(today) == first
+        assert todays_name("rule.share") == "rule.twice"
+
+    def test_the_keys_of_a_class_from_outside_are_its_own(
+        self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        config = put(settled("data=digits"), "rule._target_", "mine.Rule")
+        first = identity(config)
+        monkeypatch.setitem(RENAMED, "rule.share", "rule.share_columns")
+        assert modernised(config) == config
+        assert identity(config) == first
+
+    def test_nothing_of_the_old_configuration_is_changed(
+        self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        config = settled("data=digits")
+        before = copy.deepcopy(config)
+        monkeypatch.setitem(RENAMED, "rule.share", "rule.share_columns")
+        monkeypatch.setitem(RENAMED, config["rule"]["_target_"], "dfa_cli.rules.Other")
+        modernised(config)
+        assert config == before
+
+    def test_a_key_set_by_hand_counts_under_its_name_of_today(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        run = Run("", {"id": "a", "overrides": ["rule.share=true", "~decay", "+seed=1"]})
+        monkeypatch.setitem(RENAMED, "rule.share", "rule.share_columns")
+        assert overridden([run]) == {"rule.share_columns", "decay", "seed"}
+
+    @pytest.mark.parametrize("word", ["rule.share=true", "+rule.share=true", "~rule.share"])
+    def test_an_old_name_on_the_command_line_is_a_sentence_with_the_new_one(
+        self, word: str, job: Compose, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # `rule=bp` has no such key, as no rule has after a renaming
+        monkeypatch.setitem(RENAMED, "rule.share", "rule.share_columns")
+        with pytest.raises(DfaError, match=r"^rule\.share is called rule\.share_columns now\.$"):
+            job("data=digits", "rule=bp", word)
+
+    def test_an_old_class_on_the_command_line_is_a_sentence_with_the_new_one(
+        self, job: Compose, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(RENAMED, "dfa_cli.rules.Older", "dfa_cli.rules.Newer")
+        with pytest.raises(DfaError, match=r"^dfa_cli\.rules\.Older is called dfa_cli\.rules\.Newer now\.$"):
+            job("data=digits", "rule._target_=dfa_cli.rules.Older")
+
+
+class TestDropped:
+    @pytest.fixture
+    def dropped(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for key, gone in OPU_OPTIONS.items():
+            monkeypatch.setitem(DROPPED, key, gone)
+            monkeypatch.delitem(BOUNDS, key)
+
+    @pytest.mark.parametrize("medium", ["auto", "dense", "procedural"])
+    def test_an_option_at_its_value_goes_and_the_identity_stays(
+        self, medium: str, settled: Callable[..., dict[str, Any]], request: pytest.FixtureRequest
+    ) -> None:
+        before = settled("data=digits", "device=opu_sim", f"device/medium={medium}")
+        first = identity(before)
+        request.getfixturevalue("dropped")
+        today = modernised(before)
+        assert today == without(before, *OPU_OPTIONS)
+        assert identity(today) == identity(before) == first
+
+    def test_an_option_at_another_value_stays_and_so_does_its_identity(
+        self, settled: Callable[..., dict[str, Any]], request: pytest.FixtureRequest
+    ) -> None:
+        before = settled("data=digits", "device=opu_sim", "device.saturation_warning=0.05")
+        first, usual = identity(before), identity(settled("data=digits", "device=opu_sim"))
+        request.getfixturevalue("dropped")
+        assert modernised(before)["device"]["saturation_warning"] == 0.05
+        assert identity(modernised(before)) == identity(before) == first != usual
+
+    def test_another_class_never_had_the_option(
+        self, settled: Callable[..., dict[str, Any]], request: pytest.FixtureRequest
+    ) -> None:
+        config = put(settled("data=digits"), "device.saturation_warning", 0.01)
+        first = identity(config)
+        request.getfixturevalue("dropped")
+        assert modernised(config) == config
+        assert identity(config) == first
+
+    def test_an_option_of_the_top_level(
+        self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = settled("data=digits")
+        first = identity(before)
+        monkeypatch.setitem(DROPPED, "decay", Dropped(None, "all"))
+        assert modernised(before) == without(before, "decay")
+        assert identity(without(before, "decay")) == first
+        assert identity({**before, "decay": "hidden"}) != first
+
+    def test_a_dropped_option_in_a_class_that_was_renamed_since(
+        self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = settled("data=digits", "device=opu_sim")
+        first = identity(before)
+        monkeypatch.setitem(RENAMED, "dfa_cli.devices.opu.OPU", "dfa_cli.devices.opu.Simulated")
+        monkeypatch.setitem(
+            DROPPED, "device.saturation_warning", Dropped("dfa_cli.devices.opu.Simulated", 0.01)
+        )
+        today = modernised(before)
+        assert "saturation_warning" not in today["device"]
+        assert identity(today) == identity(before) == first
+
+    @pytest.mark.parametrize(
+        ("medium", "word"),
+        [
+            ("procedural", "device.medium.most=5"),  # has no such key, as none has after it is dropped
+            ("procedural", "~device.medium.most"),
+            ("dense", "device.medium.most=5"),  # as where a file of the user's own, or a `+`, puts it in
+        ],
+    )
+    def test_on_the_command_line_it_is_a_sentence_with_what_holds_now(
+        self, medium: str, word: str, job: Compose, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(DROPPED, "device.medium.most", OPU_OPTIONS["device.medium.most"])
+        with pytest.raises(DfaError, match=r"^device\.medium\.most is no option any more: .* 268435456, so"):
+            job("data=digits", "device=opu_sim", f"device/medium={medium}", word)

@@ -9,7 +9,7 @@ from typing import Any
 from dfa_cli.results.keys import DERIVED_CHOICES, IRRELEVANT, Keys, enters, value
 from dfa_cli.results.store import Run
 from dfa_cli.results.values import MISSING, order, text
-from dfa_cli.schema import LATER, projects
+from dfa_cli.schema import LATER, projects, todays_name
 
 
 @dataclass
@@ -35,10 +35,11 @@ class Lens:
 
 
 def overridden(runs: Iterable[Run]) -> set[str]:
-    """Keys that somebody set on a command line."""
-    return {
+    """Keys that somebody set on a command line, by the names of today."""
+    typed = {
         str(item).lstrip("+~").partition("=")[0] for run in runs for item in run.record.get("overrides") or ()
     }
+    return {todays_name(key) for key in typed}
 
 
 def split(runs: Sequence[Run], over: Sequence[str], keys: Keys, lens: Lens) -> Split:

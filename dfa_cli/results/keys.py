@@ -9,7 +9,7 @@ from dfa_cli.errors import DfaError, nearest
 from dfa_cli.results.metrics import ALIASES, METRICS, Metric, curve_metric, known
 from dfa_cli.results.store import Run
 from dfa_cli.results.values import MISSING, number
-from dfa_cli.schema import FACTS, OUTSIDE_IDENTITY
+from dfa_cli.schema import FACTS, OUTSIDE_IDENTITY, no_longer
 
 DERIVED_CHOICES = frozenset({"tuned", "experiment"})  # they only set other keys
 IRRELEVANT = frozenset(OUTSIDE_IDENTITY)  # top-level keys that change nothing in what comes out of a run
@@ -87,7 +87,7 @@ class Keys:
             return ends[0]
         if ends:
             raise DfaError(f"'{word}' could be {', '.join(ends[:-1])} or {ends[-1]}; write one of them out")
-        raise DfaError(f"no run has a key '{word}'; {self._hint(word)}")
+        raise DfaError(no_longer(word) or f"no run has a key '{word}'; {self._hint(word)}")
 
     def metric(self, word: str) -> Metric:
         """The metric called `word`: a catalogued one, a column of metrics.csv or a note of the projection.

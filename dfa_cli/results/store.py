@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from dfa_cli.errors import DfaError
-from dfa_cli.schema import completed
+from dfa_cli.schema import modernised
 
 FORMAT = 1  # of run.json; a larger one comes from a later version of dfa
 STATUSES = ("completed", "running", "failed", "interrupted", "killed")
@@ -39,11 +39,11 @@ class Run:
         """When the run began: ISO 8601 in UTC, so that text order is the order of time."""
         return self.record.get("created") or ""
 
-    @property
+    @cached_property
     def config(self) -> dict[str, Any]:
-        """The configuration; of an older record with the keys that came later."""
+        """The configuration with today's names, whatever the age of the record."""
         config = self.record.get("config")
-        return completed(config) if config else {}
+        return modernised(config) if config else {}
 
     @property
     def choices(self) -> dict[str, Any]:
