@@ -1,0 +1,66 @@
+"""Identities that stand in records on people's disks: whatever is renamed or dropped, they stay what they are.
+
+golden_identities.json says how it was made. It is never made anew: an identity that differs from it means that
+sweeps run again what is there, and that old and new runs stand in two rows of a comparison.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dfa_cli.hydra_app import composer, conf_dir
+from dfa_cli.schema import identity, modernised
+
+GOLDEN = json.loads(Path(__file__).with_name("golden_identities.json").read_text(encoding="utf-8"))
+ENTRIES = GOLDEN["configurations"]
+
+
+def configuration(entry: dict[str, Any]) -> dict[str, Any]:
+    """The stored configuration in full: the base with its differences."""
+    config = copy.deepcopy(GOLDEN["bases"][entry["base"]])
+    for key in entry.get("without", ()):
+        node, name = _node(config, key)
+        del node[name]
+    for key, value in entry.get("differs", {}).items():
+        node, name = _node(config, key)
+        node[name] = value
+    return config
+
+
+def _node(config: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
+    *path, name = key.split(".")
+    for part in path:
+        config = config.setdefault(part, {})
+    return config, name
+
+
+@pytest.mark.parametrize("group", ENTRIES)
+def test_a_configuration_of_then_has_the_identity_of_then(group: str) -> None:
+    for entry in ENTRIES[group]:
+        config = configuration(entry)
+        assert identity(config) == entry["identity"], entry["overrides"]
+        assert identity(modernised(config)) == entry["identity"], entry["overrides"]
+
+
+def decides(entry: dict[str, Any]) -> bool:
+    """Whether composing these words can find what the others cannot; all of them would take half a minute."""
+    chosen = dict(word.split("=") for word in entry["overrides"])
+    if "rule" not in chosen:
+        return True
+    tuned = conf_dir() / "tuned" / f"{chosen['model']}_{chosen['data']}_{chosen['rule']}.yaml"
+    every_rule = chosen["model"] == "fc" and chosen["data"] == "digits"
+    return tuned.is_file() or every_rule or chosen["rule"] == "dfa"
+
+
+@pytest.mark.slow
+def test_what_the_options_of_today_make_has_the_identity_of_then() -> None:
+    entries = [entry for entry in ENTRIES["options"] if decides(entry)]
+    assert len(entries) > 70
+    with composer(multirun=False) as compose:
+        for entry in entries:
+            assert identity(compose(entry["overrides"]).config) == entry["identity"], entry["overrides"]
