@@ -268,8 +268,7 @@ def identity(config: Mapping[str, Any]) -> str:
         if lookup(kept, key) == (before, True):
             kept = _less(kept, key)
     for key, bound in BOUNDS.items():
-        value, present = lookup(kept, key)
-        if present and bound.real and _whole(value):
+        if bound.real and _whole(value := lookup(kept, key)[0]):
             kept = _with(kept, key, float(value))
     if not projects(config):
         kept.pop("device")
@@ -368,27 +367,24 @@ def _renamed(config: Mapping[str, Any], names: Iterable[tuple[str, str]]) -> dic
             targets.setdefault(before, after)
             continue
         value, present = lookup(result, before)
+        if not present or lookup(result, after)[1]:
+            continue  # where both names are there, the class itself says which one it does not know
         node = lookup(result, after.rpartition(".")[0])[0] if "." in after else result
-        # where both names are there, the class itself says which one it does not know
-        if (
-            present
-            and _is_ours(result, before)
-            and isinstance(node, Mapping)
-            and not lookup(result, after)[1]
-        ):
+        if isinstance(node, Mapping) and _is_ours(result, before):
             result = _with(_less(result, before), after, value)
     return _with_targets(result, targets) if targets else result
 
 
-def _with_targets(node: Mapping[str, Any], targets: Mapping[str, str]) -> dict[str, Any]:
-    """The node, and those inside it, with other classes."""
-    result = {
-        key: _with_targets(value, targets) if isinstance(value, Mapping) else value
-        for key, value in node.items()
-    }
-    if isinstance(name := result.get("_target_"), str):
-        result["_target_"] = targets.get(name, name)
-    return result
+def _with_targets(node: dict[str, Any], targets: Mapping[str, str]) -> dict[str, Any]:
+    """The node, and those inside it, with other classes; what stays as it is, is not copied."""
+    changed: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, dict):
+            if (other := _with_targets(value, targets)) is not value:
+                changed[key] = other
+        elif key == "_target_" and isinstance(value, str) and value in targets:
+            changed[key] = targets[value]
+    return {**node, **changed} if changed else node
 
 
 def _targets(node: Mapping[str, Any]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from dfa_cli.compute import settle
 from dfa_cli.errors import DfaError
 from dfa_cli.hydra_app import Job, composer, conf_dir
 from dfa_cli.results.grouping import overridden
+from dfa_cli.results.keys import Keys, value
 from dfa_cli.results.store import Run
 from dfa_cli.schema import (
     BOUNDS,
@@ -394,6 +395,16 @@ class TestRenamed:
         run = Run("", {"id": "a", "overrides": ["rule.share=true", "~decay", "+seed=1"]})
         monkeypatch.setitem(RENAMED, "rule.share", "rule.share_columns")
         assert overridden([run]) == {"rule.share_columns", "decay", "seed"}
+
+    def test_a_comparison_by_an_old_name_is_a_sentence_with_the_new_one(
+        self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = Run("", {"id": "a", "config": settled("data=digits")})
+        monkeypatch.setitem(RENAMED, "rule.share", "rule.share_columns")
+        keys = Keys([run])
+        assert value(run, keys.resolve("share_columns")) is False
+        with pytest.raises(DfaError, match=r"^rule\.share is called rule\.share_columns now\.$"):
+            keys.resolve("rule.share")
 
     @pytest.mark.parametrize("word", ["rule.share=true", "+rule.share=true", "~rule.share"])
     def test_an_old_name_on_the_command_line_is_a_sentence_with_the_new_one(
