@@ -1,3 +1,67 @@
-"""Train neural networks without backpropagation, with the error projected by (simulated) light."""
+"""Train neural networks without backpropagation, with the error projected by (simulated) light.
 
-__version__ = "0.1.0"
+    from dfa_cli import load, compare_table, OPU, DirectFeedbackAlignment
+
+What a program of one's own may use, without knowing where it lives. Each name is imported when it is first asked for:
+`import dfa_cli` imports neither torch nor hydra, and what reads records never does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from dfa_cli.version import __version__
+
+if TYPE_CHECKING:
+    from dfa_cli.comparison.comparison import summarise
+    from dfa_cli.comparison.tables import compare_table
+    from dfa_cli.devices import Digital
+    from dfa_cli.devices.opu import OPU
+    from dfa_cli.records.dataframe import load
+    from dfa_cli.records.find import find, pick_run
+    from dfa_cli.rules import (
+        Backpropagation,
+        BatchwiseRandomSign,
+        DirectFeedbackAlignment,
+        DirectRandomTargetProjection,
+        FeedbackAlignment,
+        FixedRandomSign,
+        Shallow,
+        UniformSign,
+    )
+
+__all__ = [
+    "OPU",
+    "Backpropagation",
+    "BatchwiseRandomSign",
+    "Digital",
+    "DirectFeedbackAlignment",
+    "DirectRandomTargetProjection",
+    "FeedbackAlignment",
+    "FixedRandomSign",
+    "Shallow",
+    "UniformSign",
+    "__version__",
+    "compare_table",
+    "find",
+    "load",
+    "pick_run",
+    "summarise",
+]
+
+_HOME = {
+    "compare_table": "comparison.tables",
+    "find": "records.find",
+    "load": "records.dataframe",
+    "pick_run": "records.find",
+    "summarise": "comparison.comparison",
+    "Digital": "devices",
+    "OPU": "devices.opu",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME.get(name, 'rules')}"), name)

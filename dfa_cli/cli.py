@@ -10,11 +10,22 @@ from typing import Annotated
 
 import typer
 
-from dfa_cli import rerun
-from dfa_cli.data import commands as data_commands
-from dfa_cli.devices import bench
+from dfa_cli.commands import data
+from dfa_cli.commands.bench import bench
+from dfa_cli.commands.clean import clean
+from dfa_cli.commands.compare import compare
+from dfa_cli.commands.diff import diff
+from dfa_cli.commands.export import export
+from dfa_cli.commands.options import PASS_ON
+from dfa_cli.commands.plot import plot
+from dfa_cli.commands.report import report
+from dfa_cli.commands.rerun import rerun
+from dfa_cli.commands.resume import resume
+from dfa_cli.commands.runs import runs
+from dfa_cli.commands.show import show
+from dfa_cli.commands.sweep import sweep
+from dfa_cli.commands.train import train
 from dfa_cli.errors import DfaError
-from dfa_cli.results import commands as result_commands
 
 app = typer.Typer(
     name="dfa",
@@ -24,47 +35,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 
-# Hydra reads these arguments, --help among them; a short option of ours would tear -cd apart
-PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
-
-def complete(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    from dfa_cli.completion import offers
-
-    return offers(context.params.get("overrides") or [], incomplete)
-
-
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(help="rule=dfa seed=3, and Hydra's own options.", autocompletion=complete),
-]
-
-
-@app.command(context_settings=PASS_ON, add_help_option=False)
-def train(overrides: Overrides = None) -> None:
-    """Train one model, or with -m one for each combination: dfa train model=gcn device=opu_sim."""
-    from dfa_cli.hydra_app import launch
-
-    raise typer.Exit(launch(overrides or [], "dfa train"))
-
-
-@app.command(context_settings=PASS_ON, add_help_option=False)
-def sweep(overrides: Overrides = None) -> None:
-    """Train every combination that has no completed run yet: dfa sweep rule=bp,dfa seed='range(5)'."""
-    from dfa_cli.sweep.command import sweep
-
-    raise typer.Exit(sweep(overrides or []))
-
-
-rerun.register(app)
-result_commands.register(app)
-bench.register(app)
-app.add_typer(data_commands.app, name="data")
+for command in (train, sweep):
+    app.command(context_settings=PASS_ON, add_help_option=False)(command)
+for command in (rerun, resume, runs, show, compare, plot, report, diff, clean, export, bench):
+    app.command()(command)
+app.add_typer(data.app, name="data")
 
 
 def version(wanted: bool) -> None:
     if wanted:
-        from dfa_cli import __version__
+        from dfa_cli.version import __version__
 
         typer.echo(f"dfa {__version__}")
         raise typer.Exit()

@@ -1,4 +1,4 @@
-"""Hydra takes plugins from the namespace package `hydra_plugins` only; `dfa_cli/sweep` is where this one belongs."""
+"""Hydra takes plugins from the namespace package `hydra_plugins` only; `dfa_cli/sweeps` is where this one belongs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from dfa_cli.sweep.loader import SharingLoader
+from dfa_cli.config.hydra_cache import SharingLoader
 
 
 class ListedJobs(Sweeper):

@@ -8,6 +8,7 @@ from pathlib import Path
 import program
 import pytest
 from program import Dfa
+from reading import call, factory, swept  # noqa: F401  (fixtures of the tests that read records)
 
 # pytest forgets what the modules say about warnings
 NOT_OURS = (

@@ -172,7 +172,7 @@ def _as_in_a_process_of_its_own(argv: list[str], environment: Mapping[str, str])
     import torch
     from hydra.core.singleton import Singleton
 
-    import dfa_cli.hydra_app  # noqa: F401  (registers the schema, which is then part of what is put back)
+    import dfa_cli.config.compose  # noqa: F401  (registers the schema, which is then part of what is put back)
 
     root = logging.getLogger()
     handlers, level, threads = root.handlers[:], root.level, torch.get_num_threads()

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import typer
 from run_factory import Factory, sweep
 from typer.testing import CliRunner, Result
 
+from dfa_cli.cli import app
 from dfa_cli.errors import DfaError
-from dfa_cli.results.commands import register
 
 Call = Callable[..., Result]
 
@@ -29,13 +28,11 @@ def swept(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def dfa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
-    """`dfa("compare", "--by", "rule")` in the test's own folder; a DfaError comes out as it is."""
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """`call("compare", "--by", "rule")` in the test's own folder; a DfaError comes out as it is."""
     monkeypatch.chdir(tmp_path)
-    app = typer.Typer()
-    register(app)
 
-    def call(*arguments: str, input: str | None = None) -> Result:
+    def invoke(*arguments: str, input: str | None = None) -> Result:
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=input)
         if isinstance(result.exception, DfaError):
             raise result.exception
@@ -43,4 +40,4 @@ def dfa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
             raise result.exception
         return result
 
-    return call
+    return invoke

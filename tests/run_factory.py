@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from dfa_cli.results.record import process_started
+from dfa_cli.machine.process import process_started
 
 START = datetime(2026, 11, 1, 8, 0, tzinfo=timezone.utc)
 SIZES = {

@@ -17,9 +17,8 @@ from typing import Any
 import pytest
 from program import Answer, Dfa, Run
 
-from dfa_cli import schema
-from dfa_cli.results.store import find
-from dfa_cli.schema import DROPPED, RENAMED, Dropped, identity
+from dfa_cli.config.identity import DROPPED, RENAMED, Dropped, identity, modernised
+from dfa_cli.records.find import find
 
 OLD = Path(__file__).parent / "records_0_1_0" / "outputs"
 TINY = ["data=digits", "model.hidden=[8]", "epochs=2", "threads=1", "progress=none"]
@@ -299,8 +298,8 @@ class TestAfterARenaming:
 def test_bringing_names_up_to_date_is_a_small_part_of_reading_a_record(
     old: Dfa, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schema, "RENAMED", {**KEYS, **CLASSES})
-    monkeypatch.setattr(schema, "DROPPED", GONE)
+    monkeypatch.setattr("dfa_cli.config.identity.RENAMED", {**KEYS, **CLASSES})
+    monkeypatch.setattr("dfa_cli.config.identity.DROPPED", GONE)
     texts = [(run.folder / "run.json").read_text() for run in old.runs()]
     configs = [json.loads(text)["config"] for text in texts]
 
@@ -314,6 +313,6 @@ def test_bringing_names_up_to_date_is_a_small_part_of_reading_a_record(
         return min(times)
 
     # about as long as the parsing alone; `dfa compare` of thousands of records does much more with each
-    assert best(lambda: [schema.modernised(config) for config in configs]) < 3 * best(
+    assert best(lambda: [modernised(config) for config in configs]) < 3 * best(
         lambda: [json.loads(text) for text in texts]
     )

@@ -18,9 +18,9 @@ import pytest
 import torch
 from program import Dfa, Run
 
+from dfa_cli.config.compose import compose_jobs
+from dfa_cli.config.instantiate import build
 from dfa_cli.errors import DfaError
-from dfa_cli.experiment import build
-from dfa_cli.hydra_app import compose_jobs
 from dfa_cli.models import Batch
 
 ROOT = Path(__file__).resolve().parents[1]

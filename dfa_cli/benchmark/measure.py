@@ -1,6 +1,6 @@
 """One device at several sizes, measured in a process of its own, so that its memory is its own.
 
-`python -m dfa_cli.devices.opu.measure '{"device": "procedural", "sizes": [[1000, 1000]], "vectors": 1}'`
+`python -m dfa_cli.benchmark.measure '{"device": "procedural", "sizes": [[1000, 1000]], "vectors": 1}'`
 prints a line of JSON for each size as soon as it is known.
 """
 
@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from dfa_cli.devices.opu.medium import Procedural, Structured
-from dfa_cli.memory import forget_peak, peak_bytes
+from dfa_cli.devices.opu.media.procedural import Procedural
+from dfa_cli.devices.opu.media.structured import Structured
+from dfa_cli.machine.memory import forget_peak, peak_bytes
 
 LEAST_SECONDS = 0.2  # a shorter measurement is repeated
 SEED = 1

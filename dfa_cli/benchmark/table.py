@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from dfa_cli.errors import DfaError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
 
 FRAME_SECONDS, POWER_WATTS = 500e-6, 30.0
 FRAMES = 2  # of a ternary vector: one for the +1, one for the -1, read by off-axis holography
@@ -47,64 +46,6 @@ class Line:
     @property
     def name(self) -> str:
         return self.device if self.vectors == 1 else f"{self.device} x{self.vectors}"
-
-
-def register(app: typer.Typer) -> None:
-    @app.command()
-    def bench(
-        quick: Annotated[
-            bool, typer.Option("--quick", help="Up to 10^9 coefficients: under a minute.")
-        ] = False,
-        full: Annotated[bool, typer.Option("--full", help="Up to 10^11 coefficients: some minutes.")] = False,
-        sizes: Annotated[str, typer.Option(help="Sizes of your own, as 1000,20000x5000 (in x out).")] = "",
-        trillion: Annotated[
-            bool, typer.Option("--trillion", help="One projection of 10^12 coefficients, with its checks.")
-        ] = False,
-        out: Annotated[
-            Path | None, typer.Option(help="Folder for the results; default outputs/bench/<time>.")
-        ] = None,
-        force: Annotated[bool, typer.Option("--force", help="Overwrite results that are there.")] = False,
-    ) -> None:
-        """Time the projection against size and device, beside the modelled time of the optics."""
-        if quick + full + bool(sizes) > 1:
-            raise DfaError("--quick, --full and --sizes each choose the sizes; give one of them.")
-        own = parse_sizes(sizes) if sizes else None
-        if trillion:
-            run_trillion(own, _folder(out, force, "trillion.json"))
-        else:
-            run_table(own, full, _folder(out, force, "bench.csv"))
-
-
-def parse_sizes(text: str) -> list[tuple[int, int]]:
-    """`1000,20000x5000` to `[(1000, 1000), (20000, 5000)]`. Raises `DfaError` for anything else."""
-    found = []
-    for word in text.split(","):
-        numbers = word.strip().lower().split("x")
-        if not (len(numbers) in (1, 2) and all(n.isdecimal() and int(n) > 0 for n in numbers)):
-            raise DfaError(
-                f"--sizes {text}: '{word.strip()}' is not a size; give whole numbers above 0, such as "
-                "1000 for 1000 x 1000 or 20000x5000 for 20000 in and 5000 out, with commas between."
-            )
-        found.append((int(numbers[0]), int(numbers[-1])))
-    return sorted(found, key=lambda size: size[0] * size[1])
-
-
-def _folder(out: Path | None, force: bool, result: str) -> Path:
-    """Where the results go, made and found to be free of earlier ones."""
-    import time
-
-    folder = out or Path("outputs") / "bench" / time.strftime("%Y-%m-%d_%H-%M-%S")
-    if (folder / result).exists() and not force:
-        raise DfaError(
-            f"{folder / result} is there already; choose another --out, or overwrite it with --force."
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DfaError(
-            f"The folder {folder} cannot be made ({error.strerror}); choose another --out."
-        ) from error
-    return folder
 
 
 def plan(sizes: list[tuple[int, int]] | None, full: bool) -> list[tuple[str, list[tuple[int, int]], int]]:
@@ -143,7 +84,7 @@ def run_case(device: str, sizes: list[tuple[int, int]], vectors: int) -> list[Li
     import sys
 
     case = json.dumps({"device": device, "sizes": sizes, "vectors": vectors})
-    command = [sys.executable, "-m", "dfa_cli.devices.opu.measure", case]
+    command = [sys.executable, "-m", "dfa_cli.benchmark.measure", case]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     lines = [_line(device, vectors, **json.loads(row)) for row in done.stdout.splitlines()]
     if done.returncode:
@@ -289,7 +230,7 @@ def run_trillion(sizes: list[tuple[int, int]] | None, folder: Path) -> None:
 
     from rich.console import Console
 
-    from dfa_cli.devices.opu.trillion import SIZE, project
+    from dfa_cli.benchmark.trillion import SIZE, project
 
     console = Console()
     n_in, n_out = (sizes or [(SIZE, SIZE)])[-1]

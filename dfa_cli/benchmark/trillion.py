@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from scipy import stats
 
-from dfa_cli.devices.opu.measure import Memory
-from dfa_cli.devices.opu.medium import Procedural, Structured
+from dfa_cli.benchmark.measure import Memory
+from dfa_cli.devices.opu.media.procedural import Procedural
+from dfa_cli.devices.opu.media.structured import Structured
 
 SIZE = 10**6
 AT_ONCE = 1 << 14  # modes between two lines of progress

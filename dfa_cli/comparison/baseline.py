@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from dfa_cli.comparison.group import Group
+from dfa_cli.comparison.statistics import holm, paired
+from dfa_cli.console.values import MISSING, text
 from dfa_cli.errors import DfaError
-from dfa_cli.results.group import Group
-from dfa_cli.results.keys import Keys
-from dfa_cli.results.query import Query
-from dfa_cli.results.statistics import holm, paired
-from dfa_cli.results.values import MISSING, text
+from dfa_cli.records.keys import Keys
+from dfa_cli.records.query import Query
 
 
 def _same_in_all(query: Query, group: Group, option: str) -> bool:

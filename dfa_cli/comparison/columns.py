@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dfa_cli.comparison.comparison import Comparison
+from dfa_cli.comparison.group import Group
+from dfa_cli.comparison.grouping import short
+from dfa_cli.console.values import MISSING, NOTHING, quantity, text
 from dfa_cli.errors import DfaError, nearest
-from dfa_cli.results.compare import Comparison
-from dfa_cli.results.group import Group
-from dfa_cli.results.grouping import short
-from dfa_cli.results.metrics import ALIASES, BY_NAME, Metric
-from dfa_cli.results.values import MISSING, NOTHING, quantity, text
+from dfa_cli.records.measures import ALIASES, BY_NAME, Metric
 
 
 @dataclass(frozen=True)

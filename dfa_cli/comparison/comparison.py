@@ -6,19 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dfa_cli.comparison.baseline import against, only_rows
+from dfa_cli.comparison.group import Group, make_group, name_missing
+from dfa_cli.comparison.grouping import Lens, Split, gather, newest_per_identity, split
+from dfa_cli.comparison.statistics import TEST_NAMES
+from dfa_cli.console.values import MISSING, order, text
 from dfa_cli.errors import DfaError, one_of
-from dfa_cli.results.baseline import against, only_rows
-from dfa_cli.results.duplicates import newest_per_identity
-from dfa_cli.results.group import Group, make_group, name_missing
-from dfa_cli.results.grouping import Lens, Split, gather, split
-from dfa_cli.results.keys import Keys
-from dfa_cli.results.metrics import ALIASES, DEFAULT, METRICS, Metric
-from dfa_cli.results.query import Query
-from dfa_cli.results.statistics import (
-    TEST_NAMES,
-)
-from dfa_cli.results.store import Paths, Run, find_some
-from dfa_cli.results.values import MISSING, order, text
+from dfa_cli.records.find import Paths, find_some
+from dfa_cli.records.keys import Keys
+from dfa_cli.records.measures import ALIASES, DEFAULT, METRICS, Metric
+from dfa_cli.records.query import Query
+from dfa_cli.records.run import Run
 
 
 @dataclass

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dfa_cli.results.grouping import Lens, short
-from dfa_cli.results.metrics import Metric
-from dfa_cli.results.statistics import Difference, deviation, interval, mean
-from dfa_cli.results.store import Run
-from dfa_cli.results.values import MISSING, order, text
+from dfa_cli.comparison.grouping import Lens, short
+from dfa_cli.comparison.statistics import Difference, deviation, interval, mean
+from dfa_cli.console.values import MISSING, order, text
+from dfa_cli.records.measures import Metric
+from dfa_cli.records.run import Run
 
 Unit = tuple[str, ...]  # what a value belongs to: the seed, as a rule
 

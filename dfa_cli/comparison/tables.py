@@ -6,12 +6,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from dfa_cli.comparison.captions import constants, spoken_split, title
+from dfa_cli.comparison.columns import Column, columns
+from dfa_cli.comparison.comparison import Comparison, summarise
+from dfa_cli.comparison.latex import as_latex
+from dfa_cli.console.table import lay_out, wrap
+from dfa_cli.console.values import text
 from dfa_cli.errors import DfaError, one_of
-from dfa_cli.results.columns import Column, columns
-from dfa_cli.results.compare import Comparison, summarise
-from dfa_cli.results.grid import lay_out, wrap
-from dfa_cli.results.store import Paths
-from dfa_cli.results.values import NOTHING, text
+from dfa_cli.records.find import Paths
 
 FORMATS = ("table", "md", "csv", "json", "latex")
 
@@ -48,24 +50,6 @@ def render(
     if format == "table":
         return as_text(result, chosen, width)
     return {"md": as_markdown, "csv": as_csv, "json": as_json, "latex": as_latex}[format](result, chosen)
-
-
-def title(result: Comparison) -> str:
-    """`test at best validation, %: mean and standard deviation over seeds`"""
-    several = any(group.n > 1 for group in result.groups)
-    return f"{result.metric.title}" + (f" (mean ± standard deviation over {result.seeds})" if several else "")
-
-
-def constants(result: Comparison) -> str:
-    """`data cora, model gcn, epochs 200`: what all rows share."""
-    return ", ".join(f"{key} {text(held)}" for key, held in result.constant.items())
-
-
-def spoken_split(result: Comparison) -> str:
-    """The splits and their sizes; the name of the data set is left out where it stands beside it anyway."""
-    if len(result.splits) == 1:
-        return result.splits[0].partition(": ")[2]
-    return "; ".join(result.splits)
 
 
 def as_text(result: Comparison, chosen: Sequence[Column], width: int | None = None) -> str:
@@ -157,63 +141,3 @@ def _raw(result: Comparison, chosen: Sequence[Column], group: Any) -> dict[str, 
     if "metric" not in record:
         record["metric"] = result.metric.name
     return record
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "±": r"$\pm$",
-    "–": "--",
-    "…": r"\ldots{}",
-    "µ": r"$\mu$",
-    "|": r"\textbar{}",
-    '"': "''",
-}
-
-
-def latex_safe(word: str) -> str:
-    """`word` as LaTeX sets it; a character that the default fonts lack becomes a question mark."""
-    return "".join(_LATEX.get(c) or (c if ord(c) < 0x100 else "?") for c in word)
-
-
-def as_latex(result: Comparison, chosen: Sequence[Column]) -> str:
-    """A floating table for a paper; needs `\\usepackage{booktabs}` and nothing else."""
-
-    def cell(column: Column, group: Any) -> str:
-        shown = column.cell(group)
-        if shown == NOTHING:
-            return "--"
-        if shown.startswith("-") and not column.left:  # a minus, not a hyphen
-            return f"$-${latex_safe(shown[1:])}"
-        return latex_safe(shown).replace("\\textless{}0.", "$<$0.").replace(" *", "$^{*}$")
-
-    about = [title(result)]
-    about += [f"Split: {spoken_split(result)}"] if result.splits else []
-    about += [f"The same in all rows: {constants(result)}"] if result.constant else []
-    caption = " ".join(latex_safe(part.rstrip(".") + ".") for part in [*about, *result.notes()])
-    lines = [
-        "% needs \\usepackage{booktabs}",
-        "\\begin{table}",
-        "  \\centering",
-        f"  \\caption{{{caption}}}",
-        "  \\label{tab:dfa-compare}",
-        f"  \\begin{{tabular}}{{{''.join('l' if column.left else 'r' for column in chosen)}}}",
-        "    \\toprule",
-        "    " + " & ".join(latex_safe(column.heading) for column in chosen) + " \\\\",
-        "    \\midrule",
-    ]
-    lines += [
-        "    " + " & ".join(cell(column, group) for column in chosen) + " \\\\" for group in result.groups
-    ]
-    lines += ["    \\bottomrule", "  \\end{tabular}", "\\end{table}"]
-    return "\n".join(lines) + "\n"

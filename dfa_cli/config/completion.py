@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dfa_cli.shipped import conf_dir
+from dfa_cli.config.paths import conf_dir
 
 MOST_SHOWN = 60  # of what a word means; fish takes a second line for another word
 

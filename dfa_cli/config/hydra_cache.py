@@ -8,8 +8,8 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_d
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-import dfa_cli.hydra_app  # noqa: F401  (makes schema and resolvers known, in a worker that begins with this)
-from dfa_cli.overrides import told_apart
+import dfa_cli.config.compose  # noqa: F401  (makes schema and resolvers known, in a worker that begins with this)
+from dfa_cli.config.overrides import told_apart
 
 Words = tuple[str, ...]
 _composed: dict[tuple[Words, Words], DictConfig] = {}  # in this process, by the overrides that are no values

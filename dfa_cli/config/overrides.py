@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from dfa_cli import schema
+from dfa_cli.config import bounds, identity, schema
 from dfa_cli.errors import DfaError, nearest
 
 
@@ -138,7 +138,7 @@ def words_of(error: Exception) -> str:
     if no_key := re.match(r"Could not override '([^']+)'\.", words):
         return there_is_no(no_key[1])
     if no_key := re.match(r"Could not delete from config\. '([^']+)'", words):
-        return schema.no_longer(no_key[1]) or words
+        return identity.no_longer(no_key[1]) or words
     if isinstance(error.__cause__, OmegaConfBaseException) and str(error.__cause__) not in words:
         words += f"\n{error.__cause__}"
     return words
@@ -146,7 +146,7 @@ def words_of(error: Exception) -> str:
 
 def there_is_no(key: str) -> str:
     """The answer to a key that no option has. Hydra advises to append it, which a misspelt one would survive."""
-    if sentence := schema.no_longer(key):
+    if sentence := identity.no_longer(key):
         return sentence
     for group, one in (("launcher", "joblib"), ("sweeper", "optuna")):
         if key.startswith(f"hydra.{group}."):
@@ -154,7 +154,7 @@ def there_is_no(key: str) -> str:
             return (
                 f"{word} belongs to a {group} that is not chosen here: name it, too, such as {group}={one}."
             )
-    known = {*schema.BOUNDS, *(one.name for one in fields(schema.Config)), "tuned", "experiment"}
+    known = {*bounds.BOUNDS, *(one.name for one in fields(schema.Config)), "tuned", "experiment"}
     guesses = nearest(key, known, most=1)
     hint = f" (did you mean {guesses[0]}?)" if guesses else ""
     return f"There is no key {key} here{hint}; dfa train --help lists them."

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from dfa_cli.data.catalogue import RawFile
-from dfa_cli.data.content import UnusableError, check, packed_limit, unpack
+from dfa_cli.data.checksums import UnusableError, check, packed_limit, unpack
 
 SLOWEST = 10_000  # bytes a second; a server that drips more slowly than this is given up
 _FAILURES = (OSError, http.client.HTTPException, ValueError)  # ValueError: an address that is none

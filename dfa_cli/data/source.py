@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
-from dfa_cli.data import content
+from dfa_cli.data import checksums as content
 from dfa_cli.data.catalogue import Entry, RawFile, entry
-from dfa_cli.data.content import UnusableError
+from dfa_cli.data.checksums import UnusableError
 from dfa_cli.errors import DfaError
+from dfa_cli.machine.files import landing
 
 DEFAULT_MIRRORS = ("../shared/datasets",)
 PROBE_SECONDS = 3.0
-_STALE_SECONDS = 24 * 3600  # a part file this old belongs to no download that is still going on
 
 
 @dataclass(frozen=True)
@@ -227,45 +223,6 @@ class Source:
         if message not in self._said:  # a cache that cannot be written is one line, not one for each file
             self._said.add(message)
             self.warn(message)
-
-
-@contextmanager
-def landing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that stands at `path` whole once the block has ended, or not at all.
-
-    It is written under a name of its own beside `path` and renamed, so that two processes at once do no harm:
-    the last one wins, with the same content. Not forced to the disk: after a power cut the checksum tells.
-    """
-    made = [folder for folder in path.parents if not os.path.exists(folder)]  # innermost first
-    part = path.parent / f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part"
-    try:
-        with _open_new(part) as out:
-            yield out
-        os.replace(part, path)
-    except BaseException:  # Ctrl-C too leaves neither the part nor folders that were made for it
-        with suppress(OSError):  # a folder that another process has filled in the meantime stays
-            part.unlink(missing_ok=True)
-            for folder in made:
-                folder.rmdir()
-        raise
-
-
-def _open_new(part: Path) -> IO[bytes]:
-    part.parent.mkdir(parents=True, exist_ok=True)
-    for old in part.parent.glob(".*.part"):
-        _remove_stale(old)
-    try:
-        return part.open("xb")
-    except FileNotFoundError:  # another process failed just now and removed the folder that it had made
-        part.parent.mkdir(parents=True, exist_ok=True)
-        return part.open("xb")
-
-
-def _remove_stale(part: Path) -> None:
-    """Remove what a killed process left behind; another process may be doing the same."""
-    with suppress(OSError):
-        if time.time() - part.stat().st_mtime > _STALE_SECONDS:
-            part.unlink()
 
 
 def _copies(root: Path, item: Entry, file: RawFile) -> list[Path]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dfa_cli.devices.base import Cost
 from dfa_cli.errors import DfaError, one_of
-from dfa_cli.onednn import matmul
+from dfa_cli.kernels.onednn import matmul
 from dfa_cli.seeding import generator
 
 

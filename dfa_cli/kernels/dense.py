@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfa_cli import onednn
-from dfa_cli.models.activations import DERIVATIVES, Activation, tanh
-from dfa_cli.models.sparse import SparseMatrix
+from dfa_cli.kernels import onednn
+from dfa_cli.kernels.activations import DERIVATIVES, Activation, tanh
+from dfa_cli.kernels.sparse import SparseMatrix
 
 NARROW = 16  # below this width a row-major result costs several times its transpose
 

@@ -11,7 +11,7 @@ import functools
 import torch
 from torch import Tensor
 
-from dfa_cli.compute import CPU_INFO
+from dfa_cli.machine.cpu import CPU_INFO
 
 # rows and columns of a result from which oneDNN's fixed cost, some 15 us, no longer shows
 ROWS, COLUMNS = 64, 256

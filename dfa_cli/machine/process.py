@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-
-from dfa_cli.results.record import process_started
+from pathlib import Path
 
 
 def alive(pid: int, since: float | None = None) -> bool:
@@ -26,3 +25,16 @@ def alive(pid: int, since: float | None = None) -> bool:
     except OSError:
         pass  # it is there and belongs to somebody else
     return True
+
+
+def process_started(pid: int) -> float | None:
+    """When process `pid` started, in clock ticks since boot; `None` if it is gone or the system does not tell.
+
+    A pid alone does not name a process: the system gives it to another one later.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else float(fields[19])  # ended, and nobody has asked how

@@ -13,11 +13,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from dfa_cli import __version__
-from dfa_cli.results.record import process_started, processor
+from dfa_cli.machine.cpu import processor
+from dfa_cli.machine.process import process_started
+from dfa_cli.version import __version__
 
 PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "scikit-learn", "hydra-core", "numba")
-CHECKOUT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[2]
 COMPUTES = (
     "dfa_cli",
     "conf",

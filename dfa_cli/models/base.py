@@ -4,75 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from dfa_cli.errors import DfaError
-from dfa_cli.models.activations import ACTIVATIONS
-from dfa_cli.models.sparse import SparseMatrix, normalised_adjacency
-
-
-@dataclass(eq=False)
-class Graph:
-    """`edge_index` `[2, edges]` over `nodes` nodes, and what the layers derive from it, once."""
-
-    edge_index: Tensor
-    nodes: int
-
-    @cached_property
-    def adjacency(self) -> SparseMatrix:
-        """The normalised adjacency `A'` `[nodes, nodes]` with self loops."""
-        return normalised_adjacency(self.edge_index, self.nodes)
-
-
-@dataclass(eq=False)
-class Batch:
-    """What one step reads: inputs, labels, and for a graph its edges.
-
-    `x` `[rows, features]`; `y` `[rows]`; `rows` `[labelled]` are the rows whose labels count, `None` for all of
-    them; `graph` is `None` where rows do not depend on one another.
-    """
-
-    x: Tensor | SparseMatrix
-    y: Tensor
-    rows: Tensor | None = None
-    graph: Graph | None = None
-
-    @cached_property
-    def targets(self) -> Tensor:
-        """The labels that count `[labelled]`."""
-        return self.y if self.rows is None else self.y[self.rows]
-
-
-class Dropout(nn.Module):
-    """Zeroes entries with probability `p` in training and scales the rest by `1 / (1 - p)` (Srivastava 2014).
-
-    The mask comes from the model's own generator, not from the global one. Of a sparse input only the stored
-    entries are drawn: a zero dropped is a zero still.
-    """
-
-    def __init__(self, p: float):
-        super().__init__()
-        self.p = p
-        self.generator: torch.Generator | None = None
-
-    def forward(self, h: Tensor | SparseMatrix) -> Tensor | SparseMatrix:
-        if not self.training or self.p == 0.0:
-            return h
-        if isinstance(h, SparseMatrix):
-            return h.with_values(h.csr.values() * self._mask(h.csr.values()))
-        return h * self._mask(h)
-
-    def _mask(self, like: Tensor) -> Tensor:
-        """`1 / (1 - p)` where kept, else 0. Four 16-bit draws from each 64-bit number: the generator is what costs,
-        and `p` is met to within 2^-17, below 1 - 2^-16."""
-        draws = torch.empty((like.numel() + 3) // 4, dtype=torch.int64, device=like.device)
-        draws.random_(-(2**63), None, generator=self.generator)
-        kept = draws.view(torch.int16)[: like.numel()] >= min(round(self.p * 2**16), 2**16 - 1) - 2**15
-        return kept.view(like.shape).to(like.dtype).mul_(1.0 / (1.0 - self.p))
+from dfa_cli.kernels.activations import ACTIVATIONS
+from dfa_cli.kernels.sparse import SparseMatrix
+from dfa_cli.models.batch import Batch, Graph
+from dfa_cli.models.dropout import Dropout
 
 
 class Block(nn.Module):

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from dfa_cli.models.base import Graph, Model, Sizes, chain, glorot_
-from dfa_cli.models.products import cast, product
-from dfa_cli.models.sparse import SparseMatrix
+from dfa_cli.kernels.dense import cast, product
+from dfa_cli.kernels.sparse import SparseMatrix
+from dfa_cli.models.base import Model, Sizes, chain, glorot_
+from dfa_cli.models.batch import Graph
 
 
 class GraphConvolution(nn.Module):

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from dfa_cli.errors import DfaError
-from dfa_cli.models.base import Block, Graph, Model, Sizes
-from dfa_cli.models.sparse import SparseMatrix
+from dfa_cli.kernels.sparse import SparseMatrix
+from dfa_cli.models.base import Block, Model, Sizes
+from dfa_cli.models.batch import Graph
 
 
 class Convolution(nn.Module):

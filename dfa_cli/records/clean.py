@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 
 from dfa_cli.errors import DfaError
-from dfa_cli.results.store import UNFINISHED, Run, find, read
-from dfa_cli.training import CHECKPOINT
+from dfa_cli.records.find import find
+from dfa_cli.records.run import CHECKPOINT, UNFINISHED, Run, read
 
 # what a run writes into its folder; `.*.tmp` is left by a process that was killed while it wrote
 OF_A_RUN = (

@@ -6,10 +6,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from dfa_cli.errors import DfaError
-from dfa_cli.results.keys import Keys
-from dfa_cli.results.metrics import METRICS
-from dfa_cli.results.query import Query
-from dfa_cli.results.store import Run, find_some
+from dfa_cli.records.find import find_some
+from dfa_cli.records.keys import Keys
+from dfa_cli.records.measures import METRICS
+from dfa_cli.records.query import Query
+from dfa_cli.records.run import Run
 
 if TYPE_CHECKING:
     from pandas import DataFrame

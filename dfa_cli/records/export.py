@@ -10,12 +10,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from dfa_cli.console.output import check_free, write_file
+from dfa_cli.console.values import number, text
 from dfa_cli.errors import DfaError, one_of
-from dfa_cli.results.frame import row
-from dfa_cli.results.metrics import METRICS
-from dfa_cli.results.output import check_free, write_file
-from dfa_cli.results.store import Run
-from dfa_cli.results.values import number, text
+from dfa_cli.records.dataframe import row
+from dfa_cli.records.measures import METRICS
+from dfa_cli.records.run import Run
 
 TARGETS = ("csv", "mlflow", "tensorboard")
 _MLFLOW_STATUS = {"completed": "FINISHED", "running": "RUNNING", "killed": "KILLED", "interrupted": "KILLED"}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from dfa_cli.config.identity import OUTSIDE_IDENTITY, no_longer
+from dfa_cli.config.schema import FACTS
+from dfa_cli.console.values import MISSING, number
 from dfa_cli.errors import DfaError, nearest
-from dfa_cli.results.metrics import ALIASES, METRICS, Metric, curve_metric, known
-from dfa_cli.results.store import Run
-from dfa_cli.results.values import MISSING, number
-from dfa_cli.schema import FACTS, OUTSIDE_IDENTITY, no_longer
+from dfa_cli.records.measures import ALIASES, METRICS, Metric, curve_metric, known
+from dfa_cli.records.run import Run
 
 DERIVED_CHOICES = frozenset({"tuned", "experiment"})  # they only set other keys
 IRRELEVANT = frozenset(OUTSIDE_IDENTITY)  # top-level keys that change nothing in what comes out of a run

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from dfa_cli.errors import DfaError
-from dfa_cli.results.record import cannot_write
+from dfa_cli.machine.files import cannot_write
 
 FOLDER = ".claims"
 TRIES, PAUSE = 3, 0.05  # somebody who only looks holds the lock for an instant

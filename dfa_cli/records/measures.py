@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dfa_cli.results.store import Run
-from dfa_cli.results.values import duration, number, quantity
+from dfa_cli.console.values import duration, number, quantity
+from dfa_cli.records.run import Run
 
 
 @dataclass(frozen=True)

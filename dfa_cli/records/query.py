@@ -16,10 +16,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from dfa_cli.console.values import MISSING, number, text
 from dfa_cli.errors import DfaError
-from dfa_cli.results.keys import Keys, value
-from dfa_cli.results.store import Run
-from dfa_cli.results.values import MISSING, number, text
+from dfa_cli.records.keys import Keys, value
+from dfa_cli.records.run import Run
 
 Test = Callable[[Run], bool]
 

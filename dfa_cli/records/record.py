@@ -7,11 +7,9 @@ flushed at once, so a killed process leaves what it measured.
 from __future__ import annotations
 
 import csv
-import errno
 import json
 import logging
 import os
-import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,7 +19,10 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from dfa_cli.errors import DfaError
-from dfa_cli.memory import forget_peak, peak_bytes
+from dfa_cli.machine.files import plainly, write_atomically
+from dfa_cli.machine.memory import forget_peak, peak_bytes
+from dfa_cli.records.curves import _cell, _lines_until, rows_until
+from dfa_cli.records.run import status
 
 FORMAT = 1
 WRITE_EVERY_SECONDS = 2.0  # how stale the result in run.json of a killed run can be; metrics.csv never is
@@ -31,19 +32,6 @@ log = logging.getLogger("dfa")
 
 def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="microseconds")
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace `path` by a file with this content, or leave it as it was; never a part of it, whatever fails."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(beside, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 class Record:
@@ -252,99 +240,3 @@ class Record:
         if table.tell() == 0:
             self._rows.writerow(columns)
         return table
-
-
-@contextmanager
-def plainly(folder: Path) -> Iterator[None]:
-    """Turns what an operating system says of a folder into a sentence for its owner."""
-    try:
-        yield
-    except OSError as error:
-        raise DfaError(cannot_write(folder, error)) from error
-
-
-@contextmanager
-def logged(folder: Path) -> Iterator[None]:
-    """Puts what is logged into `run.log` in the folder, as Hydra does for the runs that it starts."""
-    with plainly(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(folder / "run.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.INFO)
-    root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(level)
-        handler.close()
-
-
-# no disk left, or no permission
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-
-
-def cannot_write(folder: Path | str, error: OSError) -> str:
-    """One sentence on why nothing can be written to `folder`, and what to do."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"No space is left for {folder}: free some, or name another disk with outputs=FOLDER."
-    return f"{folder} cannot be written ({error.strerror}): name another folder with outputs=FOLDER."
-
-
-def _cell(value: float | None) -> str:
-    """Shortest text that reads back as the same number; empty for what was not measured."""
-    return "" if value is None else repr(value)
-
-
-def process_started(pid: int) -> float | None:
-    """When process `pid` started, in clock ticks since boot; `None` if it is gone or the system does not tell.
-
-    A pid alone does not name a process: the system gives it to another one later.
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else float(fields[19])  # ended, and nobody has asked how
-
-
-def processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def status(folder: Path) -> dict[str, Any]:
-    """The content of a run's `run.json`; empty where there is none that can be read."""
-    try:
-        return json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-def rows_until(folder: Path, epoch: int) -> list[dict[str, float]]:
-    """The lines of `metrics.csv` up to `epoch`, by column."""
-    lines = _lines_until(folder, epoch)
-    return [{name: _number(cell) for name, cell in row.items()} for row in csv.DictReader(lines)]
-
-
-def _number(cell: str) -> float:
-    """As it was written: whole numbers stay whole."""
-    return int(cell) if cell.isdecimal() else float(cell or "nan")
-
-
-def _lines_until(folder: Path, epoch: int) -> list[str]:
-    """The heading and the lines up to `epoch`, as they stand in the file; one that was cut short is left out."""
-    try:
-        heading, *lines = (folder / "metrics.csv").read_text(encoding="utf-8").splitlines(keepends=True)
-    except (OSError, ValueError):
-        return []
-    whole = [line for line in lines if line.endswith("\n") and line.partition(",")[0].isdecimal()]
-    return [heading, *(line for line in whole if int(line.partition(",")[0]) <= epoch)]

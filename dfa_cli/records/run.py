@@ -1,22 +1,19 @@
-"""Runs on disk: find them, read them, tell the damaged from the whole."""
+"""One run, read from its record; the damaged told from the whole."""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
-from collections.abc import Iterable
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from dfa_cli.errors import DfaError
-from dfa_cli.schema import modernised
+from dfa_cli.config.identity import modernised
 
 FORMAT = 1  # of run.json; a larger one comes from a later version of dfa
 STATUSES = ("completed", "running", "failed", "interrupted", "killed")
 UNFINISHED = ("failed", "interrupted", "killed")
-
-Paths = Iterable["str | os.PathLike[str]"]
 
 
 class Run:
@@ -64,7 +61,7 @@ class Run:
         status = self.record["status"]
         made_by = self.provenance
         if status == "running" and made_by.get("host") == socket.gethostname() and made_by.get("pid"):
-            from dfa_cli.results.process import alive
+            from dfa_cli.machine.process import alive
 
             return "running" if alive(made_by["pid"], made_by.get("pid_started")) else "killed"
         return status
@@ -77,21 +74,12 @@ class Run:
     @cached_property
     def curves(self) -> dict[str, list[float | None]]:
         """The columns of `metrics.csv`, one value an epoch, `None` where nothing was measured."""
-        from dfa_cli.results.curves import read_curves
+        from dfa_cli.records.curves import read_curves
 
         return read_curves(os.path.join(self.folder, "metrics.csv"))
 
     def __repr__(self) -> str:
         return f"Run({self.id}, {self.status}, {self.folder})"
-
-
-class Found:
-    """What a search came back with: `runs`, newest first, and `skipped`, folders with the reason for each."""
-
-    def __init__(self, runs: list[Run], skipped: list[tuple[str, str]], places: list[str]):
-        self.runs = runs
-        self.skipped = skipped
-        self.places = places
 
 
 def flatten(tree: dict[str, Any], before: str = "") -> dict[str, Any]:
@@ -103,62 +91,6 @@ def flatten(tree: dict[str, Any], before: str = "") -> dict[str, Any]:
         else:
             flat[f"{before}{name}"] = value
     return flat
-
-
-def find(folders: Paths = ("outputs",)) -> Found:
-    """All runs below `folders`, at any depth; a folder reached twice is read once.
-
-    Raises `DfaError` when a folder is not there or cannot be listed.
-    """
-    places = [os.fspath(folder) for folder in folders] or ["outputs"]
-    runs: list[Run] = []
-    skipped: list[tuple[str, str]] = []
-    seen: set[tuple[int, int]] = set()
-    for place in places:
-        if not os.path.isdir(place):
-            what = "is a file, not a folder" if os.path.exists(place) else "is not there"
-            raise DfaError(
-                f"no runs found: {place} {what}; name a folder of runs, or make one with `dfa train`"
-            )
-        try:
-            os.scandir(place).close()
-        except OSError as error:
-            raise DfaError(f"cannot read the folder {place}: {error.strerror}") from None
-        _search(place, runs, skipped, seen)
-    runs.sort(key=lambda run: (run.created, run.id), reverse=True)
-    return Found(runs, skipped, places)
-
-
-def _search(top: str, runs: list[Run], skipped: list[tuple[str, str]], seen: set[tuple[int, int]]) -> None:
-    waiting = [top]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            status = os.stat(folder)
-            if (status.st_dev, status.st_ino) in seen:  # a link that leads back, or a folder named twice
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            record, hydra = False, False
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.name == "run.json":
-                        record = True
-                    elif entry.name == ".hydra":
-                        hydra = True
-                    elif not entry.name.startswith(".") and entry.is_dir():
-                        waiting.append(entry.path)
-        except OSError as error:
-            skipped.append((folder, f"cannot be read ({error.strerror})"))
-            continue
-        if record:
-            try:
-                runs.append(read(folder))
-            except ValueError as error:
-                skipped.append((folder, str(error)))
-        elif hydra:
-            skipped.append(
-                (folder, "holds no run.json: the run never began, or another program made the folder")
-            )
 
 
 _NOTHING = type(None)
@@ -212,18 +144,12 @@ def read(folder: str | os.PathLike[str]) -> Run:
     return Run(folder, record)
 
 
-def nothing_found(found: Found) -> str:
-    """The sentence for a search that came back without a run."""
-    skipped = f", {len(found.skipped)} folders were skipped as damaged or foreign" if found.skipped else ""
-    return (
-        f"no runs found in {', '.join(found.places)} (searched at every depth for run.json{skipped}); "
-        f"name another folder, or make runs with `dfa train`"
-    )
+def status(folder: Path) -> dict[str, Any]:
+    """The content of a run's `run.json`; empty where there is none that can be read."""
+    try:
+        return json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
-def find_some(folders: Paths = ("outputs",)) -> Found:
-    """As `find`, and `DfaError` when there is not one run."""
-    found = find(folders)
-    if not found.runs:
-        raise DfaError(nothing_found(found))
-    return found
+CHECKPOINT = "checkpoint.safetensors"  # in a run's folder

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 
 from dfa_cli.devices.base import ProjectionDevice
-from dfa_cli.models.base import Batch, Model
-from dfa_cli.rules.base import Step, pass_back, read_out, to_all_rows
+from dfa_cli.kernels.vjp import pass_back
+from dfa_cli.models.base import Model
+from dfa_cli.models.batch import Batch
+from dfa_cli.rules.base import Step, read_out, to_all_rows
 
 
 class Backpropagation:

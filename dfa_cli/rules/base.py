@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from dfa_cli.devices.base import ProjectionDevice
-from dfa_cli.models.base import Batch, Model
+from dfa_cli.models.base import Model
+from dfa_cli.models.batch import Batch
 
 
 class Step(NamedTuple):
@@ -55,29 +55,6 @@ def read_out(logits: Tensor, batch: Batch) -> tuple[Step, Tensor]:
     labelled = logits if batch.rows is None else logits[batch.rows]
     loss, error = cross_entropy(labelled, batch.targets)
     return Step(loss, (labelled.argmax(1) == batch.targets).sum()), error
-
-
-def pass_back(outputs: Sequence[Tensor], signals: Sequence[Tensor]) -> None:
-    """Accumulate `sum_i J_i^T s_i` in the parameters, `J_i` the Jacobian of output `i` and `s_i` the signal at it.
-
-    What `torch.autograd.backward(outputs, signals)` does; that, when given signals, imports a library of symbolic
-    algebra to compare their shapes, a third of a second in every process.
-    """
-    _Taught.apply(len(outputs), *outputs, *signals).backward()  # type: ignore[no-untyped-call]
-
-
-class _Taught(torch.autograd.Function):
-    """A scalar whose gradient with respect to each output is the signal at it."""
-
-    @staticmethod
-    def forward(ctx: Any, count: int, *values: Tensor) -> Tensor:  # type: ignore[override]
-        ctx.save_for_backward(*values[count:])
-        return values[count].new_zeros(())
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor):  # type: ignore[override]
-        signals = ctx.saved_tensors
-        return None, *signals, *(None for _ in signals)
 
 
 def to_all_rows(values: Tensor, batch: Batch, rows: int) -> Tensor:

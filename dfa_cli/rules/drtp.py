@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from dfa_cli.models.base import Batch
+from dfa_cli.models.batch import Batch
 from dfa_cli.rules.dfa import DirectFeedbackAlignment
 
 

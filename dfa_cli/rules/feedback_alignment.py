@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dfa_cli.devices.base import ProjectionDevice
-from dfa_cli.models.base import Batch, Block, Model
+from dfa_cli.models.base import Block, Model
+from dfa_cli.models.batch import Batch
 from dfa_cli.rules.base import Step, read_out, to_all_rows
 from dfa_cli.seeding import generator
 

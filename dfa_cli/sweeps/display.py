@@ -6,11 +6,11 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from dfa_cli.progress import percent
+from dfa_cli.console.messages import percent
 
 if TYPE_CHECKING:
-    from dfa_cli.sweep.plan import Point
-    from dfa_cli.sweep.watch import Sweep
+    from dfa_cli.sweeps.plan import Point
+    from dfa_cli.sweeps.supervisor import Sweep
 
 MOST_SHOWN = 8  # running jobs; the others are counted
 COUNTED = (

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dfa_cli.compute import settle
-from dfa_cli.hydra_app import Job
-from dfa_cli.results.store import find
-from dfa_cli.schema import identity
+from dfa_cli.config.auto import settle
+from dfa_cli.config.identity import identity
+from dfa_cli.config.spec import Job
+from dfa_cli.records.find import find
 
 ENDED = ("completed", "reused", "failed", "interrupted", "stopped")
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep
 
+from dfa_cli.config.overrides import parsed, quoted, values_of
+from dfa_cli.config.spec import Job
 from dfa_cli.errors import DfaError
-from dfa_cli.hydra_app import Job
-from dfa_cli.overrides import parsed, quoted, values_of
 
 BASIC, OPTUNA = "BasicSweeper", "OptunaSweeper"
 

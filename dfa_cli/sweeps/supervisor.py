@@ -20,14 +20,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from dfa_cli.config.overrides import quoted
+from dfa_cli.console.messages import shortest
 from dfa_cli.errors import DfaError
-from dfa_cli.overrides import quoted
-from dfa_cli.progress import shortest
-from dfa_cli.results.record import cannot_write, status
-from dfa_cli.results.store import read
-from dfa_cli.sweep import job, search
-from dfa_cli.sweep.claims import is_claimed, last_run
-from dfa_cli.sweep.plan import Point
+from dfa_cli.machine.files import cannot_write
+from dfa_cli.records.locks import is_claimed, last_run
+from dfa_cli.records.run import read, status
+from dfa_cli.sweeps import notes, search
+from dfa_cli.sweeps import task as job
+from dfa_cli.sweeps.plan import Point
+from dfa_cli.sweeps.states import look, summarise
 
 POLL_SECONDS = 0.2
 ASK_SECONDS = 1.0  # between two looks at what another sweep is running
@@ -37,7 +39,7 @@ FULL_BYTES = 64 * 1024  # a disk with less room than this is full
 ENGINE_LOG = "engine.log"
 # `python -m` would put the current folder first on the path: a queue.py in it would take the place of Python's own,
 # and a sweep would find modules that the same words to `dfa train` do not
-ENGINE = "import sys; sys.path[:] = filter(None, sys.path); from dfa_cli.sweep.engine import main; main()"
+ENGINE = "import sys; sys.path[:] = filter(None, sys.path); from dfa_cli.sweeps.worker import main; main()"
 
 
 class Watcher(Protocol):
@@ -79,7 +81,7 @@ class Sweep:
         self._engine: subprocess.Popen[bytes] | None = None
         self._number = 0
         self._engines = 0
-        self._notes: job.Read = {}
+        self._notes: notes.Read = {}
         self._asked = 0.0
 
     @property
@@ -93,8 +95,8 @@ class Sweep:
             handled.remove(signal.SIGHUP)
         before = {one: signal.signal(one, self._on_signal) for one in handled}
         try:
-            (self.top / job.STOP).parent.mkdir(parents=True, exist_ok=True)
-            (self.top / job.STOP).unlink(missing_ok=True)  # of an earlier sweep in the same folder
+            (self.top / notes.STOP).parent.mkdir(parents=True, exist_ok=True)
+            (self.top / notes.STOP).unlink(missing_ok=True)  # of an earlier sweep in the same folder
             if self.trials is not None:
                 self._search(self.trials)
             else:
@@ -152,7 +154,7 @@ class Sweep:
             point.folder = self.top / f"{number}_{point.run_id}"
             ours = (f"run_id='{point.run_id}'", "progress=none", f"outputs={quoted(str(self.outputs))}")
             jobs.append([*point.words, *groups, *ours])
-        listed = (self.top / job.STOP).with_name(f"jobs_from_{self._number}.json")
+        listed = (self.top / notes.STOP).with_name(f"jobs_from_{self._number}.json")
         listed.write_text(json.dumps(jobs, indent=1), encoding="utf-8")
         arguments = [
             *self._arguments,
@@ -177,7 +179,7 @@ class Sweep:
             *arguments,
         ]
         self._engines += 1
-        with open((self.top / job.STOP).with_name(ENGINE_LOG), "ab") as log:
+        with open((self.top / notes.STOP).with_name(ENGINE_LOG), "ab") as log:
             # a session of its own: Ctrl-C is ours to pass on; a pipe for its input: it ends when we do
             self._engine = subprocess.Popen(
                 command,
@@ -202,10 +204,10 @@ class Sweep:
     def _look(self, batch: list[Point]) -> None:
         if self.trials is not None:
             self._discover()
-        notes = job.notes(self.top, self._notes)
+        noted = notes.notes(self.top, self._notes)
         for point in self.points if self.trials is not None else batch:
             if not point.ended:
-                look(point, notes)
+                look(point, noted)
         if self.began is None and any(point.state not in ("waiting", "reused") for point in self.points):
             self.began = time.monotonic()
         self._ask_about_others()
@@ -273,7 +275,7 @@ class Sweep:
     def _last_words(self, code: int) -> str:
         if shutil.disk_usage(self.top).free < FULL_BYTES:  # it could not even say so
             return cannot_write(self.top, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
-        log = (self.top / job.STOP).with_name(ENGINE_LOG)
+        log = (self.top / notes.STOP).with_name(ENGINE_LOG)
         lines = [
             line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
         ]
@@ -290,7 +292,7 @@ class Sweep:
 
     def _stop(self, number: int) -> None:
         """Begin no further job and end those that run; they are recorded as interrupted."""
-        (self.top / job.STOP).touch()
+        (self.top / notes.STOP).touch()
         self._kill(number)
 
     def _kill(self, number: int) -> None:
@@ -305,58 +307,3 @@ class Sweep:
             if self._engine.stdin is not None:
                 self._engine.stdin.close()
             self._engine = None
-
-
-def look(point: Point, notes: dict[str, dict[str, Any]]) -> None:
-    """Bring a point up to date with what its job has written."""
-    if point.folder is None:
-        return
-    note = notes.get(point.folder.name)
-    if note is not None:
-        state, folder = note["state"], note.get("folder")
-        if note.get("identity"):
-            point.identity = note["identity"]
-        if state == "resumed" and folder is not None:
-            point.folder = Path(folder)
-            if len(status(point.folder).get("resumed", ())) < note["resumes"]:
-                return  # its record is still the old one
-        else:
-            point.state, point.reason = state, note.get("reason", "")
-            point.folder = Path(folder) if folder else None
-            if state == "reused" and point.folder is not None:
-                summarise(point, status(point.folder))
-            return
-    record = status(point.folder)
-    if record.get("status") == "running":
-        if (record.get("provenance") or {}).get("pid") is not None:
-            point.state = "running"
-            point.epoch, point.accuracy = progress_of(point.folder)
-    elif record.get("status") in ("completed", "failed", "interrupted"):
-        summarise(point, record)
-        point.state = record["status"]
-        point.reason = (record.get("error") or {}).get("message", "")
-
-
-def summarise(point: Point, record: dict[str, Any]) -> None:
-    result = record.get("result") or {}
-    point.epoch = result.get("last_epoch", 0)
-    point.accuracy = result.get("test_accuracy_at_best_validation")
-    point.seconds = (record.get("time") or {}).get("total_seconds")
-
-
-def progress_of(folder: Path) -> tuple[int, float | None]:
-    """The last whole line of a run's `metrics.csv`: its epoch and its validation accuracy."""
-    try:
-        with open(folder / "metrics.csv", "rb") as file:
-            names = file.readline().decode().strip().split(",")
-            file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - 2000))
-            lines = file.read().decode().split("\n")
-    except OSError:
-        return 0, None
-    if len(lines) < 2:
-        return 0, None
-    row = dict(zip(names, lines[-2].split(","), strict=False))
-    try:
-        return int(row["epoch"]), float(row["validation_accuracy"])
-    except (KeyError, ValueError):
-        return 0, None

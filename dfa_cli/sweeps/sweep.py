@@ -7,26 +7,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dfa_cli.config.compose import compose_jobs
+from dfa_cli.config.extras import require_extras
+from dfa_cli.config.hydra_entry import flags_of, hydra_main, only_shows
+from dfa_cli.config.overrides import is_hydras, with_aliases
+from dfa_cli.config.spec import Job
+from dfa_cli.console.messages import shortest
 from dfa_cli.errors import DfaError, one_of
-from dfa_cli.hydra_app import (
-    COMPLETED,
-    FAILED,
-    INTERRUPTED,
-    Job,
-    compose_jobs,
-    fallback,
-    flags_of,
-    hydra_main,
-    only_shows,
-    require_extras,
-)
-from dfa_cli.overrides import is_hydras, with_aliases
-from dfa_cli.progress import shortest
-from dfa_cli.results.record import UNWRITABLE, cannot_write
-from dfa_cli.sweep import search
-from dfa_cli.sweep.display import Display
-from dfa_cli.sweep.plan import Plan, Point, plan
-from dfa_cli.sweep.watch import Sweep
+from dfa_cli.launch.fallback import fallback
+from dfa_cli.launch.task import task
+from dfa_cli.launch.train import COMPLETED, FAILED, INTERRUPTED
+from dfa_cli.machine.files import UNWRITABLE, cannot_write
+from dfa_cli.sweeps import search
+from dfa_cli.sweeps.display import Display
+from dfa_cli.sweeps.plan import Plan, Point, plan
+from dfa_cli.sweeps.supervisor import Sweep
 
 PROG = "dfa sweep"
 
@@ -37,7 +32,7 @@ def sweep(arguments: Sequence[str]) -> int:
     require_extras(arguments)
     flags = flags_of(arguments, PROG)
     if only_shows(flags):
-        hydra_main(arguments, PROG)
+        hydra_main(arguments, PROG, task)
         return COMPLETED
     hydras = [word for word in flags.overrides if is_hydras(word)]
     words = [word for word in flags.overrides if not is_hydras(word)]
@@ -131,10 +126,10 @@ def _opening(planned: Plan, to_run: int) -> str:
 
 def _closing(points: Sequence[Point], top: Path, signals: int) -> int:
     """The table, the failures, the exit code."""
-    from dfa_cli.results import output
-    from dfa_cli.results.compare import compare
-    from dfa_cli.results.render import render
-    from dfa_cli.results.store import Run, read
+    from dfa_cli.comparison.comparison import compare
+    from dfa_cli.comparison.tables import render
+    from dfa_cli.console import output
+    from dfa_cli.records.run import Run, read
 
     there: list[Run] = []
     for point in points:

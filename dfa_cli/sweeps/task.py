@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import shutil
 import sys
 from collections.abc import Iterable
@@ -14,14 +12,15 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from dfa_cli.hydra_app import chosen, config_dir, plain, train_command
-from dfa_cli.memory import importing
-from dfa_cli.overrides import typed
-from dfa_cli.results.record import logged, status, write_atomically
-from dfa_cli.sweep.claims import claim
+from dfa_cli.config.compose import chosen, plain
+from dfa_cli.config.hydra_entry import config_dir, train_command
+from dfa_cli.config.overrides import typed
+from dfa_cli.machine.memory import importing
+from dfa_cli.records.locks import claim
+from dfa_cli.records.log import logged
+from dfa_cli.records.run import status
+from dfa_cli.sweeps.notes import STOP, notes, write_note
 
-NOTES = ".sweep/notes"  # in the sweep's folder: a file for each job that left no record of its own
-STOP = ".sweep/stop"  # in the sweep's folder: no further job is to begin
 in_engine = False  # whether this is the process of the sweep itself, and not a worker of its launcher
 OURS = ("outputs=", "progress=")  # overrides that the sweep adds and nobody typed
 
@@ -62,10 +61,11 @@ def task(composed: DictConfig) -> float:
 def _run(config: dict[str, Any], folder: Path, top: Path, context: Any) -> float:
     with importing("torch"):
         from dfa_cli import experiment
-    from dfa_cli.schema import identity
+        from dfa_cli.config import auto
+    from dfa_cli.config.identity import identity
     from dfa_cli.training.checkpoint import can_be_read
 
-    config = experiment.settle(config)
+    config = auto.settle(config)
     name = identity(config)
     with claim(Path(config["outputs"]), name) as ours:
         if ours is None:
@@ -106,31 +106,3 @@ def _note(
     write_note(top, folder.name, {"state": state, "folder": str(record) if record else None, **more})
     shutil.rmtree(folder, ignore_errors=True)
     return value(content or {})
-
-
-def write_note(top: Path, name: str, content: dict[str, Any]) -> None:
-    path = top / NOTES / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(content))
-
-
-Read = dict[str, tuple[int, dict[str, Any]]]
-
-
-def notes(top: Path, known: Read | None = None) -> dict[str, dict[str, Any]]:
-    """The notes in a sweep's folder, by the name of the folder that the job was to have.
-
-    `known`: those that were read before, with the times of their files; they are read again when they have changed.
-    """
-    known = {} if known is None else known
-    try:
-        with os.scandir(top / NOTES) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                written = entry.stat().st_mtime_ns
-                if known.get(entry.name, (None,))[0] != written:
-                    known[entry.name] = (written, json.loads(Path(entry.path).read_text(encoding="utf-8")))
-    except OSError:
-        pass  # none yet
-    return {name: content for name, (_, content) in known.items()}

@@ -20,8 +20,8 @@ def main() -> None:
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.default_int_handler)
     threading.Thread(target=_end_with_sweep, daemon=True).start()
-    from dfa_cli.hydra_app import hydra_main
-    from dfa_cli.sweep import job
+    from dfa_cli.config.hydra_entry import hydra_main
+    from dfa_cli.sweeps import task as job
 
     job.in_engine = True
     if "launcher=joblib" in sys.argv:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from dfa_cli.devices.base import ProjectionDevice
-from dfa_cli.models.base import Batch, Block, Model
+from dfa_cli.models.base import Block, Model
+from dfa_cli.models.batch import Batch
 from dfa_cli.rules.backpropagation import Backpropagation
 from dfa_cli.rules.base import LearningRule
 from dfa_cli.rules.dfa import DirectFeedbackAlignment

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from dfa_cli.data.base import Data
-from dfa_cli.models.base import Batch, Graph
-from dfa_cli.models.sparse import SparseMatrix
+from dfa_cli.kernels.sparse import SparseMatrix
+from dfa_cli.models.batch import Batch, Graph
 
 
 class Batches:

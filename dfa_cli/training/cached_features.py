@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dfa_cli.models.base import Batch, Block, Model
+from dfa_cli.models.base import Block, Model
+from dfa_cli.models.batch import Batch
 from dfa_cli.rules.base import LearningRule
 from dfa_cli.training.batches import Batches
 from dfa_cli.training.evaluation import ROWS_AT_ONCE

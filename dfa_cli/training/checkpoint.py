@@ -18,10 +18,10 @@ from torch import Tensor
 
 from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.errors import DfaError
+from dfa_cli.machine.files import write_atomically
 from dfa_cli.models.base import Model
-from dfa_cli.results.record import write_atomically
+from dfa_cli.records.run import CHECKPOINT
 from dfa_cli.rules.base import LearningRule
-from dfa_cli.training import CHECKPOINT
 
 FORMAT = 1
 

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dfa_cli.schema import projects
+from dfa_cli.config.schema import projects
+from dfa_cli.console.messages import entry, percent, shortest
 
 if TYPE_CHECKING:
     from dfa_cli.training.loop import Epoch
 
-log = logging.getLogger("dfa")
 
 LINES = 10  # of a run whose output is not a terminal
 SECONDS_BETWEEN_LINES = 30.0  # after which a slow run shows a line all the same
 SECONDS_BETWEEN_FRAMES = 0.1
-
-
-def note(sentence: str) -> None:
-    """Something the user should know, in the log and where it is seen."""
-    log.warning(sentence)
-    print(f"note: {sentence}", file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -126,23 +119,3 @@ def summary(record: Mapping[str, Any], folder: Path) -> list[str]:
         lines += entry("", f"modelled optics {seconds:,.1f} s, {joules:,.0f} J")
     lines += entry("time", f"{times['train_seconds']:.1f} s training, {times['total_seconds']:.1f} s in all")
     return [*lines, f"{'record':15}{shortest(folder)}"]
-
-
-def entry(name: str, text: str) -> list[str]:
-    """A name and what is to be said of it, in lines of 80 characters."""
-    import textwrap
-
-    lines = textwrap.wrap(text, 65, drop_whitespace=False) or [""]
-    return [f"{name if number == 0 else '':15}{line}".rstrip() for number, line in enumerate(lines)]
-
-
-def percent(fraction: float) -> str:
-    return f"{100 * fraction:5.1f} %"
-
-
-def shortest(path: Path) -> str:
-    """Relative to the current folder where that is inside it."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from dfa_cli.devices.base import ProjectionDevice
+from dfa_cli.machine.files import write_atomically
 from dfa_cli.models.base import Model
-from dfa_cli.results.record import write_atomically
 
 
 def save_weights(path: Path, model: Model, device: ProjectionDevice | None) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dfa_cli.results.grid import lay_out, wrap
-from dfa_cli.results.keys import DERIVED_CHOICES, IRRELEVANT
-from dfa_cli.results.metrics import METRICS
-from dfa_cli.results.store import Run, flatten
-from dfa_cli.results.values import MISSING, text
+from dfa_cli.console.table import lay_out, wrap
+from dfa_cli.console.values import MISSING, text
+from dfa_cli.records.keys import DERIVED_CHOICES, IRRELEVANT
+from dfa_cli.records.measures import METRICS
+from dfa_cli.records.run import Run, flatten
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dfa_cli.errors import DfaError, one_of
-from dfa_cli.results.grid import GAP, cut, wide
-from dfa_cli.results.metrics import BY_NAME, DEFAULT
-from dfa_cli.results.output import paint
-from dfa_cli.results.store import STATUSES, Run
-from dfa_cli.results.values import NOTHING, duration, text, when
+from dfa_cli.console.output import paint
+from dfa_cli.console.table import GAP, cut, wide
+from dfa_cli.console.values import NOTHING, duration, text, when
+from dfa_cli.records.measures import BY_NAME, DEFAULT
+from dfa_cli.records.run import Run
 
 
 @dataclass(frozen=True)
@@ -45,27 +44,6 @@ COLUMNS = (
 )
 FORMATS = ("table", "csv", "json")
 _LEAST_WANTED = ("time", "when", "seed")  # what a narrow terminal goes without, first to last
-
-
-def select(
-    runs: Sequence[Run],
-    status: str | None = None,
-    test: Callable[[Run], bool] | None = None,
-    since: str | None = None,
-) -> list[Run]:
-    """The runs with one of the statuses (`failed` or `failed,killed`), for which `test` holds, begun at
-    `since` or later (ISO 8601 in UTC). Raises `DfaError` for a status that does not exist."""
-    wanted = [word.strip() for word in status.split(",")] if status else []
-    for word in wanted:
-        if word not in STATUSES:
-            raise DfaError(f"--status: {one_of(word, STATUSES)}")
-    return [
-        run
-        for run in runs
-        if (not wanted or run.status in wanted)
-        and (not since or run.created >= since)
-        and (not test or test(run))
-    ]
 
 
 def as_text(runs: Sequence[Run], width: int | None = None) -> str:

@@ -11,21 +11,21 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from dfa_cli.comparison.captions import constants, spoken_split, title
+from dfa_cli.comparison.columns import columns
+from dfa_cli.comparison.comparison import Comparison, compare
+from dfa_cli.console.values import MISSING, number, text, when
 from dfa_cli.errors import DfaError
-from dfa_cli.results.columns import columns
-from dfa_cli.results.compare import Comparison, compare
-from dfa_cli.results.keys import enters
-from dfa_cli.results.listing import COLUMNS as LIST_COLUMNS
-from dfa_cli.results.listing import failure
-from dfa_cli.results.metrics import DEFAULT
-from dfa_cli.results.render import constants, spoken_split, title
-from dfa_cli.results.store import STATUSES, Run
-from dfa_cli.results.values import MISSING, number, text, when
+from dfa_cli.records.keys import enters
+from dfa_cli.records.measures import DEFAULT
+from dfa_cli.records.run import STATUSES, Run
+from dfa_cli.views.listing import COLUMNS as LIST_COLUMNS
+from dfa_cli.views.listing import failure
 
 MOST_FIGURES = 4  # of the metric against a key
 
-STYLE = Path(__file__).with_name("page.css")
-SCRIPT = Path(__file__).with_name("page.js")
+STYLE = Path(__file__).parent / "templates" / "page.css"
+SCRIPT = Path(__file__).parent / "templates" / "page.js"
 
 
 class Cell:
@@ -122,11 +122,12 @@ def _comparison(result: Comparison) -> str:
 
 
 def _figures(result: Comparison, runs: Sequence[Run]) -> str:
-    from dfa_cli.results import plots
+    from dfa_cli.plots import against_key, bars, curves
+    from dfa_cli.plots import style as plots
 
     wanted: list[tuple[str, Callable[[], Any]]] = [
-        (f"Bars of {result.metric.words}", lambda: plots.bars(result)),
-        ("Validation accuracy over epochs", lambda: plots.curves(result, "validation_accuracy")),
+        (f"Bars of {result.metric.words}", lambda: bars.bars(result)),
+        ("Validation accuracy over epochs", lambda: curves.curves(result, "validation_accuracy")),
     ]
     numeric = [
         key
@@ -136,7 +137,10 @@ def _figures(result: Comparison, runs: Sequence[Run]) -> str:
     for key in numeric[:MOST_FIGURES]:
         along = compare(runs, by=result.columns, metric=result.metric, over=result.over, along=key)
         wanted.append(
-            (f"{result.metric.words} against {key}", lambda along=along, key=key: plots.against(along, key))
+            (
+                f"{result.metric.words} against {key}",
+                lambda along=along, key=key: against_key.against(along, key),
+            )
         )
     images = []
     for words, draw in wanted:

@@ -6,11 +6,11 @@ import json
 import os
 from typing import Any
 
-from dfa_cli.results.chart import draw
-from dfa_cli.results.grid import wrap
-from dfa_cli.results.metrics import METRICS
-from dfa_cli.results.store import Run
-from dfa_cli.results.values import NOTHING, duration, printable, quantity, text, when
+from dfa_cli.console.chart import draw
+from dfa_cli.console.table import wrap
+from dfa_cli.console.values import NOTHING, duration, printable, quantity, text, when
+from dfa_cli.records.measures import METRICS
+from dfa_cli.records.run import Run
 
 _INDENT = 30
 

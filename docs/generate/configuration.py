@@ -1,7 +1,7 @@
-"""docs/configuration.md from conf/ and from the bounds in dfa_cli/schema.py.
+"""docs/configuration.md from conf/ and from the bounds in dfa_cli/config/bounds.py.
 
-.venv/bin/python scripts/reference.py            writes the page
-.venv/bin/python scripts/reference.py --check    writes nothing; exit code 1 when the page is out of date
+.venv/bin/python docs/generate/configuration.py            writes the page
+.venv/bin/python docs/generate/configuration.py --check    writes nothing; exit code 1 when the page is out of date
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from pathlib import Path
 
 import yaml
 
-from dfa_cli.schema import BOUNDS, FACTS, Config
+from dfa_cli.config.bounds import BOUNDS
+from dfa_cli.config.schema import FACTS, Config
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CONF, PAGE = ROOT / "conf", ROOT / "docs" / "configuration.md"
-COMMAND = ".venv/bin/python scripts/reference.py"
+COMMAND = ".venv/bin/python docs/generate/configuration.py"
 
 GROUPS = {
     "model": "What is trained.",
@@ -57,7 +58,7 @@ TYPES = {
 HEAD = f"""\
 # Configuration
 
-Made from `conf/` and from the bounds in `dfa_cli/schema.py` by `{COMMAND}`.
+Made from `conf/` and from the bounds in `dfa_cli/config/bounds.py` by `{COMMAND}`.
 To change a line here, change the file it comes from and run that command.
 
 `group=option` chooses a file of a group, `key=value` sets one key, with dots for the keys of a group:

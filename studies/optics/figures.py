@@ -1,7 +1,7 @@
 """The pictures of docs/opu.md, made by the simulator itself.
 
-    python scripts/opu_figures.py                     speckle, fringes, signal-to-noise: some seconds
-    python scripts/opu_figures.py --runs outputs      also accuracy against photons, from runs of opu_sim
+    python -m studies.optics.figures                  speckle, fringes, signal-to-noise: some seconds
+    python -m studies.optics.figures --runs outputs      also accuracy against photons, from runs of opu_sim
 
 They are written to docs/images, or to the folder given with --out.
 """
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from dfa_cli.devices.opu import Camera, OffAxis, PhaseShifting, Procedural, Statistical
 from dfa_cli.devices.opu.encoding import Frames
-from dfa_cli.devices.opu.readout import Readout
+from dfa_cli.devices.opu.readout.base import Readout
 from dfa_cli.devices.opu.workspace import Workspace
 
 MIRRORS, LIT = 1000, 500
@@ -207,7 +207,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "images")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "docs" / "images")
     parser.add_argument("--runs", type=Path, help="folder with runs of device=opu_sim")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -12,11 +12,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-import processes
-import projection
-import scaling
-import training
-from page import PAGE, Section, write
+from studies.performance import processes, projection, scaling, training
+from studies.performance.page import PAGE, Section, write
 
 PARTS: dict[str, Callable[[int], Section]] = {
     "graphs": training.graphs,

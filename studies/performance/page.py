@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dfa_cli.provenance import git_state, versions
-from dfa_cli.results.record import processor, write_atomically
+from dfa_cli.machine.cpu import processor
+from dfa_cli.machine.files import write_atomically
+from dfa_cli.machine.provenance import git_state, versions
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "performance.md"

@@ -6,10 +6,9 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from page import Section
-from rounds import Process, alternate, dfa, faster, median, process, report
-
-from dfa_cli.results.record import status
+from dfa_cli.records.run import status
+from studies.performance.page import Section
+from studies.performance.rounds import Process, alternate, dfa, faster, median, process, report
 
 GCN = ("model=gcn", "data=cora")
 CORA = (*GCN, "epochs=200", "progress=none")

@@ -6,16 +6,15 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
-from page import Section
-from rounds import faster, median, process, report
 from torch import Tensor
 
+from dfa_cli.benchmark.measure import Memory
 from dfa_cli.devices.opu import OPU, Procedural, Ternary
-from dfa_cli.devices.opu.measure import Memory
+from studies.performance.page import Section
+from studies.performance.rounds import faster, median, process, report
 
 N_IN, N_OUT, ROWS = 1_000, 100_000, 256
 THRESHOLD = 0.1  # of a row's largest entry: lower than by default, so that more mirrors are on
@@ -103,7 +102,7 @@ def projection(rounds: int) -> Section:
     found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
     for _ in range(min(rounds, 3)):
         for name, measured in found.items():
-            measured.append(json.loads(process(str(Path(__file__)), name).output.splitlines()[-1]))
+            measured.append(json.loads(process("-m", __spec__.name, name).output.splitlines()[-1]))
     for kind in ERRORS:
         times = {name: [one[kind] for one in each] for name, each in found.items()}
         times[DRAWN] = [one["prepare"] + one[kind] for one in found[STORED]]

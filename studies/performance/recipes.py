@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from rounds import Round
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dfa_cli.data.base import Data
+from studies.performance.rounds import Round
 
 
 def geometric_recipe(data: Data) -> Iterator[None]:

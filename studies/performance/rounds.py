@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from page import ROOT, Section
 
-from dfa_cli import experiment
-from dfa_cli.hydra_app import composer
+from dfa_cli.config import auto
+from dfa_cli.config.compose import composer
+from studies.performance.page import ROOT, Section
 
 Round = Callable[[], object]
 Times = dict[str, list[float]]
@@ -56,7 +56,7 @@ def report(section: Section, times: Times, against: str, unit: str, scale: float
 
 def settled(*words: str) -> dict:
     with composer(False) as compose:
-        return experiment.settle(compose(words).config)
+        return auto.settle(compose(words).config)
 
 
 def with_threads(count: int, one_round: Round) -> Round:

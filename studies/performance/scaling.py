@@ -9,21 +9,21 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import torch
-from page import ROOT, Section, machine
-from rounds import median, process
 from torch import Tensor
 
+from dfa_cli.benchmark.measure import Memory
 from dfa_cli.devices import Digital
-from dfa_cli.devices.opu.measure import Memory
-from dfa_cli.memory import keep_freed
+from dfa_cli.machine.files import write_atomically
+from dfa_cli.machine.memory import keep_freed
 from dfa_cli.models import Batch, FullyConnected, GraphConvolutional, Model
-from dfa_cli.models.base import Graph, Sizes
-from dfa_cli.results.plots import COLOURS, DASHES, INK, MARKERS, PALE, save
-from dfa_cli.results.record import write_atomically
+from dfa_cli.models.base import Sizes
+from dfa_cli.models.batch import Graph
+from dfa_cli.plots.style import COLOURS, DASHES, INK, MARKERS, PALE, save
 from dfa_cli.rules import Backpropagation, DirectFeedbackAlignment, LearningRule
+from studies.performance.page import ROOT, Section, machine
+from studies.performance.rounds import median, process
 
 IMAGES = ROOT / "docs" / "images"
 FEATURES, CLASSES, ROWS, EDGES, WIDTH = 64, 10, 256, 10, 512
@@ -111,7 +111,7 @@ def scaling(rounds: int) -> Section:
     found: dict[str, Measured] = {}
     for what, sizes in SIZES.items():
         found[what] = {
-            size: json.loads(process(str(Path(__file__)), what, str(size)).output.splitlines()[-1])
+            size: json.loads(process("-m", __spec__.name, what, str(size)).output.splitlines()[-1])
             for size in sizes
         }
         rows = [

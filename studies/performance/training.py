@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from page import Section
-from recipes import geometric_recipe, sequential_recipe
-from rounds import Round, alternate, faster, median, report, settled, with_threads
 from torch import Tensor
 
-from dfa_cli import experiment
+from dfa_cli.data import loading
 from dfa_cli.data.base import Data
 from dfa_cli.errors import DfaError
-from dfa_cli.experiment import Parts
-from dfa_cli.onednn import matmul
-from dfa_cli.training import frozen
+from dfa_cli.kernels.onednn import matmul
+from dfa_cli.training import cached_features as frozen
+from dfa_cli.training import setup
 from dfa_cli.training.loop import train_epoch
+from dfa_cli.training.setup import Parts
+from studies.performance.page import Section
+from studies.performance.recipes import geometric_recipe, sequential_recipe
+from studies.performance.rounds import Round, alternate, faster, median, report, settled, with_threads
 
 FOREVER = 10**6  # epochs of a loop that is stepped through by hand
 CPU = ("device=cpu", "compute=cpu")  # beside recipes that know nothing else
@@ -43,18 +44,18 @@ def graphs(rounds: int) -> Section:
         "Cora and CiteSeer, `gcn` 16 wide: training with the validation and test accuracy of every epoch, against "
         "the same by torch_geometric's `GCNConv(cached=True)` on dense features, autograd, `torch.optim.Adam`.",
     )
-    epochs, cores = 50, experiment.THREADS
+    epochs, cores = 50, setup.THREADS
     recipe = f"recipe, threads {cores}"
     for name in ("cora", "citeseer"):
         common = ("model=gcn", f"data={name}", "model.hidden=[16]", f"epochs={FOREVER}", "compute=cpu")
-        data = experiment.load_data(settled(*common, *RULES["bp"]))
+        data = loading.load_data(settled(*common, *RULES["bp"]))
         contenders: dict[str, Round] = {
             f"recipe, threads {count}": with_threads(count, several(geometric_recipe(data), epochs))
             for count in sorted({1, cores})
         }
         for label, words in RULES.items():
-            loop = experiment.assemble(settled(*common, *words), data).train(FOREVER)
-            contenders[label] = with_threads(experiment.threads_for(data), several(loop, epochs))
+            loop = setup.assemble(settled(*common, *words), data).train(FOREVER)
+            contenders[label] = with_threads(setup.threads_for(data), several(loop, epochs))
         times = alternate(contenders, rounds)
         report(section, times, recipe, f"{name}, ms an epoch", 1e3 / epochs)
         for label in RULES:
@@ -150,12 +151,12 @@ def shallow(rounds: int) -> Section:
     bound = frozen.MOST_BYTES
     for name, words in cases.items():
         config = settled(*words, "rule=shallow", f"epochs={FOREVER}")
-        data = experiment.load_data(config)
-        count, threads = (1, experiment.THREADS) if name == "mnist" else (50, experiment.threads_for(data))
+        data = loading.load_data(config)
+        count, threads = (1, setup.THREADS) if name == "mnist" else (50, setup.threads_for(data))
         contenders: dict[str, Round] = {}
         for label, most in (("every time", 0), ("once", bound)):
             frozen.MOST_BYTES = most
-            loop = experiment.assemble(config, data).train(FOREVER)
+            loop = setup.assemble(config, data).train(FOREVER)
             contenders[label] = with_threads(threads, several(loop, count))
         frozen.MOST_BYTES = bound
         times = alternate(contenders, rounds)
@@ -165,12 +166,12 @@ def shallow(rounds: int) -> Section:
 
 
 def mnist_data() -> Data:
-    torch.set_num_threads(experiment.THREADS)
-    return experiment.load_data(settled(*FC, *CPU, "rule=bp"))
+    torch.set_num_threads(setup.THREADS)
+    return loading.load_data(settled(*FC, *CPU, "rule=bp"))
 
 
 def parts(data: Data, *words: str) -> Parts:
-    return experiment.assemble(settled(*FC, "compute=cpu", *words), data)
+    return setup.assemble(settled(*FC, "compute=cpu", *words), data)
 
 
 def one_epoch(made: Parts) -> Round:
@@ -182,7 +183,7 @@ def several(epochs: Iterator[object], count: int) -> Round:
 
 
 def accuracy(data: Data, epochs: int, seed: int, *words: str) -> float:
-    made = experiment.assemble(settled(*FC, "compute=cpu", *words, f"epochs={epochs}", f"seed={seed}"), data)
+    made = setup.assemble(settled(*FC, "compute=cpu", *words, f"epochs={epochs}", f"seed={seed}"), data)
     *_, last = made.train(epochs)
     return last.test_accuracy
 

@@ -19,8 +19,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dfa_cli.results import compare_table
-from dfa_cli.results.store import Run, find
+from dfa_cli.comparison.tables import compare_table
+from dfa_cli.records.find import find
+from dfa_cli.records.run import Run
 
 # whom the signal takes: the sweep, which leaves the process of its jobs alone; that process, which the sweep has to
 # replace; both and all that they have started, as a power cut does
@@ -191,7 +192,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         report = study(Path(folder), given.moments, given.seed, extra=tuple(given.overrides))
-    print(report)  # noqa: T201
+    print(report)
     sys.exit(1 if report.wrong else 0)
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
-from results_page import BREAKS, KNOBS, NAMES, SERIES, numbers, pick, turned
-from results_table import Row
 
-from dfa_cli.results.plots import COLOURS, DASHES, MARKERS, dress, save
-from dfa_cli.results.record import write_atomically
-from dfa_cli.results.statistics import deviation, mean
-from dfa_cli.results.store import find
+from dfa_cli.comparison.statistics import deviation, mean
+from dfa_cli.machine.files import write_atomically
+from dfa_cli.plots.style import COLOURS, DASHES, MARKERS, dress, save
+from dfa_cli.records.find import find
+from studies.results.page import BREAKS, KNOBS, NAMES, SERIES, numbers, pick, turned
+from studies.results.table import Row
 
 ACCURACY = "test accuracy (%)"
 

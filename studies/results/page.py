@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from math import isnan
 from pathlib import Path
 
-from results_table import SETTINGS, Row
-
-from dfa_cli.results.record import write_atomically
-from dfa_cli.results.statistics import deviation, interval, mean
+from dfa_cli.comparison.statistics import deviation, interval, mean
+from dfa_cli.machine.files import write_atomically
+from studies.results.table import SETTINGS, Row
 
 NAMES = {
     "cora": "Cora",

@@ -18,11 +18,10 @@ import sys
 import time
 from pathlib import Path
 
-import results_figures
-import results_page
-from results_table import Row, collect, read, write
+from studies.results import figures, page
+from studies.results.table import Row, collect, read, write
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS, TUNING = ROOT / "docs" / "results.csv", ROOT / "docs" / "tuning.csv"
 EXPERIMENTS = (
     "quickstart",
@@ -124,23 +123,23 @@ def update(name: str, outputs: Path) -> None:
     order = (*SEARCHES, *EXPERIMENTS).index
     write(table, sorted([*others, *rows], key=lambda row: order(row["experiment"])))
     if name == "feedback":
-        results_figures.alignment(outputs, rows, ROOT / "docs" / "images")
+        figures.alignment(outputs, rows, ROOT / "docs" / "images")
 
 
 def publish() -> None:
     docs = ROOT / "docs"
     if found := read(TUNING):
         tuning = docs / "tuning.md"
-        results_page.replace(tuning, results_page.with_tuning(tuning.read_text("utf-8"), found))
+        page.replace(tuning, page.with_tuning(tuning.read_text("utf-8"), found))
         print("wrote the table in docs/tuning.md")
     rows = read(RESULTS)
     if not rows:
         print("no experiment is complete yet, so there is no docs/results.md to write", file=sys.stderr)
         return
-    results_figures.draw(rows, docs / "images")
-    results_page.replace(docs / "results.md", results_page.page(rows))
+    figures.draw(rows, docs / "images")
+    page.replace(docs / "results.md", page.page(rows))
     readme = ROOT / "README.md"
-    results_page.replace(readme, results_page.with_results(readme.read_text("utf-8"), rows))
+    page.replace(readme, page.with_results(readme.read_text("utf-8"), rows))
     print("wrote docs/results.md, its figures, and the table in README.md")
 
 

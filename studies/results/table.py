@@ -8,11 +8,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dfa_cli.compute import settle
-from dfa_cli.hydra_app import compose_jobs
-from dfa_cli.results.record import write_atomically
-from dfa_cli.results.store import Run, find
-from dfa_cli.schema import identity, lookup
+from dfa_cli.config.auto import settle
+from dfa_cli.config.bounds import lookup
+from dfa_cli.config.compose import compose_jobs
+from dfa_cli.config.identity import identity
+from dfa_cli.machine.files import write_atomically
+from dfa_cli.records.find import find
+from dfa_cli.records.run import Run
 
 Row = dict[str, str]
 

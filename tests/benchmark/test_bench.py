@@ -5,18 +5,16 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from dfa_cli.devices import bench
+from dfa_cli.benchmark import table
+from dfa_cli.cli import app
+from dfa_cli.commands import bench
 from dfa_cli.errors import DfaError
 
-app = typer.Typer()
-bench.register(app)
 
-
-def line(device: str, n: int, seconds: float, vectors: int = 1) -> bench.Line:
-    return bench._line(device, vectors, n, n, seconds, memory_mb=1.0)
+def line(device: str, n: int, seconds: float, vectors: int = 1) -> table.Line:
+    return table._line(device, vectors, n, n, seconds, memory_mb=1.0)
 
 
 def test_sizes_are_read() -> None:
@@ -31,11 +29,11 @@ def test_bad_sizes_are_one_sentence(text: str) -> None:
 
 
 def test_what_is_stored_stops_at_what_may_be_stored() -> None:
-    cases = bench.plan([(1000, 1000), (10**6, 10**6)], full=False)
+    cases = table.plan([(1000, 1000), (10**6, 10**6)], full=False)
     sizes = {(device, vectors): of_device for device, of_device, vectors in cases}
     assert sizes["numpy", 1] == sizes["cpu", 1] == [(1000, 1000)]
     assert sizes["procedural", 1] == sizes["structured", 1] == [(1000, 1000), (10**6, 10**6)]
-    assert {device for device, _, _ in bench.plan([(10**6, 10**6)], full=False)} == {
+    assert {device for device, _, _ in table.plan([(10**6, 10**6)], full=False)} == {
         "procedural",
         "structured",
     }
@@ -44,10 +42,10 @@ def test_what_is_stored_stops_at_what_may_be_stored() -> None:
 def test_crossing_is_where_the_optics_take_as_long() -> None:
     """Times that grow with the number of coefficients: 1e-9 s each is 1 ms at 10^6."""
     lines = [line("cpu", n, n * n * 1e-9) for n in (100, 300, 3000, 10_000)]
-    assert bench.crossing(lines) == pytest.approx(1e6)
-    assert bench.crossing(lines[:2]) is None
-    assert bench.crossing(lines[2:]) == 9e6
-    said = " ".join(bench.conclusions(lines))
+    assert table.crossing(lines) == pytest.approx(1e6)
+    assert table.crossing(lines[:2]) is None
+    assert table.crossing(lines[2:]) == 9e6
+    said = " ".join(table.conclusions(lines))
     assert "faster than cpu above 1e+06 coefficients (about 1000 x 1000)" in said
 
 
@@ -57,7 +55,7 @@ def test_conclusions_name_the_ratios() -> None:
         line("procedural", 1000, 0.01),
         line("procedural", 1000, 0.08, vectors=64),
     ]
-    said = bench.conclusions(lines)
+    said = table.conclusions(lines)
     assert "procedural makes 10.0 times the coefficients a second of numpy, at 1e+06." in said
     assert "procedural: 64 vectors cost 8.0 times one, at 1000 x 1000." in said
 
@@ -67,16 +65,16 @@ def test_conclusions_name_the_ratios() -> None:
     [(14.55, "14.6 s"), (1234.0, "1230 s"), (0.3544, "354 ms"), (1e-3, "1 ms"), (7.9e-6, "7.9 us")],
 )
 def test_durations_have_three_digits(seconds: float, text: str) -> None:
-    assert bench.duration(seconds) == text
+    assert table.duration(seconds) == text
 
 
 def test_table_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        bench,
+        table,
         "run_case",
         lambda device, sizes, vectors: [line(device, n, n * n * 1e-9, vectors) for n, _ in sizes],
     )
-    result = CliRunner().invoke(app, ["--sizes", "100,2000", "--out", str(tmp_path / "b")])
+    result = CliRunner().invoke(app, ["bench", "--sizes", "100,2000", "--out", str(tmp_path / "b")])
     assert result.exit_code == 0, result.output
     assert "modelled, not measured" in result.output
     assert "Quoted, not measured here: 1500 TeraOPS at 30 W" in result.output.replace("\n", " ")
@@ -88,16 +86,16 @@ def test_table_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert float(rows[0]["modelled_joules"]) == pytest.approx(0.03)
     assert (tmp_path / "b" / "bench.png").read_bytes().startswith(b"\x89PNG")
 
-    again = CliRunner().invoke(app, ["--sizes", "100", "--out", str(tmp_path / "b")])
+    again = CliRunner().invoke(app, ["bench", "--sizes", "100", "--out", str(tmp_path / "b")])
     assert isinstance(again.exception, DfaError)
     assert "is there already; choose another --out, or overwrite it with --force" in str(again.exception)
-    forced = CliRunner().invoke(app, ["--sizes", "100", "--out", str(tmp_path / "b"), "--force"])
+    forced = CliRunner().invoke(app, ["bench", "--sizes", "100", "--out", str(tmp_path / "b"), "--force"])
     assert forced.exit_code == 0
 
 
 @pytest.mark.parametrize("device", ["numpy", "procedural"])
 def test_a_device_is_measured_in_a_process_of_its_own(device: str) -> None:
-    small, large = bench.run_case(device, [(500, 1000), (1000, 3000)], 1)
+    small, large = table.run_case(device, [(500, 1000), (1000, 3000)], 1)
     assert (small.coefficients, large.coefficients) == (500_000, 3_000_000)
     assert small.seconds > 0
     assert large.coefficients_per_second == pytest.approx(3e6 / large.seconds)
@@ -109,13 +107,13 @@ def test_a_device_is_measured_in_a_process_of_its_own(device: str) -> None:
 
 def test_a_measurement_that_dies_is_explained(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(DfaError, match="measurement of nothing at 10 x 10 ended with code 1"):
-        bench.run_case("nothing", [(10, 10)], 1)
+        table.run_case("nothing", [(10, 10)], 1)
     assert "KeyError" in capfd.readouterr().err
 
 
 def test_the_large_projection_at_a_small_size(tmp_path: Path) -> None:
     """The same code as for 10^12 coefficients, its checks within 5 standard deviations."""
-    result = CliRunner().invoke(app, ["--trillion", "--sizes", "2000x3000", "--out", str(tmp_path)])
+    result = CliRunner().invoke(app, ["bench", "--trillion", "--sizes", "2000x3000", "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert "100.00%" in result.output
     found = json.loads((tmp_path / "trillion.json").read_text())
@@ -127,7 +125,7 @@ def test_the_large_projection_at_a_small_size(tmp_path: Path) -> None:
 
 
 def test_options_that_contradict_each_other() -> None:
-    result = CliRunner().invoke(app, ["--quick", "--full"])
+    result = CliRunner().invoke(app, ["bench", "--quick", "--full"])
     assert isinstance(result.exception, DfaError)
     assert "give one of them" in str(result.exception)
 

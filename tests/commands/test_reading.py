@@ -11,19 +11,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Call
+from reading import Call
 from run_factory import Factory
 
+from dfa_cli.console import chart
 from dfa_cli.errors import DfaError
-from dfa_cli.results import chart
 
-CALL = (
-    "import typer; from dfa_cli.results.commands import register; app = typer.Typer(); register(app); app()"
-)
+CALL = "from dfa_cli.cli import app; app()"
 
 
-def test_runs_lists_newest_first(swept: Path, dfa: Call):
-    lines = dfa("runs").stdout.splitlines()
+def test_runs_lists_newest_first(swept: Path, call: Call):
+    lines = call("runs").stdout.splitlines()
     assert lines[0].split() == [
         "id",
         "when",
@@ -55,18 +53,18 @@ def test_runs_lists_newest_first(swept: Path, dfa: Call):
         (["--since", "2026-11-01T08:20+00:00", "--where", "seed=4"], 1),
     ],
 )
-def test_runs_can_be_chosen(swept: Path, dfa: Call, arguments: list[str], count: int):
-    assert len(json.loads(dfa("runs", *arguments, "--format", "json").stdout)) == count
+def test_runs_can_be_chosen(swept: Path, call: Call, arguments: list[str], count: int):
+    assert len(json.loads(call("runs", *arguments, "--format", "json").stdout)) == count
 
 
-def test_runs_csv(swept: Path, dfa: Call):
-    rows = list(csv.DictReader(dfa("runs", "--format", "csv").stdout.splitlines()))
+def test_runs_csv(swept: Path, call: Call):
+    rows = list(csv.DictReader(call("runs", "--format", "csv").stdout.splitlines()))
     assert len(rows) == 23
     assert 0 < float(rows[0]["test_accuracy_at_best_validation"]) < 1
     assert Path(rows[0]["folder"], "run.json").is_file()
 
 
-def test_runs_errors(swept: Path, dfa: Call, tmp_path: Path):
+def test_runs_errors(swept: Path, call: Call, tmp_path: Path):
     for arguments, words in (
         (["--status", "done"], "'done' is not one of completed, failed, interrupted, killed, running"),
         (["--since", "last week"], r"--since last week: expected a date \(2026-11-22"),
@@ -76,27 +74,27 @@ def test_runs_errors(swept: Path, dfa: Call, tmp_path: Path):
         (["elsewhere"], "no runs found: elsewhere is not there"),
     ):
         with pytest.raises(DfaError, match=words):
-            dfa("runs", *arguments)
+            call("runs", *arguments)
     (tmp_path / "file").touch()
     with pytest.raises(DfaError, match="file is a file, not a folder"):
-        dfa("runs", "file")
+        call("runs", "file")
 
 
-def test_damaged_folders_are_named_and_do_no_harm(swept: Path, dfa: Call):
+def test_damaged_folders_are_named_and_do_no_harm(swept: Path, call: Call):
     for i in range(8):
         (swept / f"broken{i}").mkdir()
         (swept / f"broken{i}" / "run.json").write_text("{")
     for command in ("runs", "compare"):
-        result = dfa(command)
+        result = call(command)
         assert result.stderr.count("skipped outputs/broken") == 5
         assert "skipped 3 more folders" in result.stderr
         assert "broken" not in result.stdout
-    assert dfa("runs", "--skipped").stderr.count("skipped outputs/broken") == 8
+    assert call("runs", "--skipped").stderr.count("skipped outputs/broken") == 8
 
 
-def test_show_tells_everything(factory: Factory, dfa: Call):
+def test_show_tells_everything(factory: Factory, call: Call):
     factory.run(device="opu_sim", seed=3, accuracy=0.8125, record={"id": "abcd1234"})
-    shown = dfa("show", "abcd").stdout
+    shown = call("show", "abcd").stdout
     for words in (
         r"run abcd1234  completed",
         r"chosen +model=gcn data=cora rule=dfa device=opu_sim",
@@ -114,21 +112,21 @@ def test_show_tells_everything(factory: Factory, dfa: Call):
         r"epoch 20",
     ):
         assert re.search(words, shown), words
-    assert json.loads(dfa("show", "last", "--json").stdout)["id"] == "abcd1234"
+    assert json.loads(call("show", "last", "--json").stdout)["id"] == "abcd1234"
 
 
-def test_show_a_failure(factory: Factory, dfa: Call):
+def test_show_a_failure(factory: Factory, call: Call):
     folder = factory.run(status="failed", curves=False)
-    shown = dfa("show", "last").stdout
+    shown = call("show", "last").stdout
     assert "error                         RuntimeError: the loss is NaN (epoch 7)" in shown
     assert "nothing was measured" in shown
     assert str(Path(folder).relative_to(Path.cwd()) / "run.log") in shown
 
 
-def test_show_cannot_be_made_to_steer_the_terminal(factory: Factory, dfa: Call):
+def test_show_cannot_be_made_to_steer_the_terminal(factory: Factory, call: Call):
     factory.run(config={"note": "\x1b[2J\x1b]0;owned\x07"}, choices={"model": "\x1b[31mred"})
     for command in (["show", "last"], ["runs"], ["compare"]):
-        assert "\x1b" not in dfa(*command).stdout
+        assert "\x1b" not in call(*command).stdout
 
 
 def test_the_terminal_chart():
@@ -145,11 +143,11 @@ def test_the_terminal_chart():
     assert chart.draw({"*": [None, 0.25]}, [1, 2], width=24)
 
 
-def test_diff(factory: Factory, dfa: Call):
+def test_diff(factory: Factory, call: Call):
     factory.run(rule="bp", seed=0, record={"id": "aaaa0000"})
     factory.run(rule="dfa", seed=0, config={"threads": 8}, record={"id": "bbbb0000"})
     factory.run(rule="dfa", seed=0, record={"id": "cccc0000"})
-    shown = dfa("diff", "aaaa", "bbbb").stdout
+    shown = call("diff", "aaaa", "bbbb").stdout
     configuration, irrelevant = shown.split("Changes nothing in the result")
     assert re.search(r"rule +bp +dfa", configuration)
     assert re.search(r"optimizer\.lr +0\.01 +0\.02", configuration)
@@ -157,36 +155,36 @@ def test_diff(factory: Factory, dfa: Call):
     assert "seed" not in configuration
     assert re.search(r"threads +2 +8", irrelevant)
     assert "tuned" not in shown
-    assert "The two runs have the same configuration and identity." in dfa("diff", "bbbb", "cccc").stdout
+    assert "The two runs have the same configuration and identity." in call("diff", "bbbb", "cccc").stdout
 
 
-def test_clean_asks_lists_and_keeps(factory: Factory, dfa: Call, monkeypatch: pytest.MonkeyPatch):
+def test_clean_asks_lists_and_keeps(factory: Factory, call: Call, monkeypatch: pytest.MonkeyPatch):
     done = factory.run(seed=0)
     running = factory.run(seed=1, status="running")
     doomed = [factory.run(seed=2, status="failed"), factory.run(seed=3, status="interrupted")]
     made_by = json.loads((running / "run.json").read_text())["provenance"]
     doomed.append(factory.run(seed=4, status="running", record={"provenance": {**made_by, "pid": 2**22 + 1}}))
     with pytest.raises(DfaError, match="to delete these 3 runs without being asked, give --yes"):
-        dfa("clean")
+        call("clean")
     assert all(folder.is_dir() for folder in doomed)
-    result = dfa("clean", "--yes", "--where", "seed=2")
+    result = call("clean", "--yes", "--where", "seed=2")
     assert "deleted 1 of 1 run" in result.stdout
     assert not doomed[0].exists()
-    result = dfa("clean", "--yes")
+    result = call("clean", "--yes")
     assert "killed" in result.stdout
     assert "interrupted" in result.stdout
     assert "deleted 2 of 2 runs" in result.stdout
     assert not any(folder.exists() for folder in doomed)
     assert done.is_dir()
     assert running.is_dir()
-    assert "nothing to clean" in dfa("clean", "--yes").stdout
-    assert "nothing to clean" in dfa("clean", "--yes", "--status", "completed,running").stdout
+    assert "nothing to clean" in call("clean", "--yes").stdout
+    assert "nothing to clean" in call("clean", "--yes", "--status", "completed,running").stdout
     assert done.is_dir()
 
 
-def test_clean_leaves_what_changed_meanwhile_or_holds_others(factory: Factory, dfa: Call):
-    from dfa_cli.results import clean
-    from dfa_cli.results.store import find
+def test_clean_leaves_what_changed_meanwhile_or_holds_others(factory: Factory, call: Call):
+    from dfa_cli.records import clean
+    from dfa_cli.records.find import find
 
     again = factory.run(seed=0, status="failed")
     outer = factory.run(seed=1, status="failed", folder="outer")
@@ -201,19 +199,19 @@ def test_clean_leaves_what_changed_meanwhile_or_holds_others(factory: Factory, d
     assert inner.is_dir()
 
 
-def test_clean_leaves_a_folder_with_files_that_are_no_runs(factory: Factory, dfa: Call):
+def test_clean_leaves_a_folder_with_files_that_are_no_runs(factory: Factory, call: Call):
     run = factory.run(seed=0, status="failed")
     other = factory.run(seed=1, status="failed")
     (run / "thesis.txt").write_text("years")
     (other / ".run.json.123.tmp").write_text("cut short")
-    result = dfa("clean", "--yes")
+    result = call("clean", "--yes")
     assert "thesis.txt" in result.output
     assert (run / "thesis.txt").read_text() == "years"
     assert (run / "run.json").exists()
     assert not other.exists()
 
 
-def test_compare_writes_files_by_their_suffix(swept: Path, dfa: Call):
+def test_compare_writes_files_by_their_suffix(swept: Path, call: Call):
     for name, start in (
         ("t.md", "**test"),
         ("t.tex", "% needs"),
@@ -221,23 +219,23 @@ def test_compare_writes_files_by_their_suffix(swept: Path, dfa: Call):
         ("t.json", "{"),
         ("t.txt", "test at"),
     ):
-        dfa("compare", "--out", name)
+        call("compare", "--out", name)
         assert Path(name).read_text("utf-8").startswith(start)
         with pytest.raises(DfaError, match=f"{name} is already there; give --force"):
-            dfa("compare", "--out", name)
-        dfa("compare", "--out", name, "--force")
+            call("compare", "--out", name)
+        call("compare", "--out", name, "--force")
     assert not list(Path().glob(".t.*"))
     with pytest.raises(DfaError, match=r"the folder .*nowhere is not there"):
-        dfa("compare", "--out", "nowhere/t.md")
+        call("compare", "--out", "nowhere/t.md")
     with pytest.raises(DfaError, match="outputs is a folder"):
-        dfa("compare", "--out", "outputs")
+        call("compare", "--out", "outputs")
 
 
-def test_compare_takes_any_number_of_folders(factory: Factory, dfa: Call):
+def test_compare_takes_any_number_of_folders(factory: Factory, call: Call):
     factory.run(rule="bp", folder="one/a")
     factory.run(rule="dfa", folder="two/b")
     factory.run(rule="shallow", folder="three/c")
-    whole = json.loads(dfa("compare", "outputs/one", "outputs/two", "--format", "json").stdout)
+    whole = json.loads(call("compare", "outputs/one", "outputs/two", "--format", "json").stdout)
     assert [group["rule"] for group in whole["groups"]] == ["bp", "dfa"]
 
 
@@ -327,6 +325,6 @@ def test_clean_asks_in_a_terminal(factory: Factory):
     assert not doomed.exists()
 
 
-def test_every_command_has_help_and_an_example(dfa: Call):
+def test_every_command_has_help_and_an_example(call: Call):
     for command in ("runs", "show", "compare", "plot", "report", "diff", "clean", "export"):
-        assert "Usage:" in dfa(command, "--help").stdout
+        assert "Usage:" in call(command, "--help").stdout

@@ -10,11 +10,10 @@ import pytest
 from run_factory import Factory
 from scipy import stats
 
+from dfa_cli.comparison.comparison import Comparison, summarise
+from dfa_cli.comparison.group import Group
+from dfa_cli.console.values import MISSING
 from dfa_cli.errors import DfaError
-from dfa_cli.results import summarise
-from dfa_cli.results.compare import Comparison
-from dfa_cli.results.group import Group
-from dfa_cli.results.values import MISSING
 
 
 def row(result: Comparison, *words: str) -> Group:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dfa_cli.results import statistics
+from dfa_cli.comparison import statistics
 
 VALUES = [0.8123, 0.8051, 0.8188, 0.8012, 0.8099, 0.8144, 0.8067]
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from run_factory import Factory
 
+from dfa_cli.comparison.columns import ranges
+from dfa_cli.comparison.tables import compare_table
+from dfa_cli.console.table import cut, lay_out, wide, wrap
+from dfa_cli.console.values import duration, quantity, text, when
 from dfa_cli.errors import DfaError
-from dfa_cli.results import compare_table
-from dfa_cli.results.columns import ranges
-from dfa_cli.results.grid import cut, lay_out, wide, wrap
-from dfa_cli.results.values import duration, quantity, text, when
 
 
 @pytest.fixture

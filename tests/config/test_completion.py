@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from dfa_cli.completion import offers
-from dfa_cli.shipped import conf_dir
+from dfa_cli.config.completion import offers
+from dfa_cli.config.paths import conf_dir
 
 RULES = sorted(path.stem for path in (conf_dir() / "rule").glob("*.yaml"))
 

@@ -11,11 +11,14 @@ import pytest
 import torch
 from program import Dfa
 
+from dfa_cli.config.bounds import BOUNDS
+from dfa_cli.config.compose import compose_jobs, conf_dir
+from dfa_cli.config.extras import require_extras
+from dfa_cli.config.schema import FACTS
+from dfa_cli.config.spec import Job
 from dfa_cli.data.catalogue import CATALOGUE
 from dfa_cli.data.source import Source
 from dfa_cli.errors import DfaError
-from dfa_cli.hydra_app import Job, compose_jobs, conf_dir, require_extras
-from dfa_cli.schema import BOUNDS, FACTS
 
 CONF = conf_dir()
 GROUPS = ("model", "rule", "device", "data", "optimizer")
@@ -263,7 +266,7 @@ class TestEveryNumber:
         unbounded = [
             f"{key} of {target}" for key, target in all_numbers() if key not in {*BOUNDS, *THIRD_PARTY}
         ]
-        assert not unbounded, "no bound in dfa_cli/schema.py"
+        assert not unbounded, "no bound in dfa_cli/config/bounds.py"
 
     def test_of_a_class_of_ours_is_not_excused(self) -> None:
         ours = {key for key, target in all_numbers() if target.startswith("dfa_cli.")}
@@ -272,7 +275,7 @@ class TestEveryNumber:
     @pytest.mark.parametrize("key", sorted({key for key, _ in all_numbers()} - set(THIRD_PARTY)))
     def test_has_a_bound_that_a_wrong_value_meets(self, key: str) -> None:
         if key not in BOUNDS:
-            pytest.fail(f"{key} has no bound in dfa_cli/schema.py")
+            pytest.fail(f"{key} has no bound in dfa_cli/config/bounds.py")
         for wrong in (float("nan"), "abc", [], {}, -1.0e30):
             assert not BOUNDS[key].holds(wrong), wrong
 

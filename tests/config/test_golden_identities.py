@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from dfa_cli.hydra_app import composer, conf_dir
-from dfa_cli.schema import identity, modernised
+from dfa_cli.config.compose import composer, conf_dir
+from dfa_cli.config.identity import identity, modernised
 
 GOLDEN = json.loads(Path(__file__).with_name("golden_identities.json").read_text(encoding="utf-8"))
 ENTRIES = GOLDEN["configurations"]

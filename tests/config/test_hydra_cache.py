@@ -10,8 +10,8 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from dfa_cli.shipped import conf_dir
-from dfa_cli.sweep.loader import SharingLoader
+from dfa_cli.config.hydra_cache import SharingLoader
+from dfa_cli.config.paths import conf_dir
 
 JOBS = [
     ["model=gcn", "data=cora", "seed=1"],

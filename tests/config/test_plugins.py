@@ -34,7 +34,7 @@ def given(dfa: Dfa, module: str, text: str | None = RULE, target: str = "Own") -
 def script(dfa: Dfa, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", SCRIPT, *words]
     environment = {name: value for name, value in dfa.environment.items() if name != "PYTHONPATH"}
-    environment |= {"PYTHONPATH": str(Path(__file__).resolve().parents[1]), "PATH": "/usr/bin:/bin"}
+    environment |= {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "PATH": "/usr/bin:/bin"}
     return subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False
     )

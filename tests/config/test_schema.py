@@ -12,25 +12,25 @@ from typing import Any
 import pytest
 import torch
 
-from dfa_cli.compute import settle
-from dfa_cli.errors import DfaError
-from dfa_cli.hydra_app import Job, composer, conf_dir
-from dfa_cli.results.grouping import overridden
-from dfa_cli.results.keys import Keys, value
-from dfa_cli.results.store import Run
-from dfa_cli.schema import (
-    BOUNDS,
+from dfa_cli.comparison.grouping import overridden
+from dfa_cli.config.auto import settle
+from dfa_cli.config.bounds import BOUNDS, lookup
+from dfa_cli.config.compose import composer, conf_dir
+from dfa_cli.config.identity import (
     DROPPED,
-    FACTS,
     LATER,
     OUTSIDE_IDENTITY,
     RENAMED,
     Dropped,
     identity,
-    lookup,
     modernised,
     todays_name,
 )
+from dfa_cli.config.schema import FACTS
+from dfa_cli.config.spec import Job
+from dfa_cli.errors import DfaError
+from dfa_cli.records.keys import Keys, value
+from dfa_cli.records.run import Run
 
 NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 
@@ -290,7 +290,7 @@ class TestIdentity:
 
     def test_is_the_same_in_every_process(self, job: Compose) -> None:
         code = (
-            "import sys; from dfa_cli.hydra_app import compose_jobs; from dfa_cli.schema import identity;"
+            "import sys; from dfa_cli.config.compose import compose_jobs; from dfa_cli.config.identity import identity;"
             "(job,) = compose_jobs(['data=digits'], False);"
             "print(identity(job.config), 'torch' in sys.modules)"
         )

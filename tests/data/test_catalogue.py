@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dfa_cli.config.schema import without_facts
 from dfa_cli.data.catalogue import CATALOGUE, entry
 from dfa_cli.data.source import Source
 from dfa_cli.errors import DfaError
-from dfa_cli.schema import without_facts
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "data"
 

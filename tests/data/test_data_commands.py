@@ -8,9 +8,9 @@ import pytest
 from toy_data import CONTENT, Server, put
 from typer.testing import CliRunner, Result
 
+from dfa_cli.commands.data import app
 from dfa_cli.data import catalogue, source
 from dfa_cli.data.catalogue import RawFile
-from dfa_cli.data.commands import app
 from dfa_cli.errors import DfaError
 
 

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 from toy_data import CONTENT, Server, known, leftovers, put, register
 
-from dfa_cli.data import content, network, source
+from dfa_cli.data import checksums as content
+from dfa_cli.data import network, source
 from dfa_cli.data.catalogue import RawFile
-from dfa_cli.data.source import Source, landing
+from dfa_cli.data.source import Source
 from dfa_cli.errors import DfaError
+from dfa_cli.machine.files import landing
 
 Toy = tuple[RawFile, Server, Server]
 OTHER = CONTENT[::-1]
@@ -462,7 +464,7 @@ class TestFromConfig:
 def test_neither_torch_nor_numpy_is_imported() -> None:
     script = """
 import sys
-from dfa_cli.data import commands
+from dfa_cli.commands import data
 assert "rich" not in sys.modules and "dfa_cli.data.source" not in sys.modules
 from dfa_cli.data.source import Source
 Source.default().available("digits")

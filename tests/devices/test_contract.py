@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from dfa_cli.config.compose import compose_jobs, conf_dir
+from dfa_cli.config.instantiate import build
 from dfa_cli.devices import Cost, Digital, ProjectionDevice
-from dfa_cli.experiment import build
-from dfa_cli.hydra_app import compose_jobs, conf_dir
 from dfa_cli.training.weights import load_tensors, save_tensors
 
 CPU = torch.device("cpu")

@@ -1,4 +1,4 @@
-"""docs/configuration.md is what scripts/reference.py makes of conf/, and nothing of conf/ is missing from it."""
+"""docs/configuration.md is what its generator makes of conf/, and nothing of conf/ is missing from it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from dfa_cli.schema import BOUNDS, FACTS
+from dfa_cli.config.bounds import BOUNDS
+from dfa_cli.config.schema import FACTS
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
 PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 FILES = sorted(path for path in CONF.rglob("*.yaml"))
@@ -23,7 +24,7 @@ OPTIONS = [path for path in FILES if path.parent != CONF]
 
 
 def generator(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(root / "scripts" / "reference.py"), *words]
+    command = [sys.executable, str(root / "docs" / "generate" / "configuration.py"), *words]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -33,7 +34,7 @@ def test_the_page_is_what_the_generator_makes_now() -> None:
 
 
 def test_a_changed_comment_makes_the_page_out_of_date_until_it_is_rewritten(tmp_path: Path) -> None:
-    for name in ("conf", "scripts", "docs"):
+    for name in ("conf", "docs"):
         shutil.copytree(ROOT / name, tmp_path / name)
     changed = tmp_path / "conf" / "config.yaml"
     text = changed.read_text().replace("# passes over the training rows", "# how often | it passes")
@@ -42,7 +43,8 @@ def test_a_changed_comment_makes_the_page_out_of_date_until_it_is_rewritten(tmp_
     done = generator(tmp_path, "--check")
     assert done.returncode == 1
     assert done.stderr == (
-        "docs/configuration.md is not what conf/ makes now; rewrite it: .venv/bin/python scripts/reference.py\n"
+        "docs/configuration.md is not what conf/ makes now; rewrite it: "
+        ".venv/bin/python docs/generate/configuration.py\n"
     )
     assert "how often" not in (tmp_path / "docs" / "configuration.md").read_text()
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from dfa_cli import onednn
 from dfa_cli.devices import Digital
-from dfa_cli.models.activations import ACTIVATIONS
-from dfa_cli.models.products import affine, product
+from dfa_cli.kernels import onednn
+from dfa_cli.kernels.activations import ACTIVATIONS
+from dfa_cli.kernels.dense import affine, product
 
 ROWS, INPUTS, WIDTH = onednn.ROWS, 40, onednn.COLUMNS
 SPACING = {torch.float32: 2.0**-23, torch.bfloat16: 2.0**-8}  # of the numbers from 1 to 2

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import to_dense_adj
 
-from dfa_cli.models import sparse as sparse_module
-from dfa_cli.models.sparse import SparseMatrix, normalised_adjacency
+from dfa_cli.kernels import sparse as sparse_module
+from dfa_cli.kernels.sparse import SparseMatrix, normalised_adjacency
 
 
 def some(rows: int, columns: int, seed: int = 0, density: float = 0.2) -> Tensor:

@@ -73,7 +73,7 @@ def test_a_difference_under_the_same_conditions_is_a_failure(dfa: Dfa, run: Run)
     with_other_metrics(run, 1e-9)
     altered(run, git={"commit": None, "dirty": None})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dfa_cli.provenance.code_state", lambda: {"commit": None, "dirty": None})
+        patch.setattr("dfa_cli.machine.provenance.code_state", lambda: {"commit": None, "dirty": None})
         answer = rerun(dfa, run)
     assert answer.code == 1
     assert "they should match exactly" in answer.out

@@ -379,7 +379,7 @@ def elsewhere(dfa_in: Callable[[str], Dfa]) -> dict[str, Run]:
     """All cases, in the opposite order, in one other process; with the threads that a run takes by itself."""
     dfa = dfa_in("elsewhere")
     code = (
-        "import json, sys\nfrom dfa_cli.hydra_app import launch\n"
+        "import json, sys\nfrom dfa_cli.launch.train import launch\n"
         "for name, words in json.load(sys.stdin):\n    assert launch(words) == 0\n"
     )
     order = list(reversed(CASES.items()))
@@ -721,7 +721,7 @@ class TestWhatHydraOffers:
         assert answer.code == 0
         for words in ("model: ", "gcn", "opu_sim", "shallow", "epochs: "):
             assert words in answer.out
-        assert "hydra_app" not in answer.out, "the program is called dfa train"
+        assert "compose" not in answer.out, "the program is called dfa train"
 
     def test_help(self, dfa: Dfa) -> None:
         answer = dfa("--help")
@@ -729,7 +729,7 @@ class TestWhatHydraOffers:
         assert "train" in answer.out
 
     def test_the_version(self, dfa: Dfa) -> None:
-        from dfa_cli import __version__
+        from dfa_cli.version import __version__
 
         answer = dfa("--version")
         assert (answer.code, answer.out) == (0, f"dfa {__version__}\n")

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from dfa_cli import memory
+from dfa_cli.machine import memory
 
 MANY = """
 import json, resource
-from dfa_cli import memory
+from dfa_cli.machine import memory
 kept = {kept}
 if kept:
     memory.keep_freed()
@@ -64,7 +64,7 @@ def test_what_a_library_makes_is_out_of_the_collectors_sight_once() -> None:
 
 IMPORTING = """
 import gc, json
-from dfa_cli.memory import importing
+from dfa_cli.machine.memory import importing
 with importing("wave"):
     import wave
     inside = gc.isenabled()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dfa_cli import provenance
-from dfa_cli.provenance import git_state
+from dfa_cli.machine import provenance
+from dfa_cli.machine.provenance import git_state
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from dfa_cli.models.base import Dropout
-from dfa_cli.models.sparse import SparseMatrix
+from dfa_cli.kernels.sparse import SparseMatrix
+from dfa_cli.models.dropout import Dropout
 from dfa_cli.seeding import generator
 
 ENTRIES = 400_000

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch_geometric.nn import GATConv, GCNConv, SAGEConv, SGConv
 
+from dfa_cli.kernels.sparse import SparseMatrix
 from dfa_cli.models import Batch, FullyConnected, GraphConvolutional, GraphNetwork
-from dfa_cli.models.base import Graph, Sizes
+from dfa_cli.models.base import Sizes
+from dfa_cli.models.batch import Graph
 from dfa_cli.models.graph_convolutional import GraphConvolution
-from dfa_cli.models.sparse import SparseMatrix
 from dfa_cli.seeding import generator
 
 NODES = 30

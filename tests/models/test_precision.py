@@ -9,14 +9,15 @@ import torch
 from program import Dfa
 from torch import Tensor
 
-from dfa_cli import compute
-from dfa_cli.compute import settle
+from dfa_cli.config.auto import settle
+from dfa_cli.config.compose import compose_jobs, conf_dir
+from dfa_cli.config.instantiate import build
 from dfa_cli.data.source import Source
 from dfa_cli.errors import DfaError
-from dfa_cli.experiment import Parts, assemble, build
-from dfa_cli.hydra_app import compose_jobs, conf_dir
-from dfa_cli.models.activations import tanh
+from dfa_cli.kernels.activations import tanh
+from dfa_cli.machine import accelerator
 from dfa_cli.models.base import Block, Model
+from dfa_cli.training.setup import Parts, assemble
 
 KINDS = {
     "samples": ("data=digits", "model.hidden=[48,40]"),
@@ -36,7 +37,7 @@ def _able(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Every processor computes bfloat16 right, if not fast."""
     info = tmp_path / "cpuinfo"
     info.write_text("flags : fpu avx512_bf16 rdtscp\n")
-    monkeypatch.setattr(compute, "CPU_INFO", info)
+    monkeypatch.setattr(accelerator, "CPU_INFO", info)
 
 
 def parts(*words: str) -> Parts:
@@ -101,7 +102,7 @@ def test_every_model_learns_in_bfloat16(dfa: Dfa, model: str) -> None:
 def test_a_processor_without_bfloat16_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = tmp_path / "older"
     info.write_text("flags : fpu avx512f avx512bw\n")
-    monkeypatch.setattr(compute, "CPU_INFO", info)
+    monkeypatch.setattr(accelerator, "CPU_INFO", info)
     (job,) = compose_jobs(["data=digits", "precision=bf16", "compute=cpu"], multirun=False)
     with pytest.raises(DfaError, match=r"^precision=bf16 needs .* the processor .* use precision=fp32\.$"):
         settle(job.config)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Call
+from reading import Call
 from run_factory import Factory
 
 from dfa_cli.errors import DfaError
@@ -15,7 +15,7 @@ from dfa_cli.errors import DfaError
 
 def test_load_gives_one_row_a_run(swept: Path):
     pytest.importorskip("pandas", reason="pandas is not installed")
-    from dfa_cli.results import load
+    from dfa_cli.records.dataframe import load
 
     table = load(swept)
     assert len(table) == 23
@@ -34,9 +34,9 @@ def test_load_gives_one_row_a_run(swept: Path):
 
 
 def test_every_column_of_load_is_documented(swept: Path):
-    from dfa_cli.results.frame import load, row
-    from dfa_cli.results.metrics import BY_NAME
-    from dfa_cli.results.store import find
+    from dfa_cli.records.dataframe import load, row
+    from dfa_cli.records.find import find
+    from dfa_cli.records.measures import BY_NAME
 
     text = load.__doc__ or ""
     run = find([swept]).runs[0]
@@ -55,47 +55,47 @@ def test_every_column_of_load_is_documented(swept: Path):
     ],
 )
 def test_a_missing_extra_is_one_sentence(
-    swept: Path, dfa: Call, monkeypatch: pytest.MonkeyPatch, module: str, arguments: list[str], words: str
+    swept: Path, call: Call, monkeypatch: pytest.MonkeyPatch, module: str, arguments: list[str], words: str
 ):
     for name in [name for name in sys.modules if name.partition(".")[0] == module]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(DfaError, match=words):
-        dfa("export", *arguments)
+        call("export", *arguments)
 
 
 def test_load_without_pandas_is_one_sentence(swept: Path, monkeypatch: pytest.MonkeyPatch):
-    from dfa_cli.results import load
+    from dfa_cli.records.dataframe import load
 
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(DfaError, match="pip install pandas"):
         load(swept)
 
 
-def test_csv(swept: Path, dfa: Call):
-    dfa("export")
+def test_csv(swept: Path, call: Call):
+    call("export")
     rows = list(csv.DictReader(Path("dfa-runs.csv").read_text("utf-8").splitlines()))
     assert len(rows) == 23
     assert {row["rule"] for row in rows} == {"bp", "dfa", "shallow"}
     assert rows[0]["optimizer.lr"] == "0.02"
-    dfa("export", "--curves", "--where", "seed=0")
+    call("export", "--curves", "--where", "seed=0")
     lines = list(csv.DictReader(Path("dfa-curves.csv").read_text("utf-8").splitlines()))
     assert len(lines) == 4 * 20
     assert lines[0]["epoch"] == "1.0"
     assert lines[0]["alignment_1"] == ""
     with pytest.raises(DfaError, match=r"dfa-runs.csv is already there"):
-        dfa("export")
+        call("export")
     with pytest.raises(DfaError, match="'wandb' is not one of"):
-        dfa("export", "--to", "wandb")
+        call("export", "--to", "wandb")
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_tensorboard(factory: Factory, dfa: Call):
+def test_tensorboard(factory: Factory, call: Call):
     pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
     factory.run(seed=0, accuracy=0.81)
-    dfa("export", "--to", "tensorboard")
+    call("export", "--to", "tensorboard")
     (file,) = Path("tensorboard").rglob("events*")
     found = {
         (value.tag, event.step): value.tensor.float_val[0] if value.tensor.float_val else value.simple_value
@@ -105,19 +105,19 @@ def test_tensorboard(factory: Factory, dfa: Call):
     assert found["result/test_accuracy_at_best_validation", 20] == pytest.approx(0.81)
     assert len([tag for tag, _ in found if tag == "curves/train_loss"]) == 20
     with pytest.raises(DfaError, match="tensorboard is not empty"):
-        dfa("export", "--to", "tensorboard")
+        call("export", "--to", "tensorboard")
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_mlflow(factory: Factory, dfa: Call):
+def test_mlflow(factory: Factory, call: Call):
     pytest.importorskip("mlflow", reason="MLflow is not installed")
     from mlflow.tracking import MlflowClient
 
     factory.run(seed=0, accuracy=0.81)
     failed = factory.run(seed=1, status="failed")
-    assert "wrote 2 runs" in dfa("export", "--to", "mlflow", "--out", "store").stderr
-    assert "wrote 0 runs" in dfa("export", "--to", "mlflow", "--out", "store").stderr
+    assert "wrote 2 runs" in call("export", "--to", "mlflow", "--out", "store").stderr
+    assert "wrote 0 runs" in call("export", "--to", "mlflow", "--out", "store").stderr
     client = MlflowClient(tracking_uri=f"sqlite:///{Path('store/mlflow.db').absolute()}")
     experiment = client.get_experiment_by_name("dfa")
     assert experiment is not None
@@ -130,6 +130,6 @@ def test_mlflow(factory: Factory, dfa: Call):
 
     record = failed / "run.json"
     record.write_text(record.read_text().replace('"status": "failed"', '"status": "completed"'))
-    assert "wrote 1 run " in dfa("export", "--to", "mlflow", "--out", "store").stderr, "it has gone on since"
+    assert "wrote 1 run " in call("export", "--to", "mlflow", "--out", "store").stderr, "it has gone on since"
     again = {run.data.params["seed"]: run for run in client.search_runs([experiment.experiment_id])}
     assert {seed: run.info.status for seed, run in again.items()} == {"0": "FINISHED", "1": "FINISHED"}

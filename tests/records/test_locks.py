@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dfa_cli.sweep.claims import claim, is_claimed, last_run
+from dfa_cli.records.locks import claim, is_claimed, last_run
 
 HOLD = """
 import sys
 from pathlib import Path
-from dfa_cli.sweep.claims import claim
+from dfa_cli.records.locks import claim
 with claim(Path(sys.argv[1]), "abc") as ours:
     print("granted" if ours else "refused", flush=True)
     sys.stdin.read()

@@ -6,9 +6,10 @@ import pytest
 from run_factory import Factory
 
 from dfa_cli.errors import DfaError
-from dfa_cli.results.keys import Keys
-from dfa_cli.results.query import Query
-from dfa_cli.results.store import Run, find
+from dfa_cli.records.find import find
+from dfa_cli.records.keys import Keys
+from dfa_cli.records.query import Query
+from dfa_cli.records.run import Run
 
 
 @pytest.fixture

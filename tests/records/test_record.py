@@ -18,8 +18,11 @@ from typing import Any
 import pytest
 
 from dfa_cli.errors import DfaError
-from dfa_cli.results import record as module
-from dfa_cli.results.record import Record, process_started, status, write_atomically
+from dfa_cli.machine.files import write_atomically
+from dfa_cli.machine.process import process_started
+from dfa_cli.records import record as module
+from dfa_cli.records.record import Record
+from dfa_cli.records.run import status
 
 SIZES = {"train": 10, "validation": 8, "test": 20}
 

@@ -15,19 +15,20 @@ from typing import Any
 import pytest
 from run_factory import Factory
 
+from dfa_cli.comparison.grouping import newest_per_identity
 from dfa_cli.errors import DfaError
-from dfa_cli.results import store
-from dfa_cli.results.curves import read_curves
-from dfa_cli.results.duplicates import newest_per_identity
-from dfa_cli.results.pick import pick_run
-from dfa_cli.results.record import process_started
+from dfa_cli.machine.process import process_started
+from dfa_cli.records import find
+from dfa_cli.records import run as store
+from dfa_cli.records.curves import read_curves
+from dfa_cli.records.find import pick_run
 
 
 def test_runs_are_found_at_any_depth_newest_first(factory: Factory):
     factory.run(seed=0, folder="a")
     factory.run(seed=1, folder="deep/er/still/b")
     factory.run(seed=2, folder="a/inside_of_a_run")
-    found = store.find([factory.root])
+    found = find.find([factory.root])
     assert [run.config["seed"] for run in found.runs] == [2, 1, 0]
     assert found.skipped == []
 
@@ -36,7 +37,7 @@ def test_a_folder_named_twice_or_linked_is_read_once(factory: Factory, tmp_path:
     one = factory.run(folder="x/one")
     (factory.root / "x" / "loop").symlink_to(factory.root, target_is_directory=True)
     (tmp_path / "alias").symlink_to(one, target_is_directory=True)
-    assert len(store.find([factory.root, factory.root / "x", one, tmp_path / "alias"]).runs) == 1
+    assert len(find.find([factory.root, factory.root / "x", one, tmp_path / "alias"]).runs) == 1
 
 
 def test_damaged_and_foreign_folders_are_named_with_the_reason(factory: Factory):
@@ -59,7 +60,7 @@ def test_damaged_and_foreign_folders_are_named_with_the_reason(factory: Factory)
     damaged("deep", "[" * 100_000)
     (factory.root / "never_began" / ".hydra").mkdir(parents=True)
     (factory.root / "unrelated").mkdir()
-    found = store.find([factory.root])
+    found = find.find([factory.root])
     assert [Path(run.folder).name for run in found.runs] == ["whole"]
     reasons = {Path(folder).name: reason for folder, reason in found.skipped}
     assert "not whole JSON" in reasons["cut"]
@@ -86,19 +87,19 @@ def test_an_unreadable_folder_below_is_skipped_and_named(factory: Factory, monke
         return real(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    found = store.find([factory.root])
+    found = find.find([factory.root])
     assert len(found.runs) == 1
     assert found.skipped == [(shut, "cannot be read (Permission denied)")]
     with pytest.raises(DfaError, match=r"cannot read the folder .*shut: Permission denied"):
-        store.find([shut])
+        find.find([shut])
 
 
 def test_a_folder_that_is_not_there_is_an_error_that_says_where_it_looked(tmp_path: Path):
     with pytest.raises(DfaError, match=r"no runs found: .*nowhere is not there"):
-        store.find([tmp_path / "nowhere"])
+        find.find([tmp_path / "nowhere"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(DfaError, match=r"no runs found in .*empty"):
-        store.find_some([tmp_path / "empty"])
+        find.find_some([tmp_path / "empty"])
 
 
 def test_a_run_whose_process_is_gone_was_killed(factory: Factory):
@@ -155,7 +156,7 @@ def test_pick_by_path_prefix_and_last(factory: Factory):
 
 @pytest.mark.parametrize("count", [10, 40])
 def test_the_work_grows_linearly_with_the_runs(factory: Factory, count: int, monkeypatch: pytest.MonkeyPatch):
-    from dfa_cli.results.compare import compare
+    from dfa_cli.comparison.comparison import compare
 
     for seed in range(count):
         factory.run(seed=seed, rule=("bp", "dfa")[seed % 2])
@@ -166,7 +167,7 @@ def test_the_work_grows_linearly_with_the_runs(factory: Factory, count: int, mon
         "builtins.open", lambda path, *a, **k: (opened.append(str(path)), real_open(path, *a, **k))[1]
     )
     monkeypatch.setattr(os, "scandir", lambda path: (listed.append(str(path)), real_list(path))[1])
-    found = store.find([factory.root])
+    found = find.find([factory.root])
     compare(found.runs)
     records = [path for path in opened if path.endswith("run.json")]
     assert len(records) == count
@@ -182,7 +183,7 @@ def test_the_newest_completed_run_of_an_identity_is_kept(factory: Factory):
     factory.run(seed=0, status="failed")
     factory.run(seed=1, status="failed")
     last = factory.run(seed=1, status="interrupted")
-    runs, twice = newest_per_identity(store.find([factory.root]).runs)
+    runs, twice = newest_per_identity(find.find([factory.root]).runs)
     assert {run.folder for run in runs} == {str(kept), str(last)}
     assert twice == 1
 
@@ -190,15 +191,16 @@ def test_the_newest_completed_run_of_an_identity_is_kept(factory: Factory):
 def test_two_records_without_identity_are_told_apart_by_their_configuration(factory: Factory):
     factory.run(seed=0, record={"identity": None})
     factory.run(seed=1, record={"identity": None})
-    assert len(newest_per_identity(store.find([factory.root]).runs)[0]) == 2
+    assert len(newest_per_identity(find.find([factory.root]).runs)[0]) == 2
 
 
 def test_reading_imports_nothing_heavy(swept: Path):
     code = (
-        "import sys; from dfa_cli.results import compare_table, commands; import typer;"
-        "commands.register(typer.Typer());"
+        "import sys; from dfa_cli.cli import app; from dfa_cli.results import compare_table;"
         f"assert 'seed 2 failed' in compare_table([{str(swept)!r}]);"
-        "from dfa_cli.results import listing, show, diff, clean, export, frame, plots, report, store;"
+        "from dfa_cli.records import clean, dataframe, export;"
+        "from dfa_cli.plots import against_key, bars, curves, style;"
+        "from dfa_cli.views import diff, listing, report, run;"
         "heavy = {'torch', 'hydra', 'omegaconf', 'numpy', 'scipy', 'pandas', 'matplotlib', 'rich.table'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
@@ -217,7 +219,10 @@ def test_the_lazy_names_of_the_package_are_there():
 
 def test_no_command_breaks_on_a_record_however_damaged(factory: Factory):
     """Random parts of random records are deleted or replaced: each is read, or named and skipped."""
-    from dfa_cli.results import compare_table, diff, export, listing, show
+    from dfa_cli.comparison.tables import compare_table
+    from dfa_cli.records import export
+    from dfa_cli.views import diff, listing
+    from dfa_cli.views import run as show
 
     for rule in ("bp", "dfa"):
         for seed in range(5):
@@ -250,7 +255,7 @@ def test_no_command_breaks_on_a_record_however_damaged(factory: Factory):
             else:
                 branch[name] = dice.choice(wrong)
             path.write_text(json.dumps(record))
-        found = store.find([factory.root])
+        found = find.find([factory.root])
         assert len(found.runs) + len(found.skipped) == len(files)
         for format in ("table", "md", "csv", "json", "latex"):
             assert compare_table([factory.root], format=format, baseline="rule=bp")

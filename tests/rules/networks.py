@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from dfa_cli.devices import Cost
+from dfa_cli.kernels.sparse import SparseMatrix
 from dfa_cli.models import Batch, FullyConnected, GraphConvolutional, Model
-from dfa_cli.models.base import Block, Graph, Sizes
+from dfa_cli.models.base import Block, Sizes
+from dfa_cli.models.batch import Graph
 from dfa_cli.models.fully_connected import Linear
 from dfa_cli.models.graph_convolutional import GraphConvolution
-from dfa_cli.models.sparse import SparseMatrix
 from dfa_cli.rules import LearningRule
 from dfa_cli.seeding import generator
 

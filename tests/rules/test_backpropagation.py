@@ -7,9 +7,10 @@ import torch
 from networks import CLASSES, ROWS, NoDevice, batch, gradients, network, same
 from torch.nn import functional
 
+from dfa_cli.kernels.vjp import pass_back
 from dfa_cli.models import Model
 from dfa_cli.rules import Backpropagation, Shallow, cross_entropy
-from dfa_cli.rules.base import LearningRule, pass_back
+from dfa_cli.rules.base import LearningRule
 
 KINDS = ["samples", "graph"]
 

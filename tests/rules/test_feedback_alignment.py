@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from dfa_cli.models import Batch, FullyConnected, GraphConvolutional, Model
-from dfa_cli.models.base import Graph, Sizes
+from dfa_cli.models.base import Sizes
+from dfa_cli.models.batch import Graph
 from dfa_cli.rules import (
     Backpropagation,
     BatchwiseRandomSign,

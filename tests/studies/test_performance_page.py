@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
+from studies.performance import page
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts" / "benchmarks"))
-
-import page  # noqa: E402
-
 ORDER = ["graphs", "mnist"]
 
 

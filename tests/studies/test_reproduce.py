@@ -16,8 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def reproduce(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, root / "scripts" / "reproduce.py", "--workers", "1", *words],
+        [sys.executable, "-m", "studies.results.reproduce", "--workers", "1", *words],
         env={**os.environ, "PYTHONPATH": str(root)},
+        cwd=root,
         capture_output=True,
         text=True,
         timeout=300,
@@ -27,7 +28,7 @@ def reproduce(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The tree with a shorter quickstart, and no results."""
-    for name in ("dfa_cli", "conf", "hydra_plugins", "scripts", "docs"):
+    for name in ("dfa_cli", "conf", "hydra_plugins", "studies", "docs"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "README.md", tmp_path)
     for table in ("results.csv", "results.md"):

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from program import Dfa
+
+from dfa_cli.config.auto import settle
+from dfa_cli.config.compose import compose_jobs
+from dfa_cli.config.identity import identity
+from studies.results import page as results_page
+from studies.results.table import COLUMNS, Row, collect, read, write
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-import results_page  # noqa: E402
-from program import Dfa  # noqa: E402
-from results_table import COLUMNS, Row, collect, read, write  # noqa: E402
-
-from dfa_cli.compute import settle  # noqa: E402
-from dfa_cli.hydra_app import compose_jobs  # noqa: E402
-from dfa_cli.schema import identity  # noqa: E402
-
 CITED = {"cora", "citeseer", "pubmed"}
 RESULTS, TUNING = read(ROOT / "docs" / "results.csv"), read(ROOT / "docs" / "tuning.csv")
 

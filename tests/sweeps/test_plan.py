@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from dfa_cli.config.compose import compose_jobs
 from dfa_cli.errors import DfaError
-from dfa_cli.hydra_app import compose_jobs
-from dfa_cli.sweep.plan import Plan, plan
+from dfa_cli.sweeps.plan import Plan, plan
 
 DIGITS = ["data=digits", "model.hidden=[8]", "epochs=2"]
 
@@ -56,10 +56,10 @@ def test_neither_composing_nor_planning_imports_torch(tmp_path: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from dfa_cli import compute
-compute.DRIVER_FILES = ()
-from dfa_cli.hydra_app import compose_jobs
-from dfa_cli.sweep.plan import plan
+from dfa_cli.machine import accelerator
+accelerator.DRIVER_FILES = ()
+from dfa_cli.config.compose import compose_jobs
+from dfa_cli.sweeps.plan import plan
 made = plan(compose_jobs({[*DIGITS, "rule=bp,dfa", "seed=0,1"]}, True), Path({str(tmp_path)!r}), True)
 assert len(made.points) == 4
 print("torch" in sys.modules)
@@ -86,7 +86,7 @@ def test_a_value_put_in_is_what_hydra_would_compose(tmp_path: Path, value: str) 
     import hydra
     from omegaconf import OmegaConf
 
-    from dfa_cli.hydra_app import conf_dir
+    from dfa_cli.config.compose import conf_dir
 
     jobs = compose_jobs([*DIGITS, value, "seed=5"], multirun=True)
     for job in jobs:

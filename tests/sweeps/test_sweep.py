@@ -17,12 +17,12 @@ import fragile
 import pytest
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from kills import study
 from omegaconf import OmegaConf
 from program import Answer, Dfa, Run
 
-from dfa_cli.hydra_app import run_id
-from dfa_cli.results.record import Record
+from dfa_cli.config.hydra_entry import run_id
+from dfa_cli.records.record import Record
+from studies.reliability.kills import study
 
 JOBS = ["data=digits", "model.hidden=[8]", "epochs=2", "device=cpu"]
 LONG = ["data=digits_graph", "model=gcn", "epochs=100000", "checkpoint_every=20"]

@@ -8,13 +8,14 @@ import pytest
 import torch
 from program import Dfa
 
-from dfa_cli.compute import settle
+from dfa_cli.config.auto import settle
+from dfa_cli.config.compose import compose_jobs
+from dfa_cli.config.instantiate import build
 from dfa_cli.data.source import Source
-from dfa_cli.experiment import Parts, assemble, build
-from dfa_cli.hydra_app import compose_jobs
 from dfa_cli.models.base import Block
-from dfa_cli.training import frozen
-from dfa_cli.training.frozen import head_start
+from dfa_cli.training import cached_features as frozen
+from dfa_cli.training.cached_features import head_start
+from dfa_cli.training.setup import Parts, assemble
 from dfa_cli.training.weights import load_tensors
 
 FC = ("data=digits", "batch_size=64", "model.hidden=[32,20]")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from program import Answer, Dfa, Run
 
-from dfa_cli.results.record import Record
-from dfa_cli.training import CHECKPOINT
+from dfa_cli.records.record import Record
+from dfa_cli.records.run import CHECKPOINT
 
 EPOCHS, EVERY, END = 7, 3, 5  # ended in epoch 5, so epochs 4 and 5 are measured twice
 

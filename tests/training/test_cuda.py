@@ -8,12 +8,13 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from dfa_cli.compute import settle
+from dfa_cli.config.auto import settle
+from dfa_cli.config.compose import compose_jobs
+from dfa_cli.config.instantiate import build
 from dfa_cli.data.source import Source
-from dfa_cli.experiment import Parts, assemble, build
-from dfa_cli.hydra_app import compose_jobs
 from dfa_cli.training.evaluation import evaluate
 from dfa_cli.training.loop import train_epoch
+from dfa_cli.training.setup import Parts, assemble
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")
 

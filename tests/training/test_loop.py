@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from dfa_cli.compute import settle
+from dfa_cli.config.auto import settle
+from dfa_cli.config.compose import compose_jobs
+from dfa_cli.config.instantiate import build
 from dfa_cli.data.base import Data
 from dfa_cli.data.source import Source
 from dfa_cli.errors import DfaError
-from dfa_cli.experiment import Parts, assemble, build
-from dfa_cli.hydra_app import compose_jobs
 from dfa_cli.models import Batch
-from dfa_cli.models.base import Graph
+from dfa_cli.models.batch import Graph
 from dfa_cli.training.loop import Epoch
+from dfa_cli.training.setup import Parts, assemble
 
 FC = ("data=digits", "model.hidden=[12]", "batch_size=null", "device=cpu")
 GCN = ("model=gcn", "data=digits_graph", "device=cpu")

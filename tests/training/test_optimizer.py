@@ -13,8 +13,8 @@ import torch
 from program import Dfa
 from torch import nn
 
-from dfa_cli.experiment import build
-from dfa_cli.hydra_app import compose_jobs, conf_dir
+from dfa_cli.config.compose import compose_jobs, conf_dir
+from dfa_cli.config.instantiate import build
 from dfa_cli.training.optimizer import built, without_compiler
 
 OPTIMIZERS = sorted(path.stem for path in (conf_dir() / "optimizer").glob("*.yaml"))
@@ -121,7 +121,7 @@ def test_a_run_imports_neither_the_compiler_nor_symbolic_algebra(dfa: Dfa, rule:
     words = ["data=digits_graph", "model=gcn", f"rule={rule}", "epochs=2", f"outputs={dfa.outputs}"]
     program = f"""
 import json, sys
-from dfa_cli.hydra_app import launch
+from dfa_cli.launch.train import launch
 code = launch({words!r})
 print(json.dumps([code, sorted(sys.modules.keys() & {{"torch._dynamo", "sympy", "torch"}})]))
 """

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from conftest import Call
+from reading import Call
 from run_factory import Factory
 
 CHROMIUM = next(
@@ -60,13 +60,13 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def page(swept: Path, dfa: Call) -> str:
-    dfa("report", "--baseline", "rule=bp", "--title", "Rules & devices")
+def page(swept: Path, call: Call) -> str:
+    call("report", "--baseline", "rule=bp", "--title", "Rules & devices")
     return Path("dfa-report.html").read_text("utf-8")
 
 
 @pytest.fixture
-def hostile(factory: Factory, dfa: Call) -> str:
+def hostile(factory: Factory, call: Call) -> str:
     for i, name in enumerate(HOSTILE):
         for seed in range(2):
             factory.run(
@@ -77,7 +77,7 @@ def hostile(factory: Factory, dfa: Call) -> str:
             "provenance": {"command": name, "host": name, "versions": {name: name}},
         })  # fmt: skip
     (factory.root / "<img src=x>" / ".hydra").mkdir(parents=True)
-    dfa("report", "--title", HOSTILE[0])
+    call("report", "--title", HOSTILE[0])
     return Path("dfa-report.html").read_text("utf-8")
 
 
@@ -138,11 +138,11 @@ def test_the_page_says_what_the_table_says(page: str):
     assert page.count("data:image/svg+xml;base64,") == 2
 
 
-def test_a_numeric_key_gets_its_figure(factory: Factory, dfa: Call):
+def test_a_numeric_key_gets_its_figure(factory: Factory, call: Call):
     for noise in (0.0, 0.1, 0.2):
         for seed in range(2):
             factory.run(device="opu_sim", seed=seed, config={"device.noise": noise})
-    dfa("report", "--out", "noise.html")
+    call("report", "--out", "noise.html")
     assert 'alt="test at best validation against device.noise"' in Path("noise.html").read_text("utf-8")
 
 
@@ -191,9 +191,9 @@ def test_sorting_and_filtering_in_a_browser(page: str, tmp_path: Path):
     assert 'data-broken="0"' in dom
 
 
-def test_runs_without_anything_measured_still_give_a_page(factory: Factory, dfa: Call):
+def test_runs_without_anything_measured_still_give_a_page(factory: Factory, call: Call):
     factory.run(status="failed", curves=False)
-    dfa("report", "--out", "bad.html")
+    call("report", "--out", "bad.html")
     text = Path("bad.html").read_text("utf-8")
     assert "the loss is NaN" in text
     assert "Figures" not in text

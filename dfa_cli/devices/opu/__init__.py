@@ -1,12 +1,17 @@
 """The simulated optical processing unit, stage by stage."""
 
-from dfa_cli.devices.opu.accounting import Limits
 from dfa_cli.devices.opu.camera import Camera
 from dfa_cli.devices.opu.device import OPU
 from dfa_cli.devices.opu.encoding import Bitplanes, Float, Sign, Ternary
-from dfa_cli.devices.opu.medium import Auto, Dense, Procedural, Structured
-from dfa_cli.devices.opu.readout import Ideal, Intensity, OffAxis, PhaseShifting
-from dfa_cli.devices.opu.statistical import Statistical
+from dfa_cli.devices.opu.limits import Limits
+from dfa_cli.devices.opu.media.auto import Auto
+from dfa_cli.devices.opu.media.dense import Dense
+from dfa_cli.devices.opu.media.procedural import Procedural
+from dfa_cli.devices.opu.media.structured import Structured
+from dfa_cli.devices.opu.readout.holography import OffAxis, PhaseShifting
+from dfa_cli.devices.opu.readout.ideal import Ideal
+from dfa_cli.devices.opu.readout.intensity import Intensity
+from dfa_cli.devices.opu.readout.statistical import Statistical
 
 __all__ = [
     "OPU",

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from dfa_cli.devices.base import Cost
-from dfa_cli.devices.opu.accounting import Limits
 from dfa_cli.devices.opu.camera import Camera
 from dfa_cli.devices.opu.encoding import Encoding, Float, Ternary
-from dfa_cli.devices.opu.medium import Auto, Medium, Spans
-from dfa_cli.devices.opu.readout import Ideal, Readout
-from dfa_cli.devices.opu.statistical import Statistical
+from dfa_cli.devices.opu.limits import Limits
+from dfa_cli.devices.opu.media.auto import Auto
+from dfa_cli.devices.opu.media.base import Medium, Spans
+from dfa_cli.devices.opu.readout.base import Readout
+from dfa_cli.devices.opu.readout.ideal import Ideal
+from dfa_cli.devices.opu.readout.statistical import Statistical
 from dfa_cli.errors import DfaError
 from dfa_cli.seeding import generator, stream_seed
 

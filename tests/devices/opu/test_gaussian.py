@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from dfa_cli.devices.opu.gaussian import coefficients, row_keys
+from dfa_cli.devices.opu.media.gaussian import coefficients, row_keys
 
 # Of each test of a distribution: a correct generator fails one in a thousand seeds, and these are fixed.
 LEVEL = 1e-3
@@ -114,7 +114,7 @@ def test_columns_far_apart_are_not_repeated() -> None:
 
 
 def test_compiled_coefficients_are_equal_to_the_last_bit() -> None:
-    from dfa_cli.devices.opu import kernels
+    from dfa_cli.devices.opu.media import compiled as kernels
 
     keys = row_keys(12, torch.arange(200))
     for first in (0, 12_345, 2**31 - 100):

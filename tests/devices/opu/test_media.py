@@ -9,8 +9,8 @@ import torch
 from scipy import stats
 
 from dfa_cli.devices.opu import Auto, Dense, Procedural, Structured
-from dfa_cli.devices.opu.hadamard import transform
-from dfa_cli.devices.opu.medium import _product_by_torch
+from dfa_cli.devices.opu.media.hadamard import transform
+from dfa_cli.devices.opu.media.procedural import _product_by_torch
 from dfa_cli.errors import DfaError
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ from optics import LIT, noise, one_frame, speckle
 
 from dfa_cli.devices.opu import Camera, Ideal, Intensity, OffAxis, PhaseShifting
 from dfa_cli.devices.opu.encoding import Frames
-from dfa_cli.devices.opu.readout import Reading
+from dfa_cli.devices.opu.readout.base import Reading
 from dfa_cli.errors import DfaError
 
 NO_NOISE = Camera(bits=None, full_well=None, read_noise=0.0, photons=None, shot_noise=False)

@@ -16,7 +16,7 @@ import numba
 import numpy as np
 import torch
 
-from dfa_cli.devices.opu import gaussian
+from dfa_cli.devices.opu.media import gaussian
 
 MADE_TOGETHER = 64  # inputs whose coefficients are held at once; a divisor of the next
 SUMMED_TOGETHER = 1024  # inputs summed in single precision, before their sum joins the others in double

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from dfa_cli.devices.opu.camera import Camera, Exposure
+from dfa_cli.devices.opu.camera import Camera
 from dfa_cli.devices.opu.encoding import Frames
-from dfa_cli.devices.opu.workspace import Workspace
-from dfa_cli.errors import DfaError
 
 INTENSITY_OF_A_MIRROR = 2.0  # E |T_ij|^2
 
@@ -46,188 +43,6 @@ class Readout(Protocol):
         ...
 
 
-class Ideal:
-    """The real part of the field itself, with no camera."""
-
-    exposures = 1
-    pixels_per_mode = 1
-    imaginary = False
-
-    def calibrate(self, lit: float, camera: Camera) -> None:
-        pass
-
-    def read(self, field: Tensor, frames: Frames, noise: torch.Generator) -> Reading:
-        values = combine(field[:, :, 0], frames.weights).mul_(frames.scale)
-        return Reading(values, 0, 0)
-
-
-class Intensity:
-    """`|E|^2`, the camera's own read-out: one frame, one pixel a mode, no reference, and not linear.
-
-        y = s * sum_f weights[f] |T^T x_f|^2
-
-    Its kernel over media is `E |T^T x|^2 |T^T z|^2 = 4 (|x|^2 |z|^2 + <x, z>^2)` for each mode, from which
-    `s` is taken so that `E |y|^2 = n_out |e|^2` as for the linear read-outs. `headroom`: the brightest pixel
-    to be expected is `headroom^2` times the mean of the calibration frame.
-
-    Saade et al. 2016 (arXiv 1510.06664).
-    """
-
-    imaginary = True
-    exposures = 1
-    pixels_per_mode = 1
-
-    def __init__(self, headroom: float = 3.0):
-        if not headroom > 0:
-            raise DfaError(
-                f"device.readout.headroom={headroom} is not positive; 3 r.m.s. amplitudes is usual."
-            )
-        self.headroom = headroom
-
-    def calibrate(self, lit: float, camera: Camera) -> None:
-        mean = INTENSITY_OF_A_MIRROR * lit
-        self.camera = camera
-        self.exposure = camera.expose(mean, self.headroom**2 * mean)
-
-    def read(self, field: Tensor, frames: Frames, noise: torch.Generator) -> Reading:
-        light = field.square().sum(2)  # none where no mirror is on
-        measured, full = self.camera.measure(light, self.exposure, noise)
-        values = combine(measured.mul_(frames.shown.unsqueeze(2)), frames.weights)
-
-        weights = frames.scale.new_tensor(frames.weights)
-        products = torch.einsum("frn,grn->rfg", frames.patterns, frames.patterns)
-        weighted = weights[:, None] * weights * products
-        squared_norm = weighted.sum((1, 2))  # |e|^2 / scale^2
-        mirrors = products.diagonal(dim1=1, dim2=2) @ weights
-        power = 4 * (mirrors.square() + (weighted * products).sum((1, 2)))
-        size = (squared_norm.clamp_min(0.0) / torch.where(power > 0, power, 1.0)).sqrt_().unsqueeze_(1)
-        return Reading(values.mul_(size * frames.scale), of_shown(full, frames), measured.shape[2])
-
-
-class OffAxis:
-    """Off-axis holography: a tilted reference beam writes fringes across the pixels of a mode.
-
-        I_p = |E|^2 + R^2 + 2 V R Re(E exp(-i phi_p)),   phi_p = 2 pi p / P,  p = 0 .. P - 1
-        E   = 1 / (P V R) sum_p I_p exp(i phi_p)
-
-    `pixels_per_mode` (P): camera pixels, and one fringe, a mode; at least 4, below which the |E|^2 of shot
-    noise does not separate. `reference`: reference intensity over the mean signal intensity of the
-    calibration frame, `R^2 = reference * 2 lit`. `visibility`: contrast of the fringes before the pixels; a
-    pixel integrates over its own width, which leaves `V = visibility * sinc(1 / P)`. `headroom`: how many
-    r.m.s. amplitudes of the calibration field the camera should take without saturating, when its exposure is
-    automatic.
-
-    The field is taken as constant over the pixels of a mode, and modes as separate.
-
-    Cuche, Marquet and Depeursinge 2000, Appl. Opt. 39, 4070.
-    """
-
-    imaginary = True
-    exposures = 1
-
-    def __init__(
-        self, pixels_per_mode: int = 4, reference: float = 4.0, visibility: float = 1.0, headroom: float = 3.0
-    ):
-        check_fringes("pixels_per_mode", pixels_per_mode, reference, visibility, headroom)
-        self.pixels_per_mode = pixels_per_mode
-        half_turn = math.pi / pixels_per_mode
-        self.fringes = Fringes(
-            pixels_per_mode, reference, visibility * math.sin(half_turn) / half_turn, headroom
-        )
-
-    def calibrate(self, lit: float, camera: Camera) -> None:
-        self.fringes.calibrate(lit, camera)
-
-    def read(self, field: Tensor, frames: Frames, noise: torch.Generator) -> Reading:
-        return self.fringes.read(field, frames, noise)
-
-
-class PhaseShifting:
-    """Phase-shifting holography: `steps` exposures of each frame, the reference stepped round once.
-
-    The equations are those of `OffAxis` with the steps in place of the pixels: one pixel a mode, `steps`
-    times the frames, and no loss of contrast on the pixels. The medium and the light are taken as steady
-    between the steps.
-
-    `steps` is at least 4; `reference`, `visibility`, `headroom`: see `OffAxis`.
-
-    Yamaguchi and Zhang 1997, Opt. Lett. 22, 1268.
-    """
-
-    imaginary = True
-    pixels_per_mode = 1
-
-    def __init__(
-        self, steps: int = 4, reference: float = 4.0, visibility: float = 1.0, headroom: float = 3.0
-    ):
-        check_fringes("steps", steps, reference, visibility, headroom)
-        self.exposures = steps
-        self.fringes = Fringes(steps, reference, visibility, headroom)
-
-    def calibrate(self, lit: float, camera: Camera) -> None:
-        self.fringes.calibrate(lit, camera)
-
-    def read(self, field: Tensor, frames: Frames, noise: torch.Generator) -> Reading:
-        return self.fringes.read(field, frames, noise)
-
-
-class Fringes:
-    """The equations of `OffAxis` and `PhaseShifting`: `samples` of the fringe, in space or in time."""
-
-    def __init__(self, samples: int, reference: float, visibility: float, headroom: float):
-        self.samples = samples
-        self.reference = reference
-        self.visibility = visibility
-        self.headroom = headroom
-        self._scratch = Workspace()
-
-    def calibrate(self, lit: float, camera: Camera) -> None:
-        signal = INTENSITY_OF_A_MIRROR * lit
-        self.camera = camera
-        self.amplitude = math.sqrt(self.reference * signal)  # R
-        peak = (self.amplitude + self.headroom * math.sqrt(signal)) ** 2
-        self.exposure: Exposure = camera.expose(self.amplitude**2 + signal, peak)
-        # (cos phi_p, sin phi_p, cos phi_p / (P V R)) of the samples that enter the real part, 2 of 4.
-        angles = [cosine_and_sine(p, self.samples) for p in range(self.samples)]
-        over = 1 / (self.samples * self.visibility * self.amplitude)
-        self.weights = [(cosine, sine, cosine * over) for cosine, sine in angles if cosine]
-
-    def read(self, field: Tensor, frames: Frames, noise: torch.Generator) -> Reading:
-        count, rows, _, n_out = field.shape
-        signal = self._scratch.tensor("signal", (count, rows, n_out), field.device)
-        torch.mul(field[:, :, 0], field[:, :, 0], out=signal).addcmul_(field[:, :, 1], field[:, :, 1])
-        # A frame with no mirror on is not shown: its field is known to be zero, and no noise comes with it.
-        shown = frames.shown.unsqueeze(2)
-        real = self._scratch.tensor("real", tuple(signal.shape), field.device).zero_()
-        full: Tensor | int = 0
-        for cosine, sine, weight in self.weights:
-            light = self.intensity(field, signal, cosine, sine, self._scratch).mul_(shown)
-            measured, saturated = self.camera.measure(light, self.exposure, noise)
-            real.add_(measured, alpha=weight)
-            full = full + saturated
-        real.mul_(shown)
-        values = combine(real, frames.weights).mul_(frames.scale)
-        return Reading(values, of_shown(full, frames), n_out * len(self.weights))
-
-    def intensity(
-        self, field: Tensor, signal: Tensor, cosine: float, sine: float, scratch: Workspace
-    ) -> Tensor:
-        """`I_p` `[frames, rows, n_out]` of one sample of the fringe; `signal` is `|E|^2`."""
-        fringe = 2 * self.visibility * self.amplitude
-        light = scratch.tensor("intensity", tuple(signal.shape), signal.device)
-        torch.add(signal, field[:, :, 0], alpha=fringe * cosine, out=light)
-        if sine:
-            light.add_(field[:, :, 1], alpha=fringe * sine)
-        return light.add_(self.amplitude**2)
-
-
-def cosine_and_sine(p: int, samples: int) -> tuple[float, float]:
-    """Of `p / samples` of a turn, with exact zeros."""
-    angle = 2 * math.pi * p / samples
-    cosine, sine = math.cos(angle), math.sin(angle)
-    return (0.0 if abs(cosine) < 1e-12 else cosine), (0.0 if abs(sine) < 1e-12 else sine)
-
-
 def of_shown(full: Tensor | int, frames: Frames) -> Tensor | int:
     """Of counts `[frames, rows]` the sum over the frames that are shown: the camera looks at no others."""
     return torch.where(frames.shown > 0, full, 0).sum() if isinstance(full, Tensor) else full
@@ -241,16 +56,3 @@ def combine(values: Tensor, weights: tuple[float, ...]) -> Tensor:
     for value, weight in zip(values[1:], weights[1:], strict=True):
         total.add_(value, alpha=weight)
     return total
-
-
-def check_fringes(key: str, samples: int, reference: float, visibility: float, headroom: float) -> None:
-    if not (isinstance(samples, int) and samples >= 4):
-        raise DfaError(f"device.readout.{key}={samples} is not a whole number of 4 or more.")
-    if not reference > 0:
-        raise DfaError(
-            f"device.readout.reference={reference} is not positive: without a reference beam, no fringes."
-        )
-    if not 0 < visibility <= 1:
-        raise DfaError(f"device.readout.visibility={visibility} is not above 0 and at most 1.")
-    if not headroom > 0:
-        raise DfaError(f"device.readout.headroom={headroom} is not positive; 3 r.m.s. amplitudes is usual.")

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from dfa_cli.devices.opu.camera import Camera
 from dfa_cli.devices.opu.encoding import Frames
-from dfa_cli.devices.opu.readout import OffAxis, PhaseShifting, Reading, combine
+from dfa_cli.devices.opu.readout.base import Reading, combine
+from dfa_cli.devices.opu.readout.holography import OffAxis, PhaseShifting
 from dfa_cli.devices.opu.workspace import Workspace
 
 

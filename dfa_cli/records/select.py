@@ -1,11 +1,35 @@
-"""`--since`: a date, a date and a time, or an age."""
+"""Runs that pass a status, a condition, a moment."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 
-from dfa_cli.errors import DfaError
+from dfa_cli.errors import DfaError, one_of
+from dfa_cli.records.run import STATUSES, Run
+
+
+def select(
+    runs: Sequence[Run],
+    status: str | None = None,
+    test: Callable[[Run], bool] | None = None,
+    since: str | None = None,
+) -> list[Run]:
+    """The runs with one of the statuses (`failed` or `failed,killed`), for which `test` holds, begun at
+    `since` or later (ISO 8601 in UTC). Raises `DfaError` for a status that does not exist."""
+    wanted = [word.strip() for word in status.split(",")] if status else []
+    for word in wanted:
+        if word not in STATUSES:
+            raise DfaError(f"--status: {one_of(word, STATUSES)}")
+    return [
+        run
+        for run in runs
+        if (not wanted or run.status in wanted)
+        and (not since or run.created >= since)
+        and (not test or test(run))
+    ]
+
 
 _UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 

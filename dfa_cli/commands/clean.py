@@ -1,0 +1,48 @@
+"""`dfa clean`: delete failed, interrupted and killed runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dfa_cli.commands.options import Folders, Since, Where
+from dfa_cli.commands.selection import _chosen
+from dfa_cli.errors import DfaError
+
+
+def clean(
+    folders: Folders = None,
+    status: Annotated[
+        str | None, typer.Option("--status", help="Only these: failed, interrupted, killed.")
+    ] = None,
+    where: Where = None,
+    since: Since = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete failed, interrupted and killed runs, after asking."""
+    import sys
+
+    from dfa_cli.console import output
+    from dfa_cli.console.values import quantity
+    from dfa_cli.records import clean as cleaning
+    from dfa_cli.views import listing
+
+    _, chosen = _chosen(folders, where, since, status, empty="")
+    doomed = cleaning.removable(chosen)
+    if not doomed:
+        output.emit("nothing to clean: no failed, interrupted or killed run\n")
+        return
+    output.emit(listing.as_text(doomed, output.terminal_width()))
+    count = f"{len(doomed)} run{'s' if len(doomed) > 1 else ''}"
+    size = quantity(sum(cleaning.size(run) for run in doomed), "B")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise DfaError(f"nothing was deleted: to delete these {count} without being asked, give --yes")
+        typer.confirm(f"delete {count} ({size})?", abort=True)
+    stayed = cleaning.remove(doomed)
+    for run, reason in stayed:
+        output.warn(f"left {run.folder}: {reason}")
+    output.emit(f"deleted {len(doomed) - len(stayed)} of {count} ({size})\n")
+    if stayed:
+        raise typer.Exit(1)

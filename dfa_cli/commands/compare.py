@@ -1,0 +1,70 @@
+"""`dfa compare`: groups of runs side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dfa_cli.commands.options import (
+    Baseline,
+    By,
+    Folders,
+    Force,
+    MetricOption,
+    Only,
+    Over,
+    Precision,
+    Since,
+    Sort,
+    Where,
+)
+from dfa_cli.commands.selection import _comparison, _listed
+from dfa_cli.errors import DfaError
+
+
+def compare(
+    folders: Folders = None,
+    by: By = None,
+    metric: MetricOption = None,
+    sort: Sort = None,
+    only: Only = None,
+    where: Where = None,
+    since: Since = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", help="Columns: mean,std,n,ci,best,time,optimizer.lr, ...")
+    ] = None,
+    precision: Precision = None,
+    over: Over = "seed",
+    baseline: Baseline = None,
+    test: Annotated[str, typer.Option("--test", help="Against the baseline: t (paired) or wilcoxon.")] = "t",
+    format: Annotated[
+        str | None,
+        typer.Option("--format", help="table, md, csv, json or latex.  [default: by --out, else table]"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write to this file.")] = None,
+    force: Force = False,
+) -> None:
+    """Compare groups of runs: dfa compare --baseline rule=bp --format latex."""
+    from dfa_cli.comparison.tables import render
+    from dfa_cli.console import output
+
+    if out:
+        output.check_free(out, force)
+    if out and not format and out.suffix.lower() not in _FORMAT_OF:
+        ends = ", ".join(_FORMAT_OF)
+        raise DfaError(f"--out {out}: its name ends in none of {ends}; --format says what it is to hold")
+    chosen = format or (_FORMAT_OF[out.suffix.lower()] if out else "table")
+    result = _comparison(
+        folders, where, since, by, metric, over, only=only, sort=sort, baseline=baseline, test=test
+    )
+    text = render(result, chosen, _listed(columns), precision, None if out else output.terminal_width())
+    if out:
+        output.write_file(out, text, force)
+        output.warn(f"wrote {out}")
+    else:
+        output.emit(text)
+
+
+_FORMAT_OF = {".txt": "table", ".md": "md", ".csv": "csv", ".json": "json", ".tex": "latex"}

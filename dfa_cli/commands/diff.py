@@ -1,0 +1,16 @@
+"""`dfa diff`: what differs between two runs."""
+
+from __future__ import annotations
+
+from dfa_cli.commands.options import Folders, Name
+from dfa_cli.commands.selection import _places
+
+
+def diff(one: Name, other: Name, folders: Folders = None) -> None:
+    """Show what differs between two runs: dfa diff 3f2a 9c01."""
+    from dfa_cli.console import output
+    from dfa_cli.records.find import pick_run
+    from dfa_cli.views import diff as compared
+
+    places = _places(folders)
+    output.emit(compared.as_text(pick_run(one, places), pick_run(other, places), output.terminal_width()))

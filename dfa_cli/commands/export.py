@@ -1,0 +1,36 @@
+"""`dfa export`: hand runs to other tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dfa_cli.commands.options import Folders, Force, Since, Where
+from dfa_cli.commands.selection import _chosen
+
+
+def export(
+    folders: Folders = None,
+    to: Annotated[str, typer.Option("--to", help="csv, mlflow or tensorboard.")] = "csv",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="File or folder.  [default: dfa-runs.csv, mlruns, tensorboard]"),
+    ] = None,
+    curves: Annotated[
+        bool, typer.Option("--curves", help="CSV: one line an epoch of every run instead.")
+    ] = False,
+    where: Where = None,
+    since: Since = None,
+    status: Annotated[str | None, typer.Option("--status", help="Only runs with this status.")] = None,
+    force: Force = False,
+) -> None:
+    """Hand runs to other tools: dfa export --to mlflow."""
+    from dfa_cli.console import output
+    from dfa_cli.records import export as exporting
+
+    target = exporting.target(to, out, force, curves)
+    _, chosen = _chosen(folders, where, since, status)
+    count = exporting.write(chosen, to, target, force, curves)
+    output.warn(f"wrote {count} run{'s' if count != 1 else ''} to {target}")

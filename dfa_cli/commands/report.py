@@ -1,0 +1,36 @@
+"""`dfa report`: one self-contained HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dfa_cli.commands.options import Baseline, By, Folders, Force, MetricOption, Over, Since, Where
+from dfa_cli.commands.selection import _chosen, _compare
+
+
+def report(
+    folders: Folders = None,
+    where: Where = None,
+    since: Since = None,
+    by: By = None,
+    metric: MetricOption = None,
+    over: Over = "seed",
+    baseline: Baseline = None,
+    test: Annotated[str, typer.Option("--test", help="Against the baseline: t (paired) or wilcoxon.")] = "t",
+    title: Annotated[str, typer.Option("--title", help="The heading of the page.")] = "Comparison of runs",
+    out: Annotated[Path, typer.Option("--out", help="The HTML file to write.")] = Path("dfa-report.html"),
+    force: Force = False,
+) -> None:
+    """Write one self-contained HTML page with tables, plots, failures and provenance."""
+    from dfa_cli.console import output
+    from dfa_cli.views import report as page
+
+    output.check_free(out, force)
+    found, chosen = _chosen(folders, where, since)
+    result = _compare(chosen, by, metric, over, baseline=baseline, test=test)
+    result.skipped = found.skipped
+    output.write_file(out, page.html(result, chosen, title, found.places), force)
+    output.warn(f"wrote {out}")

@@ -1,0 +1,25 @@
+"""`dfa rerun`: a run made again, from its record alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dfa_cli.commands.options import Folders, Name
+
+
+def rerun(
+    run: Name,
+    folders: Folders = None,
+    outputs: Annotated[Path, typer.Option("--outputs", help="Where the repetition is recorded.")] = Path(
+        "outputs"
+    ),
+) -> None:
+    """Run again from a run's record alone, and say whether the metrics match: dfa rerun last."""
+    from dfa_cli.launch.rerun import rerun
+
+    lines, matches = rerun(run, folders or [Path("outputs")], outputs)
+    typer.echo("\n".join(["", *lines]))
+    raise typer.Exit(0 if matches else 1)

@@ -1,0 +1,50 @@
+"""`dfa runs`: list runs, newest first."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dfa_cli.commands.options import Folders, Since, Where
+from dfa_cli.commands.selection import _chosen
+from dfa_cli.errors import DfaError, one_of
+
+
+def runs(
+    folders: Folders = None,
+    status: Annotated[
+        str | None, typer.Option("--status", help="completed, running, failed, interrupted, killed.")
+    ] = None,
+    where: Where = None,
+    since: Since = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", min=0, help="At most so many, newest first; 0: all.  [default: 50, all in a pipe]"
+        ),
+    ] = None,
+    format: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    skipped: Annotated[
+        bool, typer.Option("--skipped", help="Name every folder that holds no whole record.")
+    ] = False,
+) -> None:
+    """List runs, newest first: dfa runs --status failed --since 2d."""
+    from dfa_cli.console import output
+    from dfa_cli.views import listing
+
+    if format not in listing.FORMATS:
+        raise DfaError(f"--format: {one_of(format, listing.FORMATS)}")
+    _, chosen = _chosen(folders, where, since, status, most_skipped=10**9 if skipped else 5)
+    width = output.terminal_width()
+    most = (50 if width else 0) if limit is None else limit
+    listed = chosen[:most] if most else chosen
+    if format == "csv":
+        output.emit(listing.as_csv(listed))
+    elif format == "json":
+        output.emit(listing.as_json(listed))
+    else:
+        text = listing.as_text(listed, width)
+        if len(listed) < len(chosen):
+            text += f"{len(listed)} of {len(chosen)} runs; --limit 0 lists all\n"
+        output.emit(text)

@@ -1,0 +1,14 @@
+"""`dfa sweep`: train every combination that has no completed run yet."""
+
+from __future__ import annotations
+
+import typer
+
+from dfa_cli.commands.options import Overrides
+
+
+def sweep(overrides: Overrides = None) -> None:
+    """Train every combination that has no completed run yet: dfa sweep rule=bp,dfa seed='range(5)'."""
+    from dfa_cli.sweeps.sweep import sweep
+
+    raise typer.Exit(sweep(overrides or []))

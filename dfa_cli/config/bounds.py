@@ -1,0 +1,137 @@
+"""The values that each key may have."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A test that a value has to pass, and the words for it."""
+
+    holds: Callable[[Any], bool]
+    words: str
+    real: bool = False  # a number that need not be whole: 1 and 1.0 are the same value
+
+
+LARGEST = 3.4e38  # of single precision, in which everything is computed
+
+
+def _number(value: Any) -> bool:
+    """A number that is finite in single precision."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+AT_LEAST_ONE = Bound(lambda v: _whole(v) and v >= 1, "a whole number of at least 1")
+NOT_NEGATIVE = Bound(lambda v: _number(v) and v >= 0, "a number of at least 0", real=True)
+POSITIVE = Bound(lambda v: _number(v) and v > 0, "a number greater than 0", real=True)
+A_SEED = Bound(lambda v: _whole(v) and 0 <= v < 2**63, "a whole number of at least 0")
+FRACTION = Bound(lambda v: _number(v) and 0 <= v < 1, "a number from 0 to below 1", real=True)
+UP_TO_ONE = Bound(lambda v: _number(v) and 0 < v <= 1, "a number above 0 and up to 1", real=True)
+AT_LEAST_FOUR = Bound(lambda v: _whole(v) and v >= 4, "a whole number of at least 4")
+YES_OR_NO = Bound(lambda v: isinstance(v, bool), "true or false")
+WIDTHS = Bound(
+    lambda v: isinstance(v, list) and len(v) > 0 and all(_whole(w) and w >= 1 for w in v),
+    "a list of one or more whole numbers of at least 1, such as [64] or [256,256]",
+)
+
+
+def choice(*names: str) -> Bound:
+    return Bound(lambda v: v in names, "one of " + ", ".join(names))
+
+
+def whole(least: int, most: int) -> Bound:
+    return Bound(lambda v: _whole(v) and least <= v <= most, f"a whole number from {least} to {most}")
+
+
+def optional(bound: Bound) -> Bound:
+    return Bound(lambda v: v is None or bound.holds(v), bound.words + ", or null", bound.real)
+
+
+BOUNDS: dict[str, Bound] = {
+    "seed": A_SEED,
+    "epochs": AT_LEAST_ONE,
+    "batch_size": optional(AT_LEAST_ONE),
+    "patience": optional(AT_LEAST_ONE),
+    "alignment_every": optional(AT_LEAST_ONE),
+    "schedule": choice("constant", "linear", "cosine"),
+    "decay": choice("all", "hidden"),
+    "compute": choice("auto", "cpu", "cuda", "mps"),
+    "precision": choice("fp32", "bf16"),
+    "threads": optional(whole(1, 1024)),
+    "progress": choice("auto", "bar", "lines", "none"),
+    "checkpoint_every": optional(AT_LEAST_ONE),
+    "model.hidden": WIDTHS,
+    "model.activation": choice("tanh", "relu"),
+    "model.dropout": FRACTION,
+    "model.input_dropout": FRACTION,
+    "rule.scale": POSITIVE,
+    "rule.feedback_seed": A_SEED,
+    "rule.share": YES_OR_NO,
+    "rule.spread": YES_OR_NO,
+    "device.matrix_seed": A_SEED,
+    "device.noise_seed": A_SEED,
+    "device.where": choice("auto", "cpu", "cuda"),
+    "device.distribution": choice("gaussian", "uniform"),
+    "device.calibration": UP_TO_ONE,
+    "device.macropixel": AT_LEAST_ONE,
+    "device.frame_seconds": POSITIVE,
+    "device.power_watts": NOT_NEGATIVE,
+    "device.saturation_warning": NOT_NEGATIVE,
+    "device.perfect": YES_OR_NO,
+    "device.limits.mirrors": AT_LEAST_ONE,
+    "device.limits.pixels": AT_LEAST_ONE,
+    "device.limits.lift": YES_OR_NO,
+    "device.encoding.threshold": NOT_NEGATIVE,
+    "device.encoding.relative": YES_OR_NO,
+    "device.encoding.bits": whole(1, 16),
+    "device.medium.most": AT_LEAST_ONE,
+    "device.medium.dense": AT_LEAST_ONE,
+    "device.medium.procedural": AT_LEAST_ONE,
+    "device.camera.bits": optional(whole(1, 24)),
+    "device.camera.full_well": optional(POSITIVE),
+    "device.camera.photons": optional(POSITIVE),
+    "device.camera.read_noise": NOT_NEGATIVE,
+    "device.camera.shot_noise": YES_OR_NO,
+    "device.camera.exposure": Bound(
+        lambda v: v == "auto" or (_number(v) and v > 0), "auto, or a number greater than 0"
+    ),
+    "device.readout.steps": AT_LEAST_FOUR,
+    **{
+        f"device.readout.{of}{key}": bound
+        for of in ("", "of.")
+        for key, bound in {
+            "pixels_per_mode": AT_LEAST_FOUR,
+            "reference": POSITIVE,
+            "visibility": UP_TO_ONE,
+            "headroom": POSITIVE,
+        }.items()
+    },
+    "optimizer.lr": POSITIVE,
+    "optimizer.weight_decay": NOT_NEGATIVE,
+    "optimizer.momentum": FRACTION,
+    "optimizer.fused": optional(YES_OR_NO),
+    "data.neighbours": AT_LEAST_ONE,
+    "data.labels_per_class": AT_LEAST_ONE,
+}
+
+
+def lookup(config: Mapping[str, Any], key: str) -> tuple[Any, bool]:
+    """The value at a dotted key, and whether there is such a key."""
+    node: Any = config
+    for part in key.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return None, False
+        node = node[part]
+    return node, True
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, (list, dict, bool)) or value is None else str(value)

@@ -1,0 +1,36 @@
+"""Whether a configuration fits: its bounds, and its parts together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dfa_cli.config.bounds import BOUNDS, _shown, lookup
+from dfa_cli.config.identity import no_longer, outdated
+from dfa_cli.errors import DfaError
+
+
+def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
+    """Raises `DfaError` for the first value out of bounds, and for a model and a data set that do not fit.
+
+    `config`: plain nested dictionaries, resolved; `choices`: the option chosen of each group. A name that is no longer
+    in use is out of bounds, too: `modernised` is for records, and what is composed today has today's names.
+    """
+    for name in outdated(config):
+        raise DfaError(no_longer(name))
+    for key, bound in BOUNDS.items():
+        value, present = lookup(config, key)
+        if present and not bound.holds(value):
+            raise DfaError(f"{key}={_shown(value)} does not fit: expected {bound.words}.")
+    threshold, present = lookup(config, "device.encoding.threshold")
+    if present and threshold >= 1 and lookup(config, "device.encoding.relative")[0] is not False:
+        raise DfaError(
+            f"device.encoding.threshold={_shown(threshold)} does not fit: expected a number from 0 to below 1, "
+            "since it is relative to each row's largest error; device.encoding.relative=false makes it absolute."
+        )
+    needs, gives = config["model"].get("needs"), config["data"].get("gives")
+    if needs == "graph" and gives != "graph":
+        raise DfaError(
+            f"model={choices['model']} works on graphs and data={choices['data']} has no edges; "
+            "use a graph (data=cora, citeseer, pubmed, digits_graph) or model=fc."
+        )

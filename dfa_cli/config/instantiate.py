@@ -1,0 +1,36 @@
+"""The objects that a configuration's `_target_`s name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hydra.utils import instantiate
+
+from dfa_cli.config.plugins import missing, not_found
+from dfa_cli.config.schema import without_facts
+from dfa_cli.errors import DfaError
+
+
+def build(node: Mapping[str, Any], *arguments: Any) -> Any:
+    """The object that a group's `_target_` names. A `DfaError` raised in its constructor comes out as it is.
+
+    Raises `DfaError` when there is no such class; what fails inside the module that holds it is a bug of its own.
+    """
+    from hydra.errors import InstantiationException
+
+    try:
+        return instantiate(without_facts(node), *arguments)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, DfaError):
+            raise error.__cause__ from None
+        if isinstance(error.__cause__, TypeError):
+            raise DfaError(misfit(node["_target_"], error.__cause__)) from error
+        if (module := missing(error)) and f"{node['_target_']}.".startswith(f"{module}."):
+            raise DfaError(not_found(node["_target_"], module)) from error
+        raise
+
+
+def misfit(target: str, error: TypeError) -> str:
+    """What is wrong with the keys that a class is given, as Python says it."""
+    return f"{target} does not take these keys ({error}); ~group.key takes a key away, +group.key=value adds one."

@@ -1,0 +1,28 @@
+"""The data set that a configuration names, read once in a process."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from dfa_cli.config.instantiate import build
+from dfa_cli.console.messages import note
+from dfa_cli.data.base import Data
+from dfa_cli.data.source import Source
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(data: str, data_dir: str | None, mirrors: tuple[str, ...], compute: str) -> Data:
+    source = Source.from_config(data_dir, mirrors, warn=note)
+    return build(json.loads(data)).load(source).to(torch.device(compute))
+
+
+def load_data(config: Mapping[str, Any]) -> Data:
+    """The data set, read once in a process where jobs of a sweep name the same; nothing changes it after that."""
+    mirrors = config["mirrors"]
+    mirrors = (mirrors,) if isinstance(mirrors, str) else tuple(mirrors or ())
+    return _loaded(json.dumps(config["data"], sort_keys=True), config["data_dir"], mirrors, config["compute"])

@@ -1,0 +1,54 @@
+"""The transmission matrix stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from dfa_cli.devices.opu.media.base import MOST_STORED, Spans, too_large
+from dfa_cli.devices.opu.media.fill import _fill
+from dfa_cli.devices.opu.media.gaussian import row_keys
+from dfa_cli.devices.opu.workspace import Workspace
+
+
+class Dense:
+    """`T` stored as `[Re T | Im T]` `[n_in, 2 n_out]`: one product gives both parts of the field.
+
+    `most`: coefficients that may be stored, 8 bytes each. `prepare` raises `DfaError` beyond.
+    """
+
+    separable = True
+
+    def __init__(self, most: int = MOST_STORED):
+        self.most = most
+        self._scratch = Workspace()
+
+    def prepare(self, n_in: int, n_out: int, seed: int, compute: torch.device) -> None:
+        if n_in * n_out > self.most:
+            raise too_large(n_in, n_out, self.most)
+        self._n_out = n_out
+        self._parts = torch.empty(n_in, 2 * n_out, device=compute)
+        keys = row_keys(seed, torch.arange(n_in, device=compute))
+        _fill(keys, self._parts[:, :n_out], self._parts[:, n_out:])
+
+    def fields(self, patterns: Tensor, imaginary: bool) -> Tensor:
+        parts = self._parts if imaginary else self._parts[:, : self._n_out]
+        field = self._scratch.tensor("field", (len(patterns), parts.shape[1]), parts.device)
+        return torch.mm(patterns, parts, out=field).view(len(patterns), -1, self._n_out)
+
+    def fields_at(self, patterns: Tensor, imaginary: bool, spans: Spans) -> Iterator[Tensor]:
+        starts = (0, self._n_out) if imaginary else (0,)
+        for first, last in spans:
+            if (first, last) == (0, self._n_out):
+                yield self.fields(patterns, imaginary)
+                continue
+            yield torch.stack([patterns @ self._parts[:, n + first : n + last] for n in starts], 1)
+
+    def block(self, rows: Tensor, columns: Tensor) -> Tensor:
+        of_rows = self._parts[rows]
+        return torch.complex(of_rows[:, columns], of_rows[:, columns + self._n_out])
+
+    def real_part(self) -> Tensor:
+        return self._parts[:, : self._n_out]

@@ -1,0 +1,74 @@
+"""A transmission matrix of random signs and fast transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from dfa_cli.devices.opu.media.base import MOST_STORED, Spans, too_large
+from dfa_cli.devices.opu.media.fill import BLOCK
+from dfa_cli.devices.opu.media.gaussian import coefficients, row_keys
+from dfa_cli.devices.opu.media.hadamard import transform
+
+SIGNS_AT_ONCE = 1 << 18
+
+
+class Structured:
+    """`Re T` and `Im T`, each `sqrt(n) H D3 H D2 H D1` of its own signs, cut to `[n_in, n_out]`: O(n log n).
+
+        H = orthonormal Walsh-Hadamard transform of size n,  n = next power of 2 >= max(n_in, n_out)
+        D = diagonal of random signs
+
+    An approximation of a Gaussian matrix: entries have unit variance and are Gaussian to within 1 / sqrt(n),
+    and projections keep lengths and inner products at least as well, but entries are not independent. The
+    columns of a square one are exactly orthogonal, so that `|project(e)|^2 / n_out` does not fluctuate as it
+    does in a medium.
+
+    Choromanski et al. 2017 (arXiv 1703.00864); Yu et al. 2016 (arXiv 1610.09072).
+    """
+
+    separable = False
+
+    def prepare(self, n_in: int, n_out: int, seed: int, compute: torch.device) -> None:
+        self._shape = (n_in, n_out)
+        self._size = 1 << max(1, (max(n_in, n_out) - 1).bit_length())
+        keys = row_keys(seed, torch.arange(6, device=compute))
+        self._signs = torch.empty(6, self._size, device=compute)
+        for first in range(0, self._size, SIGNS_AT_ONCE):
+            last = min(first + SIGNS_AT_ONCE, self._size)
+            drawn, _ = coefficients(keys, torch.arange(first, last, device=compute), imaginary=False)
+            self._signs[:, first:last] = drawn.sign()
+
+    def fields(self, patterns: Tensor, imaginary: bool) -> Tensor:
+        n_in, n_out = self._shape
+        out = patterns.new_empty(len(patterns), 2 if imaginary else 1, n_out)
+        for part in range(out.shape[1]):
+            signs = self._signs[3 * part : 3 * part + 3]
+            x = patterns.new_zeros(len(patterns), self._size)
+            torch.mul(patterns, signs[0, :n_in], out=x[:, :n_in])
+            for i in (1, 2):
+                x = transform(x).mul_(signs[i] * self._size**-0.5)
+            out[:, part] = transform(x)[:, :n_out]
+        return out
+
+    def fields_at(self, patterns: Tensor, imaginary: bool, spans: Spans) -> Iterator[Tensor]:
+        field = self.fields(patterns, imaginary)
+        for first, last in spans:
+            yield field[:, :, first:last]
+
+    def block(self, rows: Tensor, columns: Tensor) -> Tensor:
+        parts = self.fields(_one_hot(rows, self._shape[0]), imaginary=True)[:, :, columns]
+        return torch.complex(parts[:, 0], parts[:, 1])
+
+    def real_part(self) -> Tensor:
+        n_in, n_out = self._shape
+        if n_in * n_out > MOST_STORED:
+            raise too_large(n_in, n_out, MOST_STORED)
+        every = torch.arange(n_in, device=self._signs.device).split(max(1, BLOCK // self._size))
+        return torch.cat([self.fields(_one_hot(rows, n_in), imaginary=False)[:, 0] for rows in every])
+
+
+def _one_hot(rows: Tensor, n_in: int) -> Tensor:
+    return torch.zeros(len(rows), n_in, device=rows.device).scatter_(1, rows[:, None], 1.0)

@@ -1,0 +1,25 @@
+"""A read-out without a camera."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dfa_cli.devices.opu.camera import Camera
+from dfa_cli.devices.opu.encoding import Frames
+from dfa_cli.devices.opu.readout.base import Reading, combine
+
+
+class Ideal:
+    """The real part of the field itself, with no camera."""
+
+    exposures = 1
+    pixels_per_mode = 1
+    imaginary = False
+
+    def calibrate(self, lit: float, camera: Camera) -> None:
+        pass
+
+    def read(self, field: Tensor, frames: Frames, noise: torch.Generator) -> Reading:
+        values = combine(field[:, :, 0], frames.weights).mul_(frames.scale)
+        return Reading(values, 0, 0)

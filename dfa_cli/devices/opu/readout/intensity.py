@@ -1,0 +1,54 @@
+"""The camera's own read-out: intensities."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dfa_cli.devices.opu.camera import Camera
+from dfa_cli.devices.opu.encoding import Frames
+from dfa_cli.devices.opu.readout.base import INTENSITY_OF_A_MIRROR, Reading, combine, of_shown
+from dfa_cli.errors import DfaError
+
+
+class Intensity:
+    """`|E|^2`, the camera's own read-out: one frame, one pixel a mode, no reference, and not linear.
+
+        y = s * sum_f weights[f] |T^T x_f|^2
+
+    Its kernel over media is `E |T^T x|^2 |T^T z|^2 = 4 (|x|^2 |z|^2 + <x, z>^2)` for each mode, from which
+    `s` is taken so that `E |y|^2 = n_out |e|^2` as for the linear read-outs. `headroom`: the brightest pixel
+    to be expected is `headroom^2` times the mean of the calibration frame.
+
+    Saade et al. 2016 (arXiv 1510.06664).
+    """
+
+    imaginary = True
+    exposures = 1
+    pixels_per_mode = 1
+
+    def __init__(self, headroom: float = 3.0):
+        if not headroom > 0:
+            raise DfaError(
+                f"device.readout.headroom={headroom} is not positive; 3 r.m.s. amplitudes is usual."
+            )
+        self.headroom = headroom
+
+    def calibrate(self, lit: float, camera: Camera) -> None:
+        mean = INTENSITY_OF_A_MIRROR * lit
+        self.camera = camera
+        self.exposure = camera.expose(mean, self.headroom**2 * mean)
+
+    def read(self, field: Tensor, frames: Frames, noise: torch.Generator) -> Reading:
+        light = field.square().sum(2)  # none where no mirror is on
+        measured, full = self.camera.measure(light, self.exposure, noise)
+        values = combine(measured.mul_(frames.shown.unsqueeze(2)), frames.weights)
+
+        weights = frames.scale.new_tensor(frames.weights)
+        products = torch.einsum("frn,grn->rfg", frames.patterns, frames.patterns)
+        weighted = weights[:, None] * weights * products
+        squared_norm = weighted.sum((1, 2))  # |e|^2 / scale^2
+        mirrors = products.diagonal(dim1=1, dim2=2) @ weights
+        power = 4 * (mirrors.square() + (weighted * products).sum((1, 2)))
+        size = (squared_norm.clamp_min(0.0) / torch.where(power > 0, power, 1.0)).sqrt_().unsqueeze_(1)
+        return Reading(values.mul_(size * frames.scale), of_shown(full, frames), measured.shape[2])

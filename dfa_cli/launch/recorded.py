@@ -1,0 +1,64 @@
+"""A recorded configuration, ready to run again."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dfa_cli.console.messages import shortest
+from dfa_cli.errors import DfaError
+
+if TYPE_CHECKING:
+    from dfa_cli.records.run import Run
+
+
+def _config_of(run: Run) -> dict[str, Any]:
+    """The recorded configuration with today's names; keys that came later than the record have their defaults.
+
+    Raises `DfaError` for a run that was made with an option that this version does not have any more.
+    """
+    from dfa_cli.config.bounds import lookup
+    from dfa_cli.config.checks import check
+    from dfa_cli.config.identity import DROPPED, outdated
+    from dfa_cli.config.schema import Config
+
+    if not run.config:
+        raise DfaError(f"the record of run {run.id} has no configuration.")
+    for key in outdated(run.config):  # `run.config` has lost those that hold what this version computes with
+        raise DfaError(
+            f"run {run.id} was made with {key}={lookup(run.config, key)[0]}, an option that this version of dfa does "
+            f"not have any more: it computes as with {DROPPED[key].value}, and can neither repeat the run nor go on "
+            "with it."
+        )
+    defaults = asdict(Config())
+    del defaults["grids"]  # a sweep's, and no run's
+    config = {**defaults, **run.config}
+    try:
+        for group in ("model", "rule", "device", "data", "optimizer"):
+            assert config[group]["_target_"], f"{group} names no class"
+            assert run.choices[group], f"no {group} was chosen"
+        check(config, run.choices)
+    except (AssertionError, AttributeError, KeyError, TypeError) as error:
+        raise DfaError(f"the record of run {run.id} is not whole: {type(error).__name__} {error}.") from error
+    return config
+
+
+@contextlib.contextmanager
+def _logged(folder: Path) -> Iterator[None]:
+    """`run.log` in the folder; Ctrl-C and SIGTERM end in the record."""
+    from dfa_cli.records.log import logged
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with logged(folder):
+            yield
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; what was measured is in {shortest(folder)}", file=sys.stderr)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,94 @@
+"""A metric against a key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dfa_cli.comparison.comparison import Comparison
+from dfa_cli.comparison.group import Group
+from dfa_cli.console.values import MISSING, number, text
+from dfa_cli.errors import DfaError
+from dfa_cli.plots.style import _axis_title, _below, _figure, _fill, _finish, _label, _panels, _style, dress
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def against(
+    result: Comparison,
+    key: str,
+    *,
+    band: str = "std",
+    scale: str = "auto",
+    start: float | None = None,
+    title: str | None = None,
+) -> Figure:
+    """The metric against a numeric key; groups that have no such key are level lines to compare with.
+
+    Raises `DfaError` when the key is not a number or does not vary.
+    """
+    key = result.along or result.keys.resolve(key)
+    metric = result.metric
+    for group in result.groups:
+        held = group.key.get(key, MISSING)
+        if held is not MISSING and held is not None and number(held) is None:
+            raise DfaError(f"--x {key}: its value {text(held)} is not a number; choose a numeric key")
+    points = sorted({value for group in result.groups if (value := number(group.key.get(key))) is not None})
+    if len(points) < 2:
+        raise DfaError(f"--x {key}: it has {len(points) or 'no'} value in these runs, and a line needs two")
+    panels = _panels(result, leave=key)
+    figure, axes = _figure(result, len(panels), title)
+    for axis, (heading, groups) in zip(axes, panels, strict=True):
+        lines: dict[str, list[Group]] = {}
+        for group in groups:
+            if group.mean is not None:
+                lines.setdefault(_label(result, group, leave=key), []).append(group)
+        for label, members in lines.items():
+            style = _style(result, members[0], leave=key)
+            if number(members[0].key.get(key)) is None:
+                level = (members[0].mean or 0.0) * metric.scale
+                axis.axhline(
+                    level, color=style["color"], linestyle=style["linestyle"], linewidth=1.2, label=label
+                )
+                continue
+            members.sort(key=lambda group: number(group.key[key]) or 0.0)
+            at = [float(group.key[key]) for group in members]
+            axis.plot(
+                at,
+                [(group.mean or 0.0) * metric.scale for group in members],
+                color=style["color"],
+                linestyle=style["linestyle"],
+                marker=style["marker"],
+                markersize=5,
+                linewidth=1.7,
+                markerfacecolor="white",
+                markeredgewidth=1.3,
+                label=label,
+            )
+            _fill(axis, at, [group.values for group in members], band, metric.scale, style["color"])
+        _set_scale(axis, points, scale)
+        dress(axis, heading, key, _axis_title(metric.title))
+        if start is not None:
+            axis.set_ylim(bottom=start)
+    _finish(figure, axes, _below(result, band, result.groups))
+    return figure
+
+
+def _set_scale(axis: Axes, points: Sequence[float], scale: str) -> None:
+    from matplotlib.ticker import FuncFormatter, NullLocator
+
+    wide = points[-1] / points[0] >= 30 if points[0] > 0 else len(points) > 3 and points[-1] / points[1] >= 30
+    if scale == "linear" or (scale == "auto" and not (wide and points[0] >= 0)):
+        return
+    if points[0] < 0:
+        raise DfaError(f"--scale log: the key has the negative value {points[0]:g}; use --scale linear")
+    if points[0] == 0:
+        axis.set_xscale("symlog", linthresh=points[1], linscale=0.5)
+    else:
+        axis.set_xscale("log")
+    if len(points) <= 8:
+        axis.set_xticks(points)
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.xaxis.set_minor_locator(NullLocator())

@@ -1,0 +1,98 @@
+"""Bars."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dfa_cli.comparison.comparison import Comparison
+from dfa_cli.console.table import cut
+from dfa_cli.errors import DfaError
+from dfa_cli.plots.style import (
+    INK,
+    LONGEST,
+    _axis_title,
+    _below,
+    _ends,
+    _figure,
+    _finish,
+    _label,
+    _style,
+    dress,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def bars(
+    result: Comparison, *, band: str = "std", start: float | None = None, title: str | None = None
+) -> Figure:
+    """A horizontal bar a group, with its spread, every seed as a dot, and the figure beside it."""
+    groups = [group for group in result.groups if group.mean is not None]
+    if not groups:
+        raise DfaError("no completed run has the metric, so there are no bars to draw")
+    metric = result.metric
+    figure, (axis,) = _figure(result, 1, title, height=0.9 + 0.42 * len(groups))
+    highest = max(max(group.values) for group in groups) * metric.scale
+    for i, group in enumerate(groups):
+        style = _style(result, group)
+        middle = (group.mean or 0.0) * metric.scale
+        axis.barh(
+            i,
+            middle,
+            height=0.66,
+            color=_pale(style["color"]),
+            edgecolor=style["color"],
+            hatch=style["hatch"],
+            linewidth=1.0,
+        )
+        ends = _ends(group.values, band)
+        if ends:
+            low, high = (end * metric.scale for end in ends)
+            axis.errorbar(
+                middle, i, xerr=[[middle - low], [high - middle]], color=INK, capsize=3.5, linewidth=1.2
+            )
+        if group.n > 1:
+            dots = [value * metric.scale for value in group.values]
+            axis.plot(
+                dots,
+                [i + 0.18] * len(dots),
+                "o",
+                color="white",
+                markeredgecolor=INK,
+                markersize=3,
+                markeredgewidth=0.7,
+                zorder=4,
+            )
+            highest = max(highest, *(end * metric.scale for end in ends or ()))
+        spread = f" ± {metric.show(group.std)}" if group.std is not None else ""
+        axis.annotate(
+            f"{metric.show(group.mean)}{spread}  (n = {group.n})",
+            (1.02, i),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            color=INK,
+            fontsize=8.5,
+        )
+    axis.set_yticks(
+        range(len(groups)), [cut(_label(result, group, panel=False), LONGEST) for group in groups]
+    )
+    axis.invert_yaxis()
+    dress(axis, "", _axis_title(metric.title), "")
+    axis.grid(axis="y", visible=False)
+    axis.tick_params(axis="y", length=0)
+    if start is not None:
+        axis.set_xlim(left=start)
+        axis.set_xlabel(_axis_title(metric.title) + f"  (axis begins at {start:g})")
+    if metric.unit == "%":
+        axis.set_xlim(
+            right=min(100.0, highest * 1.02) if start is None else highest + 0.05 * (highest - start)
+        )
+    _finish(figure, [axis], _below(result, band, groups), legend=False)
+    return figure
+
+
+def _pale(colour: str) -> str:
+    """Half way to white; an alpha value would hide the hatching in SVG, which draws it over an equal
+    colour."""
+    return "#" + "".join(f"{(int(colour[i : i + 2], 16) + 255) // 2:02x}" for i in (1, 3, 5))

@@ -1,0 +1,102 @@
+"""Learning curves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dfa_cli.comparison.comparison import Comparison
+from dfa_cli.comparison.group import Group
+from dfa_cli.comparison.statistics import mean
+from dfa_cli.errors import DfaError, nearest
+from dfa_cli.plots.style import _axis_title, _below, _figure, _fill, _finish, _label, _panels, _style, dress
+from dfa_cli.records.measures import Metric, curve_metric
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def curves(
+    result: Comparison,
+    column: str,
+    *,
+    band: str = "std",
+    start: float | None = None,
+    title: str | None = None,
+) -> Figure:
+    """A column of metrics.csv over epochs: the mean of each group, with a band over its seeds.
+
+    Early stopping ends some curves before others: a mean goes on while at least half of its runs do.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    metric = _curve_metric(result, column)
+    panels = _panels(result)
+    figure, axes = _figure(result, len(panels), title)
+    drawn: list[Group] = []
+    for axis, (heading, groups) in zip(axes, panels, strict=True):
+        for group in groups:
+            at, values = _curve(group, column)
+            if not at:
+                continue
+            drawn.append(group)
+            style = _style(result, group)
+            means = [metric.scale * mean(some) for some in values]
+            axis.plot(
+                at,
+                means,
+                color=style["color"],
+                linestyle=style["linestyle"],
+                linewidth=1.7,
+                marker=style["marker"],
+                markevery=_sparse(len(at), style["index"]),
+                markersize=4.5,
+                markerfacecolor="white",
+                markeredgewidth=1.2,
+                label=_label(result, group),
+            )
+            _fill(axis, at, values, band, metric.scale, style["color"])
+        dress(axis, heading, "epoch", _axis_title(metric.title.replace(" at the last epoch", "")))
+        axis.margins(x=0.015)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if start is not None:
+            axis.set_ylim(bottom=start)
+    if not drawn:
+        raise DfaError(f"no completed run here has measured '{column}' in its metrics.csv")
+    _finish(figure, axes, _below(result, band, drawn))
+    return figure
+
+
+def _curve_metric(result: Comparison, column: str) -> Metric:
+    known: dict[str, None] = {}
+    for group in result.groups:
+        for run in group.counted:
+            if column in run.curves:
+                return curve_metric(column)
+            known.update(dict.fromkeys(run.curves))
+    names = [name for name in known if name != "epoch"]
+    if not names:
+        raise DfaError(
+            "no completed run here has a metrics.csv with measurements, so there are no curves to draw"
+        )
+    order = dict.fromkeys([*nearest(column, names), *names])
+    raise DfaError(f"unknown metric '{column}' for a learning curve; metrics.csv has {', '.join(order)}")
+
+
+def _curve(group: Group, column: str) -> tuple[list[float], list[list[float]]]:
+    """Epochs and, for each, the values of the runs that measured it: where at least half of them did."""
+    by_epoch: dict[float, list[float]] = {}
+    runs = 0
+    for run in group.counted:
+        pairs = zip(run.curves.get("epoch", []), run.curves.get(column, []), strict=False)
+        measured = [(epoch, value) for epoch, value in pairs if epoch is not None and value is not None]
+        runs += bool(measured)
+        for epoch, value in measured:
+            by_epoch.setdefault(epoch, []).append(value)
+    at = [epoch for epoch in sorted(by_epoch) if 2 * len(by_epoch[epoch]) >= runs]
+    return at, [by_epoch[epoch] for epoch in at]
+
+
+def _sparse(count: int, shift: int) -> tuple[int, int]:
+    """About eight markers a line, not all lines' at the same place."""
+    step = max(count // 8, 1)
+    return (shift * step // 4) % step, step

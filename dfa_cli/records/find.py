@@ -1,0 +1,131 @@
+"""Runs on disk: all below a folder, or one by what a user calls it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from dfa_cli.errors import DfaError, nearest
+from dfa_cli.records.run import Run, read
+
+
+def pick_run(name: str, folders: Paths = ("outputs",)) -> Run:
+    """The run called `name`: a folder, the path of a `run.json`, the start of an id, or `last`.
+
+    Raises `DfaError` when there is none, or more than one (the candidates are named).
+    """
+    path = Path(name)
+    if path.name == "run.json":
+        path = path.parent
+    if (path / "run.json").is_file():
+        try:
+            return read(path)
+        except ValueError as error:
+            raise DfaError(f"{name}: {error}") from None
+    found = find(folders)
+    if not found.runs:
+        raise DfaError(nothing_found(found))
+    if name == "last":
+        return found.runs[0]
+    matches = [run for run in found.runs if name and run.id.startswith(name.lower())]
+    where = ", ".join(found.places)
+    if not matches:
+        close = nearest(name, [run.id for run in found.runs])
+        hint = f"did you mean {' or '.join(close)}" if close else "`dfa runs` lists them"
+        raise DfaError(f"no run below {where} has an id that starts with '{name}'; {hint}")
+    if len({run.id for run in matches}) > 1:
+        some = ", ".join(sorted({run.id for run in matches})[:8])
+        more = ", ..." if len({run.id for run in matches}) > 8 else ""
+        raise DfaError(f"'{name}' begins {len(matches)} ids, give more of the one you mean: {some}{more}")
+    if len(matches) > 1:  # a folder of runs was copied
+        places = ", ".join(run.folder for run in matches)
+        raise DfaError(
+            f"run {matches[0].id} is there {len(matches)} times, give one of the folders: {places}"
+        )
+    return matches[0]
+
+
+Paths = Iterable["str | os.PathLike[str]"]
+
+
+class Found:
+    """What a search came back with: `runs`, newest first, and `skipped`, folders with the reason for each."""
+
+    def __init__(self, runs: list[Run], skipped: list[tuple[str, str]], places: list[str]):
+        self.runs = runs
+        self.skipped = skipped
+        self.places = places
+
+
+def find(folders: Paths = ("outputs",)) -> Found:
+    """All runs below `folders`, at any depth; a folder reached twice is read once.
+
+    Raises `DfaError` when a folder is not there or cannot be listed.
+    """
+    places = [os.fspath(folder) for folder in folders] or ["outputs"]
+    runs: list[Run] = []
+    skipped: list[tuple[str, str]] = []
+    seen: set[tuple[int, int]] = set()
+    for place in places:
+        if not os.path.isdir(place):
+            what = "is a file, not a folder" if os.path.exists(place) else "is not there"
+            raise DfaError(
+                f"no runs found: {place} {what}; name a folder of runs, or make one with `dfa train`"
+            )
+        try:
+            os.scandir(place).close()
+        except OSError as error:
+            raise DfaError(f"cannot read the folder {place}: {error.strerror}") from None
+        _search(place, runs, skipped, seen)
+    runs.sort(key=lambda run: (run.created, run.id), reverse=True)
+    return Found(runs, skipped, places)
+
+
+def _search(top: str, runs: list[Run], skipped: list[tuple[str, str]], seen: set[tuple[int, int]]) -> None:
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in seen:  # a link that leads back, or a folder named twice
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            record, hydra = False, False
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name == "run.json":
+                        record = True
+                    elif entry.name == ".hydra":
+                        hydra = True
+                    elif not entry.name.startswith(".") and entry.is_dir():
+                        waiting.append(entry.path)
+        except OSError as error:
+            skipped.append((folder, f"cannot be read ({error.strerror})"))
+            continue
+        if record:
+            try:
+                runs.append(read(folder))
+            except ValueError as error:
+                skipped.append((folder, str(error)))
+        elif hydra:
+            skipped.append(
+                (folder, "holds no run.json: the run never began, or another program made the folder")
+            )
+
+
+def nothing_found(found: Found) -> str:
+    """The sentence for a search that came back without a run."""
+    skipped = f", {len(found.skipped)} folders were skipped as damaged or foreign" if found.skipped else ""
+    return (
+        f"no runs found in {', '.join(found.places)} (searched at every depth for run.json{skipped}); "
+        f"name another folder, or make runs with `dfa train`"
+    )
+
+
+def find_some(folders: Paths = ("outputs",)) -> Found:
+    """As `find`, and `DfaError` when there is not one run."""
+    found = find(folders)
+    if not found.runs:
+        raise DfaError(nothing_found(found))
+    return found

@@ -1,0 +1,29 @@
+"""`run.log` in a run's folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dfa_cli.machine.files import plainly
+
+
+@contextmanager
+def logged(folder: Path) -> Iterator[None]:
+    """Puts what is logged into `run.log` in the folder, as Hydra does for the runs that it starts."""
+    with plainly(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(folder / "run.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.INFO)
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+        handler.close()

@@ -1,0 +1,41 @@
+"""Notes in a sweep's folder, of jobs that left no record of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from dfa_cli.machine.files import write_atomically
+
+NOTES = ".sweep/notes"  # in the sweep's folder: a file for each job that left no record of its own
+STOP = ".sweep/stop"  # in the sweep's folder: no further job is to begin
+
+
+def write_note(top: Path, name: str, content: dict[str, Any]) -> None:
+    path = top / NOTES / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(content))
+
+
+Read = dict[str, tuple[int, dict[str, Any]]]
+
+
+def notes(top: Path, known: Read | None = None) -> dict[str, dict[str, Any]]:
+    """The notes in a sweep's folder, by the name of the folder that the job was to have.
+
+    `known`: those that were read before, with the times of their files; they are read again when they have changed.
+    """
+    known = {} if known is None else known
+    try:
+        with os.scandir(top / NOTES) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                written = entry.stat().st_mtime_ns
+                if known.get(entry.name, (None,))[0] != written:
+                    known[entry.name] = (written, json.loads(Path(entry.path).read_text(encoding="utf-8")))
+    except OSError:
+        pass  # none yet
+    return {name: content for name, (_, content) in known.items()}

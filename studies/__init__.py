@@ -1,0 +1,1 @@
+"""What makes the numbers on our pages, and what tries to break the tool."""
