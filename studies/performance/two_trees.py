@@ -1,8 +1,8 @@
 """Times this checkout of dfa against another one: A B A B, every figure from a fresh process.
 
     git worktree add ../before 4af7c01
-    .venv/bin/python studies/performance/two_trees.py --other ../before
-    .venv/bin/python studies/performance/two_trees.py --other ../before --only runs train --rounds 15
+    .venv/bin/python -m studies.performance.two_trees --other ../before
+    .venv/bin/python -m studies.performance.two_trees --other ../before --only runs train --rounds 15
 
 A figure is the median of the rounds with its quartiles. The last column is the median of the ratios pair by pair, since
 machines drift. A first round is not counted. `import torch` is the same work in both trees: its ratio shows how far
@@ -27,9 +27,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from trees import FailedError, Tree, add_options, record, records, two_trees
+from studies.trees import FailedError, Tree, add_options, record, records, two_trees
 
 QUIET = ("progress=none",)
 CORA = ("model=gcn", "data=cora", "epochs=200", *QUIET)

@@ -1,7 +1,7 @@
 """Trains six configurations in two checkouts on this machine, and compares metrics and weights bit for bit.
 
     git worktree add ../before 4af7c01
-    .venv/bin/python studies/reliability/same_results.py --other ../before
+    .venv/bin/python -m studies.reliability.same_results --other ../before
 
 The metrics are compared as text, all columns but the seconds; the weights as the bytes of their file, tensor by
 tensor, with type and shape. One thread, under two minutes. The exit code is 1 when anything differs, and each
@@ -21,9 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from trees import FailedError, Tree, add_options, record, records, two_trees
+from studies.trees import FailedError, Tree, add_options, record, records, two_trees
 
 # together: each kind of model, rule, device, data set and optimizer, dropout, spread and alignment
 CONFIGURATIONS = {
