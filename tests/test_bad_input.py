@@ -330,17 +330,14 @@ class TestAFolderWithSomethingInIt:
         assert dfa.train("data=digits", *SMALL, f"hydra.run.dir={place}").code == 0
         assert (place / "run.json").exists()
 
-    @pytest.mark.parametrize(
-        ("flags", "key"), [((), "hydra.run.dir"), (("-m",), "hydra.sweep.dir")], ids=["run", "sweep"]
-    )
-    def test_takes_no_second_run(self, flags: tuple[str, ...], key: str, dfa: Dfa) -> None:
+    def test_takes_no_second_run(self, dfa: Dfa) -> None:
         place = dfa.root / "place"
-        words = (*flags, "data=digits", *SMALL, f"{key}={place}")
-        assert dfa("train", *dfa.arguments(*words)).code == 0
+        words = ("data=digits", *SMALL, f"hydra.run.dir={place}")
+        assert dfa.train(*words).code == 0
         before = {path: path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()}
-        answer = dfa("train", *dfa.arguments(*words))
+        answer = dfa.train(*words)
         refused(answer)
-        assert f"{key}=" in answer.err
+        assert "hydra.run.dir=" in answer.err
         assert {path: path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()} == before
 
 

@@ -18,7 +18,7 @@ import pytest
 import torch
 from program import Dfa, Run
 
-from dfa_cli.config.compose import compose_jobs
+from dfa_cli.config.compose import compose_run
 from dfa_cli.config.instantiate import build
 from dfa_cli.errors import DfaError
 from dfa_cli.models import Batch
@@ -231,7 +231,7 @@ def test_the_rule_lets_the_largest_entries_through(
 ) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delitem(sys.modules, "top_k", raising=False)
-    (job,) = compose_jobs(["data=digits", "rule=top_k"], False, str(folder / "mine"))
+    job = compose_run(["--config-dir", str(folder / "mine"), "data=digits", "rule=top_k"])
     rule = build(job.config["rule"])
     error = torch.tensor([[0.1, -0.7, 0.6, 0.0], [-0.2, 0.1, 0.3, -0.1]])
     kept = torch.tensor([[0.0, -0.7, 0.6, 0.0], [-0.2, 0.0, 0.3, 0.0]])

@@ -7,7 +7,7 @@ from typing import Any
 
 from hydra.utils import instantiate
 
-from dfa_cli.config.plugins import missing, not_found
+from dfa_cli.config.plugins import missing, target_not_found_message
 from dfa_cli.config.schema import without_facts
 from dfa_cli.errors import DfaError
 
@@ -27,7 +27,7 @@ def build(node: Mapping[str, Any], *arguments: Any) -> Any:
         if isinstance(error.__cause__, TypeError):
             raise DfaError(misfit(node["_target_"], error.__cause__)) from error
         if (module := missing(error)) and f"{node['_target_']}.".startswith(f"{module}."):
-            raise DfaError(not_found(node["_target_"], module)) from error
+            raise DfaError(target_not_found_message(node["_target_"], module)) from error
         raise
 
 

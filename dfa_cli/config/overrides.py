@@ -35,10 +35,10 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
     try:
         return OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
-        raise DfaError(words_of(error)) from error
+        raise DfaError(hydra_message(error)) from error
 
 
-def told_apart(overrides: Sequence[str], loader: ConfigLoader) -> Overrides:
+def split_overrides(overrides: Sequence[str], loader: ConfigLoader) -> Overrides:
     """What Hydra refuses comes out in Hydra's words."""
     every = OverridesParser.create().parse_overrides(list(overrides))
     values = [
@@ -132,11 +132,11 @@ def require_known(config: Mapping[str, Any]) -> None:
             )
 
 
-def words_of(error: Exception) -> str:
+def hydra_message(error: Exception) -> str:
     """Hydra's own message, which names the key and what it could be, and its cause where that says more."""
     words = str(error).partition("\nConfig search path:")[0]
     if no_key := re.match(r"Could not override '([^']+)'\.", words):
-        return there_is_no(no_key[1])
+        return unknown_key_message(no_key[1])
     if no_key := re.match(r"Could not delete from config\. '([^']+)'", words):
         return identity.no_longer(no_key[1]) or words
     if isinstance(error.__cause__, OmegaConfBaseException) and str(error.__cause__) not in words:
@@ -144,7 +144,7 @@ def words_of(error: Exception) -> str:
     return words
 
 
-def there_is_no(key: str) -> str:
+def unknown_key_message(key: str) -> str:
     """The answer to a key that no option has. Hydra advises to append it, which a misspelt one would survive."""
     if sentence := identity.no_longer(key):
         return sentence
@@ -160,21 +160,21 @@ def there_is_no(key: str) -> str:
     return f"There is no key {key} here{hint}; dfa train --help lists them."
 
 
-def quoted(value: str) -> str:
+def quote_override(value: str) -> str:
     """A string as Hydra's override grammar reads it back unchanged, blanks and commas included."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def typed(overrides: Iterable[str]) -> list[str]:
+def user_overrides(overrides: Iterable[str]) -> list[str]:
     """The overrides that say what is run: neither a name that nobody typed nor how Hydra is to launch it."""
-    return [word for word in overrides if not word.startswith("run_id=") and not is_hydras(word)]
+    return [word for word in overrides if not word.startswith("run_id=") and not is_hydra_override(word)]
 
 
-def is_hydras(override: str) -> bool:
+def is_hydra_override(override: str) -> bool:
     """Whether an override says how jobs are run and not what they are."""
     return override.startswith(("hydra.", "hydra/", "launcher=", "sweeper="))
 
 
-def with_aliases(arguments: Sequence[str]) -> list[str]:
+def expand_aliases(arguments: Sequence[str]) -> list[str]:
     """`launcher.n_jobs=4` for `hydra.launcher.n_jobs=4`, where Hydra has it."""
     return [re.sub(r"^(launcher|sweeper)\.", r"hydra.\1.", word) for word in arguments]

@@ -15,7 +15,7 @@ from typing import Any
 from dfa_cli.errors import DfaError
 
 
-def let_import(folder: str | None) -> None:
+def add_plugin_folder(folder: str | None) -> None:
     """Let Python find the modules in `folder` in this process; `None` changes nothing."""
     if folder is not None and (path := os.path.abspath(folder)) not in sys.path:
         sys.path.append(path)
@@ -30,7 +30,7 @@ def require_modules(config: Mapping[str, Any], choices: Mapping[str, str]) -> No
         for target in targets(node):
             module = target.partition(".")[0]
             if module not in sys.modules and not (module and importlib.util.find_spec(module)):
-                raise DfaError(f"{group}={choices.get(group)}: {not_found(target, module)}")
+                raise DfaError(f"{group}={choices.get(group)}: {target_not_found_message(target, module)}")
 
 
 def targets(node: Any) -> Iterator[str]:
@@ -42,7 +42,7 @@ def targets(node: Any) -> Iterator[str]:
             yield from targets(value)
 
 
-def not_found(target: str, module: str) -> str:
+def target_not_found_message(target: str, module: str) -> str:
     """What is wrong with a `_target_` that cannot be imported, and what to do."""
     if module == target.partition(".")[0]:
         return (

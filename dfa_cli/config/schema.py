@@ -52,10 +52,3 @@ def without_facts(node: Mapping[str, Any]) -> dict[str, Any]:
 def projects(config: Mapping[str, Any]) -> bool:
     """Whether the rule asks the projection device for anything; without it no key of the device applies."""
     return config["rule"].get("needs") != "nothing"
-
-
-def register() -> None:
-    """Make the schema known to Hydra under the name that conf/config.yaml gives it."""
-    from hydra.core.config_store import ConfigStore
-
-    ConfigStore.instance().store(name="schema", node=Config)

@@ -1,22 +1,39 @@
-"""One run as it was asked for."""
+"""One run as it was asked for: what a job needs to know, and all that a record says of how it was asked for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+import shlex
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
+
+from dfa_cli.config.identity import identity
 
 
 @dataclass(frozen=True)
-class Job:
-    """One point of a sweep, or the only one: its words, its configuration, the option chosen of each group; the folder
-    of the run or of the whole sweep; the launcher and the sweeper, unresolved, as Hydra has them; the grids of an
-    experiment, `{key: values}` each."""
+class RunSpec:
+    """`config`: the configuration, plain and resolved; `choices`: the option chosen of each group; `overrides`: the
+    words that say what is run; `config_dir`: the folder of the user's own options and classes.
 
-    overrides: list[str]
+    `command` repeats the run. Without it, a record names the command that this process was started by.
+    """
+
     config: dict[str, Any]
     choices: dict[str, str]
-    folder: Path
-    launcher: dict[str, Any] = field(default_factory=dict)
-    sweeper: dict[str, Any] = field(default_factory=dict)
-    grids: list[dict[str, Any]] = field(default_factory=list)
+    overrides: list[str]
+    config_dir: str | None = None
+    command: str | None = None
+
+    @cached_property
+    def identity(self) -> str:
+        """Equal for runs with equal results. Means something once `auto` is resolved (`config/auto.py`)."""
+        return identity(self.config)
+
+    def with_values(self, **values: Any) -> RunSpec:
+        """The same run with other values at the top level of its configuration."""
+        return replace(self, config={**self.config, **values})
+
+    def repeated_by_train(self) -> RunSpec:
+        """The same run, whose record names the `dfa train ...` that repeats it alone."""
+        own = ["--config-dir", self.config_dir] if self.config_dir else []
+        return replace(self, command=shlex.join(["dfa", "train", *own, *self.overrides]))

@@ -1,46 +1,57 @@
-"""The folder of a run."""
+"""The folder of a single run: made for it, and taken away again when the run is refused."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from dfa_cli.console.messages import shortest
 from dfa_cli.errors import DfaError
-from dfa_cli.machine.files import cannot_write
-
-
-def refuse_to_share(folder: Path, multirun: bool) -> None:
-    """Raises `DfaError` where `hydra.run.dir` or `hydra.sweep.dir` names a folder with something of others in it: a run
-    that is refused takes its folder away again, and one that is repeated would mix with the one before."""
-    if multirun:
-        taken, name = any(folder.glob("*/run.json")), "sweep"
-        what = "holds the runs of another sweep"
-    else:
-        taken, name = folder.is_dir() and any(folder.iterdir()), "run"
-        what = "is not empty, and a run needs a folder of its own"
-    if taken:
-        raise DfaError(f"{shortest(folder)} {what}: name another with hydra.{name}.dir=FOLDER.")
+from dfa_cli.machine.files import UNWRITABLE, cannot_write
+from dfa_cli.records.curves import METRICS
+from dfa_cli.records.run import status
 
 
 @contextlib.contextmanager
-def _place(folder: Path) -> Iterator[Path]:
-    """Makes the folder of a run. When the run is refused, what was made for it and is still empty goes again."""
+def new_run_folder(folder: Path) -> Iterator[Path]:
+    """Make the folder of a run; a run that is refused before its first epoch leaves nothing of it.
+
+    Raises `DfaError` when the folder is not empty, since two runs would mix in it, and when it cannot be written.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        raise DfaError(
+            f"{shortest(folder)} is not empty, and a run needs a folder of its own: "
+            "name another with hydra.run.dir=FOLDER."
+        )
     new = list(itertools.takewhile(lambda one: not one.exists(), (folder, *folder.parents)))
     try:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DfaError(cannot_write(folder, error)) from error
+        folder.mkdir(parents=True, exist_ok=True)
         yield folder
     except DfaError:
+        if _is_ours(folder) and not _has_trained(folder):
+            _empty(folder)
         for one in new:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # not empty
                 one.rmdir()
         raise
+    except OSError as error:
+        if error.errno not in UNWRITABLE and folder.is_dir():
+            raise
+        raise DfaError(cannot_write(folder, error)) from error
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether this process has written what is in the folder: another one may have been given the same."""
+    record = status(folder)
+    return not record or (record.get("provenance") or {}).get("pid") == os.getpid()
+
+
+def _has_trained(folder: Path) -> bool:
+    return (folder / METRICS).exists() or "train_seconds" in status(folder).get("time", {})
 
 
 def _empty(folder: Path) -> None:

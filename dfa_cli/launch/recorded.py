@@ -1,32 +1,31 @@
-"""A recorded configuration, ready to run again."""
+"""A recorded run, ready to run again."""
 
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from dfa_cli.config.bounds import lookup
+from dfa_cli.config.checks import check
+from dfa_cli.config.identity import DROPPED, outdated
+from dfa_cli.config.schema import Config
+from dfa_cli.config.spec import RunSpec
 from dfa_cli.console.messages import shortest
 from dfa_cli.errors import DfaError
+from dfa_cli.launch.signals import terminate_like_ctrl_c
+from dfa_cli.records.log import logged
+from dfa_cli.records.run import Run
 
-if TYPE_CHECKING:
-    from dfa_cli.records.run import Run
 
+def spec_of_record(run: Run) -> RunSpec:
+    """The run that a record describes, with today's names; keys that came later than the record have their defaults.
 
-def _config_of(run: Run) -> dict[str, Any]:
-    """The recorded configuration with today's names; keys that came later than the record have their defaults.
-
-    Raises `DfaError` for a run that was made with an option that this version does not have any more.
+    Raises `DfaError` for a record that is not whole, and for a run that was made with an option that this version does
+    not have any more.
     """
-    from dfa_cli.config.bounds import lookup
-    from dfa_cli.config.checks import check
-    from dfa_cli.config.identity import DROPPED, outdated
-    from dfa_cli.config.schema import Config
-
     if not run.config:
         raise DfaError(f"the record of run {run.id} has no configuration.")
     for key in outdated(run.config):  # `run.config` has lost those that hold what this version computes with
@@ -38,6 +37,8 @@ def _config_of(run: Run) -> dict[str, Any]:
     defaults = asdict(Config())
     del defaults["grids"]  # a sweep's, and no run's
     config = {**defaults, **run.config}
+    # the same number of threads gives the same order of additions
+    config["threads"] = run.provenance.get("threads") or config["threads"]
     try:
         for group in ("model", "rule", "device", "data", "optimizer"):
             assert config[group]["_target_"], f"{group} names no class"
@@ -45,20 +46,16 @@ def _config_of(run: Run) -> dict[str, Any]:
         check(config, run.choices)
     except (AssertionError, AttributeError, KeyError, TypeError) as error:
         raise DfaError(f"the record of run {run.id} is not whole: {type(error).__name__} {error}.") from error
-    return config
+    words = run.record.get("overrides") or []
+    return RunSpec(config, run.choices, list(words), run.provenance.get("config_dir"))
 
 
 @contextlib.contextmanager
-def _logged(folder: Path) -> Iterator[None]:
+def log_in(folder: Path) -> Iterator[None]:
     """`run.log` in the folder; Ctrl-C and SIGTERM end in the record."""
-    from dfa_cli.records.log import logged
-
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with logged(folder):
+        with terminate_like_ctrl_c(), logged(folder):
             yield
     except KeyboardInterrupt:
         print(f"\ninterrupted; what was measured is in {shortest(folder)}", file=sys.stderr)
         raise
-    finally:
-        signal.signal(signal.SIGTERM, before)

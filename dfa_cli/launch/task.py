@@ -1,47 +1,37 @@
-"""What Hydra calls for a job."""
+"""A run on this machine: what every command that trains comes down to."""
 
 from __future__ import annotations
 
-import math
-import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
-
-from dfa_cli.config.compose import chosen, plain
-from dfa_cli.config.hydra_entry import config_dir, train_command
-from dfa_cli.config.overrides import typed
-from dfa_cli.errors import DfaError
+from dfa_cli.config.auto import settle
+from dfa_cli.config.spec import RunSpec
+from dfa_cli.launch.recorded import spec_of_record
 from dfa_cli.machine.memory import importing
+from dfa_cli.records.run import Run
 
 
-def task(composed: DictConfig) -> float:
-    """What Hydra calls for each job, in whatever process. The value is what a search maximises, never the test.
+def run_spec(spec: RunSpec, folder: Path, replaces: bool = False) -> dict[str, Any]:
+    """Train what `spec` describes and record it in `folder`. Returns the content of `run.json`.
 
-    In a sweep a failed job is said in a line and gives NaN, so that it takes no other with it.
+    `auto` is resolved here, by the process and on the machine that trains. `replaces`: the record in `folder` goes.
     """
-    context = HydraConfig.get()
-    folder = Path(context.runtime.output_dir)
-    overrides = typed(context.overrides.task)
-    own = config_dir(context)
-    command = train_command(overrides, own)
     with importing("torch"):
         from dfa_cli import experiment
 
-    try:
-        record = experiment.run(plain(composed), folder, chosen(context), overrides, command, own)
-        return record["result"]["best_validation_accuracy"]
-    except Exception as error:
-        if context.mode == RunMode.MULTIRUN:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            print(f"job {context.job.num} failed: {reason} (see {folder / 'run.log'})", file=sys.stderr)
-            return math.nan
-        if isinstance(error, DfaError):
-            _failures.append(error)
-            return math.nan
-        raise
+    return experiment.run(on_this_machine(spec), folder, replaces)
 
 
-_failures: list[DfaError] = []  # of the single job of this process, told after Hydra has ended
+def resume_recorded(run: Run) -> dict[str, Any]:
+    """Go on with a recorded run from its checkpoint, in its own folder. Returns the content of `run.json`."""
+    with importing("torch"):
+        from dfa_cli import experiment
+
+    return experiment.resume(on_this_machine(spec_of_record(run)), Path(run.folder))
+
+
+def on_this_machine(spec: RunSpec) -> RunSpec:
+    """The run with every `auto` resolved. Raises `DfaError` when this machine lacks what was asked for."""
+    return replace(spec, config=settle(spec.config))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from dfa_cli.console.values import number
 
+METRICS = "metrics.csv"  # in a run's folder
+
 
 def read_curves(path: str | os.PathLike[str]) -> dict[str, list[float | None]]:
     """The columns of a `metrics.csv`; `{}` when there is none.

@@ -38,8 +38,9 @@ class Record:
     """Writes a run's record from its first moment on.
 
         with Record(folder, head) as record:
+            record.begin(split, sizes, conditions)
             for epoch in train(...):
-                record.epoch(epoch)
+                record.epoch(epoch.row())
             record.complete()
 
     `head` holds what is known before the run: id, identity, choices, overrides, configuration, provenance. Leaving
@@ -70,7 +71,8 @@ class Record:
         self._written = -1e9
         self._table: TextIO | None = None
         self._best = (-1.0, 0.0)
-        self._unweighed: tuple[Mapping[str, Any], str, Mapping[str, int]] | None = None
+        self._unweighed: Mapping[str, Any] | None = None
+        self._data: dict[str, Any] = {}
 
     @classmethod
     def reopen(cls, folder: Path, provenance: Mapping[str, Any]) -> Record:
@@ -95,8 +97,16 @@ class Record:
             replaces=True,
         )
 
-    def cut_back(self, epoch: int, split: str, sizes: Mapping[str, int]) -> None:
-        """Forget what was measured after `epoch`. Raises `DfaError` when epochs before it are missing."""
+    def begin(self, split: str, sizes: Mapping[str, int], conditions: Mapping[str, Any]) -> None:
+        """Note the data set (the name of its split, its rows by part) and what a repetition has to have the same."""
+        self._data = {"split": split, "sizes": dict(sizes)}
+        self.update(provenance=conditions)
+
+    def cut_back(self, epoch: int) -> list[dict[str, float]]:
+        """Forget what was measured after `epoch`. Returns the lines of `metrics.csv` that are left.
+
+        Raises `DfaError` when epochs before it are missing.
+        """
         rows = rows_until(self.folder, epoch)
         if [row["epoch"] for row in rows] != list(range(1, epoch + 1)):
             raise DfaError(
@@ -108,9 +118,10 @@ class Record:
         with plainly(self.folder):
             write_atomically(self.folder / "metrics.csv", "".join(_lines_until(self.folder, epoch)))
         for row in rows:
-            self._weigh(row, split, sizes)
+            self._weigh(row)
         with plainly(self.folder):
             self._write()
+        return rows
 
     def sync(self) -> None:
         """Have the lines of `metrics.csv` on disk, not only in the system's cache."""
@@ -143,27 +154,27 @@ class Record:
         finally:
             self.content["time"][name] = time.perf_counter() - began
 
-    def epoch(self, metrics: Mapping[str, Any], split: str, sizes: Mapping[str, int]) -> None:
+    def epoch(self, metrics: Mapping[str, Any]) -> None:
         """A line of `metrics.csv`, and the result so far.
 
         The best epoch is the one with the highest validation accuracy, of equal ones that with the lowest validation
         loss, and of equal ones the first. The test accuracy takes no part in the choice.
         """
-        self._unweighed = (metrics, split, sizes)
+        self._unweighed = metrics
         with plainly(self.folder):
             if self._table is None:
                 self._table = self._open_table(list(metrics))
             self._rows.writerow([_cell(value) for value in metrics.values()])
             self._table.flush()
-        self._weigh(metrics, split, sizes)
+        self._weigh(metrics)
         self._unweighed = None
         if time.perf_counter() - self._written > WRITE_EVERY_SECONDS:
             with plainly(self.folder):
                 self._write()
 
-    def _weigh(self, metrics: Mapping[str, float], split: str, sizes: Mapping[str, int]) -> None:
+    def _weigh(self, metrics: Mapping[str, float]) -> None:
         """Bring the result so far up to date with the epoch after it."""
-        result = self.content["result"] or {"split": split, "sizes": dict(sizes)}
+        result = self.content["result"] or dict(self._data)
         key = (metrics["validation_accuracy"], -metrics["validation_loss"])
         if key > self._best or "best_epoch" not in result:
             result["best_epoch"] = metrics["epoch"]
@@ -217,9 +228,9 @@ class Record:
             return
         with suppress(OSError):
             self._table.flush()
-        epoch = self._unweighed[0]["epoch"]
+        epoch = self._unweighed["epoch"]
         if any(row["epoch"] == epoch for row in rows_until(self.folder, epoch)):
-            self._weigh(*self._unweighed)
+            self._weigh(self._unweighed)
 
     def _end(self, status: str) -> None:
         self.content["status"] = status

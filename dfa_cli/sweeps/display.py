@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from dfa_cli.console.messages import percent
 
 if TYPE_CHECKING:
-    from dfa_cli.sweeps.plan import Point
-    from dfa_cli.sweeps.supervisor import Sweep
+    from dfa_cli.sweeps.plan import SweepRun
+    from dfa_cli.sweeps.supervisor import Supervisor
 
 MOST_SHOWN = 8  # running jobs; the others are counted
 COUNTED = (
@@ -23,15 +23,15 @@ COUNTED = (
 )
 
 
-class Display:
-    """`with Display(total) as display: Sweep(..., display).run()`; `total`: jobs in all, if it is known."""
+class SweepDisplay:
+    """`with SweepDisplay(total) as display: Grid(..., display).run()`; `total`: jobs in all, if it is known."""
 
     def __init__(self, total: int | None):
         self.total = total
         self._live = None
         self._told: set[int] = set()
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> SweepDisplay:
         if sys.stdout.isatty():
             from rich.console import Console
             from rich.live import Live
@@ -44,39 +44,35 @@ class Display:
         if self._live is not None:
             self._live.stop()
 
-    def show(self, sweep: Sweep) -> None:
+    def show(self, sweep: Supervisor) -> None:
         if self._live is not None:
             from rich.text import Text
 
             width = self._live.console.width
             self._live.update(Text("\n".join(line[: width - 1] for line in self.lines(sweep))), refresh=True)
             return
-        for point in sweep.points:
-            if id(point) not in self._told and point.ended and point.state not in ("stopped",):
-                self._told.add(id(point))
+        for run in sweep.runs:
+            if id(run) not in self._told and run.ended and run.state not in ("stopped",):
+                self._told.add(id(run))
                 if not (
-                    point.state == "reused" and point.seconds is None
+                    run.state == "reused" and run.seconds is None
                 ):  # known before the start, and said then
-                    print(self._ended(point), flush=True)
+                    print(self._ended(run), flush=True)
 
-    def _ended(self, point: Point) -> str:
+    def _ended(self, run: SweepRun) -> str:
         number = f"[{len(self._told)}/{self.total}]" if self.total else f"[{len(self._told)}]"
-        if point.state in ("completed", "reused"):
-            took = (
-                f" in {point.seconds:.1f} s"
-                if point.state == "completed" and point.seconds is not None
-                else ""
-            )
-            accuracy = f"test {percent(point.accuracy).strip()}" if point.accuracy is not None else ""
-            return f"{number} {point.state}{took}  {point.label}  {accuracy}"
-        return f"{number} {point.state}  {point.label}  {point.reason}"
+        if run.state in ("completed", "reused"):
+            took = f" in {run.seconds:.1f} s" if run.state == "completed" and run.seconds is not None else ""
+            accuracy = f"test {percent(run.accuracy).strip()}" if run.accuracy is not None else ""
+            return f"{number} {run.state}{took}  {run.label}  {accuracy}"
+        return f"{number} {run.state}  {run.label}  {run.reason}"
 
-    def lines(self, sweep: Sweep) -> list[str]:
+    def lines(self, sweep: Supervisor) -> list[str]:
         """The block on a terminal: a line of counts, and a line for each running job."""
-        points = sweep.points
-        total = self.total or len(points)
-        count = {state: sum(point.state == state for point in points) for state, _ in COUNTED}
-        ended = sum(point.ended for point in points)
+        runs = sweep.runs
+        total = self.total or len(runs)
+        count = {state: sum(run.state == state for run in runs) for state, _ in COUNTED}
+        ended = sum(run.ended for run in runs)
         words = [
             f"{count[state]} {name}"
             for state, name in COUNTED
@@ -88,22 +84,20 @@ class Display:
             words.append(f"{clock(left)} left")
         filled = round(20 * ended / total) if total else 0
         lines = [f"{'#' * filled}{'.' * (20 - filled)} {ended}/{total}  " + ", ".join(words)]
-        running = [point for point in points if point.state == "running"]
-        for point in running[:MOST_SHOWN]:
-            accuracy = f"  val {percent(point.accuracy)}" if point.accuracy is not None else ""
-            lines.append(f"  epoch {point.epoch}/{point.epochs}{accuracy}  {point.label}")
+        running = [run for run in runs if run.state == "running"]
+        for run in running[:MOST_SHOWN]:
+            accuracy = f"  val {percent(run.accuracy)}" if run.accuracy is not None else ""
+            lines.append(f"  epoch {run.epoch}/{run.epochs}{accuracy}  {run.label}")
         if len(running) > MOST_SHOWN:
             lines.append(f"  and {len(running) - MOST_SHOWN} more")
         return lines
 
 
-def seconds_left(sweep: Sweep, total: int) -> float | None:
+def seconds_left(sweep: Supervisor, total: int) -> float | None:
     """By the speed so far, the epochs of running jobs included; `None` before anything has been measured."""
-    ran = [point for point in sweep.points if point.state in ("completed", "failed", "interrupted")]
-    reused = sum(point.state == "reused" for point in sweep.points)
-    parts = sum(
-        point.epoch / point.epochs for point in sweep.points if point.state == "running" and point.epochs
-    )
+    ran = [run for run in sweep.runs if run.state in ("completed", "failed", "interrupted")]
+    reused = sum(run.state == "reused" for run in sweep.runs)
+    parts = sum(run.epoch / run.epochs for run in sweep.runs if run.state == "running" and run.epochs)
     done = len(ran) + parts
     if sweep.began is None or done < 0.02:
         return None

@@ -13,8 +13,14 @@ NOTES = ".sweep/notes"  # in the sweep's folder: a file for each job that left n
 STOP = ".sweep/stop"  # in the sweep's folder: no further job is to begin
 
 
-def write_note(top: Path, name: str, content: dict[str, Any]) -> None:
-    path = top / NOTES / name
+def note_name(top: Path, folder: Path) -> str:
+    """What the note of the job that was given `folder` is called: the folder's path in the sweep's, as one word."""
+    return os.path.relpath(folder, top).replace(os.sep, "%2F")
+
+
+def write_note(top: Path, folder: Path, content: dict[str, Any]) -> None:
+    """Leave a note for the job that was given `folder`, in the place of an earlier one."""
+    path = top / NOTES / note_name(top, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(content))
 
@@ -23,7 +29,7 @@ Read = dict[str, tuple[int, dict[str, Any]]]
 
 
 def notes(top: Path, known: Read | None = None) -> dict[str, dict[str, Any]]:
-    """The notes in a sweep's folder, by the name of the folder that the job was to have.
+    """The notes in a sweep's folder, by `note_name`.
 
     `known`: those that were read before, with the times of their files; they are read again when they have changed.
     """

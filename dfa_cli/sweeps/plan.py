@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from dfa_cli.config.auto import settle
-from dfa_cli.config.identity import identity
-from dfa_cli.config.spec import Job
+from dfa_cli.config.compose import Composed
+from dfa_cli.launch.task import on_this_machine
 from dfa_cli.records.find import find
+from dfa_cli.sweeps.specs import PlacedRun
 
 ENDED = ("completed", "reused", "failed", "interrupted", "stopped")
 
 
 @dataclass(eq=False)
-class Point:
-    """One configuration of a sweep and what has become of it.
+class SweepRun:
+    """One run of a sweep and what has become of it.
 
     `state`: waiting; running; elsewhere (another sweep runs it now); completed; reused (its record was there);
-    failed; interrupted; stopped (never begun). `words`: the overrides that make it; `label`: those that tell it from
-    the others; `folder`: of its record, or where that will be; `attempts`: how often its process was killed.
+    failed; interrupted; stopped (never begun). `label`: the overrides that tell it from the others; `composed`: its
+    configuration, `None` for a trial of a search, which composes its own; `folder`: of its record, or where that will
+    be; `attempts`: how often its process was killed.
     """
 
-    words: list[str]
     label: str
     identity: str | None
     epochs: int
-    run_id: str = field(default_factory=lambda: secrets.token_hex(4))
+    composed: Composed | None = None
     state: str = "waiting"
     folder: Path | None = None
     reason: str = ""
@@ -42,36 +41,47 @@ class Point:
     def ended(self) -> bool:
         return self.state in ENDED
 
+    def place(self, top: Path, number: int, outputs: Path) -> PlacedRun:
+        """Give the run a folder in that of the sweep, as job `number` of it, and a run id: new ones each time."""
+        assert self.composed is not None
+        run_id = self.composed.config.run_id = secrets.token_hex(4)
+        name = self.composed.job_folder(number)
+        if (top / name).exists():  # hydra.sweep.subdir gives two jobs one folder, or this is a second attempt
+            name = f"{name}_{run_id}"
+        self.folder = top / name
+        spec = self.composed.spec.with_values(run_id=run_id, outputs=str(outputs), progress="none")
+        return PlacedRun(spec, name)
+
 
 @dataclass(frozen=True)
 class Plan:
-    """`points`: each configuration once; `merged`: how many more jobs were named, equal to one of those."""
+    """`runs`: each configuration once; `merged`: how many more jobs were named, equal to one of those."""
 
-    points: list[Point]
+    runs: list[SweepRun]
     merged: int
 
 
-def plan(jobs: Sequence[Job], outputs: Path, reuse: bool) -> Plan:
-    """Jobs with the same identity become one; of those, the ones with a completed record need not run.
+def plan(jobs: Sequence[Composed], outputs: Path) -> Plan:
+    """Jobs with the same identity become one run; those that have a completed record below `outputs` need not run.
 
-    Raises `DfaError` when this machine lacks what a job asks for.
+    What `auto` stands for is decided here for this machine, and again by each job where it runs. Raises `DfaError` when
+    this machine lacks what a job asks for.
     """
-    done = completed(outputs) if reuse else {}
-    labels = _labels([job.overrides for job in jobs])
-    points: dict[str, Point] = {}
+    done = completed_runs(outputs) if jobs[0].spec.config["reuse"] else {}
+    labels = _labels([job.spec.overrides for job in jobs])
+    runs: dict[str, SweepRun] = {}
     for job, label in zip(jobs, labels, strict=True):
-        config: dict[str, Any] = settle(job.config)
-        name = identity(config)
-        if name in points:
+        spec = on_this_machine(job.spec)
+        if spec.identity in runs:
             continue
-        point = points[name] = Point(job.overrides, label, name, config["epochs"])
-        if name in done:
-            point.state, point.folder = "reused", done[name]
-    return Plan(list(points.values()), len(jobs) - len(points))
+        run = runs[spec.identity] = SweepRun(label, spec.identity, spec.config["epochs"], job)
+        if spec.identity in done:
+            run.state, run.folder = "reused", done[spec.identity]
+    return Plan(list(runs.values()), len(jobs) - len(runs))
 
 
-def completed(outputs: Path) -> dict[str, Path]:
-    """Where each configuration that is completed below `outputs` has its newest record."""
+def completed_runs(outputs: Path) -> dict[str, Path]:
+    """Where each configuration that is completed below `outputs` has its newest record, by identity."""
     if not outputs.is_dir():
         return {}
     done: dict[str, Path] = {}

@@ -1,4 +1,4 @@
-"""A sweeper that picks its jobs one by one, as Optuna does: what is left of its study."""
+"""A sweep whose jobs a sweeper picks one by one, as Optuna does; what is left of its study."""
 
 from __future__ import annotations
 
@@ -11,21 +11,80 @@ from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep
 
-from dfa_cli.config.overrides import parsed, quoted, values_of
-from dfa_cli.config.spec import Job
+from dfa_cli.config.command import Command
+from dfa_cli.config.overrides import is_hydra_override, parsed, quote_override, user_overrides, values_of
 from dfa_cli.errors import DfaError
+from dfa_cli.records.run import status
+from dfa_cli.sweeps.plan import SweepRun
+from dfa_cli.sweeps.supervisor import Supervisor, Watcher
 
-BASIC, OPTUNA = "BasicSweeper", "OptunaSweeper"
+OPTUNA = "OptunaSweeper"
+OURS = ("outputs=", "progress=")  # overrides that a search adds to its trials and nobody typed
+
+
+class Search(Supervisor):
+    """Lets the sweeper run trials until its study has as many as it is to have."""
+
+    most_attempts = 1  # the sweeper counts a trial that was killed, and picks another
+
+    def __init__(
+        self,
+        command: Command,
+        study: Study,
+        top: Path,
+        outputs: Path,
+        watcher: Watcher,
+        fail_fast: bool = False,
+    ):
+        super().__init__([], top, outputs, watcher, fail_fast)
+        self.command = command
+        self.study = study
+
+    def _run_all(self) -> None:
+        while (left := self.study.left()) > 0 and not self._to_stop():
+            ended = sum(run.ended for run in self.runs)
+            code = self._run_worker(
+                {
+                    "config_name": self.command.config_name,
+                    "config_dir": self.command.config_dir,
+                    "overrides": [
+                        *self.study.overrides(left),
+                        f"hydra.sweep.dir={quote_override(str(self.top))}",
+                    ],
+                },
+                self.runs,
+            )
+            if code == 0:
+                return
+            if ended == sum(run.ended for run in self.runs) and not self.stopping:
+                raise DfaError(f"The search could not go on: {self._last_words(code)}")
+
+    def _discover(self) -> None:
+        """The trials of a search are known by the folders they make."""
+        known = {run.folder for run in self.runs}
+        for folder in sorted(self.top.iterdir()):
+            if folder not in known and (folder / "run.json").exists():
+                record = status(folder)
+                label = self.study.label(trial_overrides(record.get("overrides") or ()))
+                epochs = (record.get("config") or {}).get("epochs", 0)
+                self.runs.append(SweepRun(label, record.get("identity"), epochs, folder=folder))
+
+
+def trial_overrides(overrides: Sequence[str]) -> list[str]:
+    """Of a trial's overrides those that somebody typed to say what is run, or that the sweeper picked."""
+    return [word for word in user_overrides(overrides) if not word.startswith(OURS)]
 
 
 @dataclass(frozen=True)
-class Search:
-    """`words`: all overrides, the searched ranges among them; `node`: the sweeper's configuration; `hydra`: the
-    overrides that are Hydra's own."""
+class Study:
+    """What a search has found so far, and what is left of it.
+
+    `words`: all overrides, the searched ranges among them; `node`: the sweeper's configuration; `outputs`: the folder
+    of the records.
+    """
 
     words: list[str]
     node: dict[str, Any]
-    hydra: list[str]
     outputs: Path
 
     @property
@@ -34,12 +93,14 @@ class Search:
         return self.node["n_trials"] if is_optuna(self.node) else None
 
     @property
-    def study(self) -> str:
+    def name(self) -> str:
         """The study's name: its own, or one that equal searches share."""
         if self.node["study_name"]:
             return self.node["study_name"]
         kept = sorted(
-            word for word in self.words if word.partition("=")[0] not in ("reuse", "fail_fast", "outputs")
+            word
+            for word in self.words
+            if not is_hydra_override(word) and word.partition("=")[0] not in ("reuse", "fail_fast", "outputs")
         )
         return "dfa-" + hashlib.sha256("\n".join(kept).encode()).hexdigest()[:12]
 
@@ -65,13 +126,13 @@ class Search:
         count = f"{len(trials)} trial{'s' if len(trials) > 1 else ''}"
         return f"best of {count}: {words}with a validation accuracy of {100 * best.value:.1f} %"
 
-    def arguments(self, left: int) -> list[str]:
-        """Hydra's arguments for the trials that are left."""
+    def overrides(self, left: int) -> list[str]:
+        """What the sweeper is started with for the trials that are left."""
         # the storage's path is to be the same wherever the jobs run
-        arguments = [*self.hydra, *self.words, "progress=none", f"outputs={quoted(str(self.outputs))}"]
+        words = [*self.words, "progress=none", f"outputs={quote_override(str(self.outputs))}"]
         if self.total is not None:
-            arguments += [f"hydra.sweeper.n_trials={left}", f"hydra.sweeper.study_name={self.study}"]
-        return arguments
+            words += [f"hydra.sweeper.n_trials={left}", f"hydra.sweeper.study_name={self.name}"]
+        return words
 
     def label(self, words: Sequence[str]) -> str:
         """Of a trial's overrides those that were searched."""
@@ -89,14 +150,10 @@ class Search:
             and not Path(self.storage.removeprefix("sqlite:///")).exists()
         ):
             return []
-        if self.study not in {one.study_name for one in optuna.get_all_study_summaries(self.storage)}:
+        if self.name not in {one.study_name for one in optuna.get_all_study_summaries(self.storage)}:
             return []
-        trials = optuna.load_study(study_name=self.study, storage=self.storage).get_trials(deepcopy=False)
+        trials = optuna.load_study(study_name=self.name, storage=self.storage).get_trials(deepcopy=False)
         return [trial for trial in trials if trial.state == optuna.trial.TrialState.COMPLETE]
-
-
-def is_search(job: Job) -> bool:
-    return not job.sweeper["_target_"].endswith(BASIC)
 
 
 def is_optuna(node: dict[str, Any]) -> bool:

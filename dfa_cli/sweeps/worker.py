@@ -1,4 +1,4 @@
-"""The process in which Hydra and its launchers run the jobs of a sweep; started by `watch.py`.
+"""The process in which launchers run the jobs of a sweep; started by `supervisor.py`.
 
 Jobs that the default launcher runs one after another share this process, and with it torch and the data sets. When
 it is killed, by the system for want of memory say, the sweep starts another one for the jobs that are left.
@@ -6,31 +6,64 @@ it is killed, by the system for want of memory say, the sweep starts another one
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 GRACE_SECONDS = 10.0  # for the jobs to close their records when the sweep is gone
 
 
 def main() -> None:
+    """Run what the supervisor's order says: the jobs of a grid, or the trials of a search."""
     # a shell that starts a job in the background has it ignore Ctrl-C
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.default_int_handler)
     threading.Thread(target=_end_with_sweep, daemon=True).start()
-    from dfa_cli.config.hydra_entry import hydra_main
-    from dfa_cli.sweeps import task as job
-
-    job.in_engine = True
-    if "launcher=joblib" in sys.argv:
-        # its processes get the signal, too, and close their records; joblib would kill those that have not yet
-        signal.signal(signal.SIGINT, lambda number, frame: None)
+    order = json.loads(sys.argv[1])
     try:
-        hydra_main(sys.argv[1:], "dfa sweep", job.task)
+        if "specs" in order:
+            _run_jobs(Path(order["specs"]), order["first"], order["at_once"])
+        else:
+            _run_search(order["config_name"], order["config_dir"], order["overrides"])
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _run_jobs(specs: Path, first: int, at_once: int | None) -> None:
+    from dfa_cli.config.hydra_internals import launch_jobs
+    from dfa_cli.sweeps.specs import batch_overrides, job_config, sweep_config
+    from dfa_cli.sweeps.task import task
+
+    master = sweep_config(specs)
+    if master.hydra.runtime.choices.get("hydra/launcher") == "joblib":
+        # its processes get the signal, too, and close their records; joblib would kill those that have not yet
+        signal.signal(signal.SIGINT, lambda number, frame: None)
+    launch_jobs(
+        master,
+        functools.partial(job_config, specs),
+        functools.partial(task, worker=os.getpid()),
+        batch_overrides(specs),
+        first,
+        at_once,
+    )
+
+
+def _run_search(config_name: str, config_dir: str | None, overrides: list[str]) -> None:
+    from dfa_cli.config.hydra_internals import hydra_on, run_sweeper
+    from dfa_cli.config.paths import conf_dir
+    from dfa_cli.config.plugins import add_plugin_folder
+    from dfa_cli.config.registration import register_with_hydra
+    from dfa_cli.sweeps.task import task
+
+    register_with_hydra()
+    add_plugin_folder(config_dir)
+    with hydra_on(conf_dir(), config_dir) as hydra:
+        run_sweeper(hydra, config_name, overrides, functools.partial(task, worker=os.getpid()))
 
 
 def _end_with_sweep() -> None:

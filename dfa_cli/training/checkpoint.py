@@ -9,58 +9,49 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.errors import DfaError
-from dfa_cli.machine.files import write_atomically
-from dfa_cli.models.base import Model
+from dfa_cli.machine.files import plainly, write_atomically
 from dfa_cli.records.run import CHECKPOINT
-from dfa_cli.rules.base import LearningRule
+
+if TYPE_CHECKING:
+    from dfa_cli.training.setup import Experiment
 
 FORMAT = 1
 
 
 @runtime_checkable
 class Stateful(Protocol):
-    """A rule that remembers something from step to step."""
+    """A part of a run that remembers something from step to step."""
 
     def state_dict(self) -> dict[str, Tensor]: ...
 
     def load_state_dict(self, state: dict[str, Tensor]) -> Any: ...
 
 
-def save_checkpoint(
-    folder: Path,
-    epoch: int,
-    model: Model,
-    rule: LearningRule,
-    optimizer: torch.optim.Optimizer,
-    device: ProjectionDevice | None,
-    generators: Mapping[str, torch.Generator],
-) -> None:
+def save_checkpoint(folder: Path, epoch: int, experiment: Experiment) -> None:
     """Write the state after `epoch`; the file is on disk, not only in the system's cache, when this returns.
 
-    `device`: `None` when the rule projects nothing; a rule's own state is kept where it has a `state_dict` of tensors,
-    as a rule from outside may. `generators`: by name; torch's own global generators come
-    besides them, since layers of other libraries draw from those.
+    It holds the model, the optimizer, the projection device, the generators by the names of their streams, and torch's
+    own global generators, since layers of other libraries draw from those. A rule's own state is kept where it has a
+    `state_dict` of tensors, as a rule from outside may. Raises `DfaError` when the folder cannot be written.
     """
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    if device is not None:
-        tensors |= {f"device.{name}": value for name, value in device.state_dict().items()}
-    if isinstance(rule, Stateful):
-        tensors |= {f"rule.{name}": value for name, value in rule.state_dict().items()}
-    tensors |= {f"generator.{name}": one.get_state() for name, one in generators.items()}
+    parts = _stateful_parts(experiment)
+    tensors = {
+        f"{part}.{name}": value for part, one in parts.items() for name, value in one.state_dict().items()
+    }
+    tensors |= {f"generator.{name}": one.get_state() for name, one in experiment.generators.items()}
     tensors["global.cpu"] = torch.get_rng_state()
     if torch.cuda.is_initialized():
         tensors["global.cuda"] = torch.cuda.get_rng_state()
     plain: dict[str, Any] = {}
-    for index, slots in optimizer.state_dict()["state"].items():
+    for index, slots in experiment.optimizer.state_dict()["state"].items():
         for name, value in slots.items():
             key = f"optimizer.{index}.{name}"
             if isinstance(value, Tensor):
@@ -72,7 +63,8 @@ def save_checkpoint(
     content = save(
         {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, about
     )
-    write_atomically(folder / CHECKPOINT, content)
+    with plainly(folder):
+        write_atomically(folder / CHECKPOINT, content)
 
 
 def can_be_read(folder: Path) -> bool:
@@ -84,14 +76,7 @@ def can_be_read(folder: Path) -> bool:
         return False
 
 
-def load_checkpoint(
-    folder: Path,
-    model: Model,
-    rule: LearningRule,
-    optimizer: torch.optim.Optimizer,
-    device: ProjectionDevice | None,
-    generators: Mapping[str, torch.Generator],
-) -> int:
+def load_checkpoint(folder: Path, experiment: Experiment) -> int:
     """Put the saved state into freshly built parts and return the epoch after which it was saved.
 
     Raises `DfaError` when the file is damaged or belongs to parts of another kind.
@@ -105,16 +90,12 @@ def load_checkpoint(
             raise DfaError(
                 f"{path} has format {about.get('format')}, and this version of dfa reads {FORMAT}."
             )
-        model.load_state_dict(_part(tensors, "model."))
-        if device is not None:
-            device.load_state_dict(_part(tensors, "device."))
-        if isinstance(rule, Stateful):
-            rule.load_state_dict(_part(tensors, "rule."))
-        for name, one in generators.items():
+        for part, one in _stateful_parts(experiment).items():
+            one.load_state_dict(_part(tensors, f"{part}."))
+        for name, one in experiment.generators.items():
             one.set_state(tensors[f"generator.{name}"])
-        _load_optimizer(
-            optimizer, {**_part(tensors, "optimizer."), **_part(json.loads(about["optimizer"]), "optimizer.")}
-        )
+        slots = {**_part(tensors, "optimizer."), **_part(json.loads(about["optimizer"]), "optimizer.")}
+        _load_optimizer(experiment.optimizer, slots)
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise DfaError(f"{path} cannot be read back ({reason}); start again with --from-start.") from error
@@ -123,6 +104,12 @@ def load_checkpoint(
     if "global.cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["global.cuda"])
     return int(about["epoch"])
+
+
+def _stateful_parts(experiment: Experiment) -> dict[str, Stateful]:
+    """The parts of a run that have a `state_dict` of tensors, by the prefix of their tensors in the file."""
+    parts = {"model": experiment.model, "device": experiment.device, "rule": experiment.rule}
+    return {name: part for name, part in parts.items() if isinstance(part, Stateful)}
 
 
 def _part(entries: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,14 +15,36 @@ from dfa_cli.errors import DfaError
 from dfa_cli.models.base import Model
 from dfa_cli.rules.base import LearningRule
 from dfa_cli.training.batches import Batches
+from dfa_cli.training.cached_features import head_start
 from dfa_cli.training.evaluation import evaluate
 from dfa_cli.training.schedule import set_rate
+from dfa_cli.training.setup import Experiment
+
+
+@dataclass(frozen=True)
+class Course:
+    """How long and how a run trains: at most `epochs`, fewer when `patience` epochs bring nothing better.
+
+    `schedule`: how the learning rate falls; `alignment_every`: in which epochs the alignment is measured.
+    """
+
+    epochs: int
+    patience: int | None = None
+    schedule: str = "constant"
+    alignment_every: int | None = None
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Course:
+        """From the keys of a configuration that have these names."""
+        return cls(config["epochs"], config["patience"], config["schedule"], config["alignment_every"])
 
 
 @dataclass(frozen=True)
 class Epoch:
     """What one epoch measured. Accuracies are fractions; the training figures are those of the steps themselves,
-    dropout included; the others are measured after the epoch. `seconds` count from the start of training."""
+    dropout included; the others are measured after the epoch. `seconds` count from the start of training.
+
+    `frames`: shown so far, `None` for a rule that projects nothing; `alignment`: its columns, if it is measured."""
 
     epoch: int
     train_loss: float
@@ -30,6 +53,13 @@ class Epoch:
     validation_accuracy: float
     test_accuracy: float
     seconds: float
+    frames: int | None = None
+    alignment: Mapping[str, float | None] = field(default_factory=dict)
+
+    def row(self) -> dict[str, Any]:
+        """The columns of a line of metrics.csv."""
+        values = asdict(self)
+        return values | values.pop("alignment")
 
 
 class DivergenceError(DfaError):
@@ -41,64 +71,69 @@ class DivergenceError(DfaError):
 
 
 @dataclass(frozen=True)
-class Best:
-    """The highest validation accuracy so far and its first epoch: what the patience counts from."""
+class History:
+    """What the epochs so far have left: the last of them, the best of them, and the seconds they took.
 
-    accuracy: float = -1.0
-    epoch: int = 0
-
-    def after(self, epoch: int, accuracy: float) -> Best:
-        return Best(accuracy, epoch) if accuracy > self.accuracy else self
-
-
-def train(
-    model: Model,
-    rule: LearningRule,
-    optimizer: torch.optim.Optimizer,
-    batches: Batches,
-    validation: Tensor,
-    test: Tensor,
-    epochs: int,
-    patience: int | None = None,
-    schedule: str = "constant",
-    start: int = 1,
-    best: Best = Best(),
-    seconds: float = 0.0,
-) -> Iterator[Epoch]:
-    """Yields after each epoch, until `epochs` or `patience` epochs without a better validation accuracy.
-
-    A resumed run begins with the epoch `start`; `best` and `seconds` are then those of the epochs before it.
-    `validation`, `test`: row indices. The test set is measured and never steers anything.
-    Raises `DfaError` when the loss is no longer finite.
+    `best_accuracy`: the highest validation accuracy, `best_epoch` its first epoch, from which the patience counts.
     """
-    began = time.perf_counter() - seconds
+
+    epoch: int = 0
+    best_accuracy: float = -1.0
+    best_epoch: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, rows: Iterable[Mapping[str, float]]) -> History:
+        """From the lines of a metrics.csv."""
+        history = cls()
+        for row in rows:
+            history = history.after(int(row["epoch"]), row["validation_accuracy"], row["seconds"])
+        return history
+
+    def after(self, epoch: int, validation_accuracy: float, seconds: float) -> History:
+        """The history with one more epoch in it."""
+        if validation_accuracy > self.best_accuracy:
+            return History(epoch, validation_accuracy, epoch, seconds)
+        return History(epoch, self.best_accuracy, self.best_epoch, seconds)
+
+
+def train(experiment: Experiment, course: Course, history: History = History()) -> Iterator[Epoch]:
+    """Yields after each epoch until the course is run. A resumed run goes on after the last epoch of its `history`.
+
+    The test set is measured and never steers anything. Raises `DivergenceError` when the loss is no longer finite.
+    """
+    model, batches = head_start(experiment.model, experiment.rule, experiment.batches)
+    rule, optimizer = experiment.rule, experiment.optimizer
+    validation, test = experiment.validation, experiment.test
+    began = time.perf_counter() - history.seconds
     model.train()
-    for epoch in range(start, epochs + 1):
-        if patience is not None and epoch - 1 - best.epoch >= patience:
+    for epoch in range(history.epoch + 1, course.epochs + 1):
+        if course.patience is not None and epoch - 1 - history.best_epoch >= course.patience:
             return
-        set_rate(optimizer, schedule, epoch, epochs)
+        set_rate(optimizer, course.schedule, epoch, course.epochs)
         seen, rows = train_epoch(model, rule, optimizer, batches)
         scores = evaluate(model, batches, validation, test)
         # one read an epoch: reading waits for the accelerator
         loss, hits, validation_loss, validation_hits, test_hits = torch.cat([seen, scores]).tolist()
         loss /= rows
-        validation_accuracy = validation_hits / len(validation)
         if not math.isfinite(loss):
             raise DivergenceError(
                 epoch,
                 f"The training loss became {loss} in epoch {epoch}: training has diverged and was stopped; "
                 "try a smaller optimizer.lr.",
             )
+        history = history.after(epoch, validation_hits / len(validation), time.perf_counter() - began)
         yield Epoch(
-            epoch,
-            loss,
-            hits / rows,
-            validation_loss / len(validation),
-            validation_accuracy,
-            test_hits / len(test),
-            time.perf_counter() - began,
+            epoch=epoch,
+            train_loss=loss,
+            train_accuracy=hits / rows,
+            validation_loss=validation_loss / len(validation),
+            validation_accuracy=validation_hits / len(validation),
+            test_accuracy=test_hits / len(test),
+            seconds=history.seconds,
+            frames=experiment.frames(),
+            alignment=experiment.alignment(epoch, course.alignment_every),
         )
-        best = best.after(epoch, validation_accuracy)
 
 
 def train_epoch(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,78 +20,54 @@ from dfa_cli.rules.base import LearningRule
 from dfa_cli.seeding import generator, stream_seed
 from dfa_cli.training import alignment
 from dfa_cli.training.batches import Batches
-from dfa_cli.training.cached_features import head_start
-from dfa_cli.training.loop import Best, Epoch, train
 from dfa_cli.training.optimizer import built
-
-THREADS = torch.get_num_threads()  # this process's share, asked before a run sets its own
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Everything a run consists of, ready to train."""
+class Experiment:
+    """Everything that a run consists of, ready to train.
+
+    `device` is `None` for a rule that projects nothing; `validation` and `test` are row indices; `generators` are all
+    that training draws from, by the names of their streams.
+    """
 
     model: Model
     rule: LearningRule
-    device: ProjectionDevice
+    device: ProjectionDevice | None
     optimizer: torch.optim.Optimizer
     batches: Batches
     validation: Tensor
     test: Tensor
     generators: dict[str, torch.Generator]
-    projects: bool
-    schedule: str
 
-    def train(
-        self,
-        epochs: int,
-        patience: int | None = None,
-        start: int = 1,
-        best: Best = Best(),  # noqa: B008
-        seconds: float = 0.0,
-    ) -> Iterator[Epoch]:
-        """See `dfa_cli.training.loop.train`."""
-        model, batches = head_start(self.model, self.rule, self.batches)
-        return train(
-            model,
-            self.rule,
-            self.optimizer,
-            batches,
-            self.validation,
-            self.test,
-            epochs,
-            patience,
-            self.schedule,
-            start,
-            best,
-            seconds,
-        )
-
-    def frames(self) -> dict[str, int | None]:
+    def frames(self) -> int | None:
         """Frames shown so far; `None` for a rule that projects nothing."""
-        return {"frames": self.device.cost().frames if self.projects else None}
+        return None if self.device is None else self.device.cost().frames
 
     def alignment(self, epoch: int, every: int | None) -> dict[str, float | None]:
-        """See `dfa_cli.training.alignment.measure`: in every `every`-th epoch, columns without values in the others."""
+        """How far the rule's gradients point where the true ones do, as columns of metrics.csv.
+
+        Measured in every `every`-th epoch; the columns have no values in the others. `None`: no columns at all.
+        """
         if every is None:
             return {}
         columns = dict.fromkeys(alignment.columns(self.model, self.rule))
         if epoch % every:
             return columns
-        device = self.device if self.projects else None
         batch = self.batches.sample()
-        return columns | alignment.measure(self.model, self.rule, device, batch, self.generators.values())
-
-    @property
-    def state(self) -> tuple[Any, ...]:
-        """What changes from epoch to epoch, as `dfa_cli.training.checkpoint` takes it."""
-        return self.model, self.rule, self.optimizer, self.device if self.projects else None, self.generators
+        return columns | alignment.measure(
+            self.model, self.rule, self.device, batch, self.generators.values()
+        )
 
 
-def assemble(config: Mapping[str, Any], data: Data) -> Parts:
-    """Build what the configuration names, each from its own stream of randomness."""
+def build_experiment(config: Mapping[str, Any], data: Data) -> Experiment:
+    """Build what the configuration names, each from its own stream of randomness.
+
+    Sets the number of torch's threads and the global generator's state in this process. Raises `DfaError` for a class
+    that is not there and for keys that it does not take.
+    """
     seed, compute = config["seed"], torch.device(config["compute"])
-    torch.set_num_threads(config["threads"] or threads_for(data))
+    torch.set_num_threads(threads_for(config, data))
     torch.manual_seed(stream_seed(seed, "layers"))  # layers of other libraries draw from the global generator
 
     generators = {"order": generator(seed, "order"), "dropout": generator(seed, "dropout", compute)}
@@ -107,18 +84,15 @@ def assemble(config: Mapping[str, Any], data: Data) -> Parts:
         optimizer = built(build(config["optimizer"]), parameter_groups(model, config["decay"]))
     except TypeError as error:
         raise DfaError(misfit(config["optimizer"]["_target_"], error)) from error
-    batches = Batches(data, config["batch_size"], generators["order"])
-    return Parts(
-        model,
-        rule,
-        device,
-        optimizer,
-        batches,
-        data.validation,
-        data.test,
-        generators,
-        projects(config) and bool(model.widths),
-        config["schedule"],
+    return Experiment(
+        model=model,
+        rule=rule,
+        device=device if projects(config) and model.widths else None,
+        optimizer=optimizer,
+        batches=Batches(data, config["batch_size"], generators["order"]),
+        validation=data.validation,
+        test=data.test,
+        generators=generators,
     )
 
 
@@ -131,6 +105,18 @@ def parameter_groups(model: Model, decay: str) -> list[dict[str, Any]]:
     return [{"params": hidden}, {"params": last, "weight_decay": 0.0}]
 
 
-def threads_for(data: Data) -> int:
-    """One thread for a small graph, whose products are too short to share; else as many as torch would take."""
-    return 1 if data.edge_index is not None and data.edge_index.shape[1] < 200_000 else THREADS
+def threads_for(config: Mapping[str, Any], data: Data) -> int:
+    """Threads of torch for a run: `config["threads"]`, or what suits the size of the work.
+
+    A small graph, whose products are too short to share, gets one; everything else this process's share of the cores.
+    """
+    share = process_threads()  # asked in any case, before a run sets its own number
+    if config["threads"]:
+        return config["threads"]
+    return 1 if data.edge_index is not None and data.edge_index.shape[1] < 200_000 else share
+
+
+@functools.cache
+def process_threads() -> int:
+    """This process's share of the cores, as torch has it before any run has set a number of threads."""
+    return torch.get_num_threads()

@@ -9,8 +9,10 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from dfa_cli.devices.base import ProjectionDevice
-from dfa_cli.machine.files import write_atomically
+from dfa_cli.machine.files import plainly, write_atomically
 from dfa_cli.models.base import Model
+
+WEIGHTS = "weights.safetensors"  # in a run's folder
 
 
 def save_weights(path: Path, model: Model, device: ProjectionDevice | None) -> None:
@@ -27,7 +29,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Replace the file by one with these tensors, or leave it as it was."""
     # cloned: safetensors refuses tensors that share memory, as the weights of two layers may
     content = save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()})
-    write_atomically(path, content)
+    with plainly(path.parent):
+        write_atomically(path, content)
 
 
 def load_tensors(path: Path, where: torch.device | str = "cpu") -> dict[str, Tensor]:

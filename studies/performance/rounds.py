@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from dfa_cli.config import auto
-from dfa_cli.config.compose import composer
+from dfa_cli.config.compose import compose_run
 from studies.performance.page import ROOT, Section
 
 Round = Callable[[], object]
@@ -55,8 +55,8 @@ def report(section: Section, times: Times, against: str, unit: str, scale: float
 
 
 def settled(*words: str) -> dict:
-    with composer(False) as compose:
-        return auto.settle(compose(words).config)
+    spec = compose_run(words)
+    return auto.settle(spec.config)
 
 
 def with_threads(count: int, one_round: Round) -> Round:

@@ -13,8 +13,8 @@ from dfa_cli.errors import DfaError
 from dfa_cli.kernels.onednn import matmul
 from dfa_cli.training import cached_features as frozen
 from dfa_cli.training import setup
-from dfa_cli.training.loop import train_epoch
-from dfa_cli.training.setup import Parts
+from dfa_cli.training.loop import Course, train, train_epoch
+from dfa_cli.training.setup import Experiment
 from studies.performance.page import Section
 from studies.performance.recipes import geometric_recipe, sequential_recipe
 from studies.performance.rounds import Round, alternate, faster, median, report, settled, with_threads
@@ -44,7 +44,7 @@ def graphs(rounds: int) -> Section:
         "Cora and CiteSeer, `gcn` 16 wide: training with the validation and test accuracy of every epoch, against "
         "the same by torch_geometric's `GCNConv(cached=True)` on dense features, autograd, `torch.optim.Adam`.",
     )
-    epochs, cores = 50, setup.THREADS
+    epochs, cores = 50, setup.process_threads()
     recipe = f"recipe, threads {cores}"
     for name in ("cora", "citeseer"):
         common = ("model=gcn", f"data={name}", "model.hidden=[16]", f"epochs={FOREVER}", "compute=cpu")
@@ -54,8 +54,9 @@ def graphs(rounds: int) -> Section:
             for count in sorted({1, cores})
         }
         for label, words in RULES.items():
-            loop = setup.assemble(settled(*common, *words), data).train(FOREVER)
-            contenders[label] = with_threads(setup.threads_for(data), several(loop, epochs))
+            config = settled(*common, *words)
+            loop = train(setup.build_experiment(config, data), Course(FOREVER))
+            contenders[label] = with_threads(setup.threads_for(config, data), several(loop, epochs))
         times = alternate(contenders, rounds)
         report(section, times, recipe, f"{name}, ms an epoch", 1e3 / epochs)
         for label in RULES:
@@ -152,11 +153,13 @@ def shallow(rounds: int) -> Section:
     for name, words in cases.items():
         config = settled(*words, "rule=shallow", f"epochs={FOREVER}")
         data = loading.load_data(config)
-        count, threads = (1, setup.THREADS) if name == "mnist" else (50, setup.threads_for(data))
+        count, threads = (
+            (1, setup.process_threads()) if name == "mnist" else (50, setup.threads_for(config, data))
+        )
         contenders: dict[str, Round] = {}
         for label, most in (("every time", 0), ("once", bound)):
             frozen.MOST_BYTES = most
-            loop = setup.assemble(config, data).train(FOREVER)
+            loop = train(setup.build_experiment(config, data), Course(FOREVER))
             contenders[label] = with_threads(threads, several(loop, count))
         frozen.MOST_BYTES = bound
         times = alternate(contenders, rounds)
@@ -166,15 +169,15 @@ def shallow(rounds: int) -> Section:
 
 
 def mnist_data() -> Data:
-    torch.set_num_threads(setup.THREADS)
+    torch.set_num_threads(setup.process_threads())
     return loading.load_data(settled(*FC, *CPU, "rule=bp"))
 
 
-def parts(data: Data, *words: str) -> Parts:
-    return setup.assemble(settled(*FC, "compute=cpu", *words), data)
+def parts(data: Data, *words: str) -> Experiment:
+    return setup.build_experiment(settled(*FC, "compute=cpu", *words), data)
 
 
-def one_epoch(made: Parts) -> Round:
+def one_epoch(made: Experiment) -> Round:
     return lambda: train_epoch(made.model, made.rule, made.optimizer, made.batches)
 
 
@@ -183,8 +186,8 @@ def several(epochs: Iterator[object], count: int) -> Round:
 
 
 def accuracy(data: Data, epochs: int, seed: int, *words: str) -> float:
-    made = setup.assemble(settled(*FC, "compute=cpu", *words, f"epochs={epochs}", f"seed={seed}"), data)
-    *_, last = made.train(epochs)
+    config = settled(*FC, "compute=cpu", *words, f"epochs={epochs}", f"seed={seed}")
+    *_, last = train(setup.build_experiment(config, data), Course.of(config))
     return last.test_accuracy
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from dfa_cli.config.auto import settle
 from dfa_cli.config.bounds import lookup
-from dfa_cli.config.compose import compose_jobs
+from dfa_cli.config.compose import compose_sweep
 from dfa_cli.config.identity import identity
 from dfa_cli.machine.files import write_atomically
 from dfa_cli.records.find import find
@@ -50,7 +50,7 @@ COLUMNS = ("experiment", "identity", "status", *CHOICES, "seed", *SETTINGS, *MEA
 def collect(name: str, words: Sequence[str], outputs: Path) -> tuple[list[Row], int]:
     """A line for each configuration of an experiment, the newest completed run of it or else the newest that failed,
     and how many have neither."""
-    jobs = compose_jobs([f"experiment={name}", *words], multirun=True)
+    jobs = compose_sweep([f"experiment={name}", *words])
     wanted = dict.fromkeys(identity(settle(job.config)) for job in jobs)
     ended: dict[str, Run] = {}
     for run in find([outputs]).runs:  # newest first

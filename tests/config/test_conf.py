@@ -12,10 +12,10 @@ import torch
 from program import Dfa
 
 from dfa_cli.config.bounds import BOUNDS
-from dfa_cli.config.compose import compose_jobs, conf_dir
+from dfa_cli.config.compose import compose_run, compose_sweep, conf_dir
 from dfa_cli.config.extras import require_extras
 from dfa_cli.config.schema import FACTS
-from dfa_cli.config.spec import Job
+from dfa_cli.config.spec import RunSpec
 from dfa_cli.data.catalogue import CATALOGUE
 from dfa_cli.data.source import Source
 from dfa_cli.errors import DfaError
@@ -41,8 +41,8 @@ def fitting(model: str) -> str:
     return "digits_graph" if content(CONF / "model" / f"{model}.yaml")["needs"] == "graph" else "digits"
 
 
-def job(*words: str) -> Job:
-    (only,) = compose_jobs(words, multirun=False)
+def job(*words: str) -> RunSpec:
+    only = compose_run(words)
     return only
 
 
@@ -176,7 +176,7 @@ class TestTheDataSet:
         assert chosen["tuned"] == "gcn_citeseer_bp"
 
     def test_in_a_sweep_each_model_has_its_own(self) -> None:
-        jobs = compose_jobs(["model=fc,gcn", "rule=bp,dfa"], multirun=True)
+        jobs = compose_sweep(["model=fc,gcn", "rule=bp,dfa"])
         assert [(j.choices["model"], j.choices["data"], j.choices["tuned"]) for j in jobs] == [
             ("fc", "mnist", "fc_mnist_bp"),
             ("fc", "mnist", "fc_mnist_dfa"),
@@ -283,7 +283,7 @@ class TestEveryNumber:
 class TestExperiments:
     @pytest.mark.parametrize("name", options("experiment"))
     def test_every_job_composes_and_no_seed_serves_both_choosing_and_reporting(self, name: str) -> None:
-        jobs = compose_jobs([f"experiment={name}"], multirun=True)
+        jobs = compose_sweep([f"experiment={name}"])
         assert len(jobs) > 1
         chooses = name.startswith("tuning")
         assert {one.config["seed"] >= 100 for one in jobs} == {chooses}
@@ -302,7 +302,7 @@ class TestExperiments:
         )
 
         def points(*words: str) -> list[tuple[str, str | None, int]]:
-            jobs = compose_jobs(["experiment=two", *words], True, str(tmp_path))
+            jobs = compose_sweep(["--config-dir", str(tmp_path), "experiment=two", *words])
             assert all("grids" not in one.config for one in jobs)
             return [
                 (one.choices["rule"], one.choices.get("device/readout"), one.config["seed"]) for one in jobs
@@ -316,7 +316,7 @@ class TestExperiments:
         assert {seed for _, _, seed in points("seed=7")} == {7}
         assert {rule for rule, _, _ in points("rule=drtp")} == {"drtp"}
 
-    def test_train_refuses_several_grids_and_says_what_runs_them(self, dfa: Dfa) -> None:
-        answer = dfa("train", "-m", "experiment=noise", "data=digits_graph")
-        assert answer.code == 2
-        assert "dfa sweep experiment=noise" in answer.sentence
+    def test_a_single_run_says_what_runs_all_of_them(self, dfa: Dfa) -> None:
+        answer = dfa.train("experiment=noise", "data=digits_graph", "model=gcn", "epochs=1")
+        assert answer.code == 0
+        assert "this is one run; dfa sweep experiment=noise makes all" in answer.sentence

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from dfa_cli.config.compose import composer, conf_dir
+from dfa_cli.config.command import parse_command
+from dfa_cli.config.compose import Composer, conf_dir
 from dfa_cli.config.identity import identity, modernised
 
 GOLDEN = json.loads(Path(__file__).with_name("golden_identities.json").read_text(encoding="utf-8"))
@@ -61,6 +62,7 @@ def decides(entry: dict[str, Any]) -> bool:
 def test_what_the_options_of_today_make_has_the_identity_of_then() -> None:
     entries = [entry for entry in ENTRIES["options"] if decides(entry)]
     assert len(entries) > 70
-    with composer(multirun=False) as compose:
+    with Composer(parse_command([], "dfa train")) as composer:
         for entry in entries:
-            assert identity(compose(entry["overrides"]).config) == entry["identity"], entry["overrides"]
+            spec = composer.run(entry["overrides"]).spec
+            assert spec.identity == entry["identity"], entry["overrides"]

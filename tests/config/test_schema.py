@@ -15,7 +15,8 @@ import torch
 from dfa_cli.comparison.grouping import overridden
 from dfa_cli.config.auto import settle
 from dfa_cli.config.bounds import BOUNDS, lookup
-from dfa_cli.config.compose import composer, conf_dir
+from dfa_cli.config.command import parse_command
+from dfa_cli.config.compose import Composer, conf_dir
 from dfa_cli.config.identity import (
     DROPPED,
     LATER,
@@ -27,7 +28,7 @@ from dfa_cli.config.identity import (
     todays_name,
 )
 from dfa_cli.config.schema import FACTS
-from dfa_cli.config.spec import Job
+from dfa_cli.config.spec import RunSpec
 from dfa_cli.errors import DfaError
 from dfa_cli.records.keys import Keys, value
 from dfa_cli.records.run import Run
@@ -35,14 +36,14 @@ from dfa_cli.records.run import Run
 NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 
 
-Compose = Callable[..., Job]
+Compose = Callable[..., RunSpec]
 
 
 @pytest.fixture(scope="module")
 def job() -> Iterator[Compose]:
     """`job("epochs=3")`: the words composed and checked, with one search path, which saves a minute."""
-    with composer(multirun=False) as compose:
-        yield lambda *words: compose(words)
+    with Composer(parse_command([], "dfa train")) as composer:
+        yield lambda *words: composer.run(words).spec
 
 
 @pytest.fixture
@@ -290,9 +291,9 @@ class TestIdentity:
 
     def test_is_the_same_in_every_process(self, job: Compose) -> None:
         code = (
-            "import sys; from dfa_cli.config.compose import compose_jobs; from dfa_cli.config.identity import identity;"
-            "(job,) = compose_jobs(['data=digits'], False);"
-            "print(identity(job.config), 'torch' in sys.modules)"
+            "import sys; from dfa_cli.config.compose import compose_run;"
+            "job = compose_run(['data=digits']);"
+            "print(job.identity, 'torch' in sys.modules)"
         )
         said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         assert said.split() == [identity(job("data=digits").config), "False"]

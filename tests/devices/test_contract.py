@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dfa_cli.config.compose import compose_jobs, conf_dir
+from dfa_cli.config.compose import compose_run, conf_dir
 from dfa_cli.config.instantiate import build
 from dfa_cli.devices import Cost, Digital, ProjectionDevice
 from dfa_cli.training.weights import load_tensors, save_tensors
@@ -58,7 +58,7 @@ def made(words: list[str], **values: Any) -> ProjectionDevice:
 
 @functools.cache
 def node_of(words: str) -> dict[str, Any]:
-    (job,) = compose_jobs(["data=digits", *words.split()], multirun=False, config_dir=OWN)
+    job = compose_run([*(("--config-dir", OWN) if OWN else ()), "data=digits", *words.split()])
     return job.config["device"]
 
 

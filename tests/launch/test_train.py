@@ -379,8 +379,11 @@ def elsewhere(dfa_in: Callable[[str], Dfa]) -> dict[str, Run]:
     """All cases, in the opposite order, in one other process; with the threads that a run takes by itself."""
     dfa = dfa_in("elsewhere")
     code = (
-        "import json, sys\nfrom dfa_cli.launch.train import launch\n"
-        "for name, words in json.load(sys.stdin):\n    assert launch(words) == 0\n"
+        "import json, sys\n"
+        "from dfa_cli.config.command import parse_command\n"
+        "from dfa_cli.launch.train import train\n"
+        "for name, words in json.load(sys.stdin):\n"
+        "    assert train(parse_command(words, 'dfa train')) == 0\n"
     )
     order = list(reversed(CASES.items()))
     jobs = []
@@ -569,21 +572,37 @@ class TestASweep:
         """`dfa` alone projects, and its errors do not fit on one mirror."""
         words = ("data=digits", "model.hidden=[8]", "epochs=2", "device=opu_sim", "device.limits.mirrors=1")
         answer = dfa("train", "-m", *dfa.arguments("rule=bp,dfa,shallow", *words))
-        assert answer.code not in (0, 130)
+        assert answer.code == 1
         assert "Traceback" not in answer.err
         status = {run.record["choices"]["rule"]: run.record["status"] for run in dfa.runs()}
         assert status == {"bp": "completed", "dfa": "failed", "shallow": "completed"}
         (failed,) = [run for run in dfa.runs() if run.record["status"] == "failed"]
         assert "mirrors" in failed.record["error"]["message"]
         assert failed.record["error"]["type"] == "DfaError"
-        assert "mirrors" in answer.err, "and it is said at once"
+        (line,) = [line for line in answer.out.splitlines() if line.startswith("failed: ")]
+        assert "mirrors" in line
+        assert str(failed.folder / "run.log") in line
         assert "Traceback" in failed.log
         assert len({run.record["id"] for run in dfa.runs()}) == 3
         assert len({run.record["identity"] for run in dfa.runs()}) == 3
 
+    @pytest.mark.parametrize("flag", ["-m", "--multirun", "hydra.mode=MULTIRUN"])
+    def test_is_dfa_sweep(self, flag: str, dfa: Dfa) -> None:
+        """Equal jobs are merged, what is there is reused, and the table comes at the end."""
+        words = dfa.arguments("rule=bp", "device=cpu,opu_sim", *SMALL, "seed=0,1", "progress=none")
+        first = dfa("train", flag, *words) if flag[0] == "-" else dfa("train", *words, flag)
+        assert first.code == 0, first.err
+        assert "sweep of 2 jobs, 2 more equal to one of them; 2 to run" in first.out
+        assert "test at best validation" in first.out
+        assert len(dfa.runs()) == 2
+        again = dfa("sweep", *words)
+        assert again.code == 0
+        assert "2 reused; 0 to run" in again.out
+        assert len(dfa.runs()) == 2
+
     def test_goes_on_when_a_job_fails_by_a_bug(self, dfa: Dfa, boom: list[str]) -> None:
         answer = dfa("train", "-m", *boom, *dfa.arguments("rule=bp,boom,shallow", *SMALL, "batch_size=null"))
-        assert answer.code not in (0, 130)
+        assert answer.code == 1
         status = {run.record["choices"]["rule"]: run.record["status"] for run in dfa.runs()}
         assert status == {"bp": "completed", "boom": "failed", "shallow": "completed"}
         (failed,) = [run for run in dfa.runs() if run.record["status"] == "failed"]

@@ -10,14 +10,14 @@ from program import Dfa
 from torch import Tensor
 
 from dfa_cli.config.auto import settle
-from dfa_cli.config.compose import compose_jobs, conf_dir
+from dfa_cli.config.compose import compose_run, conf_dir
 from dfa_cli.config.instantiate import build
 from dfa_cli.data.source import Source
 from dfa_cli.errors import DfaError
 from dfa_cli.kernels.activations import tanh
 from dfa_cli.machine import accelerator
 from dfa_cli.models.base import Block, Model
-from dfa_cli.training.setup import Parts, assemble
+from dfa_cli.training.setup import Experiment, build_experiment
 
 KINDS = {
     "samples": ("data=digits", "model.hidden=[48,40]"),
@@ -40,10 +40,10 @@ def _able(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(accelerator, "CPU_INFO", info)
 
 
-def parts(*words: str) -> Parts:
-    (job,) = compose_jobs([*words, "threads=1", "device=cpu"], multirun=False)
+def parts(*words: str) -> Experiment:
+    job = compose_run([*words, "threads=1", "device=cpu"])
     config = settle(job.config)
-    return assemble(config, build(config["data"]).load(Source(None, network=False)))
+    return build_experiment(config, build(config["data"]).load(Source(None, network=False)))
 
 
 def first_gradients(*words: str) -> dict[str, Tensor]:
@@ -75,6 +75,7 @@ def test_only_the_hidden_blocks_are_rounded(kind: str) -> None:
     for block in made.model.blocks:
         block.register_forward_hook(lambda *given: outputs.append(given[-1]))
     projected: list[Tensor] = []
+    assert made.device is not None
     project = made.device.project
     made.device.project = lambda error: projected.append(error) or project(error)  # type: ignore[method-assign]
     step = made.rule.backward(made.model, made.batches.sample())
@@ -103,10 +104,10 @@ def test_a_processor_without_bfloat16_is_told_so(tmp_path: Path, monkeypatch: py
     info = tmp_path / "older"
     info.write_text("flags : fpu avx512f avx512bw\n")
     monkeypatch.setattr(accelerator, "CPU_INFO", info)
-    (job,) = compose_jobs(["data=digits", "precision=bf16", "compute=cpu"], multirun=False)
+    job = compose_run(["data=digits", "precision=bf16", "compute=cpu"])
     with pytest.raises(DfaError, match=r"^precision=bf16 needs .* the processor .* use precision=fp32\.$"):
         settle(job.config)
-    (job,) = compose_jobs(["data=digits", "compute=cpu"], multirun=False)
+    job = compose_run(["data=digits", "compute=cpu"])
     assert settle(job.config)["precision"] == "fp32"
 
 

@@ -67,15 +67,16 @@ def table(folder: Path) -> list[dict[str, str]]:
 
 def test_it_is_there_from_the_first_moment_and_whole_at_every_one(tmp_path: Path) -> None:
     with Record(tmp_path, head()) as record:
+        record.begin("a split", SIZES, {})
         first = status(tmp_path)
         assert first["status"] == "running"
         assert first["format"] == 1
         assert first["id"] == "0123abcd"
         assert first["result"] is None
         assert first["ended"] is None
-        record.epoch(metrics(1, 0.5), "a split", SIZES)
+        record.epoch(metrics(1, 0.5))
         assert len(table(tmp_path)) == 1, "a line is on disk as soon as its epoch has ended"
-        record.epoch(metrics(2, 0.6), "a split", SIZES)
+        record.epoch(metrics(2, 0.6))
         assert len(table(tmp_path)) == 2
         record.complete()
     last = status(tmp_path)
@@ -90,12 +91,9 @@ def test_best_and_last_epoch_are_those_of_the_table(seed: int, tmp_path: Path) -
     """Few values, so that ties abound: the higher accuracy, then the lower loss, then the earlier epoch."""
     dice = random.Random(seed)
     with Record(tmp_path, head()) as record:
+        record.begin("a split", SIZES, {})
         for epoch in range(1, 13):
-            record.epoch(
-                metrics(epoch, dice.choice([0.5, 0.6, 0.7]), dice.choice([1.0, 0.9]), dice.random()),
-                "a split",
-                SIZES,
-            )
+            record.epoch(metrics(epoch, dice.choice([0.5, 0.6, 0.7]), dice.choice([1.0, 0.9]), dice.random()))
         record.complete()
     rows = table(tmp_path)
     ranked = sorted(
@@ -115,8 +113,9 @@ def test_best_and_last_epoch_are_those_of_the_table(seed: int, tmp_path: Path) -
 
 def test_the_test_accuracy_takes_no_part_in_the_choice(tmp_path: Path) -> None:
     with Record(tmp_path, head()) as record:
+        record.begin("a split", SIZES, {})
         for epoch, test in ((1, 0.1), (2, 0.9)):
-            record.epoch(metrics(epoch, 0.5, 1.0, test), "a split", SIZES)
+            record.epoch(metrics(epoch, 0.5, 1.0, test))
         record.complete()
     assert status(tmp_path)["result"]["best_epoch"] == 1
 
@@ -124,7 +123,8 @@ def test_the_test_accuracy_takes_no_part_in_the_choice(tmp_path: Path) -> None:
 def test_numbers_read_back_as_they_were(tmp_path: Path) -> None:
     value = 0.1 + 0.2
     with Record(tmp_path, head()) as record:
-        record.epoch(metrics(1, value), "a split", SIZES)
+        record.begin("a split", SIZES, {})
+        record.epoch(metrics(1, value))
         record.complete()
     assert float(table(tmp_path)[0]["validation_accuracy"]) == value
     assert status(tmp_path)["result"]["best_validation_accuracy"] == value
@@ -132,8 +132,9 @@ def test_numbers_read_back_as_they_were(tmp_path: Path) -> None:
 
 def test_what_was_not_measured_is_an_empty_cell(tmp_path: Path) -> None:
     with Record(tmp_path, head()) as record:
-        record.epoch(metrics(1, 0.5, alignment_1=None), "a split", SIZES)
-        record.epoch(metrics(2, 0.5, alignment_1=0.25), "a split", SIZES)
+        record.begin("a split", SIZES, {})
+        record.epoch(metrics(1, 0.5, alignment_1=None))
+        record.epoch(metrics(2, 0.5, alignment_1=0.25))
         record.complete()
     assert [row["alignment_1"] for row in table(tmp_path)] == ["", "0.25"]
 
@@ -141,7 +142,7 @@ def test_what_was_not_measured_is_an_empty_cell(tmp_path: Path) -> None:
 def fail(folder: Path, error: BaseException, epochs: int = 2) -> dict[str, Any]:
     with pytest.raises(type(error)), Record(folder, head()) as record:  # noqa: PT012
         for epoch in range(1, epochs + 1):
-            record.epoch(metrics(epoch, 0.5), "a split", SIZES)
+            record.epoch(metrics(epoch, 0.5))
         raise error
     return status(folder)
 
@@ -173,6 +174,7 @@ def test_a_failure_before_the_first_epoch_has_no_result(tmp_path: Path) -> None:
 
 def test_sections_are_merged(tmp_path: Path) -> None:
     with Record(tmp_path, {**head(), "provenance": {"host": "here"}}) as record:
+        record.begin("a split", SIZES, {})
         record.update(provenance={"threads": 2}, projection={"rows": 3})
         with record.timed("data_seconds"):
             pass
@@ -223,7 +225,7 @@ def test_a_disk_that_runs_full_is_a_sentence(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "metrics.csv").symlink_to("/dev/full")
     with pytest.raises(DfaError, match=r"[Nn]o space.*outputs=FOLDER"), Record(tmp_path, head()) as record:  # noqa: PT012
         for epoch in range(1, 1000):
-            record.epoch(metrics(epoch, 0.5), "a split", SIZES)
+            record.epoch(metrics(epoch, 0.5))
     assert status(tmp_path)["status"] == "failed"
 
 
@@ -268,9 +270,10 @@ def test_ctrl_c_between_a_line_and_its_part_of_the_result(
 
     def run() -> None:
         with Record(tmp_path, head()) as record:
-            record.epoch(metrics(1, 0.5), "public", SIZES)
+            record.begin("a split", SIZES, {})
+            record.epoch(metrics(1, 0.5))
             monkeypatch.setattr(Record, "_weigh", interrupted_once)
-            record.epoch(metrics(2, 0.75, test=0.625), "public", SIZES)
+            record.epoch(metrics(2, 0.75, test=0.625))
 
     with pytest.raises(KeyboardInterrupt):
         run()
@@ -281,7 +284,8 @@ def test_ctrl_c_between_a_line_and_its_part_of_the_result(
 
 def test_a_folder_takes_one_record(tmp_path: Path) -> None:
     with Record(tmp_path, head()) as record:
-        record.epoch(metrics(1, 0.5), "x", SIZES)
+        record.begin("a split", SIZES, {})
+        record.epoch(metrics(1, 0.5))
         record.complete()
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(DfaError, match="holds the record of another run"), Record(tmp_path, head()):
@@ -296,6 +300,7 @@ def test_the_peak_of_memory_is_the_runs_own(tmp_path: Path) -> None:
     large[::4096] = b"1" * len(large[::4096])
     del large
     with Record(tmp_path, head()) as record:
+        record.begin("a split", SIZES, {})
         record.complete()
     held = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
     assert status(tmp_path)["peak_memory_mb"] < held + 300

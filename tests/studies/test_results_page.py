@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from program import Dfa
 
 from dfa_cli.config.auto import settle
-from dfa_cli.config.compose import compose_jobs
+from dfa_cli.config.compose import compose_sweep
 from dfa_cli.config.identity import identity
 from studies.results import page as results_page
 from studies.results.table import COLUMNS, Row, collect, read, write
@@ -72,7 +72,7 @@ class TestWhatIsCommitted:
             if name != "citation_gcn"
             else [f"data={','.join(sorted({r['data'] for r in RESULTS} & CITED))}"]
         )
-        jobs = compose_jobs([f"experiment={name}", "compute=cpu", *data], multirun=True)
+        jobs = compose_sweep([f"experiment={name}", "compute=cpu", *data])
         lines = {row["identity"] for row in (*RESULTS, *TUNING) if row["experiment"] == name}
         assert {identity(settle(job.config)) for job in jobs} == lines
 

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra._internal.hydra import Hydra
 
-from dfa_cli.config.compose import compose_jobs
+from dfa_cli.config.command import parse_command
+from dfa_cli.config.compose import Composer, compose_sweep
 from dfa_cli.errors import DfaError
 from dfa_cli.sweeps.plan import Plan, plan
 
@@ -16,14 +18,16 @@ DIGITS = ["data=digits", "model.hidden=[8]", "epochs=2"]
 
 
 def planned(tmp_path: Path, *words: str) -> Plan:
-    return plan(compose_jobs([*DIGITS, *words], multirun=True), tmp_path / "none", reuse=True)
+    command = parse_command([*DIGITS, *words], "dfa sweep")
+    with Composer(command) as composer:
+        return plan(composer.jobs(command.overrides), tmp_path / "none")
 
 
 def test_a_rule_that_projects_nothing_is_run_once_for_all_devices(tmp_path: Path) -> None:
     made = planned(tmp_path, "rule=bp,dfa,shallow", "device=cpu,opu_sim", "seed=0,1")
-    assert len(made.points) == 2 + 4 + 2
+    assert len(made.runs) == 2 + 4 + 2
     assert made.merged == 4
-    assert [point.label for point in made.points[:3]] == [
+    assert [run.label for run in made.runs[:3]] == [
         "rule=bp device=cpu seed=0",
         "rule=bp device=cpu seed=1",
         "rule=dfa device=cpu seed=0",
@@ -32,7 +36,7 @@ def test_a_rule_that_projects_nothing_is_run_once_for_all_devices(tmp_path: Path
 
 def test_what_cannot_change_a_result_makes_no_second_job(tmp_path: Path) -> None:
     made = planned(tmp_path, "threads=1,2", "checkpoint_every=null,3")
-    assert len(made.points) == 1
+    assert len(made.runs) == 1
     assert made.merged == 3
 
 
@@ -40,11 +44,11 @@ def test_auto_is_what_it_stands_for(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("auto is cuda here")
-    assert len(planned(tmp_path, "device=auto,cpu").points) == 1
+    assert len(planned(tmp_path, "device=auto,cpu").runs) == 1
 
 
 def test_labels_are_what_jobs_differ_in(tmp_path: Path) -> None:
-    assert [point.label for point in planned(tmp_path, "seed=range(2)").points] == ["seed=0", "seed=1"]
+    assert [run.label for run in planned(tmp_path, "seed=range(2)").runs] == ["seed=0", "seed=1"]
 
 
 def test_every_job_is_checked_before_the_first_starts(tmp_path: Path) -> None:
@@ -58,10 +62,13 @@ import sys
 from pathlib import Path
 from dfa_cli.machine import accelerator
 accelerator.DRIVER_FILES = ()
-from dfa_cli.config.compose import compose_jobs
+from dfa_cli.config.command import parse_command
+from dfa_cli.config.compose import Composer
 from dfa_cli.sweeps.plan import plan
-made = plan(compose_jobs({[*DIGITS, "rule=bp,dfa", "seed=0,1"]}, True), Path({str(tmp_path)!r}), True)
-assert len(made.points) == 4
+command = parse_command({[*DIGITS, "rule=bp,dfa", "seed=0,1"]}, "dfa sweep")
+with Composer(command) as composer:
+    made = plan(composer.jobs(command.overrides), Path({str(tmp_path)!r}))
+assert len(made.runs) == 4
 print("torch" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -71,13 +78,13 @@ print("torch" in sys.modules)
 def test_a_thousand_jobs_are_composed_from_a_few_configurations(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import hydra
-
     calls = []
-    compose = hydra.compose
-    monkeypatch.setattr(hydra, "compose", lambda *words, **more: calls.append(1) or compose(*words, **more))
+    compose = Hydra.compose_config
+    monkeypatch.setattr(
+        Hydra, "compose_config", lambda *words, **more: calls.append(1) or compose(*words, **more)
+    )
     made = planned(tmp_path, "rule=bp,dfa", "seed=range(50)")
-    assert len(made.points) == 100
+    assert len(made.runs) == 100
     assert len(calls) == 2  # one for each rule
 
 
@@ -88,7 +95,7 @@ def test_a_value_put_in_is_what_hydra_would_compose(tmp_path: Path, value: str) 
 
     from dfa_cli.config.compose import conf_dir
 
-    jobs = compose_jobs([*DIGITS, value, "seed=5"], multirun=True)
+    jobs = compose_sweep([*DIGITS, value, "seed=5"])
     for job in jobs:
         with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
             whole = hydra.compose("config", job.overrides)

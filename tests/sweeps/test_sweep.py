@@ -10,17 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import fragile
 import pytest
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import OmegaConf
 from program import Answer, Dfa, Run
 
-from dfa_cli.config.hydra_entry import run_id
 from dfa_cli.records.record import Record
 from studies.reliability.kills import study
 
@@ -335,20 +330,3 @@ def test_an_engine_that_is_not_installed_is_named_with_its_extra(
 def test_sweeps_killed_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     report = study(tmp_path, moments=3, seed=0, seeds=1, epochs=60)
     assert not report.wrong, report
-
-
-def test_a_search_that_is_started_again_makes_folders_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its trials are numbered from 0 again, in the same sweep."""
-
-    def context(name: str, number: int) -> Any:
-        job = OmegaConf.create({"num": number, "name": name})
-        return SimpleNamespace(mode=RunMode.MULTIRUN, job=job, sweep=SimpleNamespace(dir="/sweep"))
-
-    names = []
-    monkeypatch.setattr(HydraConfig, "initialized", lambda: True)
-    for name, number in (("dfa", 0), ("dfa", 0), ("dfa", 1), ("dfa1", 0)):
-        found = context(name, number)
-        monkeypatch.setattr(HydraConfig, "get", lambda found=found: found)
-        names.append(run_id())
-    assert names[0] == names[1]
-    assert len(set(names)) == 3

@@ -9,13 +9,14 @@ import torch
 from program import Dfa
 
 from dfa_cli.config.auto import settle
-from dfa_cli.config.compose import compose_jobs
+from dfa_cli.config.compose import compose_run
 from dfa_cli.config.instantiate import build
 from dfa_cli.data.source import Source
 from dfa_cli.models.base import Block
 from dfa_cli.training import cached_features as frozen
 from dfa_cli.training.cached_features import head_start
-from dfa_cli.training.setup import Parts, assemble
+from dfa_cli.training.loop import Course, train
+from dfa_cli.training.setup import Experiment, build_experiment
 from dfa_cli.training.weights import load_tensors
 
 FC = ("data=digits", "batch_size=64", "model.hidden=[32,20]")
@@ -43,13 +44,13 @@ def _as_before() -> Any:
     torch.set_rng_state(state)
 
 
-def parts(*words: str, rule: str = "shallow") -> Parts:
-    (job,) = compose_jobs([*words, f"rule={rule}", "threads=1"], multirun=False)
+def parts(*words: str, rule: str = "shallow") -> Experiment:
+    job = compose_run([*words, f"rule={rule}", "threads=1"])
     config = settle(job.config)
-    return assemble(config, build(config["data"]).load(Source(None, network=False)))
+    return build_experiment(config, build(config["data"]).load(Source(None, network=False)))
 
 
-def taken(made: Parts) -> bool:
+def taken(made: Experiment) -> bool:
     model, batches = head_start(made.model, made.rule, made.batches)
     assert (model is made.model) == (batches is made.batches)
     return model is not made.model
@@ -61,11 +62,11 @@ def test_metrics_and_weights_are_those_of_the_plain_path(
 ) -> None:
     short = parts(*words)
     assert taken(short)
-    fast = list(short.train(4))
+    fast = list(train(short, Course(4)))
     monkeypatch.setattr(frozen, "MOST_BYTES", 0)
     plain = parts(*words)
     assert not taken(plain)
-    for a, b in zip(fast, plain.train(4), strict=True):
+    for a, b in zip(fast, train(plain, Course(4)), strict=True):
         assert a.train_loss == pytest.approx(b.train_loss, rel=1e-5)
         assert a.validation_loss == pytest.approx(b.validation_loss, rel=1e-5)
         assert a.train_accuracy == pytest.approx(b.train_accuracy, abs=2e-3)
@@ -83,7 +84,7 @@ def test_hidden_blocks_are_computed_once_a_run(monkeypatch: pytest.MonkeyPatch) 
     calls: list[Block] = []
     forward = Block.forward
     monkeypatch.setattr(Block, "forward", lambda self, *rest: calls.append(self) or forward(self, *rest))
-    list(made.train(3))
+    list(train(made, Course(3)))
     hidden, last = made.model.blocks
     assert (calls.count(hidden), calls.count(last)) == (1, 6)
 

@@ -11,22 +11,22 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from dfa_cli.config.auto import settle
-from dfa_cli.config.compose import compose_jobs
+from dfa_cli.config.compose import compose_run
 from dfa_cli.config.instantiate import build
 from dfa_cli.data.base import Data
 from dfa_cli.data.source import Source
 from dfa_cli.errors import DfaError
 from dfa_cli.models import Batch
 from dfa_cli.models.batch import Graph
-from dfa_cli.training.loop import Epoch
-from dfa_cli.training.setup import Parts, assemble
+from dfa_cli.training.loop import Course, Epoch, train
+from dfa_cli.training.setup import Experiment, build_experiment
 
 FC = ("data=digits", "model.hidden=[12]", "batch_size=null", "device=cpu")
 GCN = ("model=gcn", "data=digits_graph", "device=cpu")
 
 
 def config(*words: str) -> dict[str, Any]:
-    (job,) = compose_jobs([*words, "threads=1"], multirun=False)
+    job = compose_run([*words, "threads=1"])
     return settle(job.config)
 
 
@@ -34,12 +34,12 @@ def data(*words: str) -> Data:
     return build(config(*words)["data"]).load(Source(None, network=False))
 
 
-def parts(*words: str, given: Data | None = None) -> Parts:
-    return assemble(config(*words), given or data(*words))
+def parts(*words: str, given: Data | None = None) -> Experiment:
+    return build_experiment(config(*words), given or data(*words))
 
 
-def epochs(made: Parts, count: int, patience: int | None = None) -> list[Epoch]:
-    return list(made.train(count, patience))
+def epochs(made: Experiment, count: int, patience: int | None = None) -> list[Epoch]:
+    return list(train(made, Course(count, patience)))
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def _as_before() -> Any:
     torch.set_rng_state(state)
 
 
-def scores(made: Parts, given: Data, rows: Tensor) -> tuple[float, float]:
+def scores(made: Experiment, given: Data, rows: Tensor) -> tuple[float, float]:
     """Mean loss and accuracy by torch alone."""
     graph = None if given.edge_index is None else Graph(given.edge_index, len(given.y))
     made.model.eval()
@@ -68,7 +68,7 @@ def scores(made: Parts, given: Data, rows: Tensor) -> tuple[float, float]:
 def test_validation_and_test_are_measured_after_the_epoch_without_dropout(words: tuple[str, ...]) -> None:
     given = data(*words)
     made = parts(*words, given=given)
-    for epoch in made.train(3):
+    for epoch in train(made, Course(3)):
         loss, accuracy = scores(made, given, given.validation)
         assert epoch.validation_loss == pytest.approx(loss, rel=1e-5)
         assert epoch.validation_accuracy == pytest.approx(accuracy, abs=1e-6)
@@ -81,7 +81,7 @@ def test_the_training_figures_are_those_of_the_steps_themselves() -> None:
     made = parts(*FC, given=given)
     for before in range(3):
         loss, accuracy = scores(made, given, given.train)
-        (epoch,) = made.train(1)
+        (epoch,) = train(made, Course(1))
         assert epoch.train_loss == pytest.approx(loss, rel=1e-5), f"epoch {before + 1}"
         assert epoch.train_accuracy == pytest.approx(accuracy, abs=1e-6)
 
@@ -92,7 +92,7 @@ def test_the_training_loss_of_uneven_batches_is_the_mean_over_rows() -> None:
     given = data(*words)
     made = parts(*words, given=given)
     loss, accuracy = scores(made, given, given.train)
-    (epoch,) = made.train(1)
+    (epoch,) = train(made, Course(1))
     assert epoch.train_loss == pytest.approx(loss, rel=1e-5)
     assert epoch.train_accuracy == pytest.approx(accuracy, abs=1e-6)
 
@@ -169,7 +169,7 @@ def test_patience_counts_epochs_without_a_better_validation_accuracy(
 
 
 def test_seconds_count_from_the_start_of_training() -> None:
-    seconds = [epoch.seconds for epoch in parts(*FC).train(4)]
+    seconds = [epoch.seconds for epoch in train(parts(*FC), Course(4))]
     assert seconds == sorted(seconds)
     assert seconds[0] > 0
 
@@ -178,7 +178,7 @@ def test_a_loss_that_is_no_number_ends_training_and_says_the_epoch() -> None:
     words = (*FC, "optimizer=sgd", "optimizer.lr=1e30", "rule=bp", "model.activation=relu")
     found: list[Epoch] = []
     with pytest.raises(DfaError, match=r"(nan|inf).*epoch \d+") as caught:
-        found.extend(parts(*words).train(50))
+        found.extend(train(parts(*words), Course(50)))
     # `extend` keeps what came before the exception
     assert f"epoch {len(found) + 1}" in str(caught.value)
     assert "optimizer.lr" in str(caught.value)

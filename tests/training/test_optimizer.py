@@ -13,7 +13,7 @@ import torch
 from program import Dfa
 from torch import nn
 
-from dfa_cli.config.compose import compose_jobs, conf_dir
+from dfa_cli.config.compose import compose_run, conf_dir
 from dfa_cli.config.instantiate import build
 from dfa_cli.training.optimizer import built, without_compiler
 
@@ -22,7 +22,7 @@ STEPS = 6
 
 
 def partial(name: str) -> functools.partial[torch.optim.Optimizer]:
-    (job,) = compose_jobs([f"optimizer={name}", "optimizer.weight_decay=0.01"], multirun=False)
+    job = compose_run([f"optimizer={name}", "optimizer.weight_decay=0.01"])
     return build(job.config["optimizer"])
 
 
@@ -121,8 +121,9 @@ def test_a_run_imports_neither_the_compiler_nor_symbolic_algebra(dfa: Dfa, rule:
     words = ["data=digits_graph", "model=gcn", f"rule={rule}", "epochs=2", f"outputs={dfa.outputs}"]
     program = f"""
 import json, sys
-from dfa_cli.launch.train import launch
-code = launch({words!r})
+from dfa_cli.config.command import parse_command
+from dfa_cli.launch.train import train
+code = train(parse_command({words!r}, "dfa train"))
 print(json.dumps([code, sorted(sys.modules.keys() & {{"torch._dynamo", "sympy", "torch"}})]))
 """
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dfa_cli.devices import Digital
+from dfa_cli.errors import DfaError
 from dfa_cli.models import FullyConnected
 from dfa_cli.models.base import Sizes
 from dfa_cli.seeding import generator
@@ -90,7 +91,7 @@ def test_what_cannot_be_written_whole_leaves_the_old_file(
     for name in ("write_bytes", "replace"):
         monkeypatch.setattr(Path, name, full)
     monkeypatch.setattr("os.replace", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DfaError, match="No space is left"):
         save_tensors(path, {"a": torch.zeros(2)})
     monkeypatch.undo()
     assert path.read_bytes() == before

@@ -1,0 +1,108 @@
+"""`.sweep/specs.json`: the jobs of a sweep as they were composed, and what Hydra has to know to launch them.
+
+Jobs are composed and checked once, before the first one starts. What is written here is what runs: a YAML file that is
+edited while the sweep runs changes no later job.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.conf import HydraConf
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from dfa_cli.config.spec import RunSpec
+from dfa_cli.machine.files import write_atomically
+
+SPECS = ".sweep/specs.json"  # in the sweep's folder
+
+
+@dataclass(frozen=True)
+class PlacedRun:
+    """A run that a sweep is about to launch: `folder` is the name of its folder in that of the sweep."""
+
+    spec: RunSpec
+    folder: str
+
+    @property
+    def run_id(self) -> str:
+        return self.spec.config["run_id"]
+
+
+def write_specs(top: Path, hydra: DictConfig, jobs: Mapping[str, PlacedRun], batch: Sequence[str]) -> Path:
+    """Write the jobs down, by their run ids.
+
+    `hydra`: Hydra's own node, from the composition of any of them; `batch`: the run ids of those that are to be
+    launched now. Returns the file.
+    """
+    path = top / SPECS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "hydra": OmegaConf.to_container(hydra, enum_to_str=True),
+        "jobs": {
+            run_id: {
+                "config": job.spec.config,
+                "choices": job.spec.choices,
+                "overrides": job.spec.overrides,
+                "folder": job.folder,
+            }
+            for run_id, job in jobs.items()
+        },
+        "batch": list(batch),
+    }
+    write_atomically(path, json.dumps(content, indent=1))
+    return path
+
+
+def batch_overrides(path: Path) -> list[list[str]]:
+    """What a launcher is given for each job of the batch: its run id, and the words that make it."""
+    content = _read(path)
+    return [[f"run_id={run_id}", *content["jobs"][run_id]["overrides"]] for run_id in content["batch"]]
+
+
+def sweep_config(path: Path) -> DictConfig:
+    """What Hydra's launchers are set up with: Hydra's own node, and the values that it may refer to."""
+    content = _read(path)
+    return _with_hydra_node(next(iter(content["jobs"].values()))["config"], content["node"])
+
+
+def job_config(path: Path, master: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The configuration of one job, Hydra's node in it, as a launcher asks for it.
+
+    `overrides`: the first names the job by its run id; the others are there for the launcher's own log.
+    """
+    content = _read(path)
+    job = content["jobs"][overrides[0].removeprefix("run_id=")]
+    config = _with_hydra_node(job["config"], content["node"])
+    with open_dict(config.hydra):
+        config.hydra.sweep.subdir = job["folder"]
+        config.hydra.overrides.task = job["overrides"]
+        config.hydra.runtime.choices = {**config.hydra.runtime.choices, **job["choices"]}
+    return config
+
+
+def _with_hydra_node(values: dict[str, Any], node: DictConfig) -> DictConfig:
+    config = OmegaConf.create(values)
+    with open_dict(config):
+        config.hydra = node  # a copy
+    return config
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return _read_once(path, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1)
+def _read_once(path: Path, written: int) -> dict[str, Any]:
+    """The content of the file, and under `node` Hydra's own with the type that Hydra looks for."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    node = OmegaConf.structured(HydraConf)
+    OmegaConf.set_struct(node, False)  # plugins have keys of their own
+    node = OmegaConf.merge(node, content["hydra"])
+    node.sweep.dir = str(path.parents[1])  # where the file is now: an output folder can be moved
+    return {**content, "node": node}
