@@ -1,0 +1,1 @@
+"""How long a projection takes, on this machine and on the modelled optics."""

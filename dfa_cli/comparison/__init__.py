@@ -1,0 +1,1 @@
+"""Runs side by side: which belong together, their statistics, and the table."""

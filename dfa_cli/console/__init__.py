@@ -1,0 +1,1 @@
+"""How people read numbers, paths and tables; nothing here knows of runs."""

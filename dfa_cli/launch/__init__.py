@@ -1,0 +1,1 @@
+"""One run, from its command or its record to an exit code."""

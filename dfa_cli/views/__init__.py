@@ -1,0 +1,1 @@
+"""Runs shown to people: a list, one run, the difference of two, a report."""
