@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -20,6 +21,7 @@ from dfa_cli.errors import DfaError
 def show_by_hydra(command: Command) -> None:
     """Let Hydra print what the command asks it for; no run is started."""
     register_with_hydra()
+    logging.raiseExceptions = False  # Hydra shows by logging, and a pipe that is closed early is no error
     before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     # Hydra takes its flags on one side of the overrides only: `a=1 --cfg job b=2` is refused.
     flags = [word for word in command.words if word not in command.overrides]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,20 +19,23 @@ def run_spec(spec: RunSpec, folder: Path, replaces: bool = False) -> dict[str, A
 
     `auto` is resolved here, by the process and on the machine that trains. `replaces`: the record in `folder` goes.
     """
-    with importing("torch"):
-        from dfa_cli import experiment
-
-    return experiment.run(on_this_machine(spec), folder, replaces)
+    return _experiment().run(on_this_machine(spec), folder, replaces)
 
 
 def resume_recorded(run: Run) -> dict[str, Any]:
     """Go on with a recorded run from its checkpoint, in its own folder. Returns the content of `run.json`."""
-    with importing("torch"):
-        from dfa_cli import experiment
-
-    return experiment.resume(on_this_machine(spec_of_record(run)), Path(run.folder))
+    return _experiment().resume(on_this_machine(spec_of_record(run)), Path(run.folder))
 
 
 def on_this_machine(spec: RunSpec) -> RunSpec:
     """The run with every `auto` resolved. Raises `DfaError` when this machine lacks what was asked for."""
     return replace(spec, config=settle(spec.config))
+
+
+def _experiment() -> Any:
+    """The module that trains, which imports torch."""
+    logging.raiseExceptions = False  # where run.log cannot be written, the run itself says why, in one sentence
+    with importing("torch"):
+        from dfa_cli import experiment
+
+    return experiment

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dfa_cli.console.messages import shortest
-from dfa_cli.machine.files import cannot_write
+from dfa_cli.machine.files import cannot_write, plainly
 from dfa_cli.records.locks import is_claimed, last_run
 from dfa_cli.records.run import read, status
 from dfa_cli.sweeps import notes
@@ -78,7 +78,8 @@ class Supervisor(ABC):
             handled.remove(signal.SIGHUP)
         before = {one: signal.signal(one, self._on_signal) for one in handled}
         try:
-            (self.top / notes.STOP).parent.mkdir(parents=True, exist_ok=True)
+            with plainly(self.top):
+                (self.top / notes.STOP).parent.mkdir(parents=True, exist_ok=True)
             (self.top / notes.STOP).unlink(missing_ok=True)  # of an earlier sweep in the same folder
             self._run_all()
         finally:

@@ -557,13 +557,11 @@ class Boom(Backpropagation):
 
 
 @pytest.fixture
-def boom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def boom(tmp_path: Path) -> list[str]:
     """The words that add a rule with a bug, from outside the repository."""
     (tmp_path / "conf" / "rule").mkdir(parents=True)
     (tmp_path / "conf" / "rule" / "boom.yaml").write_text("_target_: boom.Boom\nneeds: nothing\n")
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "boom.py").write_text(BOOM)
-    monkeypatch.syspath_prepend(str(tmp_path / "code"))
+    (tmp_path / "conf" / "boom.py").write_text(BOOM)
     return ["--config-dir", str(tmp_path / "conf")]
 
 
@@ -637,22 +635,10 @@ class TestASweep:
 
 class TestABug:
     def test_keeps_its_traceback(self, dfa: Dfa, boom: list[str]) -> None:
-        code = (
-            f"import sys; sys.path.insert(0, {str(dfa.root / 'code')!r})\n"
-            "from dfa_cli.cli import main\nsys.argv[0] = 'dfa'\nmain()"
-        )
-        words = [*boom, *dfa.arguments("rule=boom", *SMALL, "batch_size=null")]
-        done = subprocess.run(
-            [sys.executable, "-c", code, "train", *words],
-            capture_output=True,
-            text=True,
-            env={**os.environ, **dfa.environment},
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode not in (0, 2, 130)
-        assert "Traceback" in done.stderr
-        assert "ZeroDivisionError: boom in the second step" in done.stderr
+        done = dfa.process("train", *boom, *dfa.arguments("rule=boom", *SMALL, "batch_size=null"))
+        assert done.code not in (0, 2, 130)
+        assert "Traceback" in done.err
+        assert "ZeroDivisionError: boom in the second step" in done.err
         (run,) = dfa.runs()
         assert run.record["status"] == "failed"
         assert run.record["error"]["type"] == "ZeroDivisionError"
