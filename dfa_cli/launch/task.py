@@ -34,7 +34,9 @@ def on_this_machine(spec: RunSpec) -> RunSpec:
 
 def _experiment() -> Any:
     """The module that trains, which imports torch."""
-    logging.raiseExceptions = False  # where run.log cannot be written, the run itself says why, in one sentence
+    logging.raiseExceptions = (
+        False  # where run.log cannot be written, the run itself says why, in one sentence
+    )
     with importing("torch"):
         from dfa_cli import experiment
 

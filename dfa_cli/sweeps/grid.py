@@ -25,12 +25,11 @@ class Grid(Supervisor):
         self._hydra = first.hydra
         self._at_once: int | None = None
         self._environment: dict[str, str] = {}
-        if first.launcher["_target_"].endswith(
-            ".LocalLauncher"
-        ):  # submitit's starts all that it gets, at once
+        # submitit's local launcher starts all that it gets, at once
+        if first.launcher["_target_"].endswith(".LocalLauncher"):
             self._at_once, self._environment = os.cpu_count() or 1, {"OMP_NUM_THREADS": "1"}
-        self._number = 0
-        self._specs: dict[str, PlacedRun] = {}
+        # by run id; those of earlier batches stay, since a cluster may still have them in its queue
+        self._placed: dict[str, PlacedRun] = {}
 
     def _run_all(self) -> None:
         in_vain = 0
@@ -55,15 +54,14 @@ class Grid(Supervisor):
         return [run for run in waiting if run.attempts == 0] or waiting[:1]
 
     def _run_batch(self, batch: list[SweepRun]) -> int:
-        placed: dict[str, PlacedRun] = {}
-        for number, run in enumerate(batch, self._number):
-            job = run.place(self.top, number, self.outputs)
-            placed[job.run_id] = job
-        # those of earlier batches stay: a cluster may still have them in its queue
-        self._specs |= placed
-        specs = write_specs(self.top, self._hydra, self._specs, list(placed))
-        order = {"specs": str(specs), "first": self._number, "at_once": self._at_once}
-        self._number += len(batch)
+        first = len(self._placed)
+        taken = {job.folder for job in self._placed.values()}
+        for number, run in enumerate(batch, first):
+            job = run.place(self.top, number, self.outputs, taken)
+            taken.add(job.folder)
+            self._placed[job.run_id] = job
+        specs = write_specs(self.top, self._hydra, self._placed, list(self._placed)[first:])
+        order = {"specs": str(specs), "first": first, "at_once": self._at_once}
         return self._run_worker(order, batch, self._environment)
 
     def _give_up(self, batch: list[SweepRun], code: int) -> None:

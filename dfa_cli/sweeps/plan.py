@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,12 +41,16 @@ class SweepRun:
     def ended(self) -> bool:
         return self.state in ENDED
 
-    def place(self, top: Path, number: int, outputs: Path) -> PlacedRun:
-        """Give the run a folder in that of the sweep, as job `number` of it, and a run id: new ones each time."""
+    def place(self, top: Path, number: int, outputs: Path, taken: Collection[str] = ()) -> PlacedRun:
+        """Give the run a folder in that of the sweep, as job `number` of it, and a run id: new ones each time.
+
+        `taken`: names of folders that others have been given. Where `hydra.sweep.subdir` names one of them again, or
+        one that is there by now, the run id is added to it.
+        """
         assert self.composed is not None
         run_id = self.composed.config.run_id = secrets.token_hex(4)
         name = self.composed.job_folder(number)
-        if (top / name).exists():  # hydra.sweep.subdir gives two jobs one folder, or this is a second attempt
+        if name in taken or (top / name).exists():
             name = f"{name}_{run_id}"
         self.folder = top / name
         spec = self.composed.spec.with_values(run_id=run_id, outputs=str(outputs), progress="none")

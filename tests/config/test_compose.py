@@ -1,0 +1,116 @@
+"""What a command is composed to is what Hydra would compose, one job after the other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+from dfa_cli.config.command import parse_command
+from dfa_cli.config.compose import Composer, compose_run, compose_sweep
+from dfa_cli.config.paths import conf_dir
+from dfa_cli.config.registration import register_with_hydra
+from dfa_cli.errors import DfaError
+
+JOBS = [
+    ["model=gcn", "data=cora", "seed=1"],
+    ["model=gcn", "data=cora", "seed=2", "optimizer.lr=0.5"],
+    ["model=gcn", "data=cora", "rule=shallow", "seed=2"],
+    ["model=fc", "data=mnist", "model.hidden=[64,64]", "device=opu_sim", "device/readout=off_axis"],
+    ["model=fc", "data=mnist", "+optimizer.betas=[0.8,0.9]", "seed=3"],
+    ["model=fc", "data=mnist", "~optimizer.weight_decay", "outputs='a folder, with a comma'"],
+    ["experiment=quickstart", "seed=7", "launcher=joblib", "hydra.verbose=true"],
+    ["experiment=quickstart", "seed=8"],
+    ["data_dir=null", "epochs=3"],
+]
+
+
+@pytest.fixture
+def composer() -> Iterator[Composer]:
+    with Composer(parse_command([], "dfa sweep")) as made:
+        yield made
+
+
+def by_hydra(words: list[str]) -> dict[str, Any]:
+    register_with_hydra()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        content = OmegaConf.to_container(compose("config", words), resolve=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items() if key not in ("grids", "run_id")}
+
+
+def test_jobs_that_share_a_composition_are_those_that_hydra_makes() -> None:
+    expected = [by_hydra(words) for words in JOBS]
+    with Composer(parse_command([], "dfa sweep")) as composer:
+        for words, config in [
+            *zip(JOBS, expected, strict=True),
+            *zip(reversed(JOBS), reversed(expected), strict=True),
+        ]:
+            spec = composer.job(words).spec
+            assert {key: value for key, value in spec.config.items() if key != "run_id"} == config, words
+
+
+def test_a_job_does_not_change_the_next_one(composer: Composer) -> None:
+    first = composer.job(["seed=1"])
+    first.config.seed = 77
+    first.job_folder(5)
+    second = composer.job(["seed=2"])
+    assert second.spec.config["seed"] == 2
+    assert second.job_folder(0) == f"0_{second.spec.config['run_id']}"
+
+
+def test_each_run_has_a_name_of_its_own_which_its_folder_carries(composer: Composer) -> None:
+    one, other = composer.run(["data=digits"]), composer.run(["data=digits"])
+    assert one.spec.config["run_id"] != other.spec.config["run_id"]
+    assert one.run_folder().name.endswith(f"_fc-digits-dfa_{one.spec.config['run_id']}")
+    assert one.spec.identity == other.spec.identity
+
+
+def test_hydras_own_values_can_be_referred_to() -> None:
+    spec = compose_run(["data=digits", "outputs=${hydra:runtime.cwd}/there", "+zzz=${hydra:job.name}"])
+    assert spec.config["outputs"].endswith("/there")
+    assert spec.config["zzz"] == "dfa"
+    assert not HydraConfig.initialized()
+
+
+def test_a_sweep_is_all_combinations_in_hydras_order() -> None:
+    specs = compose_sweep(["data=digits", "rule=bp,dfa", "seed=range(2)"])
+    assert [spec.overrides[1:] for spec in specs] == [
+        ["rule=bp", "seed=0"],
+        ["rule=bp", "seed=1"],
+        ["rule=dfa", "seed=0"],
+        ["rule=dfa", "seed=1"],
+    ]
+
+
+@pytest.mark.parametrize("word", ["seeds=1", "model=gnc", "seed=[", "epochs.of=3"])
+def test_what_hydra_refuses_is_a_sentence(word: str) -> None:
+    with pytest.raises(DfaError):
+        compose_run(["data=digits", word])
+
+
+def test_hydra_knows_nothing_of_us_before_something_is_composed() -> None:
+    """A program that uses Hydra, and has a configuration called `schema`, may import all of ours."""
+    code = (
+        "import dfa_cli.sweeps.sweep, dfa_cli.launch.train, dfa_cli.sweeps.task\n"
+        "from hydra.core.config_store import ConfigStore\n"
+        "from omegaconf import OmegaConf\n"
+        "print(ConfigStore.instance().repo, OmegaConf.has_resolver('dfa_id'))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "schema" not in said
+    assert said.split()[-1] == "False"
+
+
+def test_the_words_of_a_command_are_told_apart() -> None:
+    command = parse_command(["rule=bp", "-m", "launcher=joblib", "launcher.n_jobs=2"], "dfa train")
+    assert command.multirun
+    assert command.overrides == ["rule=bp", "launcher=joblib", "hydra.launcher.n_jobs=2"]
+    assert parse_command(["hydra.mode=MULTIRUN"], "dfa train").multirun
+    assert not parse_command(["rule=bp"], "dfa train").multirun
