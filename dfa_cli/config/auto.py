@@ -12,7 +12,7 @@ from dfa_cli.errors import DfaError
 from dfa_cli.machine.accelerator import NAMES, multiplies_bfloat16, resolve
 
 
-def settle(config: dict[str, Any]) -> dict[str, Any]:
+def resolve_auto(config: dict[str, Any]) -> dict[str, Any]:
     """Every `auto` replaced by what this machine has. Raises `DfaError` when it lacks what was asked for."""
     config = modernised(config)
     device = dict(config["device"])
@@ -29,3 +29,6 @@ def settle(config: dict[str, Any]) -> dict[str, Any]:
             "use precision=fp32."
         )
     return {**config, "device": device, "compute": compute}
+
+
+settle = resolve_auto  # the old name

@@ -10,6 +10,7 @@ from torch import Tensor
 from dfa_cli.devices.base import Cost
 from dfa_cli.errors import DfaError, one_of
 from dfa_cli.kernels.onednn import matmul
+from dfa_cli.machine.accelerator import resolve
 from dfa_cli.seeding import generator
 
 
@@ -62,19 +63,6 @@ class Digital:
             coefficients=self._rows * self.feedback.numel(),
             measured_seconds=self._seconds,
         )
-
-
-def resolve(where: str) -> str:
-    """`auto` to `cuda` or `cpu`; the others are checked against what this machine has."""
-    if where == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if where == "cuda" and not torch.cuda.is_available():
-        raise DfaError(
-            "CUDA was asked for, and torch finds none on this machine; use device=cpu or device=auto."
-        )
-    if where == "mps" and not torch.backends.mps.is_available():
-        raise DfaError("compute=mps was asked for, and torch finds none on this machine; use compute=cpu.")
-    return where
 
 
 def _gaussian(n_in: int, n_out: int, draws: torch.Generator) -> Tensor:

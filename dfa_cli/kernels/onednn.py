@@ -11,7 +11,7 @@ import functools
 import torch
 from torch import Tensor
 
-from dfa_cli.machine.cpu import CPU_INFO
+from dfa_cli.machine.cpu import cpu_info
 
 # rows and columns of a result from which oneDNN's fixed cost, some 15 us, no longer shows
 ROWS, COLUMNS = 64, 256
@@ -60,4 +60,5 @@ def _has_operator() -> bool:
 
 def _intel() -> bool:
     """`True` where the system does not tell."""
-    return not CPU_INFO.exists() or "GenuineIntel" in CPU_INFO.read_text(errors="replace")
+    info = cpu_info()
+    return info is None or "GenuineIntel" in info

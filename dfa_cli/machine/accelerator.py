@@ -1,11 +1,12 @@
-"""Which accelerator this machine has, answered without importing torch where that is possible."""
+"""Which accelerator this machine has. torch is imported only where it alone can tell: that takes a second."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from dfa_cli.machine.cpu import CPU_INFO
+from dfa_cli.errors import DfaError
+from dfa_cli.machine.cpu import cpu_info
 
 # device files of the drivers that torch's CUDA works with: NVIDIA, WSL, Jetson, ROCm
 DRIVER_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/nvmap", "/dev/kfd")
@@ -14,12 +15,30 @@ NAMES = {"cpu": "processor", "cuda": "CUDA device", "mps": "MPS device"}
 
 
 def resolve(where: str) -> str:
-    """`auto` to `cuda` or `cpu`; what needs torch to be answered is asked of it."""
+    """`auto` becomes `cuda` or `cpu`; every other name is returned, if this machine has what it names.
+
+    Raises `DfaError` for CUDA or MPS where torch finds none.
+    """
     if where == "cpu" or (where == "auto" and not has_driver()):
         return "cpu"
-    from dfa_cli.devices.digital import resolve as ask_torch
+    import torch
 
-    return ask_torch(where)
+    if where == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if where == "cuda" and not torch.cuda.is_available():
+        raise DfaError(
+            "CUDA was asked for, and torch finds none on this machine; use device=cpu or device=auto."
+        )
+    if where == "mps" and not torch.backends.mps.is_available():
+        raise DfaError("compute=mps was asked for, and torch finds none on this machine; use compute=cpu.")
+    return where
+
+
+def has_driver() -> bool:
+    """Whether there can be a CUDA device; `True` where the system does not tell."""
+    if sys.platform == "darwin":
+        return False
+    return not sys.platform.startswith("linux") or any(Path(file).exists() for file in DRIVER_FILES)
 
 
 def multiplies_bfloat16(compute: str) -> bool:
@@ -29,7 +48,8 @@ def multiplies_bfloat16(compute: str) -> bool:
     in float32.
     """
     if compute == "cpu":
-        return not CPU_INFO.exists() or any(word in CPU_INFO.read_text().split() for word in BFLOAT16)
+        info = cpu_info()
+        return info is None or any(word in info.split() for word in BFLOAT16)
     import torch
 
     if compute == "cuda":
@@ -39,10 +59,3 @@ def multiplies_bfloat16(compute: str) -> bool:
     except TypeError:
         return False
     return True
-
-
-def has_driver() -> bool:
-    """Whether CUDA is worth asking for; `True` where the system does not tell."""
-    if sys.platform == "darwin":
-        return False
-    return not sys.platform.startswith("linux") or any(Path(file).exists() for file in DRIVER_FILES)

@@ -1,4 +1,4 @@
-"""What the system tells of the processor."""
+"""What the system says of the processor."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from pathlib import Path
 CPU_INFO = Path("/proc/cpuinfo")
 
 
-def processor() -> str:
+def cpu_info() -> str | None:
+    """What Linux says of the processors; `None` on other systems, which have no such file."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        return CPU_INFO.read_text(errors="replace")
     except OSError:
-        pass
+        return None
+
+
+def processor() -> str:
+    """The model of the processor, for people to read."""
+    for line in (cpu_info() or "").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -12,6 +12,7 @@ from dfa_cli.devices import Digital
 from dfa_cli.kernels import onednn
 from dfa_cli.kernels.activations import ACTIVATIONS
 from dfa_cli.kernels.dense import affine, product
+from dfa_cli.machine import cpu
 
 ROWS, INPUTS, WIDTH = onednn.ROWS, 40, onednn.COLUMNS
 SPACING = {torch.float32: 2.0**-23, torch.bfloat16: 2.0**-8}  # of the numbers from 1 to 2
@@ -148,7 +149,7 @@ def test_intels_processors_keep_torchs_own_library_in_float32(
     info = tmp_path / "cpuinfo"
     if vendor is not None:
         info.write_text(f"vendor_id\t: {vendor}\n", encoding="utf-8")
-    monkeypatch.setattr(onednn, "CPU_INFO", info)
+    monkeypatch.setattr(cpu, "CPU_INFO", info)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     fast = onednn._fast_in.__wrapped__  # what was asked before is remembered
     assert fast(torch.float32) is (vendor == "AuthenticAMD")
@@ -161,7 +162,7 @@ def test_it_is_taken_where_the_processor_has_the_instructions(
     instructions: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cpuinfo").write_text("vendor_id\t: AuthenticAMD\n", encoding="utf-8")
-    monkeypatch.setattr(onednn, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(cpu, "CPU_INFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: instructions)
     fast = onednn._fast_in.__wrapped__
     assert fast(torch.float32) is (instructions != "DEFAULT")

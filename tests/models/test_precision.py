@@ -15,7 +15,7 @@ from dfa_cli.config.instantiate import build
 from dfa_cli.data.source import Source
 from dfa_cli.errors import DfaError
 from dfa_cli.kernels.activations import tanh
-from dfa_cli.machine import accelerator
+from dfa_cli.machine import cpu
 from dfa_cli.models.base import Block, Model
 from dfa_cli.training.setup import Experiment, build_experiment
 
@@ -37,7 +37,7 @@ def _able(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Every processor computes bfloat16 right, if not fast."""
     info = tmp_path / "cpuinfo"
     info.write_text("flags : fpu avx512_bf16 rdtscp\n")
-    monkeypatch.setattr(accelerator, "CPU_INFO", info)
+    monkeypatch.setattr(cpu, "CPU_INFO", info)
 
 
 def parts(*words: str) -> Experiment:
@@ -103,7 +103,7 @@ def test_every_model_learns_in_bfloat16(dfa: Dfa, model: str) -> None:
 def test_a_processor_without_bfloat16_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = tmp_path / "older"
     info.write_text("flags : fpu avx512f avx512bw\n")
-    monkeypatch.setattr(accelerator, "CPU_INFO", info)
+    monkeypatch.setattr(cpu, "CPU_INFO", info)
     job = compose_run(["data=digits", "precision=bf16", "compute=cpu"])
     with pytest.raises(DfaError, match=r"^precision=bf16 needs .* the processor .* use precision=fp32\.$"):
         settle(job.config)
