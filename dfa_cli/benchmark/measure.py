@@ -17,7 +17,7 @@ import torch
 
 from dfa_cli.devices.opu.media.procedural import Procedural
 from dfa_cli.devices.opu.media.structured import Structured
-from dfa_cli.machine.memory import forget_peak, peak_bytes
+from dfa_cli.machine.memory import peak_bytes, reset_peak_memory
 
 LEAST_SECONDS = 0.2  # a shorter measurement is repeated
 SEED = 1
@@ -93,7 +93,7 @@ class Memory:
     """The highest resident memory since it was made, above that at the time."""
 
     def __init__(self) -> None:
-        forget_peak()
+        reset_peak_memory()
         self._before = peak_bytes() or 0
 
     def grown_mb(self) -> float:

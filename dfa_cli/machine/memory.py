@@ -1,58 +1,40 @@
-"""Memory of this process: what it holds, and what of it is kept for the next tensor."""
+"""The memory of this process: how much it holds at most, and whether it keeps what is freed."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+
+from dfa_cli.machine.startup import import_without_gc
 
 # mallopt's parameters, from glibc's malloc.h, and the largest number that it takes
 TRIM_THRESHOLD, MMAP_THRESHOLD, MOST = -1, -3, 2**31 - 1
 
 
-def keep_freed() -> None:
-    """Let what is freed be there for the next tensor, in place of giving it back to the system. glibc can.
+def keep_freed_memory() -> None:
+    """Keep freed memory in this process, for the next tensor. Only glibc can be told to.
 
-    By itself it gives back every tensor above 32 MB, and the end of what it has. The system clears and maps the pages
-    anew for the next one, which takes longer than many an operation on it: half of a forward pass over a graph of a
-    million nodes.
+    By itself glibc returns every tensor above 32 MB to the system, and the end of its heap. The system then clears and
+    maps the pages again for the next tensor, which takes longer than many an operation on it: half of a forward pass
+    over a graph of a million nodes.
     """
     if (library := _glibc()) is not None:
         library.mallopt(MMAP_THRESHOLD, MOST)
         library.mallopt(TRIM_THRESHOLD, MOST)
 
 
-@contextlib.contextmanager
-def importing(library: str) -> Iterator[None]:
-    """Around the first import of a large library: what that makes stays to the end of the process.
-
-    The collector would look for cycles in it while it is made, in every full collection, and once more at the exit:
-    a third of a second for torch. Later imports change nothing: the garbage of the jobs since then stays in its sight.
-    """
-    if library in sys.modules or not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
-def forget_peak() -> None:
-    """Let the highest so far be what is in use now. Linux can; elsewhere a peak is that of the whole process."""
+def reset_peak_memory() -> None:
+    """Count the peak anew from what is in use now. Linux can; elsewhere a peak is that of the whole process."""
     if (library := _glibc()) is not None:
-        library.malloc_trim(0)  # what `keep_freed` has kept
+        library.malloc_trim(0)  # what `keep_freed_memory` has kept
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_bytes() -> int | None:
-    """The highest since `forget_peak`; `None` where the system does not tell."""
+    """The most memory held since `reset_peak_memory`; `None` where the system does not tell."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -71,3 +53,7 @@ def _glibc() -> ctypes.CDLL | None:
         return None
     library = ctypes.CDLL(None)
     return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
+
+
+# the old names
+keep_freed, forget_peak, importing = keep_freed_memory, reset_peak_memory, import_without_gc

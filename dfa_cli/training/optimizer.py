@@ -15,7 +15,7 @@ Kind = TypeVar("Kind", bound=Optimizer)
 GUARDED = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
 
 
-def without_compiler(optimizer: type[Kind]) -> type[Kind]:
+def without_dynamo(optimizer: type[Kind]) -> type[Kind]:
     """A subclass with the same numbers, the same hooks and the same state, that never imports torch's compiler.
 
     That import takes a second, as long as torch itself, and nothing is compiled here. What torch wraps around the
@@ -35,5 +35,5 @@ def built(partial: functools.partial[Optimizer], groups: list[dict[str, Any]]) -
     """The optimizer over these parameter groups; one from outside torch is taken as it is."""
     target = partial.func
     if isinstance(target, type) and issubclass(target, Optimizer) and target.__module__.startswith("torch."):
-        return without_compiler(target)(groups, *partial.args, **partial.keywords)
+        return without_dynamo(target)(groups, *partial.args, **partial.keywords)
     return partial(groups)

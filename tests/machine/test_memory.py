@@ -15,7 +15,7 @@ import json, resource
 from dfa_cli.machine import memory
 kept = {kept}
 if kept:
-    memory.keep_freed()
+    memory.keep_freed_memory()
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -27,7 +27,7 @@ before = faults()
 for _ in range(10):
     written(64)
 found = {{"faults": faults() - before, "peak": memory.peak_bytes()}}
-memory.forget_peak()
+memory.reset_peak_memory()
 found["after"] = memory.peak_bytes()
 print(json.dumps(found))
 """
@@ -64,13 +64,13 @@ def test_what_a_library_makes_is_out_of_the_collectors_sight_once() -> None:
 
 IMPORTING = """
 import gc, json
-from dfa_cli.machine.memory import importing
-with importing("wave"):
+from dfa_cli.machine.startup import import_without_gc
+with import_without_gc("wave"):
     import wave
     inside = gc.isenabled()
 count = gc.get_freeze_count()
 more = [[] for _ in range(1000)]
-with importing("wave"):
+with import_without_gc("wave"):
     import wave
     again = gc.isenabled()
 found = {"inside": inside, "frozen": count > 1000, "after": gc.isenabled()}
@@ -80,6 +80,6 @@ print(json.dumps({**found, "again": again and gc.get_freeze_count() == count}))
 
 def test_elsewhere_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_glibc", lambda: None)
-    memory.keep_freed()
-    memory.forget_peak()
+    memory.keep_freed_memory()
+    memory.reset_peak_memory()
     assert memory.peak_bytes() is None or memory.peak_bytes() > 0  # type: ignore[operator]

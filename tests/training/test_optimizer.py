@@ -15,7 +15,7 @@ from torch import nn
 
 from dfa_cli.config.compose import compose_run, conf_dir
 from dfa_cli.config.instantiate import build
-from dfa_cli.training.optimizer import built, without_compiler
+from dfa_cli.training.optimizer import built, without_dynamo
 
 OPTIMIZERS = sorted(path.stem for path in (conf_dir() / "optimizer").glob("*.yaml"))
 STEPS = 6
@@ -92,7 +92,7 @@ def test_the_state_goes_from_one_to_the_other_and_on(name: str, ours_first: bool
 
 def test_hooks_and_differentiable_steps_work_as_in_torch() -> None:
     model = layers()
-    optimizer = without_compiler(torch.optim.SGD)(model.parameters(), lr=0.1)
+    optimizer = without_dynamo(torch.optim.SGD)(model.parameters(), lr=0.1)
     seen: list[bool] = []
     optimizer.register_step_post_hook(lambda *_: seen.append(torch.is_grad_enabled()))
     step(model, optimizer, 0)
@@ -101,7 +101,7 @@ def test_hooks_and_differentiable_steps_work_as_in_torch() -> None:
 
     start = torch.ones(3, requires_grad=True)
     moved = start.clone()
-    through = without_compiler(torch.optim.SGD)([moved], lr=0.5, differentiable=True)
+    through = without_dynamo(torch.optim.SGD)([moved], lr=0.5, differentiable=True)
     moved.grad = (2 * start).clone()
     through.step()
     moved.sum().backward()
