@@ -11,12 +11,12 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from dfa_cli.data.base import Data
 from dfa_cli.data.catalogue import CATALOGUE, Entry, entry
 from dfa_cli.errors import DfaError, one_of
+from dfa_cli.kernels.sparse import csr_tensor, row_starts
 
 if TYPE_CHECKING:
     from dfa_cli.data.source import Source
@@ -55,7 +55,7 @@ class Planetoid:
         shape = (len(tensors["y"]), item.features)
         return Data(
             name=self.name,
-            x=_csr(tensors["x.crow"], tensors["x.col"], tensors["x.values"], shape),
+            x=csr_tensor(tensors["x.crow"], tensors["x.col"], tensors["x.values"], shape),
             y=tensors["y"],
             classes=item.classes,
             train=tensors["train"],
@@ -74,9 +74,7 @@ class Planetoid:
     def _build(self, item: Entry, source: Source) -> dict[str, Tensor]:
         raw = {file.name: source.read(self.name, file) for file in item.files}
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # torch_geometric speaks of its own optional parts while it is imported
+            warnings.simplefilter("ignore")  # torch_geometric names its own optional parts as it is imported
             from torch_geometric.io import read_planetoid_data
             from torch_geometric.transforms import NormalizeFeatures
         try:
@@ -94,10 +92,8 @@ class Planetoid:
             graph = NormalizeFeatures()(graph)
         x: Tensor = graph["x"]
         rows, columns = x.nonzero(as_tuple=True)  # sorted by row, then column
-        starts = torch.zeros(item.rows + 1, dtype=torch.int64)
-        starts[1:] = torch.bincount(rows, minlength=item.rows).cumsum(0)
         return {
-            "x.crow": starts,
+            "x.crow": row_starts(rows, item.rows),
             "x.col": columns.contiguous(),
             "x.values": x[rows, columns],
             "y": graph["y"],
@@ -175,10 +171,3 @@ def _read_processed(path: Path, key: str) -> dict[str, Tensor] | None:
     except (OSError, SafetensorError):
         return None
     return tensors if digest == _digest(tensors) else None
-
-
-def _csr(crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
-    with warnings.catch_warnings():
-        # torch announces its CSR layout as a beta, once in every process.
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
-        return torch.sparse_csr_tensor(crow, col, values, shape, check_invariants=False)

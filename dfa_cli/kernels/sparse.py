@@ -1,4 +1,7 @@
-"""Products with constant sparse matrices: node features and normalised adjacencies."""
+"""Products with constant sparse matrices: node features and normalised adjacencies.
+
+The plain torch line is `torch.sparse.mm(S, H)`.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-
-# torch announces its CSR layout as a beta on the first use in every process; the tests hold it to a second route.
-warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
-warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
 
 SUM = 0  # torch.embedding_bag's number for it
 
@@ -36,8 +35,8 @@ class SparseMatrix:
         coo = matrix.detach().to_sparse_coo().coalesce()
         rows, columns = coo.indices()
         order = torch.argsort(columns, stable=True)
-        transposed = _csr(columns[order], rows[order], coo.values()[order], (coo.shape[1], coo.shape[0]))
-        return cls(_csr(rows, columns, coo.values(), (coo.shape[0], coo.shape[1])), transposed, order)
+        transposed = _from_sorted(columns[order], rows[order], coo.values()[order], coo.shape[::-1])
+        return cls(_from_sorted(rows, columns, coo.values(), coo.shape), transposed, order)
 
     @property
     def shape(self) -> torch.Size:
@@ -105,17 +104,39 @@ def _fast_bags() -> bool:
     )
 
 
-def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+def csr_tensor(starts: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """`torch.sparse_csr_tensor`, without its checks, which take longer than a product, and without its warning."""
+    _let_torch_warn_unheard()
+    return torch.sparse_csr_tensor(starts, columns, values, shape, check_invariants=False)
+
+
+@functools.cache
+def _let_torch_warn_unheard() -> None:
+    """Makes a first CSR tensor: of that one torch says, once in every process, that the layout is in beta state.
+
+    The tests hold this layout to a second route.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        one, none = torch.ones(1), torch.zeros(1, dtype=torch.int64)
+        torch.sparse_csr_tensor(torch.arange(2), none, one, (1, 1), check_invariants=False)
+
+
+def row_starts(rows: Tensor, count: int) -> Tensor:
+    """Where each of `count` rows starts among entries that are sorted by row `[entries]`, and where the last ends."""
+    starts = torch.zeros(count + 1, dtype=torch.int64, device=rows.device)
+    torch.cumsum(torch.bincount(rows, minlength=count), 0, out=starts[1:])
+    return starts
+
+
+def _from_sorted(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """CSR from entries that are sorted by row; with indices of 32 bits where they fit."""
     index = torch.int32 if max(len(values), *shape) < 2**31 else torch.int64
-    starts = torch.zeros(shape[0] + 1, dtype=torch.int64, device=rows.device)
-    torch.cumsum(torch.bincount(rows, minlength=shape[0]), 0, out=starts[1:])
-    return torch.sparse_csr_tensor(starts.to(index), columns.to(index), values, shape, check_invariants=False)
+    return csr_tensor(row_starts(rows, shape[0]).to(index), columns.to(index), values, shape)
 
 
 def _like(csr: Tensor, values: Tensor) -> Tensor:
-    return torch.sparse_csr_tensor(
-        csr.crow_indices(), csr.col_indices(), values, csr.shape, check_invariants=False
-    )
+    return csr_tensor(csr.crow_indices(), csr.col_indices(), values, csr.shape)
 
 
 def normalised_adjacency(edge_index: Tensor, nodes: int) -> SparseMatrix:
@@ -134,4 +155,4 @@ def normalised_adjacency(edge_index: Tensor, nodes: int) -> SparseMatrix:
     scale = degree.rsqrt()
     indices = torch.stack([target, source])
     values = scale[target] * scale[source]
-    return SparseMatrix.of(torch.sparse_coo_tensor(indices, values, (nodes, nodes)).coalesce())
+    return SparseMatrix.of(torch.sparse_coo_tensor(indices, values, (nodes, nodes), check_invariants=False))

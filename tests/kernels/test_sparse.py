@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor
@@ -16,6 +19,19 @@ def some(rows: int, columns: int, seed: int = 0, density: float = 0.2) -> Tensor
     draws = torch.Generator().manual_seed(seed)
     values = torch.randn(rows, columns, generator=draws, dtype=torch.float64)
     return values * (torch.rand(rows, columns, generator=draws) < density)
+
+
+def test_torch_does_not_warn_of_its_layout() -> None:
+    """In a process of its own: torch says it once, of the first tensor of this kind."""
+    subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", FIRST_USE], check=True)
+
+
+FIRST_USE = """
+import torch
+from dfa_cli.kernels.sparse import normalised_adjacency
+matrix = normalised_adjacency(torch.tensor([[0, 1], [1, 0]]), 2)
+matrix.with_values(matrix.csr.values()) @ matrix.dense
+"""
 
 
 @pytest.fixture(params=["coo", "csr"])
