@@ -1,4 +1,7 @@
-"""What stands between two layers, elementwise."""
+"""The functions between two layers, elementwise, and their derivatives.
+
+The plain torch lines are `torch.tanh(z)` and `torch.relu(z)`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Products of activations and weights, in the layouts that the libraries below are fast in."""
+"""Products of activations and weights, in the layouts in which matrix libraries are fast.
+
+The plain torch lines are `activation(h @ W + b)` for `affine` and `h @ W` for `product`.
+"""
 
 from __future__ import annotations
 

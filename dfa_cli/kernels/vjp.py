@@ -1,4 +1,7 @@
-"""Vector-Jacobian products of several outputs at once."""
+"""Vector-Jacobian products of several outputs at once.
+
+The plain torch line is `torch.autograd.backward(outputs, signals)`.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ from torch import Tensor
 def pass_back(outputs: Sequence[Tensor], signals: Sequence[Tensor]) -> None:
     """Accumulate `sum_i J_i^T s_i` in the parameters, `J_i` the Jacobian of output `i` and `s_i` the signal at it.
 
-    What `torch.autograd.backward(outputs, signals)` does; that, when given signals, imports a library of symbolic
-    algebra to compare their shapes, a third of a second in every process.
+    `torch.autograd.backward`, when it is given signals, imports a library of symbolic algebra to compare their shapes:
+    a third of a second in every process.
     """
     _Taught.apply(len(outputs), *outputs, *signals).backward()  # type: ignore[no-untyped-call]
 

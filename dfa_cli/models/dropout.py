@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dfa_cli.kernels.dropout_mask import dropout_mask
 from dfa_cli.kernels.sparse import SparseMatrix
 
 
@@ -24,13 +25,5 @@ class Dropout(nn.Module):
         if not self.training or self.p == 0.0:
             return h
         if isinstance(h, SparseMatrix):
-            return h.with_values(h.csr.values() * self._mask(h.csr.values()))
-        return h * self._mask(h)
-
-    def _mask(self, like: Tensor) -> Tensor:
-        """`1 / (1 - p)` where kept, else 0. Four 16-bit draws from each 64-bit number: the generator is what costs,
-        and `p` is met to within 2^-17, below 1 - 2^-16."""
-        draws = torch.empty((like.numel() + 3) // 4, dtype=torch.int64, device=like.device)
-        draws.random_(-(2**63), None, generator=self.generator)
-        kept = draws.view(torch.int16)[: like.numel()] >= min(round(self.p * 2**16), 2**16 - 1) - 2**15
-        return kept.view(like.shape).to(like.dtype).mul_(1.0 / (1.0 - self.p))
+            return h.with_values(h.csr.values() * dropout_mask(h.csr.values(), self.p, self.generator))
+        return h * dropout_mask(h, self.p, self.generator)
