@@ -36,6 +36,10 @@ class Block(nn.Module):
     def activate(self, z: Tensor) -> Tensor:
         return z if self.activation is None else self.activation(z)
 
+    def matrices(self) -> dict[str, Tensor]:
+        """The weights of the layer that multiply, by name: all its parameters with two dimensions or more."""
+        return {name: weight for name, weight in self.layer.named_parameters() if weight.dim() > 1}
+
 
 class Model(nn.Module):
     """A list of blocks. Rules go through `blocks` one by one; `forward` is for whoever wants the logits only."""

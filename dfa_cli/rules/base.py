@@ -36,6 +36,15 @@ class LearningRule(Protocol):
         ...
 
 
+@runtime_checkable
+class HasFeedbackMatrices(Protocol):
+    """What a rule may have besides: a fixed feedback matrix for each hidden block, to be compared with the weights."""
+
+    def feedback_matrices(self) -> list[Tensor]:
+        """`B_i` `[classes, width_i]` of each hidden block, in order."""
+        ...
+
+
 def cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """The loss `-1/n sum_r log p[r, y_r]`, `p = softmax(logits)`, and its gradient with respect to the logits.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from dfa_cli.devices.base import ProjectionDevice
@@ -35,8 +35,7 @@ class SequentialFeedback(ABC):
     def prepare(self, model: Model, classes: int, device: ProjectionDevice, compute: torch.device) -> None:
         self.draws = generator(self.feedback_seed, "feedback")
         self.magnitudes = [
-            {name: self.draw(weight) for name, weight in matrices(block.layer).items()}
-            for block in model.blocks
+            {name: self.draw(weight) for name, weight in block.matrices().items()} for block in model.blocks
         ]
         if compute.type != "cpu":  # what is drawn in every step, is drawn where it is needed
             self.draws = generator(self.feedback_seed, "feedback", compute)
@@ -91,7 +90,7 @@ class SequentialFeedback(ABC):
         """`g_{i-1}` through the block's layer with `F` for its weights, and through its dropout."""
         weights = {
             name: self.feedback(weight.detach(), magnitudes[name])
-            for name, weight in matrices(block.layer).items()
+            for name, weight in block.matrices().items()
         }
         leaf = seen.detach().requires_grad_()
         z = functional_call(block.layer, weights, (leaf, batch.graph))
@@ -99,11 +98,6 @@ class SequentialFeedback(ABC):
         if seen is h:
             return signal
         return torch.autograd.grad(seen, h, signal)[0]
-
-
-def matrices(layer: nn.Module) -> Weights:
-    """The parameters that multiply: all with two dimensions or more."""
-    return {name: weight for name, weight in layer.named_parameters() if weight.dim() > 1}
 
 
 class FeedbackAlignment(SequentialFeedback):

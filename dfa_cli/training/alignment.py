@@ -11,8 +11,7 @@ from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.models.base import Block, Model
 from dfa_cli.models.batch import Batch
 from dfa_cli.rules.backpropagation import Backpropagation
-from dfa_cli.rules.base import LearningRule
-from dfa_cli.rules.dfa import DirectFeedbackAlignment
+from dfa_cli.rules.base import HasFeedbackMatrices, LearningRule
 from dfa_cli.training.checkpoint import Stateful
 
 
@@ -29,8 +28,8 @@ def measure(
     each flattened to a vector; `None` where the rule gives none. `alignment_rows_i` counts the rows of the weight
     matrix (inputs of our layers, outputs of torch_geometric's) that are in it: those in which neither has a gradient
     are left out, and say nothing. Where only one of the two has one they disagree, and that counts.
-    `matrix_alignment_i` (direct feedback alignment, hidden blocks): the cosine between `B_i` and the matrix in its
-    place, `(W_{i+1} ... W_last)^T`, which is the angle that the forward weights have turned towards the feedback.
+    `matrix_alignment_i` (hidden blocks, of a rule with `feedback_matrices`): the cosine between `B_i` and the matrix in
+    its place, `(W_{i+1} ... W_last)^T`, which is the angle that the forward weights have turned towards the feedback.
 
     `device` is `None` for a rule that projects nothing; `generators` are all that training draws from. Nothing that
     training uses is left changed: gradients, dropout, noise and counters are put back as they were.
@@ -58,8 +57,8 @@ def measure(
         cosine, rows = _cosine(g, t)
         found[f"alignment_{i}"] = cosine
         found[f"alignment_rows_{i}"] = rows
-    if isinstance(rule, DirectFeedbackAlignment):
-        for i, cosine in enumerate(_matrix_alignment(model, rule), start=1):
+    if isinstance(rule, HasFeedbackMatrices):
+        for i, cosine in enumerate(_matrix_alignment(model, rule.feedback_matrices()), start=1):
             found[f"matrix_alignment_{i}"] = cosine
     return found
 
@@ -68,24 +67,22 @@ def columns(model: Model, rule: LearningRule) -> list[str]:
     """The names that `measure` gives for this model and rule."""
     names = [f"alignment_{i}" for i in range(1, len(model.blocks) + 1)]
     names += [f"alignment_rows_{i}" for i in range(1, len(model.blocks) + 1)]
-    if isinstance(rule, DirectFeedbackAlignment):
+    if isinstance(rule, HasFeedbackMatrices):
         names += [f"matrix_alignment_{i}" for i in range(1, len(model.blocks))]
     return names
 
 
-def _gradients(model: Model, rule: LearningRule, batch: Batch) -> list[list[tuple[Tensor | None, Tensor]]]:
-    """Of each block, the gradient of every weight matrix beside the matrix itself."""
+def _gradients(model: Model, rule: LearningRule, batch: Batch) -> list[list[Tensor | None]]:
+    """The gradients that the rule gives the weight matrices of each block; `None` where it gives none."""
     model.zero_grad(set_to_none=True)
     rule.backward(model, batch)
-    return [[(weight.grad, weight) for weight in _matrices(block)] for block in model.blocks]
+    return [[weight.grad for weight in block.matrices().values()] for block in model.blocks]
 
 
-def _cosine(
-    taught: list[tuple[Tensor | None, Tensor]], true: list[tuple[Tensor | None, Tensor]]
-) -> tuple[float | None, int]:
+def _cosine(taught: list[Tensor | None], true: list[Tensor | None]) -> tuple[float | None, int]:
     """Cosine over the rows in which either has a gradient, and how many rows those are."""
     dot, g_square, t_square, rows = 0.0, 0.0, 0.0, 0
-    for (g, _), (t, _) in zip(taught, true, strict=True):
+    for g, t in zip(taught, true, strict=True):
         if g is None or t is None:
             continue
         g, t = g.double().flatten(1), t.double().flatten(1)
@@ -100,15 +97,10 @@ def _cosine(
     return dot / (g_square * t_square) ** 0.5, rows
 
 
-def _matrices(block: Block) -> list[Tensor]:
-    return [weight for weight in block.layer.parameters() if weight.dim() > 1]
-
-
 @torch.no_grad()
-def _matrix_alignment(model: Model, rule: DirectFeedbackAlignment) -> list[float | None]:
+def _matrix_alignment(model: Model, feedback: list[Tensor]) -> list[float | None]:
     """Of each hidden block, where every block above it has one weight matrix `[inputs, width]`."""
-    above = [_matrices(block) for block in model.blocks]
-    feedback = rule.feedback_matrices()
+    above = [list(block.matrices().values()) for block in model.blocks]
     cosines: list[float | None] = []
     for i, matrix in enumerate(feedback):
         chain = above[i + 1 :]

@@ -19,7 +19,7 @@ from dfa_cli.rules import (
     FixedRandomSign,
     UniformSign,
 )
-from dfa_cli.rules.feedback_alignment import SequentialFeedback, matrices
+from dfa_cli.rules.feedback_alignment import SequentialFeedback
 from dfa_cli.seeding import generator
 
 CPU = torch.device("cpu")
@@ -98,7 +98,7 @@ def test_sign_symmetric_feedback_has_the_signs_of_the_weights(kind):
     model, _ = fully_connected()
     rule = kind(feedback_seed=3)
     rule.prepare(model, 3, None, CPU)  # type: ignore[arg-type]
-    weight = matrices(model.blocks[1].layer)["weight"].detach()
+    weight = model.blocks[1].matrices()["weight"].detach()
     first = rule.feedback(weight, rule.magnitudes[1]["weight"])
     second = rule.feedback(weight, rule.magnitudes[1]["weight"])
     assert torch.equal(first.sign(), weight.sign())

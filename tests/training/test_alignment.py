@@ -74,7 +74,7 @@ def test_rows_without_gradient_are_left_out_and_counted():
 
 def test_a_row_that_only_one_of_them_has_counts_as_disagreement():
     taught, true = torch.tensor([[3.0, 0.0], [0.0, 0.0]]), torch.tensor([[3.0, 0.0], [0.0, 4.0]])
-    cosine, rows = _cosine([(taught, taught)], [(true, true)])
+    cosine, rows = _cosine([taught], [true])
     assert cosine == pytest.approx(3 / 5)
     assert rows == 2
 
