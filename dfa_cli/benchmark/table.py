@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dfa_cli.devices.optics import FRAME_SECONDS, POWER_WATTS
 from dfa_cli.errors import DfaError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-
-FRAME_SECONDS, POWER_WATTS = 500e-6, 30.0
 FRAMES = 2  # of a ternary vector: one for the +1, one for the -1, read by off-axis holography
 MOST_STORED = 2 * 10**8  # coefficients of 8 bytes that a benchmark may store
 QUOTED = (

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dfa_cli.devices.base import Cost
+from dfa_cli.devices.optics import FRAME_SECONDS, POWER_WATTS
 from dfa_cli.devices.opu.camera import Camera
 from dfa_cli.devices.opu.encoding import Encoding, Float, Ternary
 from dfa_cli.devices.opu.limits import Limits
@@ -62,8 +63,8 @@ class OPU:
         perfect: bool = False,
         calibration: float = 0.5,
         macropixel: int = 1,
-        frame_seconds: float = 500e-6,
-        power_watts: float = 30.0,
+        frame_seconds: float = FRAME_SECONDS,
+        power_watts: float = POWER_WATTS,
         limits: Limits | None = None,
         saturation_warning: float = 0.01,
     ):

@@ -1,9 +1,10 @@
-"""What the hardware could hold, and what its light would cost."""
+"""How many mirrors and pixels the modelled hardware has."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dfa_cli.devices.optics import MIRRORS, PIXELS
 from dfa_cli.errors import DfaError
 
 
@@ -14,8 +15,8 @@ class Limits:
     `lift` skips the check, to plan for hardware that does not exist.
     """
 
-    mirrors: int = 1140 * 912
-    pixels: int = 1920 * 1080
+    mirrors: int = MIRRORS
+    pixels: int = PIXELS
     lift: bool = False
 
     def check(self, n_in: int, macropixel: int, n_out: int, pixels_per_mode: int) -> None:
