@@ -1,4 +1,4 @@
-"""The values that each key may have."""
+"""The values that each key may have: checked in a configuration, and again by a class that is made from Python."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from dfa_cli.errors import DfaError
 
 
 @dataclass(frozen=True)
@@ -20,25 +22,26 @@ class Bound:
 LARGEST = 3.4e38  # of single precision, in which everything is computed
 
 
-def _number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     """A number that is finite in single precision."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
-def _whole(value: Any) -> bool:
+def is_whole(value: Any) -> bool:
+    """A whole number; `True` and `1.0` are none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-AT_LEAST_ONE = Bound(lambda v: _whole(v) and v >= 1, "a whole number of at least 1")
-NOT_NEGATIVE = Bound(lambda v: _number(v) and v >= 0, "a number of at least 0", real=True)
-POSITIVE = Bound(lambda v: _number(v) and v > 0, "a number greater than 0", real=True)
-A_SEED = Bound(lambda v: _whole(v) and 0 <= v < 2**63, "a whole number of at least 0")
-FRACTION = Bound(lambda v: _number(v) and 0 <= v < 1, "a number from 0 to below 1", real=True)
-UP_TO_ONE = Bound(lambda v: _number(v) and 0 < v <= 1, "a number above 0 and up to 1", real=True)
-AT_LEAST_FOUR = Bound(lambda v: _whole(v) and v >= 4, "a whole number of at least 4")
+AT_LEAST_ONE = Bound(lambda v: is_whole(v) and v >= 1, "a whole number of at least 1")
+NOT_NEGATIVE = Bound(lambda v: is_number(v) and v >= 0, "a number of at least 0", real=True)
+POSITIVE = Bound(lambda v: is_number(v) and v > 0, "a number greater than 0", real=True)
+A_SEED = Bound(lambda v: is_whole(v) and 0 <= v < 2**63, "a whole number of at least 0")
+FRACTION = Bound(lambda v: is_number(v) and 0 <= v < 1, "a number from 0 to below 1", real=True)
+UP_TO_ONE = Bound(lambda v: is_number(v) and 0 < v <= 1, "a number above 0 and up to 1", real=True)
+AT_LEAST_FOUR = Bound(lambda v: is_whole(v) and v >= 4, "a whole number of at least 4")
 YES_OR_NO = Bound(lambda v: isinstance(v, bool), "true or false")
 WIDTHS = Bound(
-    lambda v: isinstance(v, list) and len(v) > 0 and all(_whole(w) and w >= 1 for w in v),
+    lambda v: isinstance(v, list) and len(v) > 0 and all(is_whole(w) and w >= 1 for w in v),
     "a list of one or more whole numbers of at least 1, such as [64] or [256,256]",
 )
 
@@ -48,7 +51,7 @@ def choice(*names: str) -> Bound:
 
 
 def whole(least: int, most: int) -> Bound:
-    return Bound(lambda v: _whole(v) and least <= v <= most, f"a whole number from {least} to {most}")
+    return Bound(lambda v: is_whole(v) and least <= v <= most, f"a whole number from {least} to {most}")
 
 
 def optional(bound: Bound) -> Bound:
@@ -101,7 +104,7 @@ BOUNDS: dict[str, Bound] = {
     "device.camera.read_noise": NOT_NEGATIVE,
     "device.camera.shot_noise": YES_OR_NO,
     "device.camera.exposure": Bound(
-        lambda v: v == "auto" or (_number(v) and v > 0), "auto, or a number greater than 0"
+        lambda v: v == "auto" or (is_number(v) and v > 0), "auto, or a number greater than 0"
     ),
     "device.readout.steps": AT_LEAST_FOUR,
     **{
@@ -120,7 +123,27 @@ BOUNDS: dict[str, Bound] = {
     "optimizer.fused": optional(YES_OR_NO),
     "data.neighbours": AT_LEAST_ONE,
     "data.labels_per_class": AT_LEAST_ONE,
+    "data.validation": AT_LEAST_ONE,
 }
+
+
+def require(key: str, value: Any, bound: Bound | None = None) -> None:
+    """Raises `DfaError` for a value that does not fit the key; `bound`: in the place of the one above, where a class
+    knows it more closely."""
+    bound = bound or BOUNDS[key]
+    if not bound.holds(value):
+        raise DfaError(f"{key}={shown(value)} does not fit: expected {bound.words}.")
+
+
+def require_threshold(threshold: Any, relative: Any) -> None:
+    """Raises `DfaError` for a threshold of the ternary encoding that no entry could pass."""
+    require("device.encoding.threshold", threshold)
+    require("device.encoding.relative", relative)
+    if relative and threshold >= 1:
+        raise DfaError(
+            f"device.encoding.threshold={shown(threshold)} does not fit: expected a number from 0 to below 1, "
+            "since it is relative to each row's largest error; device.encoding.relative=false makes it absolute."
+        )
 
 
 def lookup(config: Mapping[str, Any], key: str) -> tuple[Any, bool]:
@@ -133,5 +156,6 @@ def lookup(config: Mapping[str, Any], key: str) -> tuple[Any, bool]:
     return node, True
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as a configuration spells it."""
     return json.dumps(value) if isinstance(value, (list, dict, bool)) or value is None else str(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dfa_cli.config.bounds import BOUNDS, _shown, lookup
+from dfa_cli.config.bounds import BOUNDS, lookup, require, require_threshold
 from dfa_cli.config.identity import no_longer, outdated
 from dfa_cli.errors import DfaError
 
@@ -18,16 +18,14 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
     """
     for name in outdated(config):
         raise DfaError(no_longer(name))
-    for key, bound in BOUNDS.items():
+    for key in BOUNDS:
         value, present = lookup(config, key)
-        if present and not bound.holds(value):
-            raise DfaError(f"{key}={_shown(value)} does not fit: expected {bound.words}.")
+        if present:
+            require(key, value)
     threshold, present = lookup(config, "device.encoding.threshold")
-    if present and threshold >= 1 and lookup(config, "device.encoding.relative")[0] is not False:
-        raise DfaError(
-            f"device.encoding.threshold={_shown(threshold)} does not fit: expected a number from 0 to below 1, "
-            "since it is relative to each row's largest error; device.encoding.relative=false makes it absolute."
-        )
+    if present:
+        relative, said = lookup(config, "device.encoding.relative")
+        require_threshold(threshold, relative if said else True)
     needs, gives = config["model"].get("needs"), config["data"].get("gives")
     if needs == "graph" and gives != "graph":
         raise DfaError(

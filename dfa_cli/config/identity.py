@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dfa_cli.config.bounds import BOUNDS, _shown, _whole, lookup
+from dfa_cli.config.bounds import BOUNDS, is_whole, lookup, shown
 from dfa_cli.config.schema import projects, without_facts
 
 # what cannot change a result: where it is written, how fast, how it is shown
@@ -68,7 +68,7 @@ def identity(config: Mapping[str, Any]) -> str:
         if lookup(kept, key) == (before, True):
             kept = _less(kept, key)
     for key, bound in BOUNDS.items():
-        if bound.real and _whole(value := lookup(kept, key)[0]):
+        if bound.real and is_whole(value := lookup(kept, key)[0]):
             kept = _with(kept, key, float(value))
     if not projects(config):
         kept.pop("device")
@@ -122,7 +122,7 @@ def no_longer(name: str) -> str | None:
     today = todays_name(name)
     if gone := DROPPED.get(today):
         return (
-            f"{name} is no option any more: this version of dfa always computes as with {_shown(gone.value)}, "
+            f"{name} is no option any more: this version of dfa always computes as with {shown(gone.value)}, "
             "so leave it out."
         )
     return None if today == name else f"{name} is called {today} now."

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from dfa_cli.config.bounds import require, whole
 from dfa_cli.data.base import Data
-from dfa_cli.errors import DfaError
 from dfa_cli.seeding import stream_seed
 
 if TYPE_CHECKING:
@@ -56,10 +56,8 @@ class DigitsGraph:
 
     def __init__(self, neighbours: int = 5, labels_per_class: int = 20) -> None:
         most = (ROWS - GRAPH_VALIDATION - GRAPH_TEST) // CLASSES
-        if not 0 < neighbours < ROWS:
-            raise DfaError(f"data.neighbours must be between 1 and {ROWS - 1}, but got {neighbours}")
-        if not 0 < labels_per_class <= most:
-            raise DfaError(f"data.labels_per_class must be between 1 and {most}, but got {labels_per_class}")
+        require("data.neighbours", neighbours, whole(1, ROWS - 1))
+        require("data.labels_per_class", labels_per_class, whole(1, most))
         self.neighbours = neighbours
         self.labels_per_class = labels_per_class
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from dfa_cli.config.bounds import require, whole
 from dfa_cli.data.base import Data
 from dfa_cli.data.catalogue import entry
 from dfa_cli.errors import DfaError
@@ -31,8 +32,7 @@ class MNIST:
     """
 
     def __init__(self, validation: int = 5_000, normalize: bool = False) -> None:
-        if not 0 < validation < TRAIN:
-            raise DfaError(f"data.validation must be between 1 and {TRAIN - 1}, but got {validation}")
+        require("data.validation", validation, whole(1, TRAIN - 1))
         self.validation = validation
         self.normalize = normalize
 

@@ -7,8 +7,8 @@ import time
 import torch
 from torch import Tensor
 
+from dfa_cli.config.bounds import require
 from dfa_cli.devices.base import Cost
-from dfa_cli.errors import DfaError, one_of
 from dfa_cli.kernels.onednn import matmul
 from dfa_cli.machine.accelerator import resolve
 from dfa_cli.seeding import generator
@@ -24,8 +24,7 @@ class Digital:
     """
 
     def __init__(self, where: str = "auto", distribution: str = "gaussian", matrix_seed: int = 0):
-        if distribution not in DISTRIBUTIONS:
-            raise DfaError(f"device.distribution={one_of(distribution, DISTRIBUTIONS)}.")
+        require("device.distribution", distribution)
         self.where = torch.device(resolve(where))
         self.distribution = distribution
         self.matrix_seed = matrix_seed

@@ -71,9 +71,15 @@ def test_nearest_neighbours_by_hand() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"neighbours": 0}, "data.neighbours must be between 1 and 1796, but got 0"),
-        ({"labels_per_class": 0}, "data.labels_per_class must be between 1 and 49, but got 0"),
-        ({"labels_per_class": 50}, "data.labels_per_class must be between 1 and 49, but got 50"),
+        ({"neighbours": 0}, "data.neighbours=0 does not fit: expected a whole number from 1 to 1796"),
+        (
+            {"labels_per_class": 0},
+            "data.labels_per_class=0 does not fit: expected a whole number from 1 to 49",
+        ),
+        (
+            {"labels_per_class": 50},
+            "data.labels_per_class=50 does not fit: expected a whole number from 1 to 49",
+        ),
     ],
 )
 def test_out_of_range(arguments: dict[str, int], message: str) -> None:

@@ -56,7 +56,9 @@ def test_the_published_mean_and_deviation(source: Source) -> None:
 
 @pytest.mark.parametrize("validation", [0, -1, 60_000])
 def test_validation_out_of_range(validation: int) -> None:
-    with pytest.raises(DfaError, match=f"between 1 and 59999, but got {validation}"):
+    with pytest.raises(
+        DfaError, match=f"validation={validation} does not fit: expected a whole number from 1 to 59999"
+    ):
         MNIST(validation)
 
 

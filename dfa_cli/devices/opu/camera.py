@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
+from dfa_cli.config.bounds import require
 from dfa_cli.errors import DfaError
 
 FEW_PHOTONS = 64.0
@@ -59,22 +60,8 @@ class Camera:
     exposure: str | float = "auto"
 
     def __post_init__(self) -> None:
-        if self.bits is not None and not (isinstance(self.bits, int) and 1 <= self.bits <= 24):
-            raise DfaError(
-                f"device.camera.bits={self.bits} is not a whole number from 1 to 24, or null for no steps."
-            )
-        for name in ("full_well", "photons"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise DfaError(
-                    f"device.camera.{name}={value} is not a positive number of photoelectrons, nor null."
-                )
-        if not self.read_noise >= 0:
-            raise DfaError(
-                f"device.camera.read_noise={self.read_noise} is negative; give photoelectrons r.m.s."
-            )
-        if self.exposure != "auto" and not (isinstance(self.exposure, (int, float)) and self.exposure > 0):
-            raise DfaError(f"device.camera.exposure={self.exposure} is neither auto nor a positive number.")
+        for field in fields(Camera):
+            require(f"device.camera.{field.name}", getattr(self, field.name))
         if self.exposure != "auto" and self.photons is None:
             raise DfaError(
                 "A fixed device.camera.exposure needs device.camera.photons, the light of a full exposure."

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from dfa_cli.config.bounds import require
 from dfa_cli.devices.base import Cost
 from dfa_cli.devices.optics import FRAME_SECONDS, POWER_WATTS
 from dfa_cli.devices.opu.camera import Camera
@@ -19,7 +20,6 @@ from dfa_cli.devices.opu.media.base import Medium, Spans
 from dfa_cli.devices.opu.readout.base import Readout
 from dfa_cli.devices.opu.readout.ideal import Ideal
 from dfa_cli.devices.opu.readout.statistical import Statistical
-from dfa_cli.errors import DfaError
 from dfa_cli.seeding import generator, stream_seed
 
 log = logging.getLogger(__name__)
@@ -68,12 +68,10 @@ class OPU:
         limits: Limits | None = None,
         saturation_warning: float = 0.01,
     ):
-        if not 0 < calibration <= 1:
-            raise DfaError(
-                f"device.calibration={calibration} is not a fraction of the components, above 0 and up to 1."
-            )
-        if not (isinstance(macropixel, int) and macropixel >= 1):
-            raise DfaError(f"device.macropixel={macropixel} is not a whole number of mirrors, 1 or more.")
+        require("device.calibration", calibration)
+        require("device.macropixel", macropixel)
+        require("device.frame_seconds", frame_seconds)
+        require("device.power_watts", power_watts)
         self.encoding: Encoding = Float() if perfect else encoding or Ternary()
         self.readout: Readout = Ideal() if perfect else readout or Statistical()
         self.medium: Medium = medium or Auto()

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dfa_cli.errors import DfaError
+from dfa_cli.config.bounds import require, require_threshold
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,7 @@ class Ternary:
     """
 
     def __init__(self, threshold: float = 0.4, relative: bool = True):
-        if not threshold >= 0 or (relative and threshold >= 1):
-            allowed = "from 0 to below 1 (a fraction of the row's largest entry)" if relative else "0 or more"
-            raise DfaError(f"device.encoding.threshold={threshold} is out of range; give {allowed}.")
+        require_threshold(threshold, relative)
         self.threshold = threshold
         self.relative = relative
 
@@ -87,8 +85,7 @@ class Bitplanes:
     """
 
     def __init__(self, bits: int = 4):
-        if not (isinstance(bits, int) and 1 <= bits <= 16):
-            raise DfaError(f"device.encoding.bits={bits} is not a whole number from 1 to 16.")
+        require("device.encoding.bits", bits)
         self.bits = bits
 
     def encode(self, error: Tensor) -> Frames:

@@ -183,12 +183,15 @@ def test_a_frame_that_is_not_shown_adds_no_noise() -> None:
 
 def test_mistakes_are_explained() -> None:
     for make, words in (
-        (lambda: OffAxis(3), "pixels_per_mode=3 is not a whole number of 4 or more"),
-        (lambda: PhaseShifting(2), "steps=2 is not a whole number of 4 or more"),
-        (lambda: OffAxis(reference=0), "without a reference beam, no fringes"),
-        (lambda: OffAxis(visibility=1.5), "visibility=1.5 is not above 0 and at most 1"),
-        (lambda: OffAxis(headroom=0), "headroom=0 is not positive"),
-        (lambda: Intensity(headroom=-1), "headroom=-1 is not positive"),
+        (lambda: OffAxis(3), "pixels_per_mode=3 does not fit: expected a whole number of at least 4"),
+        (lambda: PhaseShifting(2), "steps=2 does not fit: expected a whole number of at least 4"),
+        (lambda: OffAxis(reference=0), "reference=0 does not fit: expected a number greater than 0"),
+        (
+            lambda: OffAxis(visibility=1.5),
+            "visibility=1.5 does not fit: expected a number above 0 and up to 1",
+        ),
+        (lambda: OffAxis(headroom=0), "headroom=0 does not fit: expected a number greater than 0"),
+        (lambda: Intensity(headroom=-1), "headroom=-1 does not fit"),
     ):
         with pytest.raises(DfaError, match=words):
             make()

@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor
 
+from dfa_cli.config.bounds import require
 from dfa_cli.devices.opu.camera import Camera, Exposure
 from dfa_cli.devices.opu.encoding import Frames
 from dfa_cli.devices.opu.readout.base import INTENSITY_OF_A_MIRROR, Reading, combine, of_shown
 from dfa_cli.devices.opu.workspace import Workspace
-from dfa_cli.errors import DfaError
 
 
 class OffAxis:
@@ -38,7 +38,9 @@ class OffAxis:
     def __init__(
         self, pixels_per_mode: int = 4, reference: float = 4.0, visibility: float = 1.0, headroom: float = 3.0
     ):
-        check_fringes("pixels_per_mode", pixels_per_mode, reference, visibility, headroom)
+        require_fringes(
+            pixels_per_mode=pixels_per_mode, reference=reference, visibility=visibility, headroom=headroom
+        )
         self.pixels_per_mode = pixels_per_mode
         half_turn = math.pi / pixels_per_mode
         self.fringes = Fringes(
@@ -70,7 +72,7 @@ class PhaseShifting:
     def __init__(
         self, steps: int = 4, reference: float = 4.0, visibility: float = 1.0, headroom: float = 3.0
     ):
-        check_fringes("steps", steps, reference, visibility, headroom)
+        require_fringes(steps=steps, reference=reference, visibility=visibility, headroom=headroom)
         self.exposures = steps
         self.fringes = Fringes(steps, reference, visibility, headroom)
 
@@ -138,14 +140,7 @@ def cosine_and_sine(p: int, samples: int) -> tuple[float, float]:
     return (0.0 if abs(cosine) < 1e-12 else cosine), (0.0 if abs(sine) < 1e-12 else sine)
 
 
-def check_fringes(key: str, samples: int, reference: float, visibility: float, headroom: float) -> None:
-    if not (isinstance(samples, int) and samples >= 4):
-        raise DfaError(f"device.readout.{key}={samples} is not a whole number of 4 or more.")
-    if not reference > 0:
-        raise DfaError(
-            f"device.readout.reference={reference} is not positive: without a reference beam, no fringes."
-        )
-    if not 0 < visibility <= 1:
-        raise DfaError(f"device.readout.visibility={visibility} is not above 0 and at most 1.")
-    if not headroom > 0:
-        raise DfaError(f"device.readout.headroom={headroom} is not positive; 3 r.m.s. amplitudes is usual.")
+def require_fringes(**values: float) -> None:
+    """Raises `DfaError` for a value out of the bounds of its key."""
+    for name, value in values.items():
+        require(f"device.readout.{name}", value)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dfa_cli.config.bounds import require
 from dfa_cli.devices.opu.camera import Camera
 from dfa_cli.devices.opu.encoding import Frames
 from dfa_cli.devices.opu.readout.base import INTENSITY_OF_A_MIRROR, Reading, combine, of_shown
-from dfa_cli.errors import DfaError
 
 
 class Intensity:
@@ -28,10 +28,7 @@ class Intensity:
     pixels_per_mode = 1
 
     def __init__(self, headroom: float = 3.0):
-        if not headroom > 0:
-            raise DfaError(
-                f"device.readout.headroom={headroom} is not positive; 3 r.m.s. amplitudes is usual."
-            )
+        require("device.readout.headroom", headroom)
         self.headroom = headroom
 
     def calibrate(self, lit: float, camera: Camera) -> None:
