@@ -185,6 +185,22 @@ def test_a_killed_run_is_completed_on_the_machine_that_had_it(
     require_resumed(old, killed)
 
 
+def test_a_run_with_another_value_of_a_dropped_option_keeps_its_identity_and_is_not_repeated(
+    old: Dfa,
+) -> None:
+    run = run_of(old, "device/readout=off_axis")
+    record = run.record
+    assert record["config"]["device"]["saturation_warning"] == 0.01
+    record["config"]["device"]["saturation_warning"] = 0.5
+    record["identity"] = "1ac3246647cb5337"  # of version 0.1.0
+    (run.folder / "run.json").write_text(json.dumps(record))
+    assert identity(record["config"]) == identity(Run(run.folder).record["config"]) == record["identity"]
+    answer = rerun(old, run)
+    assert answer.code == 2
+    assert f"run {record['id']} was made with device.saturation_warning=0.5, an option" in answer.sentence
+    assert "it computes as with 0.01" in answer.sentence
+
+
 # what a version that is made up called things
 KEYS = {"rule.columns_alike": "rule.share", "shrinks": "decay", "device.matrix": "device.medium"}
 CLASSES = {

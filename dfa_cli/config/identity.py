@@ -51,7 +51,12 @@ RENAMED: dict[str, str] = {}
 
 # Dotted keys that are gone. These keys and classes, and the keys of `LATER`, have the names of today: whoever renames
 # one of them renames it here, too.
-DROPPED: dict[str, Dropped] = {}
+DROPPED: dict[str, Dropped] = {
+    "device.saturation_warning": Dropped("dfa_cli.devices.opu.OPU", 0.01),
+    "device.medium.dense": Dropped("dfa_cli.devices.opu.Auto", 33554432),
+    "device.medium.procedural": Dropped("dfa_cli.devices.opu.Auto", 68719476736),
+    "device.medium.most": Dropped("dfa_cli.devices.opu.Dense", 268435456),
+}
 
 
 def identity(config: Mapping[str, Any]) -> str:
@@ -67,8 +72,10 @@ def identity(config: Mapping[str, Any]) -> str:
     for key, before in LATER.items():
         if lookup(kept, key) == (before, True):
             kept = _less(kept, key)
-    for key, bound in BOUNDS.items():
-        if bound.real and is_whole(value := lookup(kept, key)[0]):
+    real = [key for key, bound in BOUNDS.items() if bound.real]
+    real += [key for key, gone in DROPPED.items() if isinstance(gone.value, float)]
+    for key in real:
+        if is_whole(value := lookup(kept, key)[0]):
             kept = _with(kept, key, float(value))
     if not projects(config):
         kept.pop("device")

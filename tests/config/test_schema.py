@@ -130,6 +130,7 @@ def test_every_bound_belongs_to_a_key_that_there_is(job: Compose) -> None:
             stage = path.parent.relative_to(conf_dir()).as_posix()
             device = ["device=opu_sim"] if "/" in stage else []
             configs.append(job("data=digits_graph", *device, f"{stage}={path.stem}").config)
+    configs.append(job("data=mnist").config)
     unknown = [key for key in BOUNDS if not any(lookup(config, key)[1] for config in configs)]
     assert not unknown
 
@@ -172,8 +173,6 @@ def changed(config: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
 EITHER_WAY = (
     "frame_seconds",
     "power_watts",
-    "saturation_warning",
-    "most",
     "mirrors",
     "pixels",
     "lift",
@@ -299,14 +298,6 @@ class TestIdentity:
         assert said.split() == [identity(job("data=digits").config), "False"]
 
 
-OPU_OPTIONS = {  # at the values of conf/device
-    "device.saturation_warning": Dropped("dfa_cli.devices.opu.OPU", 0.01),
-    "device.medium.dense": Dropped("dfa_cli.devices.opu.Auto", 33554432),
-    "device.medium.procedural": Dropped("dfa_cli.devices.opu.Auto", 68719476736),
-    "device.medium.most": Dropped("dfa_cli.devices.opu.Dense", 268435456),
-}
-
-
 def put(config: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     """A copy of the configuration with a value at a dotted key."""
     result = copy.deepcopy(config)
@@ -341,16 +332,18 @@ class TestRenamed:
     def test_keys_and_classes_get_new_names_and_keep_the_identity(
         self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        before = settled("data=digits", "rule.share=true", "device=opu_sim", "device/medium=auto")
+        before = settled("data=digits", "rule.share=true", "device=opu_sim", "device/medium=procedural")
         first = identity(before)
         monkeypatch.setitem(RENAMED, "rule.share", "rule.share_columns")
         monkeypatch.setitem(RENAMED, "decay", "weight_decay_on")
         monkeypatch.setitem(RENAMED, "device.medium", "device.matrix")
-        monkeypatch.setitem(RENAMED, "dfa_cli.devices.opu.Auto", "dfa_cli.devices.opu.BySize")
+        monkeypatch.setitem(RENAMED, "dfa_cli.devices.opu.Procedural", "dfa_cli.devices.opu.Computed")
         today = modernised(before)
         expected = put(without(before, "rule.share", "decay", "device.medium"), "rule.share_columns", True)
         expected["weight_decay_on"] = "all"
-        expected["device"]["matrix"] = before["device"]["medium"] | {"_target_": "dfa_cli.devices.opu.BySize"}
+        expected["device"]["matrix"] = before["device"]["medium"] | {
+            "_target_": "dfa_cli.devices.opu.Computed"
+        }
         assert today == expected
         assert modernised(today) == today
         assert identity(today) == identity(before) == first
@@ -425,40 +418,48 @@ class TestRenamed:
 
 
 class TestDropped:
-    @pytest.fixture
-    def dropped(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for key, gone in OPU_OPTIONS.items():
-            monkeypatch.setitem(DROPPED, key, gone)
-            monkeypatch.delitem(BOUNDS, key)
+    """Of the options of the optical device that version 0.1.0 had: identities as its code computed them."""
 
-    @pytest.mark.parametrize("medium", ["auto", "dense", "procedural"])
+    @pytest.mark.parametrize(
+        ("medium", "options", "before"),
+        [
+            ("auto", {"dense": 33554432, "procedural": 68719476736}, "607ecdeb660509c2"),
+            ("dense", {"most": 268435456}, "725561946835865c"),
+            ("procedural", {}, "3b0d946db06dce20"),
+        ],
+    )
     def test_an_option_at_its_value_goes_and_the_identity_stays(
-        self, medium: str, settled: Callable[..., dict[str, Any]], request: pytest.FixtureRequest
+        self, medium: str, options: dict[str, int], before: str, settled: Callable[..., dict[str, Any]]
     ) -> None:
-        before = settled("data=digits", "device=opu_sim", f"device/medium={medium}")
-        first = identity(before)
-        request.getfixturevalue("dropped")
-        today = modernised(before)
-        assert today == without(before, *OPU_OPTIONS)
-        assert identity(today) == identity(before) == first
+        today = settled("data=digits", "device=opu_sim", f"device/medium={medium}", "compute=cpu")
+        old = put(today, "device.saturation_warning", 0.01)
+        for name, most in options.items():
+            old = put(old, f"device.medium.{name}", most)
+        assert modernised(old) == today
+        assert identity(old) == identity(today) == before
 
+    @pytest.mark.parametrize(
+        ("key", "value", "before"),
+        [
+            ("device.saturation_warning", 0.5, "42294c7be67c443b"),
+            ("device.saturation_warning", 1, "a9d2e084aa5fb561"),
+            ("device.medium.dense", 100, "1adb6ff78c3ad5ec"),
+        ],
+    )
     def test_an_option_at_another_value_stays_and_so_does_its_identity(
-        self, settled: Callable[..., dict[str, Any]], request: pytest.FixtureRequest
+        self, key: str, value: float, before: str, settled: Callable[..., dict[str, Any]]
     ) -> None:
-        before = settled("data=digits", "device=opu_sim", "device.saturation_warning=0.05")
-        first, usual = identity(before), identity(settled("data=digits", "device=opu_sim"))
-        request.getfixturevalue("dropped")
-        assert modernised(before)["device"]["saturation_warning"] == 0.05
-        assert identity(modernised(before)) == identity(before) == first != usual
+        old = settled("data=digits", "device=opu_sim", "compute=cpu")
+        old = put(put(old, "device.medium.dense", 33554432), "device.medium.procedural", 68719476736)
+        old = put(put(old, "device.saturation_warning", 0.01), key, value)
+        assert lookup(modernised(old), key) == (value, True)
+        assert identity(modernised(old)) == identity(old) == before
 
-    def test_another_class_never_had_the_option(
-        self, settled: Callable[..., dict[str, Any]], request: pytest.FixtureRequest
-    ) -> None:
-        config = put(settled("data=digits"), "device.saturation_warning", 0.01)
-        first = identity(config)
-        request.getfixturevalue("dropped")
-        assert modernised(config) == config
-        assert identity(config) == first
+    def test_another_class_never_had_the_option(self, settled: Callable[..., dict[str, Any]]) -> None:
+        config = settled("data=digits")
+        other = put(config, "device.saturation_warning", 0.01)
+        assert modernised(other) == other
+        assert identity(other) != identity(config)
 
     def test_an_option_of_the_top_level(
         self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
@@ -473,7 +474,7 @@ class TestDropped:
     def test_a_dropped_option_in_a_class_that_was_renamed_since(
         self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        before = settled("data=digits", "device=opu_sim")
+        before = put(settled("data=digits", "device=opu_sim"), "device.saturation_warning", 0.01)
         first = identity(before)
         monkeypatch.setitem(RENAMED, "dfa_cli.devices.opu.OPU", "dfa_cli.devices.opu.Simulated")
         monkeypatch.setitem(
@@ -484,16 +485,19 @@ class TestDropped:
         assert identity(today) == identity(before) == first
 
     @pytest.mark.parametrize(
-        ("medium", "word"),
+        ("word", "value"),
         [
-            ("procedural", "device.medium.most=5"),  # has no such key, as none has after it is dropped
-            ("procedural", "~device.medium.most"),
-            ("dense", "device.medium.most=5"),  # as where a file of the user's own, or a `+`, puts it in
+            ("device.saturation_warning=0.1", "0.01"),
+            ("~device.saturation_warning", "0.01"),
+            ("+device.saturation_warning=0.1", "0.01"),
+            ("device.medium.dense=5", "33554432"),
+            ("device.medium.procedural=5", "68719476736"),
+            ("device.medium.most=5", "268435456"),  # of `dense`, another medium than the one chosen
         ],
     )
     def test_on_the_command_line_it_is_a_sentence_with_what_holds_now(
-        self, medium: str, word: str, job: Compose, monkeypatch: pytest.MonkeyPatch
+        self, word: str, value: str, job: Compose
     ) -> None:
-        monkeypatch.setitem(DROPPED, "device.medium.most", OPU_OPTIONS["device.medium.most"])
-        with pytest.raises(DfaError, match=r"^device\.medium\.most is no option any more: .* 268435456, so"):
-            job("data=digits", "device=opu_sim", f"device/medium={medium}", word)
+        key = word.lstrip("+~").partition("=")[0]
+        with pytest.raises(DfaError, match=rf"^{key} is no option any more: .* {value}, so leave it out\.$"):
+            job("data=digits", "device=opu_sim", word)

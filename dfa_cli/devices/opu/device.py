@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 # drawn part by part, so the size of a part enters the result.
 MODES_AT_ONCE, TIMES_ON_ACCELERATORS, MIRRORS_AT_ONCE = 1 << 20, 8, 1 << 24
 FEWEST_MODES = 256
+MOST_SATURATED = 0.01  # of the pixels: with more of them the noise model of `Statistical` no longer holds
 
 
 class OPU:
@@ -41,8 +42,7 @@ class OPU:
     imperfections off at once: the error as it is, the field itself, `project(e) = e B`. `calibration`: the
     fraction of the components that is lit in the frame for which reference and exposure are set.
     `macropixel`: mirrors that show one component. `frame_seconds` [s], `power_watts` [W]: of the modelled
-    hardware, for `cost()`. `saturation_warning`: the fraction of saturated pixels above which a warning is
-    logged.
+    hardware, for `cost()`, which also warns in the log of more saturated pixels than the noise model bears.
 
     A frame with no mirror on is not shown, not counted and free of noise. `cost().measured_seconds` is, on
     CUDA, the time to queue the work.
@@ -66,7 +66,6 @@ class OPU:
         frame_seconds: float = FRAME_SECONDS,
         power_watts: float = POWER_WATTS,
         limits: Limits | None = None,
-        saturation_warning: float = 0.01,
     ):
         require("device.calibration", calibration)
         require("device.macropixel", macropixel)
@@ -84,7 +83,6 @@ class OPU:
         self.frame_seconds = frame_seconds
         self.power_watts = power_watts
         self.limits = limits or Limits()
-        self.saturation_warning = saturation_warning
 
     def prepare(self, n_in: int, n_out: int, compute: torch.device) -> None:
         self.limits.check(n_in, self.macropixel, n_out, self.readout.pixels_per_mode)
@@ -182,13 +180,12 @@ class OPU:
         frames = shown * self.readout.exposures
         seconds = frames * self.frame_seconds
         saturated = int(self._full) / max(1, shown * self._pixels_of_a_frame)
-        if saturated > self.saturation_warning and not self._warned:
+        if saturated > MOST_SATURATED and not self._warned:
             self._warned = True
             log.warning(
-                "%.2g of the camera's pixels were saturated, above device.saturation_warning=%g: raise "
+                "%.2g of the camera's pixels were saturated, more than one in a hundred: raise "
                 "device.camera.full_well, or lower a fixed device.camera.exposure.",
                 saturated,
-                self.saturation_warning,
             )
         return Cost(
             rows=self._rows,

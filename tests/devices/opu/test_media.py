@@ -9,6 +9,7 @@ import torch
 from scipy import stats
 
 from dfa_cli.devices.opu import Auto, Dense, Procedural, Structured
+from dfa_cli.devices.opu.media import auto
 from dfa_cli.devices.opu.media.hadamard import transform
 from dfa_cli.devices.opu.media.procedural import _product_by_torch
 from dfa_cli.errors import DfaError
@@ -146,9 +147,17 @@ def test_hadamard_transform_is_its_matrix() -> None:
         transform(torch.zeros(1, 12))
 
 
-def test_auto_picks_by_size_and_says_which(caplog: pytest.LogCaptureFixture) -> None:
+def test_auto_picks_by_size_and_says_which(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (auto.STORED_UP_TO, auto.COMPUTED_UP_TO) == (
+        2**25,
+        2**36,
+    )  # what `auto` stands for in every record
+    monkeypatch.setattr(auto, "STORED_UP_TO", 100)
+    monkeypatch.setattr(auto, "COMPUTED_UP_TO", 400)
     for size, name in (((10, 10), Dense), ((20, 20), Procedural), ((40, 40), Structured)):
-        medium = Auto(dense=100, procedural=400)
+        medium = Auto()
         with caplog.at_level(logging.INFO):
             prepared(medium, *size)
         assert type(medium.chosen) is name
@@ -157,8 +166,8 @@ def test_auto_picks_by_size_and_says_which(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_matrices_too_large_to_store_are_refused() -> None:
-    with pytest.raises(DfaError, match=r"1000 x 1000 .* above the 1000 .* device/medium=procedural"):
-        prepared(Dense(most=1000), 1000, 1000)
+    with pytest.raises(DfaError, match=r"20000 x 20000 .* above the 268435456 .* device/medium=procedural"):
+        prepared(Dense(), 20_000, 20_000)
     with pytest.raises(DfaError, match="1000000 x 1000000"):
         prepared(Procedural(), 10**6, 10**6).real_part()
     with pytest.raises(DfaError, match="at most 4294967296 modes"):

@@ -208,7 +208,7 @@ def test_saturation_is_recorded_and_warned_about_once(caplog: pytest.LogCaptureF
             device.cost()
         assert 0.05 < fraction < 0.9
         assert len(caplog.records) == 1
-        assert "saturated, above device.saturation_warning=0.01" in caplog.text
+        assert "saturated, more than one in a hundred: raise device.camera.full_well" in caplog.text
     caplog.clear()
     device = made()
     device.project(error)
@@ -253,9 +253,12 @@ def test_the_field_is_the_sum_over_the_mirrors_of_a_macropixel() -> None:
 
 def test_mistakes_are_explained() -> None:
     mistakes: list[tuple[dict[str, Any], str]] = [
-        ({"calibration": 0}, "calibration=0 is not a fraction"),
-        ({"calibration": 1.5}, "calibration=1.5 is not a fraction"),
-        ({"macropixel": 0}, "macropixel=0 is not a whole number of mirrors"),
+        (
+            {"calibration": 0},
+            r"^device\.calibration=0 does not fit: expected a number above 0 and up to 1\.$",
+        ),
+        ({"calibration": 1.5}, "calibration=1.5 does not fit"),
+        ({"macropixel": 0}, "macropixel=0 does not fit: expected a whole number of at least 1"),
     ]
     for arguments, words in mistakes:
         with pytest.raises(DfaError, match=words):

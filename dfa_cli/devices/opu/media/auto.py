@@ -14,19 +14,19 @@ from dfa_cli.devices.opu.media.procedural import Procedural
 from dfa_cli.devices.opu.media.structured import Structured
 
 log = logging.getLogger(__name__)
+# coefficients: 256 MB when they are stored, and about a minute of computing for each projection
+STORED_UP_TO, COMPUTED_UP_TO = 1 << 25, 1 << 36
 
 
 class Auto:
-    """`Dense` up to `dense` coefficients, `Procedural` up to `procedural`, `Structured` beyond; logs
-    which."""
+    """The medium chosen by the number of coefficients: `Dense`, above 2^25 `Procedural`, above 2^36 `Structured`.
 
-    def __init__(self, dense: int = 1 << 25, procedural: int = 1 << 36):
-        self.dense = dense
-        self.procedural = procedural
+    The log says which.
+    """
 
     def prepare(self, n_in: int, n_out: int, seed: int, compute: torch.device) -> None:
         size = n_in * n_out
-        choice = Dense if size <= self.dense else Procedural if size <= self.procedural else Structured
+        choice = Dense if size <= STORED_UP_TO else Procedural if size <= COMPUTED_UP_TO else Structured
         log.info("device.medium=auto: %s, for %d x %d coefficients", choice.__name__.lower(), n_in, n_out)
         self.chosen: Medium = choice()
         self.chosen.prepare(n_in, n_out, seed, compute)

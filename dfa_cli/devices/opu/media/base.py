@@ -19,8 +19,7 @@ from torch import Tensor
 
 from dfa_cli.errors import DfaError
 
-MOST_STORED = 1 << 28
-
+MOST_STORED = 1 << 28  # coefficients: 2 GiB; computing them needs no memory
 
 Spans = Sequence[tuple[int, int]]  # of modes: first and past the last
 
@@ -56,8 +55,10 @@ class Medium(Protocol):
         ...
 
 
-def too_large(n_in: int, n_out: int, most: int) -> DfaError:
-    return DfaError(
-        f"A stored matrix of {n_in} x {n_out} coefficients is above the {most} that may be stored; use "
-        "device/medium=procedural, which needs no memory for it, or raise most in device/medium=dense."
-    )
+def require_storable(n_in: int, n_out: int) -> None:
+    """Raises `DfaError` for a matrix too large to be stored."""
+    if n_in * n_out > MOST_STORED:
+        raise DfaError(
+            f"A stored matrix of {n_in} x {n_out} coefficients is above the {MOST_STORED} that may be stored; use "
+            "device/medium=procedural, which needs no memory for it."
+        )

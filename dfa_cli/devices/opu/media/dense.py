@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from dfa_cli.devices.opu.media.base import MOST_STORED, Spans, too_large
-from dfa_cli.devices.opu.media.fill import _fill
+from dfa_cli.devices.opu.media.base import Spans, require_storable
+from dfa_cli.devices.opu.media.fill import fill
 from dfa_cli.devices.opu.media.gaussian import row_keys
 from dfa_cli.devices.opu.workspace import Workspace
 
@@ -16,22 +16,20 @@ from dfa_cli.devices.opu.workspace import Workspace
 class Dense:
     """`T` stored as `[Re T | Im T]` `[n_in, 2 n_out]`: one product gives both parts of the field.
 
-    `most`: coefficients that may be stored, 8 bytes each. `prepare` raises `DfaError` beyond.
+    `prepare` raises `DfaError` above 2^28 coefficients, of 8 bytes each.
     """
 
     separable = True
 
-    def __init__(self, most: int = MOST_STORED):
-        self.most = most
+    def __init__(self) -> None:
         self._scratch = Workspace()
 
     def prepare(self, n_in: int, n_out: int, seed: int, compute: torch.device) -> None:
-        if n_in * n_out > self.most:
-            raise too_large(n_in, n_out, self.most)
+        require_storable(n_in, n_out)
         self._n_out = n_out
         self._parts = torch.empty(n_in, 2 * n_out, device=compute)
         keys = row_keys(seed, torch.arange(n_in, device=compute))
-        _fill(keys, self._parts[:, :n_out], self._parts[:, n_out:])
+        fill(keys, self._parts[:, :n_out], self._parts[:, n_out:])
 
     def fields(self, patterns: Tensor, imaginary: bool) -> Tensor:
         parts = self._parts if imaginary else self._parts[:, : self._n_out]

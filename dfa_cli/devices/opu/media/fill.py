@@ -1,4 +1,4 @@
-"""Writes a whole matrix of coefficients."""
+"""Fills a stored matrix with its coefficients."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BLOCK = 1 << 22  # coefficients that torch makes at once
 WORTH_COMPILING = 1 << 21  # coefficients from which the compiled generator is worth its start
 
 
-def _fill(keys: Tensor, real: Tensor, imaginary: Tensor | None) -> None:
+def fill(keys: Tensor, real: Tensor, imaginary: Tensor | None) -> None:
     """Every coefficient of the rows with `keys`, into `real` and `imaginary` `[n_in, n_out]`."""
     n_in, n_out = real.shape
     if real.device.type == "cpu" and real.numel() >= WORTH_COMPILING:
@@ -22,7 +22,7 @@ def _fill(keys: Tensor, real: Tensor, imaginary: Tensor | None) -> None:
 
         def work(first: int, last: int) -> None:
             parts = [empty if part is None else part[:, first:last] for part in (real, imaginary)]
-            kernels.fill(_unsigned(keys), kernels.u32(first), parts[0].numpy(), parts[1].numpy())
+            kernels.fill(unsigned(keys), kernels.u32(first), parts[0].numpy(), parts[1].numpy())
 
         kernels.in_threads(work, n_out, 1024)
         return
@@ -35,5 +35,6 @@ def _fill(keys: Tensor, real: Tensor, imaginary: Tensor | None) -> None:
             imaginary[first : first + rows] = made[1]
 
 
-def _unsigned(keys: Tensor) -> np.ndarray:
+def unsigned(keys: Tensor) -> np.ndarray:
+    """The keys of `row_keys` as the compiled kernels take them."""
     return keys.numpy().view("uint32")

@@ -8,8 +8,8 @@ Box and Muller's
 
 is a circular complex Gaussian with real and imaginary parts of unit variance; the radius reaches 5.77.
 Logarithm, sine and cosine are polynomials of single precision (error below 2e-6), made of additions and
-multiplications only, so that every processor gives the same bits. `kernels.py` holds the same arithmetic
-compiled; a test compares them.
+multiplications only, so that every processor gives the same bits. `compiled.py` holds the same arithmetic
+for numba; a test compares them.
 
 Salmon et al. 2011 (counter-based generators); Steele et al. 2014 (SplitMix); the constants of the 32-bit
 rounds are C. Wellons' "triple32".

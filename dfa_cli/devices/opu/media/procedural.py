@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfa_cli.devices.opu.media.base import MOST_STORED, Spans, too_large
-from dfa_cli.devices.opu.media.fill import BLOCK, _fill, _unsigned
+from dfa_cli.devices.opu.media.base import Spans, require_storable
+from dfa_cli.devices.opu.media.fill import BLOCK, fill, unsigned
 from dfa_cli.devices.opu.media.gaussian import MOST_COLUMNS, coefficients, row_keys
 from dfa_cli.devices.opu.workspace import Workspace
 from dfa_cli.errors import DfaError
@@ -55,10 +55,9 @@ class Procedural:
 
     def real_part(self) -> Tensor:
         n_in, n_out = self._shape
-        if n_in * n_out > MOST_STORED:
-            raise too_large(n_in, n_out, MOST_STORED)
+        require_storable(n_in, n_out)
         real = torch.empty(n_in, n_out, device=self._keys.device)
-        _fill(self._keys, real, None)
+        fill(self._keys, real, None)
         return real
 
 
@@ -72,7 +71,7 @@ def _product_compiled(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor],
 
     def into(start: int, out: Tensor) -> None:
         def work(first: int, last: int) -> None:
-            kernels.product(_unsigned(keys), *entries, kernels.u32(start + first), out.numpy(), first, last)
+            kernels.product(unsigned(keys), *entries, kernels.u32(start + first), out.numpy(), first, last)
 
         width = min(COLUMNS_TOGETHER, -(-out.shape[2] // torch.get_num_threads()))
         kernels.in_threads(work, out.shape[2], width)

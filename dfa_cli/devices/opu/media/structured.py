@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
-from dfa_cli.devices.opu.media.base import MOST_STORED, Spans, too_large
+from dfa_cli.devices.opu.media.base import Spans, require_storable
 from dfa_cli.devices.opu.media.fill import BLOCK
 from dfa_cli.devices.opu.media.gaussian import coefficients, row_keys
 from dfa_cli.devices.opu.media.hadamard import transform
@@ -59,16 +60,11 @@ class Structured:
             yield field[:, :, first:last]
 
     def block(self, rows: Tensor, columns: Tensor) -> Tensor:
-        parts = self.fields(_one_hot(rows, self._shape[0]), imaginary=True)[:, :, columns]
+        parts = self.fields(one_hot(rows, self._shape[0]).float(), imaginary=True)[:, :, columns]
         return torch.complex(parts[:, 0], parts[:, 1])
 
     def real_part(self) -> Tensor:
         n_in, n_out = self._shape
-        if n_in * n_out > MOST_STORED:
-            raise too_large(n_in, n_out, MOST_STORED)
+        require_storable(n_in, n_out)
         every = torch.arange(n_in, device=self._signs.device).split(max(1, BLOCK // self._size))
-        return torch.cat([self.fields(_one_hot(rows, n_in), imaginary=False)[:, 0] for rows in every])
-
-
-def _one_hot(rows: Tensor, n_in: int) -> Tensor:
-    return torch.zeros(len(rows), n_in, device=rows.device).scatter_(1, rows[:, None], 1.0)
+        return torch.cat([self.fields(one_hot(rows, n_in).float(), imaginary=False)[:, 0] for rows in every])
