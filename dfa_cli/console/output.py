@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -94,20 +93,12 @@ def check_free(path: Path, force: bool) -> None:
 
 
 def write_file(path: Path, content: str | bytes, force: bool = False) -> None:
-    """Writes a whole file or none. Raises `DfaError` when it is there without `force`, or cannot be
-    written."""
+    """Writes the file that `--out` names, whole or not at all.
+
+    Raises `DfaError` when it is there and `force` was not given, or when it cannot be written.
+    """
+    from dfa_cli.machine.files import disk_errors_as_sentences, write_atomically
+
     check_free(path, force)
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    temporary = ""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp lets nobody else read
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
-        raise DfaError(f"cannot write {path}: {error.strerror}") from None
+    with disk_errors_as_sentences(path, "--out=FILE"):
+        write_atomically(path, content)

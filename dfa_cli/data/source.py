@@ -12,7 +12,7 @@ from dfa_cli.data import checksums as content
 from dfa_cli.data.catalogue import Entry, RawFile, entry
 from dfa_cli.data.checksums import UnusableError
 from dfa_cli.errors import DfaError
-from dfa_cli.machine.files import landing
+from dfa_cli.machine.files import cannot_write, landing
 
 DEFAULT_MIRRORS = ("../shared/datasets",)
 PROBE_SECONDS = 3.0
@@ -200,10 +200,7 @@ class Source:
             )
 
     def _unwritable(self, error: OSError) -> DfaError:
-        return DfaError(
-            f"the cache {self.cache} cannot be written ({_words(error)}): make room there, or name another "
-            "folder with DFA_DATA_DIR"
-        )
+        return DfaError(cannot_write(f"the cache {self.cache}", error, "DFA_DATA_DIR=FOLDER"))
 
     def _roots(self) -> list[Path]:
         return [*([] if self.cache is None else [self.cache]), *self.mirrors]

@@ -13,6 +13,7 @@ from typing import Any
 from dfa_cli.console.output import check_free, write_file
 from dfa_cli.console.values import number, text
 from dfa_cli.errors import DfaError, one_of
+from dfa_cli.machine.files import disk_errors_as_sentences
 from dfa_cli.records.dataframe import row
 from dfa_cli.records.measures import METRICS
 from dfa_cli.records.run import Run
@@ -89,10 +90,8 @@ def to_mlflow(runs: Sequence[Run], path: Path) -> int:
         from mlflow.tracking import MlflowClient
     except ImportError:
         raise DfaError("--to mlflow needs MLflow: pip install 'dfa-cli[mlflow]'") from None
-    try:
+    with disk_errors_as_sentences(path, "--out=FOLDER"):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DfaError(f"cannot make the folder {path}: {error.strerror}") from None
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it narrates how it makes its tables
     client = MlflowClient(tracking_uri=f"sqlite:///{path.absolute() / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("dfa")
@@ -145,12 +144,10 @@ def to_tensorboard(runs: Sequence[Run], path: Path) -> int:
             text(run.choices[name]) for name in ("model", "data", "rule", "device") if run.choices.get(name)
         ]
         folder = path / f"{'-'.join(words).replace('/', '_')}_{run.id}"
-        try:
+        with disk_errors_as_sentences(folder, "--out=FOLDER"):
             for before in folder.glob("events.out.tfevents.*"):  # --force was given: the same run, once
                 before.unlink()
             writer = EventFileWriter(str(folder))
-        except OSError as error:
-            raise DfaError(f"cannot write to {folder}: {error.strerror}") from None
         began = _milliseconds(run.created) / 1000
         seconds = dict(zip(run.curves.get("epoch", []), run.curves.get("seconds", []), strict=False))
         points = [(f"curves/{column}", epoch, value) for column, epoch, value in _points(run)]

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dfa_cli.machine.files import plainly
+from dfa_cli.machine.files import disk_errors_as_sentences
 
 
 @contextmanager
 def logged(folder: Path) -> Iterator[None]:
     """Puts what is logged into `run.log` in the folder, as Hydra does for the runs that it starts."""
-    with plainly(folder):
+    with disk_errors_as_sentences(folder):
         folder.mkdir(parents=True, exist_ok=True)
         handler = logging.FileHandler(folder / "run.log")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from dfa_cli.errors import DfaError
-from dfa_cli.machine.files import plainly, write_atomically
+from dfa_cli.machine.files import disk_errors_as_sentences, write_atomically
 from dfa_cli.machine.memory import forget_peak, peak_bytes
 from dfa_cli.records.curves import _cell, _lines_until, rows_until
 from dfa_cli.records.run import status
@@ -115,24 +115,24 @@ class Record:
             )
         self.content["resumed"][-1]["epoch"] = epoch
         self.content["result"] = None
-        with plainly(self.folder):
+        with disk_errors_as_sentences(self.folder):
             write_atomically(self.folder / "metrics.csv", "".join(_lines_until(self.folder, epoch)))
         for row in rows:
             self._weigh(row)
-        with plainly(self.folder):
+        with disk_errors_as_sentences(self.folder):
             self._write()
         return rows
 
     def sync(self) -> None:
         """Have the lines of `metrics.csv` on disk, not only in the system's cache."""
         if self._table is not None:
-            with plainly(self.folder):
+            with disk_errors_as_sentences(self.folder):
                 os.fsync(self._table.fileno())
 
     def __enter__(self) -> Record:
         if not self._replaces and (self.folder / "run.json").exists():
             raise DfaError(f"{self.folder} holds the record of another run; name another folder.")
-        with plainly(self.folder):
+        with disk_errors_as_sentences(self.folder):
             self._write()
         log.info("run %s (%s) begins", self.content["id"], self.content["identity"])
         return self
@@ -161,7 +161,7 @@ class Record:
         loss, and of equal ones the first. The test accuracy takes no part in the choice.
         """
         self._unweighed = metrics
-        with plainly(self.folder):
+        with disk_errors_as_sentences(self.folder):
             if self._table is None:
                 self._table = self._open_table(list(metrics))
             self._rows.writerow([_cell(value) for value in metrics.values()])
@@ -169,7 +169,7 @@ class Record:
         self._weigh(metrics)
         self._unweighed = None
         if time.perf_counter() - self._written > WRITE_EVERY_SECONDS:
-            with plainly(self.folder):
+            with disk_errors_as_sentences(self.folder):
                 self._write()
 
     def _weigh(self, metrics: Mapping[str, float]) -> None:
@@ -190,7 +190,7 @@ class Record:
         """The run has come to its end: all epochs, or, stopped early, as many as its patience let it have."""
         if self.content["result"] is not None:
             self.content["result"]["stopped_early"] = stopped_early
-        with plainly(self.folder):
+        with disk_errors_as_sentences(self.folder):
             self._end("completed")
 
     def __exit__(

@@ -147,7 +147,10 @@ def test_an_unreadable_file_is_passed_over(
     assert "Permission denied" in warnings[0]
 
 
-@pytest.mark.parametrize("broken", ["file", "full"])
+SENTENCE = {"file": "the cache .* cannot be written", "full": "No space is left for the cache"}
+
+
+@pytest.mark.parametrize("broken", SENTENCE)
 class TestCacheThatCannotBeWritten:
     """A file in the cache's place (which stops root too), and a disk that is full on the last step."""
 
@@ -178,7 +181,7 @@ class TestCacheThatCannotBeWritten:
 
     def test_a_download_is_an_error(self, broken: str, toy: Toy, cache: Path) -> None:
         file, first, _ = toy
-        with pytest.raises(DfaError, match=r"cannot be written .*DFA_DATA_DIR"):
+        with pytest.raises(DfaError, match=rf"{SENTENCE[broken]} .*DFA_DATA_DIR=FOLDER"):
             Source(cache).read("toy", file)
         if broken == "file":
             assert not first.asked  # known before the transfer
@@ -189,7 +192,7 @@ class TestCacheThatCannotBeWritten:
         self, broken: str, toy: Toy, tmp_path: Path, cache: Path
     ) -> None:
         put(tmp_path / "mirror", CONTENT)
-        with pytest.raises(DfaError, match="cannot be written"):
+        with pytest.raises(DfaError, match=SENTENCE[broken]):
             Source(cache, [tmp_path / "mirror"]).fetch("toy")
 
     def test_keeping_something_for_later_is_only_a_warning(
@@ -360,7 +363,7 @@ assert len(Source(Path({str(tmp_path)!r})).read("toy", file)) == {len(CONTENT)}
         assert (tmp_path / "file").read_bytes() == b"old"
 
     def test_parts_of_killed_processes_are_swept_up_when_old(self, tmp_path: Path) -> None:
-        old, young = tmp_path / ".file.1.aa.part", tmp_path / ".file.2.bb.part"
+        old, young = tmp_path / ".file.1.aa.tmp", tmp_path / ".file.2.bb.tmp"
         for part in (old, young):
             part.write_bytes(b"half of")
         os.utime(old, (0, 0))
