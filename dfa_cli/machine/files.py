@@ -54,7 +54,9 @@ def landing(path: Path) -> Iterator[IO[bytes]]:
             _remove_stale(path.parent)
             try:
                 out = stack.enter_context(whole_file(path))
-            except FileNotFoundError:  # another process failed just now and removed the folder that it had made
+            except (
+                FileNotFoundError
+            ):  # another process failed just now and removed the folder that it had made
                 path.parent.mkdir(parents=True, exist_ok=True)
                 out = stack.enter_context(whole_file(path))
             yield out

@@ -8,19 +8,13 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 
 from dfa_cli.errors import DfaError
+from dfa_cli.records.curves import METRICS
 from dfa_cli.records.find import find
-from dfa_cli.records.run import CHECKPOINT, UNFINISHED, Run, read
+from dfa_cli.records.log import LOG
+from dfa_cli.records.run import CHECKPOINT, RECORD, UNFINISHED, WEIGHTS, Run, read_run
 
 # what a run writes into its folder; `.*.tmp` is left by a process that was killed while it wrote
-OF_A_RUN = (
-    "run.json",
-    "metrics.csv",
-    "run.log",
-    "weights.safetensors",
-    CHECKPOINT,
-    ".hydra",
-    ".*.tmp",
-)
+OF_A_RUN = (RECORD, METRICS, LOG, WEIGHTS, CHECKPOINT, ".hydra", ".*.tmp")
 
 
 def removable(runs: Sequence[Run]) -> list[Run]:
@@ -49,7 +43,7 @@ def remove(runs: Sequence[Run]) -> list[tuple[Run, str]]:
     stayed = []
     for run in runs:
         try:
-            now = read(run.folder)
+            now = read_run(run.folder)
             inside = [
                 one
                 for one in find([run.folder]).runs

@@ -1,81 +1,83 @@
-"""The curves of a run: its `metrics.csv`."""
+"""`metrics.csv` in a run's folder: a heading, and a line for each epoch that the run has measured."""
 
 from __future__ import annotations
 
-import csv
+import io
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from dfa_cli.console.values import number
 
-METRICS = "metrics.csv"  # in a run's folder
+METRICS = "metrics.csv"
+_END_BYTES = 2000  # enough for the last lines, whatever is measured
 
 
-def read_curves(path: str | os.PathLike[str]) -> dict[str, list[float | None]]:
-    """The columns of a `metrics.csv`; `{}` when there is none.
-
-    A last line without its newline was cut short by the run's end and is left out; so is a line that does not
-    read as numbers. Where an epoch stands twice, as after a resumed run, the later line counts.
-    """
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            lines = file.read().split("\n")
-    except OSError:
-        return {}
-    if len(lines) < 2:
-        return {}
-    names = [name.strip() for name in lines[0].split(",")]
-    rows: dict[float | None, list[float | None]] = {}
-    for line in lines[1:-1]:
-        cells = line.split(",")
-        if len(cells) == len(names):
-            try:
-                row = [number(float(cell)) if cell.strip() else None for cell in cells]
-            except ValueError:
-                continue
-            rows[row[0]] = row
-    return {name: [row[i] for row in rows.values()] for i, name in enumerate(names)}
+def read_curves(folder: str | os.PathLike[str]) -> dict[str, list[float | None]]:
+    """Reads the columns, one value an epoch; `{}` when there are none, and `None` where nothing was measured."""
+    names, rows = _read(folder)
+    return {name: [number(row[i]) for row in rows] for i, name in enumerate(names)}
 
 
-def _cell(value: float | None) -> str:
-    """Shortest text that reads back as the same number; empty for what was not measured."""
-    return "" if value is None else repr(value)
-
-
-def rows_until(folder: Path, epoch: int) -> list[dict[str, float]]:
-    """The lines of `metrics.csv` up to `epoch`, by column."""
-    lines = _lines_until(folder, epoch)
-    return [{name: _number(cell) for name, cell in row.items()} for row in csv.DictReader(lines)]
-
-
-def _number(cell: str) -> float:
-    """As it was written: whole numbers stay whole."""
-    return int(cell) if cell.isdecimal() else float(cell or "nan")
-
-
-def _lines_until(folder: Path, epoch: int) -> list[str]:
-    """The heading and the lines up to `epoch`, as they stand in the file; one that was cut short is left out."""
-    try:
-        heading, *lines = (folder / "metrics.csv").read_text(encoding="utf-8").splitlines(keepends=True)
-    except (OSError, ValueError):
-        return []
-    whole = [line for line in lines if line.endswith("\n") and line.partition(",")[0].isdecimal()]
-    return [heading, *(line for line in whole if int(line.partition(",")[0]) <= epoch)]
+def rows_until(folder: Path, epoch: int) -> list[dict[str, Any]]:
+    """Reads the lines of the epochs up to `epoch`, as dictionaries; whole numbers stay whole."""
+    names, rows = _read(folder)
+    return [dict(zip(names, row, strict=True)) for row in rows if row[0] is not None and row[0] <= epoch]
 
 
 def progress_of(folder: Path) -> tuple[int, float | None]:
-    """The last whole line of a run's `metrics.csv`: its epoch and its validation accuracy."""
+    """Reads the last epoch and its validation accuracy; `(0, None)` before the first.
+
+    Only the end of the file is read, since a sweep asks several times a second.
+    """
+    names, rows = _read(folder, _END_BYTES)
+    last = dict(zip(names, rows[-1], strict=True)) if rows else {}
+    epoch, accuracy = number(last.get("epoch")), last.get("validation_accuracy")
+    return (0, None) if epoch is None or accuracy is None else (int(epoch), accuracy)
+
+
+def csv_line(values: Iterable[Any]) -> str:
+    """A line of the file: the shortest texts that read back as the same numbers, nothing for `None`."""
+    cells = ("" if value is None else value if isinstance(value, str) else repr(value) for value in values)
+    return ",".join(cells) + "\n"
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A whole file with these lines; empty without any."""
+    return "".join([csv_line(rows[0]), *(csv_line(row.values()) for row in rows)]) if rows else ""
+
+
+def _read(folder: str | os.PathLike[str], end: int | None = None) -> tuple[list[str], list[list[Any]]]:
+    """The heading, and the values of each epoch; of the last `end` bytes only, if given.
+
+    A last line without its newline was cut short by the run's end and is left out. So is a line that does not read
+    as numbers. Where an epoch stands twice, as after a resumed run, the later line counts.
+    """
     try:
-        with open(folder / "metrics.csv", "rb") as file:
-            names = file.readline().decode().strip().split(",")
-            file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - 2000))
-            lines = file.read().decode().split("\n")
+        with open(os.path.join(folder, METRICS), "rb") as file:
+            heading = file.readline().decode(errors="replace")
+            if end is not None:
+                file.seek(max(file.tell(), file.seek(0, io.SEEK_END) - end))
+            lines = file.read().decode(errors="replace").split("\n")[:-1]
     except OSError:
-        return 0, None
-    if len(lines) < 2:
-        return 0, None
-    row = dict(zip(names, lines[-2].split(","), strict=False))
-    try:
-        return int(row["epoch"]), float(row["validation_accuracy"])
-    except (KeyError, ValueError):
-        return 0, None
+        return [], []
+    if not heading.endswith("\n"):
+        return [], []
+    names = [name.strip() for name in heading.split(",")]
+    rows: dict[Any, list[Any]] = {}
+    for line in lines:
+        cells = line.split(",")
+        if len(cells) == len(names):
+            try:
+                values = [_value(cell.strip()) for cell in cells]
+            except ValueError:
+                continue
+            rows[values[0]] = values
+    return names, list(rows.values())
+
+
+def _value(cell: str) -> float | None:
+    if not cell:
+        return None
+    return int(cell) if cell.isdecimal() else float(cell)

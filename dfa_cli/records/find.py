@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dfa_cli.errors import DfaError, nearest
-from dfa_cli.records.run import Run, read
+from dfa_cli.records.run import RECORD, Run, read_run
 
 
 def pick_run(name: str, folders: Paths = ("outputs",)) -> Run:
@@ -16,11 +16,11 @@ def pick_run(name: str, folders: Paths = ("outputs",)) -> Run:
     Raises `DfaError` when there is none, or more than one (the candidates are named).
     """
     path = Path(name)
-    if path.name == "run.json":
+    if path.name == RECORD:
         path = path.parent
-    if (path / "run.json").is_file():
+    if (path / RECORD).is_file():
         try:
-            return read(path)
+            return read_run(path)
         except ValueError as error:
             raise DfaError(f"{name}: {error}") from None
     found = find(folders)
@@ -94,7 +94,7 @@ def _search(top: str, runs: list[Run], skipped: list[tuple[str, str]], seen: set
             record, hydra = False, False
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.name == "run.json":
+                    if entry.name == RECORD:
                         record = True
                     elif entry.name == ".hydra":
                         hydra = True
@@ -105,7 +105,7 @@ def _search(top: str, runs: list[Run], skipped: list[tuple[str, str]], seen: set
             continue
         if record:
             try:
-                runs.append(read(folder))
+                runs.append(read_run(folder))
             except ValueError as error:
                 skipped.append((folder, str(error)))
         elif hydra:

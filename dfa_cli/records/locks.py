@@ -17,6 +17,7 @@ from typing import IO
 
 from dfa_cli.errors import DfaError
 from dfa_cli.machine.files import cannot_write
+from dfa_cli.records.run import RECORD
 
 FOLDER = ".claims"
 TRIES, PAUSE = 3, 0.05  # somebody who only looks holds the lock for an instant
@@ -34,7 +35,7 @@ class Claim:
         self._file.seek(0)
         name = self._file.read().strip()
         folder = self.outputs / name
-        return folder if name and (folder / "run.json").is_file() else None
+        return folder if name and (folder / RECORD).is_file() else None
 
     def run_in(self, folder: Path) -> None:
         """Say that the configuration is run in `folder` now."""

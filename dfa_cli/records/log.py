@@ -9,13 +9,15 @@ from pathlib import Path
 
 from dfa_cli.machine.files import disk_errors_as_sentences
 
+LOG = "run.log"
+
 
 @contextmanager
 def logged(folder: Path) -> Iterator[None]:
     """Puts what is logged into `run.log` in the folder, as Hydra does for the runs that it starts."""
     with disk_errors_as_sentences(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(folder / "run.log")
+        handler = logging.FileHandler(folder / LOG)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger()
     level = root.level

@@ -6,7 +6,6 @@ flushed at once, so a killed process leaves what it measured.
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import os
@@ -21,10 +20,9 @@ from typing import Any, TextIO
 from dfa_cli.errors import DfaError
 from dfa_cli.machine.files import disk_errors_as_sentences, write_atomically
 from dfa_cli.machine.memory import forget_peak, peak_bytes
-from dfa_cli.records.curves import _cell, _lines_until, rows_until
-from dfa_cli.records.run import status
+from dfa_cli.records.curves import METRICS, csv_line, csv_text, rows_until
+from dfa_cli.records.run import FORMAT, RECORD, record_of
 
-FORMAT = 1
 WRITE_EVERY_SECONDS = 2.0  # how stale the result in run.json of a killed run can be; metrics.csv never is
 
 log = logging.getLogger("dfa")
@@ -71,13 +69,13 @@ class Record:
         self._written = -1e9
         self._table: TextIO | None = None
         self._best = (-1.0, 0.0)
-        self._unweighed: Mapping[str, Any] | None = None
+        self._pending_epoch: Mapping[str, Any] | None = None
         self._data: dict[str, Any] = {}
 
     @classmethod
     def reopen(cls, folder: Path, provenance: Mapping[str, Any]) -> Record:
         """The record of a run that is gone on with: what was known stays, the process that writes it is this one."""
-        content = status(folder)
+        content = record_of(folder)
         resumed = {
             "at": now(),
             "was": content["status"],
@@ -102,7 +100,7 @@ class Record:
         self._data = {"split": split, "sizes": dict(sizes)}
         self.update(provenance=conditions)
 
-    def cut_back(self, epoch: int) -> list[dict[str, float]]:
+    def truncate_after(self, epoch: int) -> list[dict[str, float]]:
         """Forget what was measured after `epoch`. Returns the lines of `metrics.csv` that are left.
 
         Raises `DfaError` when epochs before it are missing.
@@ -116,12 +114,14 @@ class Record:
         self.content["resumed"][-1]["epoch"] = epoch
         self.content["result"] = None
         with disk_errors_as_sentences(self.folder):
-            write_atomically(self.folder / "metrics.csv", "".join(_lines_until(self.folder, epoch)))
+            write_atomically(self.folder / METRICS, csv_text(rows))
         for row in rows:
-            self._weigh(row)
+            self._update_best(row)
         with disk_errors_as_sentences(self.folder):
             self._write()
         return rows
+
+    cut_back = truncate_after  # the earlier name, which experiment.py calls
 
     def sync(self) -> None:
         """Have the lines of `metrics.csv` on disk, not only in the system's cache."""
@@ -130,7 +130,7 @@ class Record:
                 os.fsync(self._table.fileno())
 
     def __enter__(self) -> Record:
-        if not self._replaces and (self.folder / "run.json").exists():
+        if not self._replaces and (self.folder / RECORD).exists():
             raise DfaError(f"{self.folder} holds the record of another run; name another folder.")
         with disk_errors_as_sentences(self.folder):
             self._write()
@@ -160,19 +160,19 @@ class Record:
         The best epoch is the one with the highest validation accuracy, of equal ones that with the lowest validation
         loss, and of equal ones the first. The test accuracy takes no part in the choice.
         """
-        self._unweighed = metrics
+        self._pending_epoch = metrics
         with disk_errors_as_sentences(self.folder):
             if self._table is None:
                 self._table = self._open_table(list(metrics))
-            self._rows.writerow([_cell(value) for value in metrics.values()])
+            self._table.write(csv_line(metrics.values()))
             self._table.flush()
-        self._weigh(metrics)
-        self._unweighed = None
+        self._update_best(metrics)
+        self._pending_epoch = None
         if time.perf_counter() - self._written > WRITE_EVERY_SECONDS:
             with disk_errors_as_sentences(self.folder):
                 self._write()
 
-    def _weigh(self, metrics: Mapping[str, float]) -> None:
+    def _update_best(self, metrics: Mapping[str, float]) -> None:
         """Bring the result so far up to date with the epoch after it."""
         result = self.content["result"] or dict(self._data)
         key = (metrics["validation_accuracy"], -metrics["validation_loss"])
@@ -205,7 +205,7 @@ class Record:
     def _fail(self, error: BaseException) -> None:
         interrupted = isinstance(error, KeyboardInterrupt)
         if interrupted:
-            self._catch_up()
+            self._apply_pending_epoch()
         result = self.content["result"] or {}
         self.content["error"] = {
             "type": type(error).__name__,
@@ -222,15 +222,15 @@ class Record:
             # a full disk is most likely what ended the run; the record on disk still says "running"
             log.error("the record could not be closed: %s", full)
 
-    def _catch_up(self) -> None:
+    def _apply_pending_epoch(self) -> None:
         """Ctrl-C may come between the line of an epoch and its part in the result: they are to say the same."""
-        if self._unweighed is None or self._table is None:
+        if self._pending_epoch is None or self._table is None:
             return
         with suppress(OSError):
             self._table.flush()
-        epoch = self._unweighed["epoch"]
+        epoch = self._pending_epoch["epoch"]
         if any(row["epoch"] == epoch for row in rows_until(self.folder, epoch)):
-            self._weigh(self._unweighed)
+            self._update_best(self._pending_epoch)
 
     def _end(self, status: str) -> None:
         self.content["status"] = status
@@ -242,12 +242,11 @@ class Record:
         log.info("run %s %s", self.content["id"], status)
 
     def _write(self) -> None:
-        write_atomically(self.folder / "run.json", json.dumps(self.content, indent=1) + "\n")
+        write_atomically(self.folder / RECORD, json.dumps(self.content, indent=1) + "\n")
         self._written = time.perf_counter()
 
     def _open_table(self, columns: list[str]) -> TextIO:
-        table = open(self.folder / "metrics.csv", "a", newline="", encoding="utf-8")  # noqa: SIM115
-        self._rows = csv.writer(table, lineterminator="\n")
+        table = open(self.folder / METRICS, "a", newline="", encoding="utf-8")  # noqa: SIM115
         if table.tell() == 0:
-            self._rows.writerow(columns)
+            table.write(csv_line(columns))
         return table

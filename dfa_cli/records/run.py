@@ -1,4 +1,4 @@
-"""One run, read from its record; the damaged told from the whole."""
+"""One run, as its record tells it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ import json
 import os
 import socket
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from dfa_cli.config.identity import modernised
+from dfa_cli.records.curves import read_curves
+
+# in a run's folder, beside metrics.csv and run.log
+RECORD = "run.json"
+CHECKPOINT = "checkpoint.safetensors"
+WEIGHTS = "weights.safetensors"
 
 FORMAT = 1  # of run.json; a larger one comes from a later version of dfa
-STATUSES = ("completed", "running", "failed", "interrupted", "killed")
+ENDED = ("completed", "failed", "interrupted")  # what a record says of a run that has come to an end
 UNFINISHED = ("failed", "interrupted", "killed")
+STATUSES = ("completed", "running", *UNFINISHED)
 
 
 class Run:
@@ -74,9 +80,7 @@ class Run:
     @cached_property
     def curves(self) -> dict[str, list[float | None]]:
         """The columns of `metrics.csv`, one value an epoch, `None` where nothing was measured."""
-        from dfa_cli.records.curves import read_curves
-
-        return read_curves(os.path.join(self.folder, "metrics.csv"))
+        return read_curves(self.folder)
 
     def __repr__(self) -> str:
         return f"Run({self.id}, {self.status}, {self.folder})"
@@ -93,34 +97,11 @@ def flatten(tree: dict[str, Any], before: str = "") -> dict[str, Any]:
     return flat
 
 
-_NOTHING = type(None)
-_SHAPE: dict[
-    str, tuple[type, ...]
-] = {  # of run.json; a part may always be missing, but never be something else
-    "id": (str,),
-    **dict.fromkeys(("identity", "created", "ended", "data_fallback"), (str, _NOTHING)),
-    **dict.fromkeys(("choices", "config", "result", "error", "time", "projection"), (dict, _NOTHING)),
-    **dict.fromkeys(("result.sizes", "projection.notes", "provenance"), (dict, _NOTHING)),
-    **dict.fromkeys(("provenance.versions", "provenance.git", "provenance.data_checksums"), (dict, _NOTHING)),
-    "overrides": (list, _NOTHING),
-    "provenance.pid": (int, _NOTHING),
-    "provenance.pid_started": (int, float, _NOTHING),
-}
-
-
-def _at(record: dict[str, Any], place: str) -> Any:
-    """What a dotted place of the record holds; `None` where the way there ends."""
-    held: Any = record
-    for name in place.split("."):
-        held = held.get(name) if isinstance(held, dict) else None
-    return held
-
-
-def read(folder: str | os.PathLike[str]) -> Run:
-    """The run in `folder`. Raises `ValueError`, with the reason in words, when its record is no good."""
+def read_run(folder: str | os.PathLike[str]) -> Run:
+    """Reads the run in `folder`. Raises `ValueError`, with the reason in words, when its record is no good."""
     folder = os.fspath(folder)
     try:
-        with open(os.path.join(folder, "run.json"), "rb") as file:
+        with open(os.path.join(folder, RECORD), "rb") as file:
             record = json.loads(file.read())
     except OSError as error:
         raise ValueError(f"run.json cannot be read ({error.strerror})") from None
@@ -132,6 +113,36 @@ def read(folder: str | os.PathLike[str]) -> Run:
         raise ValueError(
             f"run.json has format {record['format']}, and this version of dfa reads up to {FORMAT}"
         )
+    if wrong := _wrong_parts(record):
+        raise ValueError(f"run.json is damaged: {', '.join(wrong)} cannot be what dfa wrote")
+    return Run(folder, record)
+
+
+def record_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads the content of a run's `run.json`; empty where there is none that can be read."""
+    try:
+        return read_run(folder).record
+    except ValueError:
+        return {}
+
+
+read, status = read_run, record_of  # the earlier names, which launch/, sweeps/ and studies/ import
+
+_NOTHING = type(None)
+_SHAPE: dict[str, tuple[type, ...]] = {  # a part may always be missing, but never be something else
+    "id": (str,),
+    **dict.fromkeys(("identity", "created", "ended", "data_fallback"), (str, _NOTHING)),
+    **dict.fromkeys(("choices", "config", "result", "error", "time", "projection"), (dict, _NOTHING)),
+    **dict.fromkeys(("result.sizes", "projection.notes", "provenance"), (dict, _NOTHING)),
+    **dict.fromkeys(("provenance.versions", "provenance.git", "provenance.data_checksums"), (dict, _NOTHING)),
+    "overrides": (list, _NOTHING),
+    "provenance.pid": (int, _NOTHING),
+    "provenance.pid_started": (int, float, _NOTHING),
+}
+
+
+def _wrong_parts(record: dict[str, Any]) -> list[str]:
+    """The parts of a record that hold what dfa never writes there."""
     wrong = [place for place, kinds in _SHAPE.items() if not isinstance(_at(record, place), kinds)]
     if not wrong and not all(
         isinstance(held, (str, _NOTHING)) for held in (record.get("choices") or {}).values()
@@ -139,17 +150,12 @@ def read(folder: str | os.PathLike[str]) -> Run:
         wrong.append("choices")
     if record.get("status") not in STATUSES:
         wrong.append("status")
-    if wrong:
-        raise ValueError(f"run.json is damaged: {', '.join(wrong)} cannot be what dfa wrote")
-    return Run(folder, record)
+    return wrong
 
 
-def status(folder: Path) -> dict[str, Any]:
-    """The content of a run's `run.json`; empty where there is none that can be read."""
-    try:
-        return json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-CHECKPOINT = "checkpoint.safetensors"  # in a run's folder
+def _at(record: dict[str, Any], place: str) -> Any:
+    """What a dotted place of the record holds; `None` where the way there ends."""
+    held: Any = record
+    for name in place.split("."):
+        held = held.get(name) if isinstance(held, dict) else None
+    return held

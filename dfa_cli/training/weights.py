@@ -11,8 +11,7 @@ from torch import Tensor
 from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.machine.files import plainly, write_atomically
 from dfa_cli.models.base import Model
-
-WEIGHTS = "weights.safetensors"  # in a run's folder
+from dfa_cli.records.run import WEIGHTS as WEIGHTS  # experiment.py takes the name from here
 
 
 def save_weights(path: Path, model: Model, device: ProjectionDevice | None) -> None:

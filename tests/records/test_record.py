@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import errno
-import json
 import logging
 import os
 import random
@@ -20,9 +19,8 @@ import pytest
 from dfa_cli.errors import DfaError
 from dfa_cli.machine.files import write_atomically
 from dfa_cli.machine.process import process_started
-from dfa_cli.records import record as module
 from dfa_cli.records.record import Record
-from dfa_cli.records.run import status
+from dfa_cli.records.run import record_of
 
 SIZES = {"train": 10, "validation": 8, "test": 20}
 
@@ -68,7 +66,7 @@ def table(folder: Path) -> list[dict[str, str]]:
 def test_it_is_there_from_the_first_moment_and_whole_at_every_one(tmp_path: Path) -> None:
     with Record(tmp_path, head()) as record:
         record.begin("a split", SIZES, {})
-        first = status(tmp_path)
+        first = record_of(tmp_path)
         assert first["status"] == "running"
         assert first["format"] == 1
         assert first["id"] == "0123abcd"
@@ -79,7 +77,7 @@ def test_it_is_there_from_the_first_moment_and_whole_at_every_one(tmp_path: Path
         record.epoch(metrics(2, 0.6))
         assert len(table(tmp_path)) == 2
         record.complete()
-    last = status(tmp_path)
+    last = record_of(tmp_path)
     assert last["status"] == "completed"
     assert last["ended"] > last["created"]
     assert last["error"] is None
@@ -100,7 +98,7 @@ def test_best_and_last_epoch_are_those_of_the_table(seed: int, tmp_path: Path) -
         rows, key=lambda r: (-float(r["validation_accuracy"]), float(r["validation_loss"]), int(r["epoch"]))
     )
     best, last = ranked[0], rows[-1]
-    result = status(tmp_path)["result"]
+    result = record_of(tmp_path)["result"]
     assert result["best_epoch"] == int(best["epoch"])
     assert result["best_validation_accuracy"] == float(best["validation_accuracy"])
     assert result["test_accuracy_at_best_validation"] == float(best["test_accuracy"])
@@ -117,7 +115,7 @@ def test_the_test_accuracy_takes_no_part_in_the_choice(tmp_path: Path) -> None:
         for epoch, test in ((1, 0.1), (2, 0.9)):
             record.epoch(metrics(epoch, 0.5, 1.0, test))
         record.complete()
-    assert status(tmp_path)["result"]["best_epoch"] == 1
+    assert record_of(tmp_path)["result"]["best_epoch"] == 1
 
 
 def test_numbers_read_back_as_they_were(tmp_path: Path) -> None:
@@ -127,7 +125,7 @@ def test_numbers_read_back_as_they_were(tmp_path: Path) -> None:
         record.epoch(metrics(1, value))
         record.complete()
     assert float(table(tmp_path)[0]["validation_accuracy"]) == value
-    assert status(tmp_path)["result"]["best_validation_accuracy"] == value
+    assert record_of(tmp_path)["result"]["best_validation_accuracy"] == value
 
 
 def test_what_was_not_measured_is_an_empty_cell(tmp_path: Path) -> None:
@@ -144,7 +142,7 @@ def fail(folder: Path, error: BaseException, epochs: int = 2) -> dict[str, Any]:
         for epoch in range(1, epochs + 1):
             record.epoch(metrics(epoch, 0.5))
         raise error
-    return status(folder)
+    return record_of(folder)
 
 
 def test_a_failure_keeps_what_was_measured_and_its_traceback(tmp_path: Path) -> None:
@@ -179,7 +177,7 @@ def test_sections_are_merged(tmp_path: Path) -> None:
         with record.timed("data_seconds"):
             pass
         record.complete()
-    found = status(tmp_path)
+    found = record_of(tmp_path)
     assert found["provenance"] == {"host": "here", "threads": 2}
     assert found["projection"] == {"rows": 3}
     assert found["time"]["data_seconds"] >= 0
@@ -226,13 +224,13 @@ def test_a_disk_that_runs_full_is_a_sentence(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(DfaError, match=r"[Nn]o space.*outputs=FOLDER"), Record(tmp_path, head()) as record:  # noqa: PT012
         for epoch in range(1, 1000):
             record.epoch(metrics(epoch, 0.5))
-    assert status(tmp_path)["status"] == "failed"
+    assert record_of(tmp_path)["status"] == "failed"
 
 
 def test_a_record_that_cannot_be_read_is_no_record(tmp_path: Path) -> None:
-    assert status(tmp_path) == {}
+    assert record_of(tmp_path) == {}
     (tmp_path / "run.json").write_text('{"status": "runn')
-    assert status(tmp_path) == {}
+    assert record_of(tmp_path) == {}
 
 
 def test_a_process_is_known_by_when_it_started() -> None:
@@ -254,30 +252,25 @@ def test_a_process_that_has_ended_and_that_nobody_waited_for_is_not_running() ->
             time.sleep(0.01)
 
 
-def test_the_record_is_torch_free() -> None:
-    assert "torch" not in vars(module)
-    json.dumps(head())
-
-
 def test_ctrl_c_between_a_line_and_its_part_of_the_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weigh = Record._weigh
+    update_best = Record._update_best
 
     def interrupted_once(self: Record, *arguments: Any) -> None:
-        monkeypatch.setattr(Record, "_weigh", weigh)
+        monkeypatch.setattr(Record, "_update_best", update_best)
         raise KeyboardInterrupt
 
     def run() -> None:
         with Record(tmp_path, head()) as record:
             record.begin("a split", SIZES, {})
             record.epoch(metrics(1, 0.5))
-            monkeypatch.setattr(Record, "_weigh", interrupted_once)
+            monkeypatch.setattr(Record, "_update_best", interrupted_once)
             record.epoch(metrics(2, 0.75, test=0.625))
 
     with pytest.raises(KeyboardInterrupt):
         run()
-    result = status(tmp_path)["result"]
+    result = record_of(tmp_path)["result"]
     assert result["last_epoch"] == result["best_epoch"] == len(table(tmp_path)) == 2
     assert result["test_accuracy_at_last_epoch"] == 0.625
 
@@ -303,4 +296,4 @@ def test_the_peak_of_memory_is_the_runs_own(tmp_path: Path) -> None:
         record.begin("a split", SIZES, {})
         record.complete()
     held = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
-    assert status(tmp_path)["peak_memory_mb"] < held + 300
+    assert record_of(tmp_path)["peak_memory_mb"] < held + 300

@@ -18,17 +18,16 @@ from run_factory import Factory
 from dfa_cli.comparison.grouping import newest_per_identity
 from dfa_cli.errors import DfaError
 from dfa_cli.machine.process import process_started
-from dfa_cli.records import find
-from dfa_cli.records import run as store
-from dfa_cli.records.curves import read_curves
-from dfa_cli.records.find import pick_run
+from dfa_cli.records.curves import METRICS, csv_text, progress_of, read_curves, rows_until
+from dfa_cli.records.find import find, find_some, pick_run
+from dfa_cli.records.run import read_run
 
 
 def test_runs_are_found_at_any_depth_newest_first(factory: Factory):
     factory.run(seed=0, folder="a")
     factory.run(seed=1, folder="deep/er/still/b")
     factory.run(seed=2, folder="a/inside_of_a_run")
-    found = find.find([factory.root])
+    found = find([factory.root])
     assert [run.config["seed"] for run in found.runs] == [2, 1, 0]
     assert found.skipped == []
 
@@ -37,7 +36,7 @@ def test_a_folder_named_twice_or_linked_is_read_once(factory: Factory, tmp_path:
     one = factory.run(folder="x/one")
     (factory.root / "x" / "loop").symlink_to(factory.root, target_is_directory=True)
     (tmp_path / "alias").symlink_to(one, target_is_directory=True)
-    assert len(find.find([factory.root, factory.root / "x", one, tmp_path / "alias"]).runs) == 1
+    assert len(find([factory.root, factory.root / "x", one, tmp_path / "alias"]).runs) == 1
 
 
 def test_damaged_and_foreign_folders_are_named_with_the_reason(factory: Factory):
@@ -60,7 +59,7 @@ def test_damaged_and_foreign_folders_are_named_with_the_reason(factory: Factory)
     damaged("deep", "[" * 100_000)
     (factory.root / "never_began" / ".hydra").mkdir(parents=True)
     (factory.root / "unrelated").mkdir()
-    found = find.find([factory.root])
+    found = find([factory.root])
     assert [Path(run.folder).name for run in found.runs] == ["whole"]
     reasons = {Path(folder).name: reason for folder, reason in found.skipped}
     assert "not whole JSON" in reasons["cut"]
@@ -87,19 +86,19 @@ def test_an_unreadable_folder_below_is_skipped_and_named(factory: Factory, monke
         return real(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    found = find.find([factory.root])
+    found = find([factory.root])
     assert len(found.runs) == 1
     assert found.skipped == [(shut, "cannot be read (Permission denied)")]
     with pytest.raises(DfaError, match=r"cannot read the folder .*shut: Permission denied"):
-        find.find([shut])
+        find([shut])
 
 
 def test_a_folder_that_is_not_there_is_an_error_that_says_where_it_looked(tmp_path: Path):
     with pytest.raises(DfaError, match=r"no runs found: .*nowhere is not there"):
-        find.find([tmp_path / "nowhere"])
+        find([tmp_path / "nowhere"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(DfaError, match=r"no runs found in .*empty"):
-        find.find_some([tmp_path / "empty"])
+        find_some([tmp_path / "empty"])
 
 
 def test_a_run_whose_process_is_gone_was_killed(factory: Factory):
@@ -110,7 +109,7 @@ def test_a_run_whose_process_is_gone_was_killed(factory: Factory):
 
     def status(**made_by: object) -> str:
         folder = factory.run(status="running", record={"provenance": {**base, **made_by}})
-        return store.read(folder).status
+        return read_run(folder).status
 
     try:
         began = process_started(living.pid)
@@ -125,15 +124,34 @@ def test_a_run_whose_process_is_gone_was_killed(factory: Factory):
 
 
 def test_curves_of_a_killed_run_lose_only_the_line_cut_short(tmp_path: Path):
-    path = tmp_path / "metrics.csv"
+    path = tmp_path / METRICS
     path.write_text("epoch,loss,alignment_1\n1,0.5,\n2,0.4,0.1\nbroken,line\n2,0.35,0.2\n3,nan,\n4,0.3,0.4")
-    curves = read_curves(path)
+    curves = read_curves(tmp_path)
     assert curves["epoch"] == [1, 2, 3]
     assert curves["loss"] == [0.5, 0.35, None]
     assert curves["alignment_1"] == [None, 0.2, None]
     path.write_text("epoch,lo")
-    assert read_curves(path) == {}
-    assert read_curves(tmp_path / "none.csv") == {}
+    assert read_curves(tmp_path) == {}
+    assert read_curves(tmp_path / "nowhere") == {}
+
+
+def test_the_end_of_the_curves_is_known_without_reading_them_all(tmp_path: Path):
+    path = tmp_path / METRICS
+    assert progress_of(tmp_path) == (0, None)
+    path.write_text("epoch,validation_accuracy,alignment_1\n")
+    assert progress_of(tmp_path) == (0, None)
+    lines = "".join(f"{epoch},{epoch / 1000},\n" for epoch in range(1, 801))
+    path.write_text(f"epoch,validation_accuracy,alignment_1\n{lines}801,0.8")
+    assert progress_of(tmp_path) == (800, 0.8)
+
+
+def test_the_lines_up_to_an_epoch_are_written_back_as_they_were(tmp_path: Path):
+    text = "epoch,frames,loss,alignment_1\n1,280,0.1,\n2,560,nan,0.30000000000000004\n3,840,1e-07,\n"
+    (tmp_path / METRICS).write_text(text)
+    assert csv_text(rows_until(tmp_path, 3)) == text
+    assert rows_until(tmp_path, 1) == [{"epoch": 1, "frames": 280, "loss": 0.1, "alignment_1": None}]
+    assert rows_until(tmp_path / "nowhere", 1) == []
+    assert csv_text([]) == ""
 
 
 def test_pick_by_path_prefix_and_last(factory: Factory):
@@ -167,7 +185,7 @@ def test_the_work_grows_linearly_with_the_runs(factory: Factory, count: int, mon
         "builtins.open", lambda path, *a, **k: (opened.append(str(path)), real_open(path, *a, **k))[1]
     )
     monkeypatch.setattr(os, "scandir", lambda path: (listed.append(str(path)), real_list(path))[1])
-    found = find.find([factory.root])
+    found = find([factory.root])
     compare(found.runs)
     records = [path for path in opened if path.endswith("run.json")]
     assert len(records) == count
@@ -183,7 +201,7 @@ def test_the_newest_completed_run_of_an_identity_is_kept(factory: Factory):
     factory.run(seed=0, status="failed")
     factory.run(seed=1, status="failed")
     last = factory.run(seed=1, status="interrupted")
-    runs, twice = newest_per_identity(find.find([factory.root]).runs)
+    runs, twice = newest_per_identity(find([factory.root]).runs)
     assert {run.folder for run in runs} == {str(kept), str(last)}
     assert twice == 1
 
@@ -191,14 +209,14 @@ def test_the_newest_completed_run_of_an_identity_is_kept(factory: Factory):
 def test_two_records_without_identity_are_told_apart_by_their_configuration(factory: Factory):
     factory.run(seed=0, record={"identity": None})
     factory.run(seed=1, record={"identity": None})
-    assert len(newest_per_identity(find.find([factory.root]).runs)[0]) == 2
+    assert len(newest_per_identity(find([factory.root]).runs)[0]) == 2
 
 
 def test_reading_imports_nothing_heavy(swept: Path):
     code = (
         "import sys; from dfa_cli.cli import app; from dfa_cli.results import compare_table;"
         f"assert 'seed 2 failed' in compare_table([{str(swept)!r}]);"
-        "from dfa_cli.records import clean, dataframe, export;"
+        "from dfa_cli.records import clean, dataframe, export, record;"
         "from dfa_cli.plots import against_key, bars, curves, style;"
         "from dfa_cli.views import diff, listing, report, run;"
         "heavy = {'torch', 'hydra', 'omegaconf', 'numpy', 'scipy', 'pandas', 'matplotlib', 'rich.table'};"
@@ -255,7 +273,7 @@ def test_no_command_breaks_on_a_record_however_damaged(factory: Factory):
             else:
                 branch[name] = dice.choice(wrong)
             path.write_text(json.dumps(record))
-        found = find.find([factory.root])
+        found = find([factory.root])
         assert len(found.runs) + len(found.skipped) == len(files)
         for format in ("table", "md", "csv", "json", "latex"):
             assert compare_table([factory.root], format=format, baseline="rule=bp")
