@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from dfa_cli.console.output import emit, terminal_width
+from dfa_cli.console.table import csv_text, lay_out, wrap
+from dfa_cli.console.values import duration
 from dfa_cli.devices.optics import FRAME_SECONDS, POWER_WATTS
 from dfa_cli.errors import DfaError
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from dfa_cli.machine.files import write_atomically
 
 FRAMES = 2  # of a ternary vector: one for the +1, one for the -1, read by off-axis holography
 MOST_STORED = 2 * 10**8  # coefficients of 8 bytes that a benchmark may store
@@ -63,17 +63,14 @@ def plan(sizes: list[tuple[int, int]] | None, full: bool) -> list[tuple[str, lis
 
 
 def run_table(sizes: list[tuple[int, int]] | None, full: bool, folder: Path) -> None:
-    from rich.console import Console
-
-    console = Console()
     lines: list[Line] = []
     for device, of_device, vectors in plan(sizes, full):
         batch = f", {vectors} vectors" if vectors > 1 else ""
-        console.print(f"{device}{batch}: {ABOUT[device]}", highlight=False)
+        say(f"{device}{batch}: {ABOUT[device]}")
         lines += run_case(device, of_device, vectors)
-    show(lines, console)
+    show(lines)
     save(lines, folder)
-    console.print(f"Written to {folder}: bench.csv, bench.png", highlight=False, soft_wrap=True)
+    emit(f"Written to {folder}: bench.csv, bench.png\n")
 
 
 def run_case(device: str, sizes: list[tuple[int, int]], vectors: int) -> list[Line]:
@@ -165,49 +162,41 @@ def against_numpy(lines: list[Line]) -> tuple[int, float] | None:
     return (max(common), rates["procedural"][max(common)] / rates["numpy"][max(common)]) if common else None
 
 
-def duration(seconds: float) -> str:
-    """Three digits and the unit that suits them: `12.3 ms`."""
-    factor, unit = (1.0, "s") if seconds >= 1 else (1e3, "ms") if seconds >= 1e-3 else (1e6, "us")
-    return f"{float(f'{seconds * factor:.3g}'):g} {unit}"
+def say(sentence: str) -> None:
+    """Writes a sentence, folded to the terminal, or to 80 columns elsewhere."""
+    emit("\n".join(wrap(sentence, terminal_width() or 80)) + "\n")
 
 
-def show(lines: list[Line], console: Console) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("device", no_wrap=True)
-    for head in ("in x out", "time", "coef./s", "memory", "optics*", "energy*"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for line in lines:
-        table.add_row(
+def show(lines: list[Line]) -> None:
+    heads = ["device", "in x out", "time", "coef./s", "memory", "optics*", "energy*"]
+    rows = [
+        [
             line.name,
             f"{line.n_in} x {line.n_out}",
-            duration(line.seconds),
+            duration(line.seconds, fine=True),
             f"{line.coefficients_per_second:.2g}",
             f"{line.memory_mb:.0f} MB",
-            duration(line.modelled_seconds),
+            duration(line.modelled_seconds, fine=True),
             f"{line.modelled_joules:.2g} J",
-        )
-    console.print(table)
-    console.print(
+        ]
+        for line in lines
+    ]
+    emit("\n".join(lay_out(heads, rows, [True] + 6 * [False], rule=False)) + "\n")
+    say(
         f"* modelled, not measured: {FRAMES} frames of {FRAME_SECONDS * 1e6:.0f} us a vector, "
-        f"{POWER_WATTS:.0f} W. Memory is above the import baseline.",
-        highlight=False,
+        f"{POWER_WATTS:.0f} W. Memory is above the import baseline."
     )
     for sentence in [*conclusions(lines), QUOTED]:
-        console.print(sentence, highlight=False)
+        say(sentence)
 
 
 def save(lines: list[Line], folder: Path) -> None:
     """`bench.csv` and `bench.png`."""
-    import csv
-
-    with (folder / "bench.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(asdict(lines[0])))
-        writer.writeheader()
-        writer.writerows(asdict(line) for line in lines)
+    import io
 
     from matplotlib.figure import Figure
+
+    write_atomically(folder / "bench.csv", csv_text([asdict(line) for line in lines]))
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -221,21 +210,20 @@ def save(lines: list[Line], folder: Path) -> None:
     axes.set_title("One random projection on this machine")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(folder / "bench.png", dpi=150)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=150)
+    write_atomically(folder / "bench.png", picture.getvalue())
 
 
 def run_trillion(sizes: list[tuple[int, int]] | None, folder: Path) -> None:
     import json
 
-    from rich.console import Console
-
     from dfa_cli.benchmark.trillion import SIZE, project
 
-    console = Console()
     n_in, n_out = (sizes or [(SIZE, SIZE)])[-1]
-    found = project(n_in, n_out, lambda text: console.print(text, highlight=False))
-    (folder / "trillion.json").write_text(json.dumps(found, indent=1) + "\n")
+    found = project(n_in, n_out, say)
+    write_atomically(folder / "trillion.json", json.dumps(found, indent=1) + "\n")
     for key, value in found.items():
-        console.print(f"{key:>25}  {value:.6g}", highlight=False)
-    console.print(QUOTED, highlight=False)
-    console.print(f"Written to {folder / 'trillion.json'}", highlight=False, soft_wrap=True)
+        emit(f"{key:>25}  {value:.6g}\n")
+    say(QUOTED)
+    emit(f"Written to {folder / 'trillion.json'}\n")

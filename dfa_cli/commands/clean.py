@@ -24,7 +24,7 @@ def clean(
     import sys
 
     from dfa_cli.console import output
-    from dfa_cli.console.values import quantity
+    from dfa_cli.console.values import plural, quantity
     from dfa_cli.records import clean as cleaning
     from dfa_cli.views import listing
 
@@ -34,7 +34,7 @@ def clean(
         output.emit("nothing to clean: no failed, interrupted or killed run\n")
         return
     output.emit(listing.as_text(doomed, output.terminal_width()))
-    count = f"{len(doomed)} run{'s' if len(doomed) > 1 else ''}"
+    count = plural(len(doomed), "run")
     size = quantity(sum(cleaning.size(run) for run in doomed), "B")
     if not yes:
         if not sys.stdin.isatty():

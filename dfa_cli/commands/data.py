@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 app = typer.Typer(no_args_is_help=True, help="The data sets: list them, fetch their files, check them.")
 
@@ -23,18 +21,19 @@ def list_data_sets(
     from dfa_cli.data.source import Source
 
     source = Source.default()
-    table = _table("name", "gives", ">rows", ">features", ">classes", "where")
+    rows = []
     for name, item in CATALOGUE.items():
         where = source.where(name)
         if probe and where == "to be fetched" and source.available(name) is not None:
             where = "not reachable"
-        table.add_row(name, item.kind, f"{item.rows:,}", f"{item.features:,}", str(item.classes), where)
-    _print(table)
+        rows.append([name, item.kind, f"{item.rows:,}", f"{item.features:,}", str(item.classes), where])
+    _write_table(["name", "gives", "rows", "features", "classes", "where"], rows, "llrrrl")
 
 
 @app.command("fetch")
 def fetch_data_sets(names: Annotated[list[str], typer.Argument(metavar="NAME...|all")]) -> None:
     """Bring the files of data sets into the cache, from a mirror folder or else the network."""
+    from dfa_cli.console.values import plural
     from dfa_cli.data.catalogue import CATALOGUE, entry
     from dfa_cli.data.source import Source
     from dfa_cli.errors import DfaError
@@ -51,7 +50,7 @@ def fetch_data_sets(names: Annotated[list[str], typer.Argument(metavar="NAME...|
             failures.append(str(error))
             typer.echo(f"{item.name}: failed")
         else:
-            typer.echo(f"{item.name}: in the cache, {len(item.files)} files checked")
+            typer.echo(f"{item.name}: in the cache, {plural(len(item.files), 'file')} checked")
     if failures:
         raise DfaError("\n".join(failures))
 
@@ -63,43 +62,29 @@ def verify_data_sets(names: Annotated[list[str] | None, typer.Argument(metavar="
     from dfa_cli.data.source import Source
 
     source = Source.default()
-    table = _table("data set", "file", "state", "where")
+    rows = []
     corrupt: list[str] = []
     for item in [entry(name) for name in names or CATALOGUE]:
         if not item.files:
-            table.add_row(item.name, "-", "embedded", "")
+            rows.append([item.name, "-", "embedded", ""])
         for found in source.verify(item.name):
-            table.add_row(
-                item.name, found.file.name, found.state, str(found.path.parent) if found.path else ""
-            )
+            where = str(found.path.parent) if found.path else ""
+            rows.append([item.name, found.file.name, found.state, where])
             if found.state == "corrupt":
                 corrupt.append(f"{found.path}: {found.detail}")
-    _print(table)
+    _write_table(["data set", "file", "state", "where"], rows, "llll")
     for line in corrupt:
         typer.echo(f"corrupt: {line}", err=True)
     if corrupt:
         raise typer.Exit(1)
 
 
-def _table(*headings: str) -> Table:
-    """A table without rules, which reads the same on a terminal and in a file; `>` aligns to the right."""
-    from rich.table import Table
+def _write_table(heads: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> None:
+    """`sides`: l or r for each column. The last column is folded where the terminal is too narrow for it."""
+    from dfa_cli.console import output
+    from dfa_cli.console.table import lay_out
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        table.add_column(
-            heading.lstrip(">"),
-            justify="right" if heading.startswith(">") else "left",
-            overflow="fold",
-            no_wrap=heading != "where",
-        )
-    return table
-
-
-def _print(table: Table) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 1_000  # a line a row, whatever reads the pipe
-    console.print(table)
+    left = [side == "l" for side in sides]
+    width = output.terminal_width()
+    lines = lay_out(heads, rows, left, keys=len(heads) - 1, width=width, rule=False)
+    output.emit("\n".join(lines) + "\n")

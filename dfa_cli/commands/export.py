@@ -28,9 +28,10 @@ def export(
 ) -> None:
     """Hand runs to other tools: dfa export --to mlflow."""
     from dfa_cli.console import output
+    from dfa_cli.console.values import plural
     from dfa_cli.records import export as exporting
 
     target = exporting.target(to, out, force, curves)
     _, chosen = _chosen(folders, where, since, status)
     count = exporting.write(chosen, to, target, force, curves)
-    output.warn(f"wrote {count} run{'s' if count != 1 else ''} to {target}")
+    output.warn(f"wrote {plural(count, 'run')} to {target}")

@@ -9,7 +9,7 @@ from typing import Any
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group
 from dfa_cli.comparison.grouping import short
-from dfa_cli.console.values import MISSING, NOTHING, quantity, text
+from dfa_cli.console.values import MISSING, NOTHING, quantity, text, with_s
 from dfa_cli.errors import DfaError, nearest
 from dfa_cli.records.measures import ALIASES, BY_NAME, Metric
 
@@ -215,7 +215,7 @@ def absent_words(absent: dict[str, list[str]], over: Sequence[str] = ("seed",)) 
     """`seed 3 failed, seeds 7-9 missing`"""
     word = over[0].rpartition(".")[2] if len(over) == 1 else "/".join(over)
     return ", ".join(
-        f"{word}{'s' if len(names) > 1 else ''} {ranges(names)} {reason}" for reason, names in absent.items()
+        f"{with_s(word, len(names))} {ranges(names)} {reason}" for reason, names in absent.items()
     )
 
 

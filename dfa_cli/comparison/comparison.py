@@ -10,7 +10,7 @@ from dfa_cli.comparison.baseline import against, only_rows
 from dfa_cli.comparison.group import Group, make_group, name_missing
 from dfa_cli.comparison.grouping import Lens, Split, gather, newest_per_identity, split
 from dfa_cli.comparison.statistics import TEST_NAMES
-from dfa_cli.console.values import MISSING, order, text
+from dfa_cli.console.values import MISSING, order, plural, text
 from dfa_cli.errors import DfaError, one_of
 from dfa_cli.records.find import Paths, find_some
 from dfa_cli.records.keys import Keys
@@ -86,7 +86,7 @@ class Comparison:
         ]
         notes = []
         if any(one.p is not None for one in made):
-            count = f"{self.tests} comparison{'s' if self.tests > 1 else ''}"
+            count = plural(self.tests, "comparison")
             notes.append(
                 f"p: {TEST_NAMES[self.test]} (two-sided) over common {self.seeds} with {self.baseline}; "
                 f"* p < 0.05 after Holm's correction for {count}."

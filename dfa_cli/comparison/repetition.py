@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dfa_cli.console.messages import percent
+from dfa_cli.records.words import commit_in_words
 
 if TYPE_CHECKING:
     from dfa_cli.records.run import Run
@@ -80,12 +81,12 @@ def changes(before: Run, after: Run) -> list[str]:
     lines = []
     old, new = before.provenance, after.provenance
     was, now = old.get("git") or {}, new.get("git") or {}
+    first, second = (commit_in_words(git, digits=10) or "unknown" for git in (was, now))
+    commits = f"commit {first} before, {second} now"
     if was.get("commit") != now.get("commit"):
-        lines.append(f"code: commit {_short(was)} before, {_short(now)} now")
+        lines.append(f"code: {commits}")
     elif was.get("dirty") or now.get("dirty"):
-        lines.append(
-            f"code: commit {_short(was)} before, {_short(now)} now; uncommitted changes cannot be compared"
-        )
+        lines.append(f"code: {commits}; uncommitted changes cannot be compared")
     versions, later = old.get("versions") or {}, new.get("versions") or {}
     for name in sorted({*versions, *later}):
         if versions.get(name) != later.get(name):
@@ -97,8 +98,3 @@ def changes(before: Run, after: Run) -> list[str]:
     if sums != here:
         lines.append("data: the raw files have other checksums now")
     return lines
-
-
-def _short(git: dict[str, Any]) -> str:
-    commit = str(git.get("commit") or "")
-    return "unknown" if not commit else commit[:10] + (" with changes" if git.get("dirty") else "")

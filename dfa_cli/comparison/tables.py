@@ -10,8 +10,7 @@ from dfa_cli.comparison.captions import constants, spoken_split, title
 from dfa_cli.comparison.columns import Column, columns
 from dfa_cli.comparison.comparison import Comparison, summarise
 from dfa_cli.comparison.latex import as_latex
-from dfa_cli.console.table import lay_out, wrap
-from dfa_cli.console.values import text
+from dfa_cli.console.table import csv_text, lay_out, wrap
 from dfa_cli.errors import DfaError, one_of
 from dfa_cli.records.find import Paths
 
@@ -94,25 +93,7 @@ def as_markdown(result: Comparison, chosen: Sequence[Column]) -> str:
 
 def as_csv(result: Comparison, chosen: Sequence[Column]) -> str:
     """One line a group; numbers as they are in the records (fractions, seconds, joules), not rounded."""
-    import csv
-    import io
-
-    records = [_raw(result, chosen, group) for group in result.groups]
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(records[0])
-    for record in records:
-        writer.writerow(
-            [
-                ""
-                if held is None
-                else held
-                if isinstance(held, (int, float, str)) and held is not True and held is not False
-                else text(held)
-                for held in record.values()
-            ]
-        )
-    return file.getvalue()
+    return csv_text([_raw(result, chosen, group) for group in result.groups])
 
 
 def as_json(result: Comparison, chosen: Sequence[Column]) -> str:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dfa_cli.console.values import plural
 from dfa_cli.errors import DfaError
 
 _ASCII = str.maketrans(
@@ -33,8 +34,6 @@ _COLOURS = {
     "failed": "31",
     "killed": "31",
     "interrupted": "33",
-    "dim": "2",
-    "bold": "1",
 }
 
 
@@ -77,7 +76,7 @@ def name_skipped(skipped: Sequence[tuple[str, str]], most: int = 5) -> None:
     for folder, reason in skipped[:most]:
         warn(f"skipped {folder}: {reason}")
     if len(skipped) > most:
-        warn(f"skipped {len(skipped) - most} more folders (`dfa runs --skipped` names them all)")
+        warn(f"skipped {plural(len(skipped) - most, 'more folder')} (`dfa runs --skipped` names them all)")
 
 
 def check_free(path: Path, force: bool) -> None:

@@ -1,9 +1,12 @@
-"""Plain text laid out in columns, as wide as the terminal and no wider."""
+"""Tables as text: in columns, as wide as the terminal and no wider, and as CSV."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dfa_cli.console.values import text
 
 GAP = "  "
 
@@ -56,19 +59,23 @@ def lay_out(
     *,
     keys: int = 0,
     width: int | None = None,
+    rule: bool = True,
 ) -> list[str]:
-    """The lines of a table. When it is wider than `width`, further columns follow in blocks below, each block
-    beginning with the first `keys` columns again; without a width, nothing is ever folded or cut."""
+    """The lines of a table; `rule`: with a line under its headings.
+
+    When it is wider than `width`, further columns follow in blocks below, each block beginning with the first `keys`
+    columns again. Without a width, nothing is ever folded or cut.
+    """
     sizes = [max(wide(cell) for cell in column) for column in zip(heads, *rows, strict=True)]
     if width is None or sum(sizes) + len(GAP) * (len(sizes) - 1) <= width:
-        return _block(range(len(heads)), heads, rows, left, sizes)
+        return _block(range(len(heads)), heads, rows, left, sizes, rule)
     words = [max(wide(word) for word in head.split(" ")) for head in heads]  # headings fold first
     sizes = [max(word, *map(wide, column)) for word, *column in zip(words, *rows, strict=True)]
     if sum(sizes) + len(GAP) * (len(sizes) - 1) <= width:
-        return _block(range(len(heads)), heads, rows, left, sizes)
+        return _block(range(len(heads)), heads, rows, left, sizes, rule)
     others = range(keys, len(heads))
     for i in others:
-        sizes[i] = min(sizes[i], 24) if left[i] else sizes[i]
+        sizes[i] = min(sizes[i], 24) if left[i] and len(others) > 1 else sizes[i]
     room = max(width - max((sizes[i] for i in others), default=0) - len(GAP) * keys, 10 * keys)
     while keys and sum(sizes[:keys]) > room:  # long keys are cut, the longest first
         longest = max(range(keys), key=lambda i: sizes[i])
@@ -89,8 +96,26 @@ def lay_out(
             spare = width - used - sum(sizes[k] + len(GAP) for k in block) + len(GAP)
             more = wide(heads[i]) - sizes[i]
             sizes[i] += more if 0 < more <= spare else 0
-        lines += [*([""] if lines else []), *_block([*range(keys), *block], heads, rows, left, sizes)]
+        lines += [*([""] if lines else []), *_block([*range(keys), *block], heads, rows, left, sizes, rule)]
     return lines
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as CSV, under all names that any of them has. Numbers are not rounded; `None` is an empty cell."""
+    import csv
+    import io
+
+    def cell(held: Any) -> Any:
+        if isinstance(held, (int, float)) and not isinstance(held, bool):
+            return held
+        return "" if held is None else text(held)
+
+    names = dict.fromkeys(name for row in rows for name in row)
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([cell(row.get(name)) for name in names] for row in rows)
+    return file.getvalue()
 
 
 def _share_out(columns: Sequence[int], sizes: Sequence[int], room: int) -> list[list[int]]:
@@ -112,9 +137,10 @@ def _block(
     rows: Sequence[Sequence[str]],
     left: Sequence[bool],
     sizes: Sequence[int],
+    rule: bool,
 ) -> list[str]:
     lines = _row(chosen, heads, left, sizes, hang=True)
-    lines.append(GAP.join("─" * sizes[i] for i in chosen))
+    lines += [GAP.join("─" * sizes[i] for i in chosen)] if rule else []
     for row in rows:
         lines += _row(chosen, row, left, sizes)
     return lines

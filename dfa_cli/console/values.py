@@ -54,10 +54,22 @@ def order(value: Any) -> tuple[int, float, str]:
     return (2, 0.0, "") if value is MISSING or value is None else (1, 0.0, text(value))
 
 
-def duration(seconds: float | None) -> str:
-    """`0.42 s`, `31 s`, `2.1 min`, `1.5 h`."""
+def plural(count: int, word: str) -> str:
+    """`1 run`, `3 runs`."""
+    return f"{count} {with_s(word, count)}"
+
+
+def with_s(word: str, count: int) -> str:
+    """`run` for one, `runs` for any other count."""
+    return word if count == 1 else f"{word}s"
+
+
+def duration(seconds: float | None, fine: bool = False) -> str:
+    """`0.420 s`, `31.0 s`, `2.10 min`, `1.50 h`; `fine`: what is shorter than a second gets a prefix, `420 ms`."""
     if seconds is None:
         return NOTHING
+    if fine and seconds < 1:
+        return quantity(seconds, "s")
     if seconds < 99.5:
         return f"{_three(seconds)} s"
     return f"{_three(seconds / 60)} min" if seconds < 5970 else f"{_three(seconds / 3600)} h"

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from fnmatch import fnmatch
 
+from dfa_cli.console.values import plural
 from dfa_cli.errors import DfaError
 from dfa_cli.records.curves import METRICS
 from dfa_cli.records.find import find
@@ -54,9 +55,7 @@ def remove(runs: Sequence[Run]) -> list[tuple[Run, str]]:
             elif os.path.islink(run.folder):
                 stayed.append((run, "its folder is a link"))
             elif inside:
-                stayed.append(
-                    (run, f"its folder holds {len(inside)} other run{'s' if len(inside) > 1 else ''}")
-                )
+                stayed.append((run, f"its folder holds {plural(len(inside), 'other run')}"))
             elif foreign := _foreign(run.folder):
                 stayed.append((run, f"its folder holds files that are no run's: {', '.join(foreign)}"))
             else:

@@ -37,15 +37,15 @@ def progress_of(folder: Path) -> tuple[int, float | None]:
     return (0, None) if epoch is None or accuracy is None else (int(epoch), accuracy)
 
 
-def csv_line(values: Iterable[Any]) -> str:
+def metrics_line(values: Iterable[Any]) -> str:
     """A line of the file: the shortest texts that read back as the same numbers, nothing for `None`."""
     cells = ("" if value is None else value if isinstance(value, str) else repr(value) for value in values)
     return ",".join(cells) + "\n"
 
 
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+def metrics_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """A whole file with these lines; empty without any."""
-    return "".join([csv_line(rows[0]), *(csv_line(row.values()) for row in rows)]) if rows else ""
+    return "".join([metrics_line(rows[0]), *(metrics_line(row.values()) for row in rows)]) if rows else ""
 
 
 def _read(folder: str | os.PathLike[str], end: int | None = None) -> tuple[list[str], list[list[Any]]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dfa_cli.console.output import check_free, write_file
+from dfa_cli.console.table import csv_text
 from dfa_cli.console.values import number, text
 from dfa_cli.errors import DfaError, one_of
 from dfa_cli.machine.files import disk_errors_as_sentences
@@ -52,34 +51,18 @@ def write(runs: Sequence[Run], to: str, path: Path, force: bool = False, curves:
 
 def runs_csv(runs: Sequence[Run]) -> str:
     """One line a run with the columns of `dfa_cli.results.load`."""
-    rows = [row(run) for run in runs]
-    names = dict.fromkeys(name for one in rows for name in one)
-    return _csv(list(names), ([_cell(one.get(name)) for name in names] for one in rows))
+    return csv_text([row(run) for run in runs])
 
 
 def curves_csv(runs: Sequence[Run]) -> str:
     """One line an epoch of every run."""
-    names = dict.fromkeys(name for run in runs for name in run.curves)
-    lines = (
-        [run.id, *(_cell(run.curves[name][i]) if name in run.curves else "" for name in names)]
-        for run in runs
-        for i in range(len(run.curves.get("epoch", ())))
+    return csv_text(
+        [
+            {"id": run.id, **{name: values[i] for name, values in run.curves.items()}}
+            for run in runs
+            for i in range(len(run.curves.get("epoch", ())))
+        ]
     )
-    return _csv(["id", *names], lines)
-
-
-def _csv(names: list[str], lines: Any) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows(lines)
-    return file.getvalue()
-
-
-def _cell(held: Any) -> Any:
-    if held is None:
-        return ""
-    return held if isinstance(held, (int, float)) and not isinstance(held, bool) else text(held)
 
 
 def to_mlflow(runs: Sequence[Run], path: Path) -> int:

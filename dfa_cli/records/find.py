@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from dfa_cli.console.values import plural
 from dfa_cli.errors import DfaError, nearest
 from dfa_cli.records.run import RECORD, Run, read_run
 
@@ -116,7 +117,9 @@ def _search(top: str, runs: list[Run], skipped: list[tuple[str, str]], seen: set
 
 def nothing_found(found: Found) -> str:
     """The sentence for a search that came back without a run."""
-    skipped = f", {len(found.skipped)} folders were skipped as damaged or foreign" if found.skipped else ""
+    skipped = (
+        f", {plural(len(found.skipped), 'folder')} skipped as damaged or foreign" if found.skipped else ""
+    )
     return (
         f"no runs found in {', '.join(found.places)} (searched at every depth for run.json{skipped}); "
         f"name another folder, or make runs with `dfa train`"

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 from dfa_cli.errors import DfaError
 from dfa_cli.machine.files import disk_errors_as_sentences, write_atomically
 from dfa_cli.machine.memory import forget_peak, peak_bytes
-from dfa_cli.records.curves import METRICS, csv_line, csv_text, rows_until
+from dfa_cli.records.curves import METRICS, metrics_line, metrics_text, rows_until
 from dfa_cli.records.run import FORMAT, RECORD, record_of
 
 WRITE_EVERY_SECONDS = 2.0  # how stale the result in run.json of a killed run can be; metrics.csv never is
@@ -114,7 +114,7 @@ class Record:
         self.content["resumed"][-1]["epoch"] = epoch
         self.content["result"] = None
         with disk_errors_as_sentences(self.folder):
-            write_atomically(self.folder / METRICS, csv_text(rows))
+            write_atomically(self.folder / METRICS, metrics_text(rows))
         for row in rows:
             self._update_best(row)
         with disk_errors_as_sentences(self.folder):
@@ -164,7 +164,7 @@ class Record:
         with disk_errors_as_sentences(self.folder):
             if self._table is None:
                 self._table = self._open_table(list(metrics))
-            self._table.write(csv_line(metrics.values()))
+            self._table.write(metrics_line(metrics.values()))
             self._table.flush()
         self._update_best(metrics)
         self._pending_epoch = None
@@ -248,5 +248,5 @@ class Record:
     def _open_table(self, columns: list[str]) -> TextIO:
         table = open(self.folder / METRICS, "a", newline="", encoding="utf-8")  # noqa: SIM115
         if table.tell() == 0:
-            table.write(csv_line(columns))
+            table.write(metrics_line(columns))
         return table

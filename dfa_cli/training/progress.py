@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dfa_cli.config.schema import projects
 from dfa_cli.console.messages import entry, percent, shortest
+from dfa_cli.records.words import run_in_words
 
 if TYPE_CHECKING:
     from dfa_cli.training.loop import Epoch
@@ -27,7 +27,7 @@ class Progress:
         kind = config["progress"]
         self.kind = ("bar" if sys.stdout.isatty() else "lines") if kind == "auto" else kind
         self.epochs = config["epochs"]
-        self.title = title(config, choices)
+        self.title = run_in_words(config, choices)
         self._bar = None
         self._shown = 0.0
         self._last: Epoch | None = None
@@ -89,14 +89,6 @@ class Progress:
         """The result, once the record is closed."""
         if self.kind != "none":
             print("\n".join(summary(record, folder)), flush=True)
-
-
-def title(config: Mapping[str, Any], choices: Mapping[str, str]) -> str:
-    words = f"{choices['model']} on {choices['data']}, trained by {choices['rule']}"
-    if projects(config):
-        device = choices["device"]
-        words += f" on {config['device']['where'] if device == 'auto' else device}"
-    return f"{words}, seed {config['seed']}"
 
 
 def summary(record: Mapping[str, Any], folder: Path) -> list[str]:

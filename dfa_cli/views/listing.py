@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dfa_cli.console.output import paint
-from dfa_cli.console.table import GAP, cut, wide
+from dfa_cli.console.table import GAP, csv_text, cut, lay_out, wide
 from dfa_cli.console.values import NOTHING, duration, text, when
 from dfa_cli.records.measures import BY_NAME, DEFAULT
 from dfa_cli.records.run import Run
@@ -54,11 +54,11 @@ def as_text(runs: Sequence[Run], width: int | None = None) -> str:
     above: list[str] = []
     gone: list[str] = []
 
-    def sizes() -> list[int]:
-        return [max(wide(column.name), *(wide(cell) for cell in cells[column.name])) for column in columns]
-
     def too_wide() -> bool:
-        return width is not None and sum(sizes()) + len(GAP) * (len(columns) - 1) > width
+        if width is None:
+            return False
+        sizes = [max(wide(column.name), *(wide(cell) for cell in cells[column.name])) for column in columns]
+        return sum(sizes) + len(GAP) * (len(columns) - 1) > width
 
     if len(runs) > 1:
         for name in ("data", "model", "device", "rule", "status", "seed"):
@@ -69,13 +69,13 @@ def as_text(runs: Sequence[Run], width: int | None = None) -> str:
         if too_wide():
             gone.append(name)
             columns = [column for column in columns if column.name != name]
-    room = sizes()
+    rows = [[cells[column.name][i] for column in columns] for i in range(len(runs))]
+    heading, *table = lay_out([c.name for c in columns], rows, [c.left for c in columns], rule=False)
     lines = [f"in all of them: {', '.join(above)}", ""] if above else []
-    lines.append(_line([column.name for column in columns], columns, room))
-    for i in range(len(runs)):
-        line = _line([cells[column.name][i] for column in columns], columns, room)
-        status = runs[i].status
+    lines.append(heading)
+    for run, line in zip(runs, table, strict=True):
         line = line if width is None else cut(line, width)
+        status = run.status
         lines.append(line.replace(status, paint(status, status), 1) if status != "completed" else line)
     reasons = [f"{run.id} {reason}" for run in runs if (reason := failure(run))]
     if reasons:
@@ -98,24 +98,9 @@ def failure(run: Run) -> str:
     return f"failed{at}: {text(error.get('type') or 'error')}: {reason}"
 
 
-def _line(cells: Sequence[str], columns: Sequence[Column], room: Sequence[int]) -> str:
-    padded = []
-    for cell, column, size in zip(cells, columns, room, strict=True):
-        blank = " " * (size - wide(cell))
-        padded.append(cell + blank if column.left else blank + cell)
-    return GAP.join(padded).rstrip()
-
-
 def as_csv(runs: Sequence[Run]) -> str:
     """The list for spreadsheets: full names, fractions, seconds, and each run's folder."""
-    import csv
-    import io
-
-    file = io.StringIO()
-    writer = csv.DictWriter(file, list(_record(runs[0])), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_record(run) for run in runs)
-    return file.getvalue()
+    return csv_text([_record(run) for run in runs])
 
 
 def as_json(runs: Sequence[Run]) -> str:

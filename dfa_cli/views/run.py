@@ -11,6 +11,7 @@ from dfa_cli.console.table import wrap
 from dfa_cli.console.values import NOTHING, duration, printable, quantity, text, when
 from dfa_cli.records.measures import METRICS
 from dfa_cli.records.run import Run
+from dfa_cli.records.words import commit_in_words
 
 _INDENT = 30
 
@@ -81,8 +82,7 @@ def as_text(run: Run, width: int | None = None) -> str:
     part("Provenance")
     for name, held in run.provenance.items():
         if name == "git" and isinstance(held, dict):
-            commit = held.get("commit") or "no commit known"
-            held = f"{commit}{' with changes' if held.get('dirty') else ''}"
+            held = commit_in_words(held) or "no commit known"
         elif isinstance(held, dict):
             held = ", ".join(f"{key} {text(one)}" for key, one in held.items())
         say(f"  {name.replace('_', ' ')}", held)

@@ -60,14 +60,6 @@ def test_conclusions_name_the_ratios() -> None:
     assert "procedural: 64 vectors cost 8.0 times one, at 1000 x 1000." in said
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(14.55, "14.6 s"), (1234.0, "1230 s"), (0.3544, "354 ms"), (1e-3, "1 ms"), (7.9e-6, "7.9 us")],
-)
-def test_durations_have_three_digits(seconds: float, text: str) -> None:
-    assert table.duration(seconds) == text
-
-
 def test_table_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         table,

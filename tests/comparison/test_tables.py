@@ -16,7 +16,7 @@ from run_factory import Factory
 from dfa_cli.comparison.columns import ranges
 from dfa_cli.comparison.tables import compare_table
 from dfa_cli.console.table import cut, lay_out, wide, wrap
-from dfa_cli.console.values import duration, quantity, text, when
+from dfa_cli.console.values import duration, plural, quantity, text, when
 from dfa_cli.errors import DfaError
 
 
@@ -215,6 +215,10 @@ def test_numbers_as_people_write_them():
     assert [duration(s) for s in (0.004, 0.42, 3.14159, 31, 99.4, 100, 5400, 7200, None)] == [
         "0.0040 s", "0.420 s", "3.14 s", "31.0 s", "99.4 s", "1.67 min", "90.0 min", "2.00 h", "–",
     ]  # fmt: skip
+    assert [duration(s, fine=True) for s in (14.55, 1234.0, 0.3544, 1e-3, 7.9e-6)] == [
+        "14.6 s", "20.6 min", "354 ms", "1.00 ms", "7.90 µs",
+    ]  # fmt: skip
+    assert [plural(count, "run") for count in (0, 1, 3)] == ["0 runs", "1 run", "3 runs"]
     assert [quantity(q) for q in (0, 5600, 9999, 10000, 56_000, 1.2e6, 999_999, 3e9)] == [
         "0", "5600", "9999", "10.0 k", "56.0 k", "1.20 M", "1.00 M", "3.00 G",
     ]  # fmt: skip

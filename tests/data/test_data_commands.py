@@ -58,7 +58,7 @@ def test_list_asks_the_network_only_when_told_to(only_toy: tuple[RawFile, Server
 def test_fetch(tmp_path: Path) -> None:
     result = run("fetch", "toy")
     assert result.exit_code == 0
-    assert result.output == "toy: in the cache, 1 files checked\n"
+    assert result.output == "toy: in the cache, 1 file checked\n"
     assert (tmp_path / "cache/Toy/raw/toy.bin").read_bytes() == CONTENT
 
 

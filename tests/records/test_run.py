@@ -18,7 +18,7 @@ from run_factory import Factory
 from dfa_cli.comparison.grouping import newest_per_identity
 from dfa_cli.errors import DfaError
 from dfa_cli.machine.process import process_started
-from dfa_cli.records.curves import METRICS, csv_text, progress_of, read_curves, rows_until
+from dfa_cli.records.curves import METRICS, metrics_text, progress_of, read_curves, rows_until
 from dfa_cli.records.find import find, find_some, pick_run
 from dfa_cli.records.run import read_run
 
@@ -148,10 +148,10 @@ def test_the_end_of_the_curves_is_known_without_reading_them_all(tmp_path: Path)
 def test_the_lines_up_to_an_epoch_are_written_back_as_they_were(tmp_path: Path):
     text = "epoch,frames,loss,alignment_1\n1,280,0.1,\n2,560,nan,0.30000000000000004\n3,840,1e-07,\n"
     (tmp_path / METRICS).write_text(text)
-    assert csv_text(rows_until(tmp_path, 3)) == text
+    assert metrics_text(rows_until(tmp_path, 3)) == text
     assert rows_until(tmp_path, 1) == [{"epoch": 1, "frames": 280, "loss": 0.1, "alignment_1": None}]
     assert rows_until(tmp_path / "nowhere", 1) == []
-    assert csv_text([]) == ""
+    assert metrics_text([]) == ""
 
 
 def test_pick_by_path_prefix_and_last(factory: Factory):

@@ -1,0 +1,27 @@
+"""A run, and the code it was made with, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dfa_cli.config.schema import projects
+from dfa_cli.console.values import MISSING, NOTHING, text
+
+
+def run_in_words(config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
+    """`gcn on cora, trained by dfa on opu_sim, seed 3`; a device is named where the rule projects something."""
+    model, data, rule, device = (
+        text(choices.get(name) or NOTHING) for name in ("model", "data", "rule", "device")
+    )
+    words = f"{model} on {data}, trained by {rule}"
+    if config.get("rule") and projects(config):
+        words += f" on {config['device']['where'] if device == 'auto' else device}"
+    return f"{words}, seed {text(config.get('seed', MISSING))}"
+
+
+def commit_in_words(git: Mapping[str, Any] | None, digits: int | None = None) -> str | None:
+    """`0123abcd with changes`, the commit in full or its first `digits`; `None` where it is not known."""
+    if not git or not git.get("commit"):
+        return None
+    return f"{text(git['commit'])[:digits]}{' with changes' if git.get('dirty') else ''}"
