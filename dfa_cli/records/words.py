@@ -15,8 +15,9 @@ def run_in_words(config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
         text(choices.get(name) or NOTHING) for name in ("model", "data", "rule", "device")
     )
     words = f"{model} on {data}, trained by {rule}"
-    if config.get("rule") and projects(config):
-        words += f" on {config['device']['where'] if device == 'auto' else device}"
+    if isinstance(config.get("rule"), dict) and projects(config):
+        settled = config.get("device") if device == "auto" else None
+        words += f" on {settled.get('where', device) if isinstance(settled, dict) else device}"
     return f"{words}, seed {text(config.get('seed', MISSING))}"
 
 

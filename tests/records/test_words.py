@@ -1,0 +1,31 @@
+"""A run and a commit in words, whatever the record lacks."""
+
+from __future__ import annotations
+
+import pytest
+
+from dfa_cli.records.words import commit_in_words, run_in_words
+
+CHOICES = {"model": "gcn", "data": "cora", "rule": "dfa", "device": "opu_sim"}
+
+
+@pytest.mark.parametrize(
+    ("config", "choices", "words"),
+    [
+        ({"rule": {}, "seed": 3}, {}, "gcn on cora, trained by dfa on opu_sim, seed 3"),
+        ({"rule": {"needs": "nothing"}, "seed": 3}, {"rule": "bp"}, "gcn on cora, trained by bp, seed 3"),
+        ({"rule": {}, "device": {"where": "cuda"}, "seed": 3}, {"device": "auto"},
+         "gcn on cora, trained by dfa on cuda, seed 3"),
+        ({"rule": {}, "device": "?"}, {"device": "auto"}, "gcn on cora, trained by dfa on auto, seed –"),
+        ({}, dict.fromkeys(CHOICES), "– on –, trained by –, seed –"),
+    ],
+)  # fmt: skip
+def test_a_run(config: dict, choices: dict, words: str) -> None:
+    assert run_in_words(config, CHOICES | choices) == words
+
+
+def test_a_commit() -> None:
+    commit = "0123456789abcdef"
+    assert commit_in_words({"commit": commit, "dirty": False}) == commit
+    assert commit_in_words({"commit": commit, "dirty": True}, digits=10) == "0123456789 with changes"
+    assert commit_in_words({"commit": None, "dirty": None}) is commit_in_words(None) is None
