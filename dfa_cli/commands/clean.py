@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dfa_cli.commands.options import Folders, Since, Where
-from dfa_cli.commands.selection import _chosen
+from dfa_cli.commands.selection import Selection
 from dfa_cli.errors import DfaError
 
 
@@ -25,22 +25,22 @@ def clean(
 
     from dfa_cli.console import output
     from dfa_cli.console.values import plural, quantity
-    from dfa_cli.records import clean as cleaning
-    from dfa_cli.views import listing
+    from dfa_cli.records.clean import folder_bytes, removable, remove
+    from dfa_cli.views.listing import list_as_text
 
-    _, chosen = _chosen(folders, where, since, status, empty="")
-    doomed = cleaning.removable(chosen)
+    _, chosen = Selection(folders, where, since, status).find(may_be_empty=True)
+    doomed = removable(chosen)
     if not doomed:
         output.emit("nothing to clean: no failed, interrupted or killed run\n")
         return
-    output.emit(listing.as_text(doomed, output.terminal_width()))
+    output.emit(list_as_text(doomed, output.terminal_width()))
     count = plural(len(doomed), "run")
-    size = quantity(sum(cleaning.size(run) for run in doomed), "B")
+    size = quantity(sum(folder_bytes(run) for run in doomed), "B")
     if not yes:
         if not sys.stdin.isatty():
             raise DfaError(f"nothing was deleted: to delete these {count} without being asked, give --yes")
         typer.confirm(f"delete {count} ({size})?", abort=True)
-    stayed = cleaning.remove(doomed)
+    stayed = remove(doomed)
     for run, reason in stayed:
         output.warn(f"left {run.folder}: {reason}")
     output.emit(f"deleted {len(doomed) - len(stayed)} of {count} ({size})\n")

@@ -20,7 +20,7 @@ from dfa_cli.commands.options import (
     Sort,
     Where,
 )
-from dfa_cli.commands.selection import _comparison, _listed
+from dfa_cli.commands.selection import Selection, comma_list, make_question
 from dfa_cli.errors import DfaError
 
 
@@ -56,10 +56,9 @@ def compare(
         ends = ", ".join(_FORMAT_OF)
         raise DfaError(f"--out {out}: its name ends in none of {ends}; --format says what it is to hold")
     chosen = format or (_FORMAT_OF[out.suffix.lower()] if out else "table")
-    result = _comparison(
-        folders, where, since, by, metric, over, only=only, sort=sort, baseline=baseline, test=test
-    )
-    text = render(result, chosen, _listed(columns), precision, None if out else output.terminal_width())
+    question = make_question(by, metric, over, only=only, sort=sort, baseline=baseline, test=test)
+    result = Selection(folders, where, since).compare(question)
+    text = render(result, chosen, comma_list(columns), precision, None if out else output.terminal_width())
     if out:
         output.write_file(out, text, force)
         output.warn(f"wrote {out}")

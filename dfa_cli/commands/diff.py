@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dfa_cli.commands.options import Folders, Name
-from dfa_cli.commands.selection import _places
+from dfa_cli.commands.selection import folders_or_outputs
 
 
 def diff(one: Name, other: Name, folders: Folders = None) -> None:
     """Show what differs between two runs: dfa diff 3f2a 9c01."""
     from dfa_cli.console import output
     from dfa_cli.records.find import pick_run
-    from dfa_cli.views import diff as compared
+    from dfa_cli.views.diff import diff_as_text
 
-    places = _places(folders)
-    output.emit(compared.as_text(pick_run(one, places), pick_run(other, places), output.terminal_width()))
+    places = folders_or_outputs(folders)
+    output.emit(diff_as_text(pick_run(one, places), pick_run(other, places), output.terminal_width()))

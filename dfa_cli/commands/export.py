@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dfa_cli.commands.options import Folders, Force, Since, Where
-from dfa_cli.commands.selection import _chosen
+from dfa_cli.commands.selection import Selection
 
 
 def export(
@@ -29,9 +29,9 @@ def export(
     """Hand runs to other tools: dfa export --to mlflow."""
     from dfa_cli.console import output
     from dfa_cli.console.values import plural
-    from dfa_cli.records import export as exporting
+    from dfa_cli.records.export import export_runs, export_target
 
-    target = exporting.target(to, out, force, curves)
-    _, chosen = _chosen(folders, where, since, status)
-    count = exporting.write(chosen, to, target, force, curves)
+    target = export_target(to, out, force, curves)
+    _, chosen = Selection(folders, where, since, status).find()
+    count = export_runs(chosen, to, target, force, curves)
     output.warn(f"wrote {plural(count, 'run')} to {target}")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dfa_cli.commands.options import By, Folders, Force, MetricOption, Only, Over, Since, Where
-from dfa_cli.commands.selection import _comparison
+from dfa_cli.commands.selection import Selection, make_question
 
 
 def plot(
@@ -37,22 +37,24 @@ def plot(
 ) -> None:
     """Draw learning curves, bars, or a metric against a key: dfa plot --x rule.scale --out scale.pdf."""
     from dfa_cli.console import output
-    from dfa_cli.plots import against_key, bars, curves
-    from dfa_cli.plots import style as plots
+    from dfa_cli.plots.against_key import draw_against
+    from dfa_cli.plots.bars import draw_bars
+    from dfa_cli.plots.curves import draw_curves
+    from dfa_cli.plots.style import Look, check_suffix, figure_kind, save
 
-    kind = plots.kind_of(kind, x)
+    kind = figure_kind(kind, x)
     path = out or Path(f"dfa-{kind}.png")
-    plots.check(path, band, scale)
+    check_suffix(path)
+    look = Look(band, scale, start, title)
     output.check_free(path, force)
-    groups_by = by
+    compared = None if kind == "curves" else metric  # curves are of a column, whatever the metric of the rows
+    question = make_question(by, compared, over, only=only, along=x)
+    result = Selection(folders, where, since).compare(question)
     if kind == "curves":
-        result = _comparison(folders, where, since, groups_by, None, over, only=only)
-        figure = curves.curves(result, metric or "validation_accuracy", band=band, start=start, title=title)
+        figure = draw_curves(result, metric or "validation_accuracy", look)
     elif kind == "bars":
-        result = _comparison(folders, where, since, groups_by, metric, over, only=only)
-        figure = bars.bars(result, band=band, start=start, title=title)
+        figure = draw_bars(result, look)
     else:
-        result = _comparison(folders, where, since, groups_by, metric, over, only=only, along=x)
-        figure = against_key.against(result, str(x), band=band, scale=scale, start=start, title=title)
-    output.write_file(path, plots.save(figure, path.suffix), force)
+        figure = draw_against(result, str(x), look)
+    output.write_file(path, save(figure, path.suffix), force)
     output.warn(f"wrote {path}")

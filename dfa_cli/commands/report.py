@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dfa_cli.commands.options import Baseline, By, Folders, Force, MetricOption, Over, Since, Where
-from dfa_cli.commands.selection import _chosen, _compare
+from dfa_cli.commands.selection import Selection, make_question
 
 
 def report(
@@ -25,12 +25,13 @@ def report(
     force: Force = False,
 ) -> None:
     """Write one self-contained HTML page with tables, plots, failures and provenance."""
+    from dfa_cli.comparison.comparison import compare
     from dfa_cli.console import output
-    from dfa_cli.views import report as page
+    from dfa_cli.views.report import report_page
 
     output.check_free(out, force)
-    found, chosen = _chosen(folders, where, since)
-    result = _compare(chosen, by, metric, over, baseline=baseline, test=test)
+    found, chosen = Selection(folders, where, since).find()
+    result = compare(chosen, make_question(by, metric, over, baseline=baseline, test=test))
     result.skipped = found.skipped
-    output.write_file(out, page.html(result, chosen, title, found.places), force)
+    output.write_file(out, report_page(result, chosen, title, found.places), force)
     output.warn(f"wrote {out}")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dfa_cli.commands.options import Folders, Since, Where
-from dfa_cli.commands.selection import _chosen
+from dfa_cli.commands.selection import Selection
 from dfa_cli.errors import DfaError, one_of
 
 
@@ -31,20 +31,20 @@ def runs(
 ) -> None:
     """List runs, newest first: dfa runs --status failed --since 2d."""
     from dfa_cli.console import output
-    from dfa_cli.views import listing
+    from dfa_cli.views.listing import FORMATS, list_as_csv, list_as_json, list_as_text
 
-    if format not in listing.FORMATS:
-        raise DfaError(f"--format: {one_of(format, listing.FORMATS)}")
-    _, chosen = _chosen(folders, where, since, status, most_skipped=10**9 if skipped else 5)
+    if format not in FORMATS:
+        raise DfaError(f"--format: {one_of(format, FORMATS)}")
+    _, chosen = Selection(folders, where, since, status).find(most_skipped=10**9 if skipped else 5)
     width = output.terminal_width()
     most = (50 if width else 0) if limit is None else limit
     listed = chosen[:most] if most else chosen
     if format == "csv":
-        output.emit(listing.as_csv(listed))
+        output.emit(list_as_csv(listed))
     elif format == "json":
-        output.emit(listing.as_json(listed))
+        output.emit(list_as_json(listed))
     else:
-        text = listing.as_text(listed, width)
+        text = list_as_text(listed, width)
         if len(listed) < len(chosen):
             text += f"{len(listed)} of {len(chosen)} runs; --limit 0 lists all\n"
         output.emit(text)

@@ -1,80 +1,82 @@
-"""The runs that a reading command is about, found and selected from its options."""
+"""From the options of a reading command to the runs it is about, and to the question it asks of them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dfa_cli.errors import DfaError
 
+if TYPE_CHECKING:
+    from dfa_cli.comparison.comparison import Comparison
+    from dfa_cli.comparison.question import Question
+    from dfa_cli.records.find import Found
+    from dfa_cli.records.run import Run
 
-def _places(folders: list[Path] | None) -> list[Path]:
+
+def folders_or_outputs(folders: list[Path] | None) -> list[Path]:
+    """The folders that were named, else `outputs`."""
     return folders or [Path("outputs")]
 
 
-def _listed(words: str | None) -> list[str]:
+def comma_list(words: str | None) -> list[str]:
+    """`"rule, device"` -> `["rule", "device"]`."""
     return [word.strip() for word in words.split(",") if word.strip()] if words else []
 
 
-def _chosen(
-    folders: list[Path] | None,
-    where: str | None = None,
-    since: str | None = None,
-    status: str | None = None,
-    most_skipped: int = 5,
-    empty: str | None = None,
-) -> tuple[Any, list[Any]]:
-    """The search and the runs that pass; when none does, a `DfaError`, unless `empty` says that none is
-    fine."""
-    from dfa_cli.console import output
-    from dfa_cli.records.find import find, find_some
-    from dfa_cli.records.select import select
+@dataclass(frozen=True)
+class Selection:
+    """The options that say which runs a command is about."""
 
-    found = find_some(_places(folders)) if empty is None else find(_places(folders))
-    output.name_skipped(found.skipped, most_skipped)
-    test = moment = None
-    if where and found.runs:
-        from dfa_cli.records.keys import Keys
-        from dfa_cli.records.query import Query
+    folders: list[Path] | None = None
+    where: str | None = None
+    since: str | None = None
+    status: str | None = None
 
-        test = Query(where, Keys(found.runs))
-    if since:
-        from dfa_cli.records.select import in_utc
+    def find(self, most_skipped: int = 5, may_be_empty: bool = False) -> tuple[Found, list[Run]]:
+        """Finds runs and selects among them; damaged folders are named on standard error, at most `most_skipped`.
 
-        moment = in_utc(since)
-    chosen = select(found.runs, status, test, moment)
-    if not chosen and empty is None:
-        given = [
-            f'--where "{where}"' if where else "",
-            f"--since {since}" if since else "",
-            f"--status {status}" if status else "",
-        ]
-        asked = " and ".join(word for word in given if word)
-        raise DfaError(
-            f"none of the {len(found.runs)} runs in {', '.join(found.places)} fulfils {asked}; ask for less"
-        )
-    return found, chosen
+        Raises `DfaError` when no run is left, unless the selection may be empty.
+        """
+        from dfa_cli.console import output
+        from dfa_cli.records.find import find, find_some
+        from dfa_cli.records.select import in_utc, select
 
+        found = (find if may_be_empty else find_some)(folders_or_outputs(self.folders))
+        output.name_skipped(found.skipped, most_skipped)
+        test = None
+        if self.where and found.runs:
+            from dfa_cli.records.keys import Keys
+            from dfa_cli.records.query import Query
 
-def _comparison(
-    folders: list[Path] | None,
-    where: str | None,
-    since: str | None,
-    by: str | None,
-    metric: str | None,
-    over: str,
-    **options: Any,
-) -> Any:
-    found, chosen = _chosen(folders, where, since)
-    result = _compare(chosen, by, metric, over, **options)
-    result.skipped = found.skipped
-    return result
+            test = Query(self.where, Keys(found.runs))
+        selected = select(found.runs, self.status, test, in_utc(self.since) if self.since else None)
+        if not selected and not may_be_empty:
+            given = [
+                f'--where "{self.where}"' if self.where else "",
+                f"--since {self.since}" if self.since else "",
+                f"--status {self.status}" if self.status else "",
+            ]
+            asked = " and ".join(word for word in given if word)
+            raise DfaError(
+                f"none of the {len(found.runs)} runs in {', '.join(found.places)} fulfils {asked}; ask for less"
+            )
+        return found, selected
+
+    def compare(self, question: Question) -> Comparison:
+        """Finds the runs and compares them."""
+        from dfa_cli.comparison.comparison import compare
+
+        found, runs = self.find()
+        result = compare(runs, question)
+        result.skipped = found.skipped
+        return result
 
 
-def _compare(runs: list[Any], by: str | None, metric: str | None, over: str, **options: Any) -> Any:
-    from dfa_cli.comparison.comparison import compare as put_side_by_side
+def make_question(by: str | None, metric: str | None, over: str, **more: Any) -> Question:
+    """The question of `--by`, `--metric` and `--over`; `more` are further fields of `Question`."""
+    from dfa_cli.comparison.question import Question
     from dfa_cli.records.measures import DEFAULT
 
-    return put_side_by_side(
-        runs, by=_listed(by), metric=metric or DEFAULT, over=_listed(over) or ["seed"], **options
-    )
+    return Question(by=comma_list(by), metric=metric or DEFAULT, over=comma_list(over) or ["seed"], **more)

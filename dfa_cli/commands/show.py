@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dfa_cli.commands.options import Folders, Name
-from dfa_cli.commands.selection import _places
+from dfa_cli.commands.selection import folders_or_outputs
 
 
 def show(
@@ -18,7 +18,7 @@ def show(
     """Show everything about one run: dfa show last."""
     from dfa_cli.console import output
     from dfa_cli.records.find import pick_run
-    from dfa_cli.views import run as shown
+    from dfa_cli.views.run import run_as_json, run_as_text
 
-    chosen = pick_run(run, _places(folders))
-    output.emit(shown.as_json(chosen) if json else shown.as_text(chosen, output.terminal_width()))
+    chosen = pick_run(run, folders_or_outputs(folders))
+    output.emit(run_as_json(chosen) if json else run_as_text(chosen, output.terminal_width()))

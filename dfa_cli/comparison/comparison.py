@@ -9,12 +9,13 @@ from typing import Any
 from dfa_cli.comparison.baseline import against, only_rows
 from dfa_cli.comparison.group import Group, make_group, name_missing
 from dfa_cli.comparison.grouping import Lens, Split, gather, newest_per_identity, split
+from dfa_cli.comparison.question import Question
 from dfa_cli.comparison.statistics import TEST_NAMES
 from dfa_cli.console.values import MISSING, order, plural, text
 from dfa_cli.errors import DfaError, one_of
 from dfa_cli.records.find import Paths, find_some
 from dfa_cli.records.keys import Keys
-from dfa_cli.records.measures import ALIASES, DEFAULT, METRICS, Metric
+from dfa_cli.records.measures import ALIASES, METRICS, Metric
 from dfa_cli.records.query import Query
 from dfa_cli.records.run import Run
 
@@ -104,7 +105,7 @@ class Comparison:
 
 
 def summarise(folders: Paths = ("outputs",), where: str | None = None, **options: Any) -> Comparison:
-    """The comparison of all runs below `folders`; `options` are those of `compare`.
+    """The comparison of all runs below `folders`; `options` are the fields of `Question`.
 
     Raises `DfaError` when there is nothing to compare or an option names something unknown.
     """
@@ -117,54 +118,44 @@ def summarise(folders: Paths = ("outputs",), where: str | None = None, **options
             raise DfaError(
                 f'no run fulfils --where "{where}" (of {len(found.runs)} in {", ".join(found.places)})'
             )
-    comparison = compare(runs, **options)
+    comparison = compare(runs, Question(**options))
     comparison.skipped = found.skipped
     return comparison
 
 
-def compare(
-    runs: Sequence[Run],
-    *,
-    by: Sequence[str] = (),
-    metric: str | Metric = DEFAULT,
-    over: Sequence[str] = ("seed",),
-    only: str | None = None,
-    sort: str | None = None,
-    baseline: str | None = None,
-    test: str = "t",
-    along: str | None = None,
-) -> Comparison:
-    """Groups `runs` by every key that differs between them except those of `over`, or by the keys `by`.
+def compare(runs: Sequence[Run], question: Question = Question()) -> Comparison:
+    """Groups `runs` by every key that differs between them except those averaged over, or by the keys asked for.
 
-    Only completed runs count, each configuration and seed once. `only` chooses among the groups,
-    `baseline` names the group that the others are tested against (`test`: `t` or `wilcoxon`), `sort` is a
-    column, `-` reverses, and `along` is a key that tells groups apart in any case.
+    Only completed runs count, each configuration and seed once. Raises `DfaError` when the question names something
+    unknown.
     """
-    if test not in TEST_NAMES:
-        raise DfaError(f"--test: {one_of(test, TEST_NAMES)}")
+    if question.test not in TEST_NAMES:
+        raise DfaError(f"--test: {one_of(question.test, TEST_NAMES)}")
     runs, twice = newest_per_identity(runs)
     keys = Keys(runs)
-    chosen = metric if isinstance(metric, Metric) else keys.metric(metric)
-    over = [keys.resolve(word) for word in over]
+    metric = question.metric if isinstance(question.metric, Metric) else keys.metric(question.metric)
+    over = [keys.resolve(word) for word in question.over]
     lens = Lens()
     automatic = split(runs, over, keys, lens)
-    columns = [keys.resolve(word) for word in by] or list(automatic.columns)
-    axis = keys.resolve(along) if along else None
+    columns = [keys.resolve(word) for word in question.by] or list(automatic.columns)
+    axis = keys.resolve(question.along) if question.along else None
     if axis and axis not in columns:
         columns.append(axis)
     averaged = [key for key in automatic.columns if key not in columns]
     units = over + [key for key in averaged if all(lens(run, key) is not MISSING for run in runs)]
     groups = []
     for key, members in gather(runs, columns, lens):
-        group, again = make_group(key, members, chosen, units, lens, once=not by)
+        group, again = make_group(key, members, metric, units, lens, once=not question.by)
         groups.append(group)
         twice += again
-    if not by:
+    if not question.by:
         name_missing(groups)
-    tests = against(groups, Query(baseline, keys, "--baseline"), test) if baseline else 0
-    shown = only_rows(groups, only, keys) if only else groups
+    tests = 0
+    if question.baseline:
+        tests = against(groups, Query(question.baseline, keys, "--baseline"), question.test)
+    shown = only_rows(groups, question.only, keys) if question.only else groups
     result = Comparison(
-        metric=chosen,
+        metric=metric,
         over=over,
         columns=columns,
         constant=automatic.constant,
@@ -174,15 +165,15 @@ def compare(
         lens=lens,
         splits=split_words(shown),
         averaged=averaged,
-        baseline=baseline,
-        test=test,
+        baseline=question.baseline,
+        test=question.test,
         tests=tests,
         duplicates=twice,
         along=axis,
     )
-    _state_constant_columns(result, automatic, bool(by))
-    if sort:
-        _sort(result, sort)
+    _state_constant_columns(result, automatic, bool(question.by))
+    if question.sort:
+        _sort(result, question.sort)
     return result
 
 

@@ -9,23 +9,16 @@ from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group
 from dfa_cli.console.values import MISSING, number, text
 from dfa_cli.errors import DfaError
-from dfa_cli.plots.style import _axis_title, _below, _figure, _fill, _finish, _label, _panels, _style, dress
+from dfa_cli.plots.panels import panels, series_label, series_style
+from dfa_cli.plots.style import Look, axis_title, caption, dress, fill_band, finish, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def against(
-    result: Comparison,
-    key: str,
-    *,
-    band: str = "std",
-    scale: str = "auto",
-    start: float | None = None,
-    title: str | None = None,
-) -> Figure:
-    """The metric against a numeric key; groups that have no such key are level lines to compare with.
+def draw_against(result: Comparison, key: str, look: Look = Look()) -> Figure:
+    """Draws the metric against a numeric key; groups that have no such key are level lines to compare with.
 
     Raises `DfaError` when the key is not a number or does not vary.
     """
@@ -38,15 +31,15 @@ def against(
     points = sorted({value for group in result.groups if (value := number(group.key.get(key))) is not None})
     if len(points) < 2:
         raise DfaError(f"--x {key}: it has {len(points) or 'no'} value in these runs, and a line needs two")
-    panels = _panels(result, leave=key)
-    figure, axes = _figure(result, len(panels), title)
-    for axis, (heading, groups) in zip(axes, panels, strict=True):
+    parts = panels(result, leave=key)
+    figure, axes = new_figure(result, len(parts), look.title)
+    for axis, (heading, groups) in zip(axes, parts, strict=True):
         lines: dict[str, list[Group]] = {}
         for group in groups:
             if group.mean is not None:
-                lines.setdefault(_label(result, group, leave=key), []).append(group)
+                lines.setdefault(series_label(result, group, leave=key), []).append(group)
         for label, members in lines.items():
-            style = _style(result, members[0], leave=key)
+            style = series_style(result, members[0], leave=key)
             if number(members[0].key.get(key)) is None:
                 level = (members[0].mean or 0.0) * metric.scale
                 axis.axhline(
@@ -67,12 +60,12 @@ def against(
                 markeredgewidth=1.3,
                 label=label,
             )
-            _fill(axis, at, [group.values for group in members], band, metric.scale, style["color"])
-        _set_scale(axis, points, scale)
-        dress(axis, heading, key, _axis_title(metric.title))
-        if start is not None:
-            axis.set_ylim(bottom=start)
-    _finish(figure, axes, _below(result, band, result.groups))
+            fill_band(axis, at, [group.values for group in members], look.band, metric.scale, style["color"])
+        _set_scale(axis, points, look.scale)
+        dress(axis, heading, key, axis_title(metric.title))
+        if look.start is not None:
+            axis.set_ylim(bottom=look.start)
+    finish(figure, axes, caption(result, look.band, result.groups))
     return figure
 
 

@@ -7,35 +7,23 @@ from typing import TYPE_CHECKING
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.console.table import cut
 from dfa_cli.errors import DfaError
-from dfa_cli.plots.style import (
-    INK,
-    LONGEST,
-    _axis_title,
-    _below,
-    _ends,
-    _figure,
-    _finish,
-    _label,
-    _style,
-    dress,
-)
+from dfa_cli.plots.panels import series_label, series_style
+from dfa_cli.plots.style import INK, LONGEST, Look, axis_title, band_ends, caption, dress, finish, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def bars(
-    result: Comparison, *, band: str = "std", start: float | None = None, title: str | None = None
-) -> Figure:
-    """A horizontal bar a group, with its spread, every seed as a dot, and the figure beside it."""
+def draw_bars(result: Comparison, look: Look = Look()) -> Figure:
+    """Draws a horizontal bar for each group, with its spread, every seed as a dot, and the figure beside it."""
     groups = [group for group in result.groups if group.mean is not None]
     if not groups:
         raise DfaError("no completed run has the metric, so there are no bars to draw")
     metric = result.metric
-    figure, (axis,) = _figure(result, 1, title, height=0.9 + 0.42 * len(groups))
+    figure, (axis,) = new_figure(result, 1, look.title, height=0.9 + 0.42 * len(groups))
     highest = max(max(group.values) for group in groups) * metric.scale
     for i, group in enumerate(groups):
-        style = _style(result, group)
+        style = series_style(result, group)
         middle = (group.mean or 0.0) * metric.scale
         axis.barh(
             i,
@@ -46,7 +34,7 @@ def bars(
             hatch=style["hatch"],
             linewidth=1.0,
         )
-        ends = _ends(group.values, band)
+        ends = band_ends(group.values, look.band)
         if ends:
             low, high = (end * metric.scale for end in ends)
             axis.errorbar(
@@ -75,20 +63,22 @@ def bars(
             fontsize=8.5,
         )
     axis.set_yticks(
-        range(len(groups)), [cut(_label(result, group, panel=False), LONGEST) for group in groups]
+        range(len(groups)), [cut(series_label(result, group, panel=False), LONGEST) for group in groups]
     )
     axis.invert_yaxis()
-    dress(axis, "", _axis_title(metric.title), "")
+    dress(axis, "", axis_title(metric.title), "")
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0)
-    if start is not None:
-        axis.set_xlim(left=start)
-        axis.set_xlabel(_axis_title(metric.title) + f"  (axis begins at {start:g})")
+    if look.start is not None:
+        axis.set_xlim(left=look.start)
+        axis.set_xlabel(axis_title(metric.title) + f"  (axis begins at {look.start:g})")
     if metric.unit == "%":
         axis.set_xlim(
-            right=min(100.0, highest * 1.02) if start is None else highest + 0.05 * (highest - start)
+            right=min(100.0, highest * 1.02)
+            if look.start is None
+            else highest + 0.05 * (highest - look.start)
         )
-    _finish(figure, [axis], _below(result, band, groups), legend=False)
+    finish(figure, [axis], caption(result, look.band, groups), legend=False)
     return figure
 
 

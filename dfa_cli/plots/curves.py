@@ -8,38 +8,32 @@ from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group
 from dfa_cli.comparison.statistics import mean
 from dfa_cli.errors import DfaError, nearest
-from dfa_cli.plots.style import _axis_title, _below, _figure, _fill, _finish, _label, _panels, _style, dress
+from dfa_cli.plots.panels import panels, series_label, series_style
+from dfa_cli.plots.style import Look, axis_title, caption, dress, fill_band, finish, new_figure
 from dfa_cli.records.measures import Metric, curve_metric
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def curves(
-    result: Comparison,
-    column: str,
-    *,
-    band: str = "std",
-    start: float | None = None,
-    title: str | None = None,
-) -> Figure:
-    """A column of metrics.csv over epochs: the mean of each group, with a band over its seeds.
+def draw_curves(result: Comparison, column: str, look: Look = Look()) -> Figure:
+    """Draws a column of metrics.csv over epochs: the mean of each group, with a band over its seeds.
 
     Early stopping ends some curves before others: a mean goes on while at least half of its runs do.
     """
     from matplotlib.ticker import MaxNLocator
 
     metric = _curve_metric(result, column)
-    panels = _panels(result)
-    figure, axes = _figure(result, len(panels), title)
+    parts = panels(result)
+    figure, axes = new_figure(result, len(parts), look.title)
     drawn: list[Group] = []
-    for axis, (heading, groups) in zip(axes, panels, strict=True):
+    for axis, (heading, groups) in zip(axes, parts, strict=True):
         for group in groups:
             at, values = _curve(group, column)
             if not at:
                 continue
             drawn.append(group)
-            style = _style(result, group)
+            style = series_style(result, group)
             means = [metric.scale * mean(some) for some in values]
             axis.plot(
                 at,
@@ -52,17 +46,17 @@ def curves(
                 markersize=4.5,
                 markerfacecolor="white",
                 markeredgewidth=1.2,
-                label=_label(result, group),
+                label=series_label(result, group),
             )
-            _fill(axis, at, values, band, metric.scale, style["color"])
-        dress(axis, heading, "epoch", _axis_title(metric.title.replace(" at the last epoch", "")))
+            fill_band(axis, at, values, look.band, metric.scale, style["color"])
+        dress(axis, heading, "epoch", axis_title(metric.title.replace(" at the last epoch", "")))
         axis.margins(x=0.015)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if start is not None:
-            axis.set_ylim(bottom=start)
+        if look.start is not None:
+            axis.set_ylim(bottom=look.start)
     if not drawn:
         raise DfaError(f"no completed run here has measured '{column}' in its metrics.csv")
-    _finish(figure, axes, _below(result, band, drawn))
+    finish(figure, axes, caption(result, look.band, drawn))
     return figure
 
 

@@ -6,13 +6,13 @@ import io
 import math
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfa_cli.comparison.captions import spoken_split
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group
-from dfa_cli.comparison.grouping import short
 from dfa_cli.comparison.statistics import deviation, interval, mean
 from dfa_cli.console.table import cut
 from dfa_cli.console.values import text
@@ -36,12 +36,12 @@ BANDS = {
     "range": "lowest to highest",
     "none": "",
 }
+SCALES = ("auto", "linear", "log")
 SUFFIXES = (".png", ".svg", ".pdf")
 LONGEST = 36  # characters of a label; a longer one would leave no room for the figure
-MOST_SERIES = 8  # in one panel; more are spread over panels where a column allows it
 
 
-def kind_of(kind: str | None, x: str | None) -> str:
+def figure_kind(kind: str | None, x: str | None) -> str:
     """The kind of figure that the options ask for. Raises `DfaError` when they contradict each other."""
     if kind is None:
         return "key" if x else "curves"
@@ -52,14 +52,29 @@ def kind_of(kind: str | None, x: str | None) -> str:
     return kind
 
 
-def check(path: Path, band: str, scale: str) -> None:
-    """Raises `DfaError` for a file type, band or scale that there is not."""
+@dataclass(frozen=True)
+class Look:
+    """How a figure is drawn: its band over the seeds, the scale of x, where the values begin, its title.
+
+    Raises `DfaError` for a band or a scale that there is not.
+    """
+
+    band: str = "std"
+    scale: str = "auto"
+    start: float | None = None
+    title: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.band not in BANDS:
+            raise DfaError(f"--band: {one_of(self.band, BANDS)}")
+        if self.scale not in SCALES:
+            raise DfaError(f"--scale: {one_of(self.scale, SCALES)}")
+
+
+def check_suffix(path: Path) -> None:
+    """Raises `DfaError` for a type of file that is not written."""
     if path.suffix.lower() not in SUFFIXES:
         raise DfaError(f"--out {path}: expected a name that ends in .png, .svg or .pdf")
-    if band not in BANDS:
-        raise DfaError(f"--band: {one_of(band, BANDS)}")
-    if scale not in ("auto", "linear", "log"):
-        raise DfaError(f"--scale: {one_of(scale, ('auto', 'linear', 'log'))}")
 
 
 def save(figure: Figure, suffix: str) -> bytes:
@@ -79,17 +94,17 @@ def save(figure: Figure, suffix: str) -> bytes:
     return file.getvalue()
 
 
-def _fill(
+def fill_band(
     axis: Any, at: Sequence[float], values: Iterable[Sequence[float]], band: str, scale: float, color: str
 ) -> None:
     """The band over the seeds, where there is one: `values` are those of each place in `at`."""
-    ends = ((x, _ends(some, band)) for x, some in zip(at, values, strict=True))
+    ends = ((x, band_ends(some, band)) for x, some in zip(at, values, strict=True))
     known = [(x, scale * pair[0], scale * pair[1]) for x, pair in ends if pair]
     if known:
         axis.fill_between(*zip(*known, strict=True), color=color, alpha=0.16, linewidth=0)
 
 
-def _ends(values: Sequence[float], band: str) -> tuple[float, float] | None:
+def band_ends(values: Sequence[float], band: str) -> tuple[float, float] | None:
     if len(values) < 2 or band == "none":
         return None
     if band == "range":
@@ -100,47 +115,7 @@ def _ends(values: Sequence[float], band: str) -> tuple[float, float] | None:
     return middle - spread, middle + spread
 
 
-def _panel_key(result: Comparison, leave: str | None) -> str | None:
-    """The column that gets a panel for each of its values: the data set, or the first where lines are too
-    many."""
-    columns = [key for key in result.columns if key != leave]
-    if "data" in columns:
-        return "data" if len(columns) > 1 else None
-    series = len({tuple(text(group.key[key]) for key in columns) for group in result.groups})
-    return columns[0] if series > MOST_SERIES and len(columns) > 1 else None
-
-
-def _panels(result: Comparison, leave: str | None = None) -> list[tuple[str, list[Group]]]:
-    """Headings and the groups below them."""
-    key = _panel_key(result, leave)
-    if key is None:
-        return [("", list(result.groups))]
-    panels: dict[str, list[Group]] = {}
-    for group in result.groups:
-        panels.setdefault(text(group.key[key]), []).append(group)
-    return [(f"{short(result.columns)[key]} {name}", groups) for name, groups in panels.items()]
-
-
-def _label(result: Comparison, group: Group, leave: str | None = None, panel: bool = True) -> str:
-    """The group in a legend, without what stands beside the figure anyway."""
-    shown = {*result.columns} - {leave, _panel_key(result, leave) if panel else None}
-    return group.label(without=[key for key in group.key if key not in shown])
-
-
-def _style(result: Comparison, group: Group, leave: str | None = None) -> dict[str, Any]:
-    """One look for one label, the same in all panels."""
-    labels = list(dict.fromkeys(_label(result, one, leave) for one in result.groups))
-    i = labels.index(_label(result, group, leave))
-    return {
-        "index": i,
-        "color": COLOURS[i % len(COLOURS)],
-        "linestyle": DASHES[(i + i // len(COLOURS)) % len(DASHES)],
-        "marker": MARKERS[i % len(MARKERS)],
-        "hatch": HATCHES[i % len(HATCHES)],
-    }
-
-
-def _figure(
+def new_figure(
     result: Comparison, panels: int, title: str | None, height: float = 3.4
 ) -> tuple[Figure, list[Axes]]:
     """An empty figure with room for its panels and for the labels beside them."""
@@ -174,11 +149,11 @@ def dress(axis: Axes, heading: str, below: str, beside: str) -> None:
     axis.set_title(cut(heading, LONGEST), fontsize=9.5, color=INK, loc="left", parse_math=False)
 
 
-def _axis_title(words: str) -> str:
+def axis_title(words: str) -> str:
     return words.replace(", %", " (%)")
 
 
-def _below(result: Comparison, band: str, groups: Sequence[Group]) -> str:
+def caption(result: Comparison, band: str, groups: Sequence[Group]) -> str:
     """The line under the figure: what all have in common, the split, what the band is."""
     shared = ", ".join(
         text(held) for key, held in result.constant.items() if key in ("data", "model", "rule", "device")
@@ -194,7 +169,7 @@ def _below(result: Comparison, band: str, groups: Sequence[Group]) -> str:
     return "\n".join(parts)
 
 
-def _finish(figure: Figure, axes: Sequence[Axes], below: str, legend: bool = True) -> None:
+def finish(figure: Figure, axes: Sequence[Axes], below: str, legend: bool = True) -> None:
     if legend:
         known: dict[str, Any] = {}
         for axis in axes:

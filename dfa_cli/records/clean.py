@@ -23,7 +23,7 @@ def removable(runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if run.status in UNFINISHED]
 
 
-def size(run: Run) -> int:
+def folder_bytes(run: Run) -> int:
     """Bytes in the run's folder."""
     total = 0
     for folder, _, files in os.walk(run.folder):

@@ -21,7 +21,7 @@ TARGETS = ("csv", "mlflow", "tensorboard")
 _MLFLOW_STATUS = {"completed": "FINISHED", "running": "RUNNING", "killed": "KILLED", "interrupted": "KILLED"}
 
 
-def target(to: str, out: Path | None, force: bool, curves: bool) -> Path:
+def export_target(to: str, out: Path | None, force: bool, curves: bool) -> Path:
     """Where the export goes. Raises `DfaError` for an unknown tool, or a target that would be overwritten."""
     if to not in TARGETS:
         raise DfaError(f"--to: {one_of(to, TARGETS)}")
@@ -41,7 +41,7 @@ def target(to: str, out: Path | None, force: bool, curves: bool) -> Path:
     return path
 
 
-def write(runs: Sequence[Run], to: str, path: Path, force: bool = False, curves: bool = False) -> int:
+def export_runs(runs: Sequence[Run], to: str, path: Path, force: bool = False, curves: bool = False) -> int:
     """Hands over `runs`; returns how many were written."""
     if to == "csv":
         write_file(path, curves_csv(runs) if curves else runs_csv(runs), force)

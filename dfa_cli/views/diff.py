@@ -60,7 +60,7 @@ def _differing(here: dict[str, Any], there: dict[str, Any]) -> list[tuple[str, A
     return [line for line in pairs if text(line[1]) != text(line[2])]
 
 
-def as_text(one: Run, other: Run, width: int | None = None) -> str:
+def diff_as_text(one: Run, other: Run, width: int | None = None) -> str:
     found = diff(one, other)
     lines: list[str] = []
     for words, part in (

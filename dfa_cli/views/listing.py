@@ -46,7 +46,7 @@ FORMATS = ("table", "csv", "json")
 _LEAST_WANTED = ("time", "when", "seed")  # what a narrow terminal goes without, first to last
 
 
-def as_text(runs: Sequence[Run], width: int | None = None) -> str:
+def list_as_text(runs: Sequence[Run], width: int | None = None) -> str:
     """The list for people, newest first. In a terminal of `width` columns, what all runs share moves to a
     line above the list when room is short, then the least wanted columns go; in a pipe everything stays."""
     columns = list(COLUMNS)
@@ -98,12 +98,12 @@ def failure(run: Run) -> str:
     return f"failed{at}: {text(error.get('type') or 'error')}: {reason}"
 
 
-def as_csv(runs: Sequence[Run]) -> str:
+def list_as_csv(runs: Sequence[Run]) -> str:
     """The list for spreadsheets: full names, fractions, seconds, and each run's folder."""
     return csv_text([_record(run) for run in runs])
 
 
-def as_json(runs: Sequence[Run]) -> str:
+def list_as_json(runs: Sequence[Run]) -> str:
     return json.dumps([_record(run) for run in runs], indent=2, ensure_ascii=False) + "\n"
 
 

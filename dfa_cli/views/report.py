@@ -14,6 +14,7 @@ from typing import Any
 from dfa_cli.comparison.captions import constants, spoken_split, title
 from dfa_cli.comparison.columns import columns
 from dfa_cli.comparison.comparison import Comparison, compare
+from dfa_cli.comparison.question import Question
 from dfa_cli.console.values import MISSING, number, text, when
 from dfa_cli.errors import DfaError
 from dfa_cli.records.keys import enters
@@ -41,7 +42,7 @@ class Cell:
         return f'<td{look} data-v="{escape(str(self.value))}">{escape(self.shown)}</td>'
 
 
-def html(result: Comparison, runs: Sequence[Run], heading: str, places: Sequence[str]) -> str:
+def report_page(result: Comparison, runs: Sequence[Run], heading: str, places: Sequence[str]) -> str:
     """The page for a comparison and all the runs that were looked at."""
     style, script = STYLE.read_text("utf-8"), SCRIPT.read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -122,12 +123,14 @@ def _comparison(result: Comparison) -> str:
 
 
 def _figures(result: Comparison, runs: Sequence[Run]) -> str:
-    from dfa_cli.plots import against_key, bars, curves
-    from dfa_cli.plots import style as plots
+    from dfa_cli.plots.against_key import draw_against
+    from dfa_cli.plots.bars import draw_bars
+    from dfa_cli.plots.curves import draw_curves
+    from dfa_cli.plots.style import save
 
     wanted: list[tuple[str, Callable[[], Any]]] = [
-        (f"Bars of {result.metric.words}", lambda: bars.bars(result)),
-        ("Validation accuracy over epochs", lambda: curves.curves(result, "validation_accuracy")),
+        (f"Bars of {result.metric.words}", lambda: draw_bars(result)),
+        ("Validation accuracy over epochs", lambda: draw_curves(result, "validation_accuracy")),
     ]
     numeric = [
         key
@@ -135,17 +138,17 @@ def _figures(result: Comparison, runs: Sequence[Run]) -> str:
         if len({held for group in result.groups if (held := number(group.key[key])) is not None}) > 1
     ]
     for key in numeric[:MOST_FIGURES]:
-        along = compare(runs, by=result.columns, metric=result.metric, over=result.over, along=key)
+        along = compare(runs, Question(by=result.columns, metric=result.metric, over=result.over, along=key))
         wanted.append(
             (
                 f"{result.metric.words} against {key}",
-                lambda along=along, key=key: against_key.against(along, key),
+                lambda along=along, key=key: draw_against(along, key),
             )
         )
     images = []
     for words, draw in wanted:
         try:
-            picture = base64.b64encode(plots.save(draw(), ".svg")).decode()
+            picture = base64.b64encode(save(draw(), ".svg")).decode()
         except DfaError:  # nothing was measured that could be drawn
             continue
         images.append(

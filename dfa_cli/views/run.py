@@ -16,7 +16,7 @@ from dfa_cli.records.words import commit_in_words
 _INDENT = 30
 
 
-def as_text(run: Run, width: int | None = None) -> str:
+def run_as_text(run: Run, width: int | None = None) -> str:
     """The run for people: outcome, curves, configuration, provenance; lines folded to `width`."""
     lines: list[str] = []
     room = width or 100_000
@@ -124,7 +124,7 @@ def _tree(tree: dict[str, Any], room: int, depth: int = 1) -> list[str]:
     return lines
 
 
-def as_json(run: Run) -> str:
+def run_as_json(run: Run) -> str:
     """The record as it is on disk, with the folder and the status that the process's absence implies."""
     whole = {**run.record, "status": run.status, "folder": run.folder}
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"

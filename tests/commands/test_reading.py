@@ -14,7 +14,7 @@ import pytest
 from reading import Call
 from run_factory import Factory
 
-from dfa_cli.console import chart
+from dfa_cli.console.chart import draw
 from dfa_cli.errors import DfaError
 
 CALL = "from dfa_cli.cli import app; app()"
@@ -130,7 +130,7 @@ def test_show_cannot_be_made_to_steer_the_terminal(factory: Factory, call: Call)
 
 
 def test_the_terminal_chart():
-    lines = chart.draw({"*": [0.0, 0.5, 1.0]}, [1, 2, 3], width=24, height=5)
+    lines = draw({"*": [0.0, 0.5, 1.0]}, [1, 2, 3], width=24, height=5)
     assert lines[0].startswith("  1 +")
     assert lines[0].rstrip().endswith("*")
     assert lines[4].startswith("  0 +*")
@@ -138,9 +138,9 @@ def test_the_terminal_chart():
     assert all(len(line) <= 24 for line in lines)
     assert all(line.isascii() for line in lines)
     assert "".join(lines).count("*") == 19  # joined without a gap
-    assert chart.draw({"*": []}, []) == []
-    assert chart.draw({"*": [0.5]}, [1], width=24)
-    assert chart.draw({"*": [None, 0.25]}, [1, 2], width=24)
+    assert draw({"*": []}, []) == []
+    assert draw({"*": [0.5]}, [1], width=24)
+    assert draw({"*": [None, 0.25]}, [1, 2], width=24)
 
 
 def test_diff(factory: Factory, call: Call):
@@ -183,16 +183,16 @@ def test_clean_asks_lists_and_keeps(factory: Factory, call: Call, monkeypatch: p
 
 
 def test_clean_leaves_what_changed_meanwhile_or_holds_others(factory: Factory, call: Call):
-    from dfa_cli.records import clean
+    from dfa_cli.records.clean import removable, remove
     from dfa_cli.records.find import find
 
     again = factory.run(seed=0, status="failed")
     outer = factory.run(seed=1, status="failed", folder="outer")
     inner = factory.run(seed=2, folder="outer/inner")
-    runs = clean.removable(find([factory.root]).runs)
+    runs = removable(find([factory.root]).runs)
     whole = (again / "run.json").read_text()
     (again / "run.json").write_text(whole.replace('"failed"', '"running"'))
-    reasons = [reason for _, reason in clean.remove(runs)]
+    reasons = [reason for _, reason in remove(runs)]
     assert sorted(reasons) == ["it is running now", "its folder holds 1 other run"]
     assert again.is_dir()
     assert outer.is_dir()

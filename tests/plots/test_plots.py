@@ -14,8 +14,10 @@ from run_factory import Factory
 
 from dfa_cli.comparison.comparison import summarise
 from dfa_cli.errors import DfaError
-from dfa_cli.plots import against_key, bars, curves
-from dfa_cli.plots import style as plots
+from dfa_cli.plots.against_key import draw_against
+from dfa_cli.plots.bars import draw_bars
+from dfa_cli.plots.curves import draw_curves
+from dfa_cli.plots.style import COLOURS, Look, save
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def test_files(swept: Path, call: Call, name: str, start: bytes):
 
 def test_the_same_figure_gives_the_same_bytes(swept: Path):
     def draw(suffix: str) -> bytes:
-        return plots.save(curves.curves(summarise([swept]), "validation_accuracy"), suffix)
+        return save(draw_curves(summarise([swept]), "validation_accuracy"), suffix)
 
     for suffix in (".svg", ".pdf"):
         assert draw(suffix) == draw(suffix)
@@ -51,7 +53,7 @@ def test_the_same_figure_gives_the_same_bytes(swept: Path):
 
 def test_curves_show_the_mean_and_its_band(swept: Path):
     result = summarise([swept])
-    axis = curves.curves(result, "validation_accuracy").axes[0]
+    axis = draw_curves(result, "validation_accuracy").axes[0]
     assert [line.get_label() for line in axis.get_lines()] == ["bp", "dfa, cpu", "dfa, opu_sim", "shallow"]
     runs = [run.curves["validation_accuracy"] for run in result.groups[0].counted]
     measured = np.array(runs, dtype=float) * 100
@@ -62,11 +64,11 @@ def test_curves_show_the_mean_and_its_band(swept: Path):
 
 
 def test_lines_differ_without_colour(swept: Path):
-    lines = curves.curves(summarise([swept]), "train_loss").axes[0].get_lines()
+    lines = draw_curves(summarise([swept]), "train_loss").axes[0].get_lines()
     looks = {(line.get_linestyle(), line.get_marker()) for line in lines}
     assert len(looks) == len(lines)
     colours = {line.get_color() for line in lines}
-    assert colours <= set(plots.COLOURS)
+    assert colours <= set(COLOURS)
 
 
 def test_early_stopping_ends_a_mean_when_most_runs_have_ended(factory: Factory):
@@ -74,7 +76,7 @@ def test_early_stopping_ends_a_mean_when_most_runs_have_ended(factory: Factory):
         factory.run(seed=seed, epochs=40)
         text = sorted(factory.root.rglob("metrics.csv"))[-1]
         text.write_text("\n".join(text.read_text().split("\n")[: epochs + 1]) + "\n")
-    (line,) = curves.curves(summarise([factory.root]), "test_accuracy").axes[0].get_lines()
+    (line,) = draw_curves(summarise([factory.root]), "test_accuracy").axes[0].get_lines()
     assert max(np.asarray(line.get_xdata())) == 30
 
 
@@ -82,7 +84,7 @@ def test_each_data_set_has_a_panel_and_one_colour_a_rule(factory: Factory):
     for data in ("cora", "citeseer"):
         for rule in ("bp", "dfa"):
             factory.run(data=data, rule=rule)
-    axes = curves.curves(summarise([factory.root]), "validation_accuracy").axes
+    axes = draw_curves(summarise([factory.root]), "validation_accuracy").axes
     assert [axis.get_title(loc="left") for axis in axes] == ["data citeseer", "data cora"]
     colours = [{line.get_label(): line.get_color() for line in axis.get_lines()} for axis in axes]
     assert colours[0] == colours[1]
@@ -90,19 +92,19 @@ def test_each_data_set_has_a_panel_and_one_colour_a_rule(factory: Factory):
 
 
 def test_bars_carry_their_numbers(swept: Path):
-    (axis,) = bars.bars(summarise([swept])).axes
+    (axis,) = draw_bars(summarise([swept])).axes
     widths = [patch.get_width() for patch in axis.patches if isinstance(patch, Rectangle)]
     result = summarise([swept])
     assert widths == pytest.approx([100 * (group.mean or 0) for group in result.groups])
     assert "(n = 5)" in axis.texts[-1].get_text()
     assert axis.get_xlim()[0] == 0
-    (cut,) = bars.bars(result, start=50).axes
+    (cut,) = draw_bars(result, Look(start=50)).axes
     assert "axis begins at 50" in cut.get_xlabel()
 
 
 def test_a_metric_against_a_key(noisy: Path):
     result = summarise([noisy], along="noise")
-    (axis,) = against_key.against(result, "noise").axes
+    (axis,) = draw_against(result, "noise").axes
     lines = {line.get_label(): line for line in axis.get_lines()}
     assert set(lines) == {"gcn, dfa", "gat, dfa", "gcn, bp", "gat, bp"}
     assert np.asarray(lines["gcn, dfa"].get_xdata()).tolist() == [0.0, 0.01, 0.1, 1.0]
@@ -140,10 +142,10 @@ def test_hostile_labels_are_drawn_as_they_are(factory: Factory):
     for name in ("$\\frac{1}{0$", "_under", "<b>", "日本"):
         factory.run(config={"note": name}, overrides=[f"note={name}"])
     for figure in (
-        bars.bars(summarise([factory.root])),
-        curves.curves(summarise([factory.root]), "train_loss"),
+        draw_bars(summarise([factory.root])),
+        draw_curves(summarise([factory.root]), "train_loss"),
     ):
-        plots.save(figure, ".svg")
+        save(figure, ".svg")
         assert "日本" in _words(figure)
         assert "$\\frac{1}{0$" in _words(figure)
 
@@ -157,13 +159,13 @@ def _words(figure) -> str:
 def test_a_label_of_any_length_leaves_room_for_the_figure(factory: Factory):
     for i in range(3):
         factory.run(config={"note": f"{i}" * 300}, overrides=["note=x"])
-    for draw in (bars.bars, lambda result: curves.curves(result, "train_loss")):
+    for draw in (draw_bars, lambda result: draw_curves(result, "train_loss")):
         figure = draw(summarise([factory.root]))
-        plots.save(figure, ".svg")  # a warning would be an error here
+        save(figure, ".svg")  # a warning would be an error here
         assert figure.axes[0].get_position().width > 0.3
 
 
 def test_the_picture_is_not_empty(swept: Path):
-    picture = imread(io.BytesIO(plots.save(curves.curves(summarise([swept]), "validation_accuracy"), ".png")))
+    picture = imread(io.BytesIO(save(draw_curves(summarise([swept]), "validation_accuracy"), ".png")))
     assert picture.shape[0] > 500
     assert np.unique(picture.reshape(-1, picture.shape[-1]), axis=0).shape[0] > 100

@@ -217,7 +217,7 @@ def test_reading_imports_nothing_heavy(swept: Path):
         "import sys; from dfa_cli.cli import app; from dfa_cli.results import compare_table;"
         f"assert 'seed 2 failed' in compare_table([{str(swept)!r}]);"
         "from dfa_cli.records import clean, dataframe, export, record;"
-        "from dfa_cli.plots import against_key, bars, curves, style;"
+        "from dfa_cli.plots import against_key, bars, curves, panels, style;"
         "from dfa_cli.views import diff, listing, report, run;"
         "heavy = {'torch', 'hydra', 'omegaconf', 'numpy', 'scipy', 'pandas', 'matplotlib', 'rich.table'};"
         "print(sorted(heavy & set(sys.modules)))"
@@ -238,9 +238,10 @@ def test_the_lazy_names_of_the_package_are_there():
 def test_no_command_breaks_on_a_record_however_damaged(factory: Factory):
     """Random parts of random records are deleted or replaced: each is read, or named and skipped."""
     from dfa_cli.comparison.tables import compare_table
-    from dfa_cli.records import export
-    from dfa_cli.views import diff, listing
-    from dfa_cli.views import run as show
+    from dfa_cli.records.export import runs_csv
+    from dfa_cli.views.diff import diff_as_text
+    from dfa_cli.views.listing import list_as_json, list_as_text
+    from dfa_cli.views.run import run_as_text
 
     for rule in ("bp", "dfa"):
         for seed in range(5):
@@ -278,14 +279,14 @@ def test_no_command_breaks_on_a_record_however_damaged(factory: Factory):
         for format in ("table", "md", "csv", "json", "latex"):
             assert compare_table([factory.root], format=format, baseline="rule=bp")
         for text in (
-            listing.as_text(found.runs, 80),
-            listing.as_json(found.runs),
-            export.runs_csv(found.runs),
+            list_as_text(found.runs, 80),
+            list_as_json(found.runs),
+            runs_csv(found.runs),
         ):
             assert text
         for run in found.runs:
-            assert show.as_text(run, 80)
-            assert diff.as_text(found.runs[0], run, 80)
+            assert run_as_text(run, 80)
+            assert diff_as_text(found.runs[0], run, 80)
 
 
 def _leaves(tree: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
