@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dfa_cli.console.output import emit, terminal_width
+from dfa_cli.console.output import terminal_width, write_stdout
 from dfa_cli.console.table import csv_text, lay_out, wrap
 from dfa_cli.console.values import duration
 from dfa_cli.devices.optics import FRAME_SECONDS, POWER_WATTS
@@ -70,7 +70,7 @@ def run_table(sizes: list[tuple[int, int]] | None, full: bool, folder: Path) -> 
         lines += run_case(device, of_device, vectors)
     show(lines)
     save(lines, folder)
-    emit(f"Written to {folder}: bench.csv, bench.png\n")
+    write_stdout(f"Written to {folder}: bench.csv, bench.png\n")
 
 
 def run_case(device: str, sizes: list[tuple[int, int]], vectors: int) -> list[Line]:
@@ -164,7 +164,7 @@ def against_numpy(lines: list[Line]) -> tuple[int, float] | None:
 
 def say(sentence: str) -> None:
     """Writes a sentence, folded to the terminal, or to 80 columns elsewhere."""
-    emit("\n".join(wrap(sentence, terminal_width() or 80)) + "\n")
+    write_stdout("\n".join(wrap(sentence, terminal_width() or 80)) + "\n")
 
 
 def show(lines: list[Line]) -> None:
@@ -181,7 +181,7 @@ def show(lines: list[Line]) -> None:
         ]
         for line in lines
     ]
-    emit("\n".join(lay_out(heads, rows, [True] + 6 * [False], rule=False)) + "\n")
+    write_stdout("\n".join(lay_out(heads, rows, [True] + 6 * [False], rule=False)) + "\n")
     say(
         f"* modelled, not measured: {FRAMES} frames of {FRAME_SECONDS * 1e6:.0f} us a vector, "
         f"{POWER_WATTS:.0f} W. Memory is above the import baseline."
@@ -224,6 +224,6 @@ def run_trillion(sizes: list[tuple[int, int]] | None, folder: Path) -> None:
     found = project(n_in, n_out, say)
     write_atomically(folder / "trillion.json", json.dumps(found, indent=1) + "\n")
     for key, value in found.items():
-        emit(f"{key:>25}  {value:.6g}\n")
+        write_stdout(f"{key:>25}  {value:.6g}\n")
     say(QUOTED)
-    emit(f"Written to {folder / 'trillion.json'}\n")
+    write_stdout(f"Written to {folder / 'trillion.json'}\n")

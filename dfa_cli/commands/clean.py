@@ -31,9 +31,9 @@ def clean(
     _, chosen = Selection(folders, where, since, status).find(may_be_empty=True)
     doomed = removable(chosen)
     if not doomed:
-        output.emit("nothing to clean: no failed, interrupted or killed run\n")
+        output.write_stdout("nothing to clean: no failed, interrupted or killed run\n")
         return
-    output.emit(list_as_text(doomed, output.terminal_width()))
+    output.write_stdout(list_as_text(doomed, output.terminal_width()))
     count = plural(len(doomed), "run")
     size = quantity(sum(folder_bytes(run) for run in doomed), "B")
     if not yes:
@@ -42,7 +42,7 @@ def clean(
         typer.confirm(f"delete {count} ({size})?", abort=True)
     stayed = remove(doomed)
     for run, reason in stayed:
-        output.warn(f"left {run.folder}: {reason}")
-    output.emit(f"deleted {len(doomed) - len(stayed)} of {count} ({size})\n")
+        output.write_stderr(f"left {run.folder}: {reason}")
+    output.write_stdout(f"deleted {len(doomed) - len(stayed)} of {count} ({size})\n")
     if stayed:
         raise typer.Exit(1)

@@ -61,9 +61,9 @@ def compare(
     text = render(result, chosen, comma_list(columns), precision, None if out else output.terminal_width())
     if out:
         output.write_file(out, text, force)
-        output.warn(f"wrote {out}")
+        output.write_stderr(f"wrote {out}")
     else:
-        output.emit(text)
+        output.write_stdout(text)
 
 
 _FORMAT_OF = {".txt": "table", ".md": "md", ".csv": "csv", ".json": "json", ".tex": "latex"}

@@ -87,4 +87,4 @@ def _write_table(heads: Sequence[str], rows: Sequence[Sequence[str]], sides: str
     left = [side == "l" for side in sides]
     width = output.terminal_width()
     lines = lay_out(heads, rows, left, keys=len(heads) - 1, width=width, rule=False)
-    output.emit("\n".join(lines) + "\n")
+    output.write_stdout("\n".join(lines) + "\n")

@@ -13,4 +13,4 @@ def diff(one: Name, other: Name, folders: Folders = None) -> None:
     from dfa_cli.views.diff import diff_as_text
 
     places = folders_or_outputs(folders)
-    output.emit(diff_as_text(pick_run(one, places), pick_run(other, places), output.terminal_width()))
+    output.write_stdout(diff_as_text(pick_run(one, places), pick_run(other, places), output.terminal_width()))

@@ -34,4 +34,4 @@ def export(
     target = export_target(to, out, force, curves)
     _, chosen = Selection(folders, where, since, status).find()
     count = export_runs(chosen, to, target, force, curves)
-    output.warn(f"wrote {plural(count, 'run')} to {target}")
+    output.write_stderr(f"wrote {plural(count, 'run')} to {target}")

@@ -57,4 +57,4 @@ def plot(
     else:
         figure = draw_against(result, str(x), look)
     output.write_file(path, save(figure, path.suffix), force)
-    output.warn(f"wrote {path}")
+    output.write_stderr(f"wrote {path}")

@@ -34,4 +34,4 @@ def report(
     result = compare(chosen, make_question(by, metric, over, baseline=baseline, test=test))
     result.skipped = found.skipped
     output.write_file(out, report_page(result, chosen, title, found.places), force)
-    output.warn(f"wrote {out}")
+    output.write_stderr(f"wrote {out}")

@@ -40,11 +40,11 @@ def runs(
     most = (50 if width else 0) if limit is None else limit
     listed = chosen[:most] if most else chosen
     if format == "csv":
-        output.emit(list_as_csv(listed))
+        output.write_stdout(list_as_csv(listed))
     elif format == "json":
-        output.emit(list_as_json(listed))
+        output.write_stdout(list_as_json(listed))
     else:
         text = list_as_text(listed, width)
         if len(listed) < len(chosen):
             text += f"{len(listed)} of {len(chosen)} runs; --limit 0 lists all\n"
-        output.emit(text)
+        output.write_stdout(text)

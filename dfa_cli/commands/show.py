@@ -21,4 +21,4 @@ def show(
     from dfa_cli.views.run import run_as_json, run_as_text
 
     chosen = pick_run(run, folders_or_outputs(folders))
-    output.emit(run_as_json(chosen) if json else run_as_text(chosen, output.terminal_width()))
+    output.write_stdout(run_as_json(chosen) if json else run_as_text(chosen, output.terminal_width()))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dfa_cli.comparison.group import Group
 from dfa_cli.comparison.statistics import holm, paired
-from dfa_cli.console.values import MISSING, text
+from dfa_cli.console.values import MISSING, format_value
 from dfa_cli.errors import DfaError
 from dfa_cli.records.keys import Keys
 from dfa_cli.records.query import Query
@@ -34,7 +34,7 @@ def only_rows(groups: list[Group], only: str, keys: Keys) -> list[Group]:
 
 def _rows(groups: Sequence[Group]) -> str:
     names = "; ".join(
-        ", ".join(f"{key}={text(held)}" for key, held in group.key.items()) for group in groups[:6]
+        ", ".join(f"{key}={format_value(held)}" for key, held in group.key.items()) for group in groups[:6]
     )
     return f"{names or 'one row of all runs'}{'; ...' if len(groups) > 6 else ''}"
 
@@ -72,4 +72,4 @@ def against(groups: list[Group], query: Query, test: str) -> int:
 
 
 def _agree(one: Group, other: Group, key: str) -> bool:
-    return text(one.key.get(key, MISSING)) == text(other.key.get(key, MISSING))
+    return format_value(one.key.get(key, MISSING)) == format_value(other.key.get(key, MISSING))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dfa_cli.comparison.comparison import Comparison
-from dfa_cli.console.values import text
+from dfa_cli.console.values import format_value
 
 
 def title(result: Comparison) -> str:
@@ -14,7 +14,7 @@ def title(result: Comparison) -> str:
 
 def constants(result: Comparison) -> str:
     """`data cora, model gcn, epochs 200`: what all rows share."""
-    return ", ".join(f"{key} {text(held)}" for key, held in result.constant.items())
+    return ", ".join(f"{key} {format_value(held)}" for key, held in result.constant.items())
 
 
 def spoken_split(result: Comparison) -> str:

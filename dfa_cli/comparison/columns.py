@@ -8,8 +8,8 @@ from typing import Any
 
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group
-from dfa_cli.comparison.grouping import short
-from dfa_cli.console.values import MISSING, NOTHING, quantity, text, with_s
+from dfa_cli.comparison.grouping import key_value, shortest_names
+from dfa_cli.console.values import MISSING, NOTHING, format_value, quantity, with_s
 from dfa_cli.errors import DfaError, nearest
 from dfa_cli.records.measures import ALIASES, BY_NAME, Metric
 
@@ -40,7 +40,7 @@ def columns(result: Comparison, wanted: Sequence[str] = (), precision: int | Non
 
     Raises `DfaError` for a column that is not known.
     """
-    names = short(result.columns)
+    names = shortest_names(result.columns)
     chosen = [_key(key, names[key]) for key in result.columns]
     for name in wanted or STANDARD:
         if not wanted and not _worth_showing(name, result):
@@ -69,7 +69,7 @@ def _key(key: str, heading: str) -> Column:
         held = group.key[key]
         return {key: None if held is MISSING else held}
 
-    return Column(key, heading, lambda group: text(group.key[key]), raw, left=True)
+    return Column(key, heading, lambda group: format_value(group.key[key]), raw, left=True)
 
 
 def _column(name: str, result: Comparison, precision: int | None) -> Column:
@@ -137,14 +137,14 @@ def _other(name: str, result: Comparison, precision: int | None) -> Column:
         ) from None
 
     def held(group: Group) -> list[str]:
-        return list(dict.fromkeys(text(result.lens(run, key)) for run in group.counted or group.runs))
+        return list(dict.fromkeys(format_value(key_value(run, key)) for run in group.counted or group.runs))
 
     def raw(group: Group) -> dict[str, Any]:
         words = held(group)
-        value = result.lens((group.counted or group.runs)[0], key)
+        value = key_value((group.counted or group.runs)[0], key)
         return {key: (None if value is MISSING else value) if len(words) == 1 else words}
 
-    heading = short([*result.columns, key])[key]
+    heading = shortest_names([*result.columns, key])[key]
     return Column(key, heading, lambda group: ", ".join(held(group)), raw, left=True)
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from dfa_cli.comparison.baseline import against, only_rows
 from dfa_cli.comparison.group import Group, make_group, name_missing
-from dfa_cli.comparison.grouping import Lens, Split, gather, newest_per_identity, split
+from dfa_cli.comparison.grouping import Split, group_runs, key_value, newest_per_identity, split
 from dfa_cli.comparison.question import Question
 from dfa_cli.comparison.statistics import TEST_NAMES
-from dfa_cli.console.values import MISSING, order, plural, text
+from dfa_cli.console.values import MISSING, format_value, plural, sort_key
 from dfa_cli.errors import DfaError, one_of
 from dfa_cli.records.find import Paths, find_some
 from dfa_cli.records.keys import Keys
@@ -28,10 +28,9 @@ class Comparison:
     over: list[str]
     columns: list[str]
     constant: dict[str, Any]
-    follows: list[str]
+    dependent_keys: list[str]
     groups: list[Group]
     keys: Keys
-    lens: Lens
     splits: list[str]
     averaged: list[str] = field(default_factory=list)
     baseline: str | None = None
@@ -50,7 +49,7 @@ class Comparison:
         notes = []
         if self.averaged:
             notes.append(f"Each row also averages over {', '.join(self.averaged)}, which --by leaves out.")
-        if shown := [key for key in self.follows if not self._belongs_to_a_column(key)]:
+        if shown := [key for key in self.dependent_keys if not self._belongs_to_a_column(key)]:
             more = f" and {len(shown) - 8} more" if len(shown) > 8 else ""
             notes.append(f"Differs along with the columns: {', '.join(shown[:8])}{more}.")
         if self.duplicates:
@@ -60,7 +59,7 @@ class Comparison:
             )
         if fallbacks := sorted(
             {
-                text(run.record["data_fallback"])
+                format_value(run.record["data_fallback"])
                 for group in self.groups
                 for run in group.counted
                 if run.record.get("data_fallback")
@@ -135,17 +134,16 @@ def compare(runs: Sequence[Run], question: Question = Question()) -> Comparison:
     keys = Keys(runs)
     metric = question.metric if isinstance(question.metric, Metric) else keys.metric(question.metric)
     over = [keys.resolve(word) for word in question.over]
-    lens = Lens()
-    automatic = split(runs, over, keys, lens)
+    automatic = split(runs, over, keys)
     columns = [keys.resolve(word) for word in question.by] or list(automatic.columns)
     axis = keys.resolve(question.along) if question.along else None
     if axis and axis not in columns:
         columns.append(axis)
     averaged = [key for key in automatic.columns if key not in columns]
-    units = over + [key for key in averaged if all(lens(run, key) is not MISSING for run in runs)]
+    units = over + [key for key in averaged if all(key_value(run, key) is not MISSING for run in runs)]
     groups = []
-    for key, members in gather(runs, columns, lens):
-        group, again = make_group(key, members, metric, units, lens, once=not question.by)
+    for key, members in group_runs(runs, columns):
+        group, again = make_group(key, members, metric, units, once=not question.by)
         groups.append(group)
         twice += again
     if not question.by:
@@ -159,10 +157,9 @@ def compare(runs: Sequence[Run], question: Question = Question()) -> Comparison:
         over=over,
         columns=columns,
         constant=automatic.constant,
-        follows=automatic.follows,
+        dependent_keys=automatic.dependent_keys,
         groups=shown,
         keys=keys,
-        lens=lens,
         splits=split_words(shown),
         averaged=averaged,
         baseline=question.baseline,
@@ -182,7 +179,7 @@ def _state_constant_columns(result: Comparison, automatic: Split, asked: bool) -
     if len(result.groups) == 1 and asked:
         return
     for key in list(result.columns):
-        held = {text(group.key[key]) for group in result.groups}
+        held = {format_value(group.key[key]) for group in result.groups}
         if len(held) == 1:
             result.columns.remove(key)
             result.constant = {key: result.groups[0].key[key], **result.constant}
@@ -194,9 +191,11 @@ def split_words(groups: Sequence[Group]) -> list[str]:
     for group in groups:
         for run in group.counted:
             sizes = run.result.get("sizes") or {}
-            listed = ", ".join(f"{text(size)} {name}" for name, size in sizes.items())
-            words = text(run.result.get("split") or "split not recorded") + (f" ({listed})" if listed else "")
-            known[f"{text(run.choices.get('data') or 'data')}: {words}"] = None
+            listed = ", ".join(f"{format_value(size)} {name}" for name, size in sizes.items())
+            words = format_value(run.result.get("split") or "split not recorded") + (
+                f" ({listed})" if listed else ""
+            )
+            known[f"{format_value(run.choices.get('data') or 'data')}: {words}"] = None
     return list(known)
 
 
@@ -217,7 +216,7 @@ def sort_value(result: Comparison, group: Group, name: str) -> Any:
     if name in group.key:
         return group.key[name]
     metric = next((one for one in METRICS if one.name == name), None)
-    got = group.average(metric) if metric else result.lens(group.runs[0], name)
+    got = group.average(metric) if metric else key_value(group.runs[0], name)
     return MISSING if got is None else got
 
 
@@ -237,5 +236,5 @@ def _sort(result: Comparison, sort: str) -> None:
         falling = not falling
     known = [group for group in result.groups if sort_value(result, group, name) is not MISSING]
     unknown = [group for group in result.groups if sort_value(result, group, name) is MISSING]
-    known.sort(key=lambda group: order(sort_value(result, group, name)), reverse=falling)
+    known.sort(key=lambda group: sort_key(sort_value(result, group, name)), reverse=falling)
     result.groups = known + unknown

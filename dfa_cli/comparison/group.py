@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dfa_cli.comparison.grouping import Lens, short
+from dfa_cli.comparison.grouping import key_value, shortest_names
 from dfa_cli.comparison.statistics import Difference, deviation, interval, mean
-from dfa_cli.console.values import MISSING, order, text
+from dfa_cli.console.values import MISSING, format_value, sort_key
 from dfa_cli.records.measures import Metric
 from dfa_cli.records.run import Run
 
@@ -56,16 +56,17 @@ class Group:
 
     def label(self, without: Sequence[str] = ()) -> str:
         """`dfa, opu_sim, lr 0.01`: a choice speaks for itself, a number says what it is of."""
-        names = short([key for key in self.key if key not in without])
+        names = shortest_names([key for key in self.key if key not in without])
         held = {key: self.key[key] for key in names if self.key[key] is not MISSING}
         words = [
-            text(one) if isinstance(one, str) else f"{names[key]} {text(one)}" for key, one in held.items()
+            format_value(one) if isinstance(one, str) else f"{names[key]} {format_value(one)}"
+            for key, one in held.items()
         ]
         return ", ".join(words) or "all runs"
 
 
 def make_group(
-    key: dict[str, Any], members: list[Run], metric: Metric, units: Sequence[str], lens: Lens, once: bool
+    key: dict[str, Any], members: list[Run], metric: Metric, units: Sequence[str], once: bool
 ) -> tuple[Group, int]:
     counted: list[Run] = []
     values: list[float] = []
@@ -74,7 +75,7 @@ def make_group(
     waiting: list[tuple[Unit, str]] = []
     again = 0
     for run in members:  # newest first
-        unit = tuple(text(lens(run, one)) for one in units)
+        unit = tuple(format_value(key_value(run, one)) for one in units)
         got = metric.of(run) if run.status == "completed" else None
         if got is None:
             waiting.append((unit, "without a value" if run.status == "completed" else run.status))
@@ -95,20 +96,20 @@ def make_group(
 
 def _natural(word: str) -> tuple[int, float, str]:
     try:
-        return order(float(word))
+        return sort_key(float(word))
     except ValueError:
-        return order(word)
+        return sort_key(word)
 
 
 def name_missing(groups: Iterable[Group]) -> None:
     """A seed that other groups on the same data have and this one has not is missing."""
     expected: dict[str, set[str]] = {}
     for group in groups:
-        known = expected.setdefault(text(group.key.get("data", MISSING)), set())
+        known = expected.setdefault(format_value(group.key.get("data", MISSING)), set())
         known.update("/".join(unit) for unit in group.by_unit)
         known.update(name for names in group.absent.values() for name in names)
     for group in groups:
         here = {"/".join(unit) for unit in group.by_unit}
         here.update(name for names in group.absent.values() for name in names)
-        if lacking := expected[text(group.key.get("data", MISSING))] - here:
+        if lacking := expected[format_value(group.key.get("data", MISSING))] - here:
             group.absent["missing"] = sorted(lacking, key=_natural)

@@ -42,7 +42,7 @@ def terminal_width() -> int | None:
     return max(shutil.get_terminal_size().columns, 20) if sys.stdout.isatty() else None
 
 
-def emit(text: str) -> None:
+def write_stdout(text: str) -> None:
     """Writes `text` to standard output; whoever closes the pipe early (`| head`) ends the command in
     silence."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
@@ -59,7 +59,10 @@ def emit(text: str) -> None:
         raise SystemExit(0) from None
 
 
-def warn(text: str) -> None:
+emit = write_stdout  # the earlier name, which sweeps/sweep.py calls
+
+
+def write_stderr(text: str) -> None:
     """One line to standard error."""
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
@@ -74,9 +77,11 @@ def paint(word: str, colour: str) -> str:
 def name_skipped(skipped: Sequence[tuple[str, str]], most: int = 5) -> None:
     """Names the folders that hold no whole record, on standard error."""
     for folder, reason in skipped[:most]:
-        warn(f"skipped {folder}: {reason}")
+        write_stderr(f"skipped {folder}: {reason}")
     if len(skipped) > most:
-        warn(f"skipped {plural(len(skipped) - most, 'more folder')} (`dfa runs --skipped` names them all)")
+        write_stderr(
+            f"skipped {plural(len(skipped) - most, 'more folder')} (`dfa runs --skipped` names them all)"
+        )
 
 
 def check_free(path: Path, force: bool) -> None:

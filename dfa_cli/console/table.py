@@ -6,12 +6,12 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dfa_cli.console.values import text
+from dfa_cli.console.values import format_value
 
 GAP = "  "
 
 
-def wide(word: str) -> int:
+def display_width(word: str) -> int:
     """How many terminal cells `word` takes: East Asian characters take two, combining marks none."""
     if word.isascii():
         return len(word)
@@ -20,13 +20,13 @@ def wide(word: str) -> int:
     )
 
 
-def cut(word: str, room: int) -> str:
+def truncate(word: str, room: int) -> str:
     """`word` in at most `room` cells, with an ellipsis where it was cut."""
-    if wide(word) <= room:
+    if display_width(word) <= room:
         return word
     kept = ""
     for c in word:
-        if wide(kept + c) > room - 1:
+        if display_width(kept + c) > room - 1:
             break
         kept += c
     return kept + "…"
@@ -37,14 +37,14 @@ def wrap(word: str, room: int) -> list[str]:
     lines: list[str] = []
     line = ""
     for part in word.split(" "):
-        while wide(part) > room:
+        while display_width(part) > room:
             if line:
                 lines.append(line)
                 line = ""
-            head = cut(part, room + 1)[:-1] or part[:1]
+            head = truncate(part, room + 1)[:-1] or part[:1]
             lines.append(head)
             part = part[len(head) :]
-        if line and wide(line) + 1 + wide(part) > room:
+        if line and display_width(line) + 1 + display_width(part) > room:
             lines.append(line)
             line = part
         else:
@@ -66,11 +66,11 @@ def lay_out(
     When it is wider than `width`, further columns follow in blocks below, each block beginning with the first `keys`
     columns again. Without a width, nothing is ever folded or cut.
     """
-    sizes = [max(wide(cell) for cell in column) for column in zip(heads, *rows, strict=True)]
+    sizes = [max(display_width(cell) for cell in column) for column in zip(heads, *rows, strict=True)]
     if width is None or sum(sizes) + len(GAP) * (len(sizes) - 1) <= width:
         return _block(range(len(heads)), heads, rows, left, sizes, rule)
-    words = [max(wide(word) for word in head.split(" ")) for head in heads]  # headings fold first
-    sizes = [max(word, *map(wide, column)) for word, *column in zip(words, *rows, strict=True)]
+    words = [max(display_width(word) for word in head.split(" ")) for head in heads]  # headings fold first
+    sizes = [max(word, *map(display_width, column)) for word, *column in zip(words, *rows, strict=True)]
     if sum(sizes) + len(GAP) * (len(sizes) - 1) <= width:
         return _block(range(len(heads)), heads, rows, left, sizes, rule)
     others = range(keys, len(heads))
@@ -94,7 +94,7 @@ def lay_out(
     for block in blocks:
         for i in block:  # a heading that need not fold does not
             spare = width - used - sum(sizes[k] + len(GAP) for k in block) + len(GAP)
-            more = wide(heads[i]) - sizes[i]
+            more = display_width(heads[i]) - sizes[i]
             sizes[i] += more if 0 < more <= spare else 0
         lines += [*([""] if lines else []), *_block([*range(keys), *block], heads, rows, left, sizes, rule)]
     return lines
@@ -108,7 +108,7 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     def cell(held: Any) -> Any:
         if isinstance(held, (int, float)) and not isinstance(held, bool):
             return held
-        return "" if held is None else text(held)
+        return "" if held is None else format_value(held)
 
     names = dict.fromkeys(name for row in rows for name in row)
     file = io.StringIO()
@@ -154,7 +154,9 @@ def _row(
     hang: bool = False,
 ) -> list[str]:
     """One row: long text goes on in the next line of its column; `hang`: short text stands at the bottom."""
-    parts = {i: wrap(cells[i], sizes[i]) if wide(cells[i]) > sizes[i] else [cells[i]] for i in chosen}
+    parts = {
+        i: wrap(cells[i], sizes[i]) if display_width(cells[i]) > sizes[i] else [cells[i]] for i in chosen
+    }
     height = max(len(part) for part in parts.values())
     if hang:
         parts = {i: [""] * (height - len(part)) + part for i, part in parts.items()}
@@ -163,7 +165,7 @@ def _row(
         padded = []
         for i in chosen:
             cell = parts[i][k] if k < len(parts[i]) else ""
-            blank = " " * (sizes[i] - wide(cell))
+            blank = " " * (sizes[i] - display_width(cell))
             padded.append(cell + blank if left[i] else blank + cell)
         lines.append(GAP.join(padded).rstrip())
     return lines

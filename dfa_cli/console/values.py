@@ -10,7 +10,7 @@ from typing import Any
 NOTHING = "–"
 
 
-def text(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A configuration value as it would be typed: `true`, `0.01`, `[64, 64]`; an absent one is a dash."""
     if value is None:
         return "null"
@@ -47,11 +47,11 @@ def number(value: Any) -> float | None:
     return float(value)
 
 
-def order(value: Any) -> tuple[int, float, str]:
+def sort_key(value: Any) -> tuple[int, float, str]:
     """A sort key for values of any type: numbers by size, then text, then what is absent."""
     if (size := number(value)) is not None:
         return (0, size, "")
-    return (2, 0.0, "") if value is MISSING or value is None else (1, 0.0, text(value))
+    return (2, 0.0, "") if value is MISSING or value is None else (1, 0.0, format_value(value))
 
 
 def plural(count: int, word: str) -> str:
@@ -98,7 +98,7 @@ def _three(value: float) -> str:
     return f"{value:.{min(digits, 4)}f}"
 
 
-def when(created: str, now: datetime | None = None) -> str:
+def format_time(created: str, now: datetime | None = None) -> str:
     """`22 Nov 08:30` in local time; another year shows itself: `2025-11-22`."""
     try:
         moment = datetime.fromisoformat(created.replace("Z", "+00:00")).astimezone()

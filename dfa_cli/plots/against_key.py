@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group
-from dfa_cli.console.values import MISSING, number, text
+from dfa_cli.console.values import MISSING, format_value, number
 from dfa_cli.errors import DfaError
 from dfa_cli.plots.panels import panels, series_label, series_style
 from dfa_cli.plots.style import Look, axis_title, caption, dress, fill_band, finish, new_figure
@@ -27,7 +27,7 @@ def draw_against(result: Comparison, key: str, look: Look = Look()) -> Figure:
     for group in result.groups:
         held = group.key.get(key, MISSING)
         if held is not MISSING and held is not None and number(held) is None:
-            raise DfaError(f"--x {key}: its value {text(held)} is not a number; choose a numeric key")
+            raise DfaError(f"--x {key}: its value {format_value(held)} is not a number; choose a numeric key")
     points = sorted({value for group in result.groups if (value := number(group.key.get(key))) is not None})
     if len(points) < 2:
         raise DfaError(f"--x {key}: it has {len(points) or 'no'} value in these runs, and a line needs two")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dfa_cli.comparison.comparison import Comparison
-from dfa_cli.console.table import cut
+from dfa_cli.console.table import truncate
 from dfa_cli.errors import DfaError
 from dfa_cli.plots.panels import series_label, series_style
 from dfa_cli.plots.style import INK, LONGEST, Look, axis_title, band_ends, caption, dress, finish, new_figure
@@ -63,7 +63,7 @@ def draw_bars(result: Comparison, look: Look = Look()) -> Figure:
             fontsize=8.5,
         )
     axis.set_yticks(
-        range(len(groups)), [cut(series_label(result, group, panel=False), LONGEST) for group in groups]
+        range(len(groups)), [truncate(series_label(result, group, panel=False), LONGEST) for group in groups]
     )
     axis.invert_yaxis()
     dress(axis, "", axis_title(metric.title), "")

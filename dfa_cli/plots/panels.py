@@ -6,8 +6,8 @@ from typing import Any
 
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group
-from dfa_cli.comparison.grouping import short
-from dfa_cli.console.values import text
+from dfa_cli.comparison.grouping import shortest_names
+from dfa_cli.console.values import format_value
 from dfa_cli.plots.style import COLOURS, DASHES, HATCHES, MARKERS
 
 MOST_SERIES = 8  # in one panel; more are spread over panels where a column allows it
@@ -20,8 +20,8 @@ def panels(result: Comparison, leave: str | None = None) -> list[tuple[str, list
         return [("", list(result.groups))]
     groups: dict[str, list[Group]] = {}
     for group in result.groups:
-        groups.setdefault(text(group.key[key]), []).append(group)
-    return [(f"{short(result.columns)[key]} {name}", some) for name, some in groups.items()]
+        groups.setdefault(format_value(group.key[key]), []).append(group)
+    return [(f"{shortest_names(result.columns)[key]} {name}", some) for name, some in groups.items()]
 
 
 def panel_key(result: Comparison, leave: str | None) -> str | None:
@@ -29,7 +29,7 @@ def panel_key(result: Comparison, leave: str | None) -> str | None:
     columns = [key for key in result.columns if key != leave]
     if "data" in columns:
         return "data" if len(columns) > 1 else None
-    series = len({tuple(text(group.key[key]) for key in columns) for group in result.groups})
+    series = len({tuple(format_value(group.key[key]) for key in columns) for group in result.groups})
     return columns[0] if series > MOST_SERIES and len(columns) > 1 else None
 
 

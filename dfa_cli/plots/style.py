@@ -14,8 +14,8 @@ from dfa_cli.comparison.captions import spoken_split
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group
 from dfa_cli.comparison.statistics import deviation, interval, mean
-from dfa_cli.console.table import cut
-from dfa_cli.console.values import text
+from dfa_cli.console.table import truncate
+from dfa_cli.console.values import format_value
 from dfa_cli.errors import DfaError, one_of
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def dress(axis: Axes, heading: str, below: str, beside: str) -> None:
     axis.tick_params(colors=INK, labelsize=8.5)
     axis.set_xlabel(below, fontsize=9.5, color=INK, parse_math=False)
     axis.set_ylabel(beside, fontsize=9.5, color=INK, parse_math=False)
-    axis.set_title(cut(heading, LONGEST), fontsize=9.5, color=INK, loc="left", parse_math=False)
+    axis.set_title(truncate(heading, LONGEST), fontsize=9.5, color=INK, loc="left", parse_math=False)
 
 
 def axis_title(words: str) -> str:
@@ -156,11 +156,13 @@ def axis_title(words: str) -> str:
 def caption(result: Comparison, band: str, groups: Sequence[Group]) -> str:
     """The line under the figure: what all have in common, the split, what the band is."""
     shared = ", ".join(
-        text(held) for key, held in result.constant.items() if key in ("data", "model", "rule", "device")
+        format_value(held)
+        for key, held in result.constant.items()
+        if key in ("data", "model", "rule", "device")
     )
-    parts = [cut(shared, 2 * LONGEST)] if shared else []
+    parts = [truncate(shared, 2 * LONGEST)] if shared else []
     if len(result.splits) == 1:
-        parts.append(cut(spoken_split(result), 2 * LONGEST))
+        parts.append(truncate(spoken_split(result), 2 * LONGEST))
     counts = sorted({group.n for group in groups if group.n})
     if counts and counts[-1] > 1:
         many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
@@ -178,7 +180,7 @@ def finish(figure: Figure, axes: Sequence[Axes], below: str, legend: bool = True
         if len(known) > 1 or (known and "all runs" not in known):
             made = figure.legend(
                 list(known.values()),
-                [cut(label, LONGEST) for label in known],
+                [truncate(label, LONGEST) for label in known],
                 loc="outside right upper",
                 frameon=False,
                 fontsize=8.5,

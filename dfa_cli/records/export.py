@@ -10,7 +10,7 @@ from typing import Any
 
 from dfa_cli.console.output import check_free, write_file
 from dfa_cli.console.table import csv_text
-from dfa_cli.console.values import number, text
+from dfa_cli.console.values import format_value, number
 from dfa_cli.errors import DfaError, one_of
 from dfa_cli.machine.files import disk_errors_as_sentences
 from dfa_cli.records.dataframe import row
@@ -93,14 +93,14 @@ def to_mlflow(runs: Sequence[Run], path: Path) -> int:
         began = _milliseconds(run.created)
         made = client.create_run(place, start_time=began, run_name=run.id, tags={"dfa_id": run.id})
         name = made.info.run_id
-        params = [Param(key, text(held)[:6000]) for key, held in _parameters(run).items()]
+        params = [Param(key, format_value(held)[:6000]) for key, held in _parameters(run).items()]
         metrics = [
             Metric(metric.name, got, began, 0) for metric in METRICS if (got := metric.of(run)) is not None
         ]
         for column, epoch, value in _points(run):
             metrics.append(Metric(column, value, began, epoch))
         tags = [
-            RunTag("identity", text(run.identity)),
+            RunTag("identity", format_value(run.identity)),
             RunTag("folder", run.folder),
             RunTag("dfa_status", run.status),
         ]
@@ -124,7 +124,9 @@ def to_tensorboard(runs: Sequence[Run], path: Path) -> int:
         raise DfaError("--to tensorboard needs TensorBoard: pip install 'dfa-cli[tensorboard]'") from None
     for run in runs:
         words = [
-            text(run.choices[name]) for name in ("model", "data", "rule", "device") if run.choices.get(name)
+            format_value(run.choices[name])
+            for name in ("model", "data", "rule", "device")
+            if run.choices.get(name)
         ]
         folder = path / f"{'-'.join(words).replace('/', '_')}_{run.id}"
         with disk_errors_as_sentences(folder, "--out=FOLDER"):

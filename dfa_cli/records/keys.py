@@ -27,7 +27,7 @@ _OWN: dict[str, Callable[[Run], Any]] = {
 }
 
 
-def enters(key: str) -> bool:
+def affects_result(key: str) -> bool:
     """Whether a dotted configuration key can change a result."""
     return key.partition(".")[0] not in IRRELEVANT and key.rpartition(".")[2] not in FACTS
 
@@ -48,7 +48,7 @@ def config_names(runs: Iterable[Run]) -> list[str]:
     return sorted(names, key=lambda name: parts[name.partition(".")[0]])
 
 
-def value(run: Run, key: str) -> Any:
+def value_of(run: Run, key: str) -> Any:
     """What `run` has under a full name, as `Keys.resolve` returns it; `MISSING` when it has nothing."""
     if key in _OWN:
         return _OWN[key](run)
@@ -63,6 +63,9 @@ def value(run: Run, key: str) -> Any:
     if key.startswith("notes."):
         return ((run.record.get("projection") or {}).get("notes") or {}).get(key[6:], MISSING)
     return run.result.get(key, MISSING)
+
+
+value = value_of  # the earlier name, which tests/config imports
 
 
 class Keys:

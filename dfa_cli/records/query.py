@@ -16,9 +16,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from dfa_cli.console.values import MISSING, number, text
+from dfa_cli.console.values import MISSING, format_value, number
 from dfa_cli.errors import DfaError
-from dfa_cli.records.keys import Keys, value
+from dfa_cli.records.keys import Keys, value_of
 from dfa_cli.records.run import Run
 
 Test = Callable[[Run], bool]
@@ -160,25 +160,25 @@ def _typed(word: str) -> Any:
 def _equal(held: Any, wanted: Any) -> bool:
     if number(held) is not None and number(wanted) is not None:
         return held == wanted
-    return text(held) == text(wanted)
+    return format_value(held) == format_value(wanted)
 
 
 def _comparison(name: str, sign: str, wanted: list[Any]) -> Test:
     if sign in ("=", "=="):
-        return lambda run: any(_equal(value(run, name), one) for one in wanted)
+        return lambda run: any(_equal(value_of(run, name), one) for one in wanted)
     if sign == "!=":
-        return lambda run: not any(_equal(value(run, name), one) for one in wanted)
+        return lambda run: not any(_equal(value_of(run, name), one) for one in wanted)
     if sign == "~":
-        return lambda run: any(_contains(value(run, name), one) for one in wanted)
+        return lambda run: any(_contains(value_of(run, name), one) for one in wanted)
     compare = _ORDER[sign]
 
     def ordered(run: Run) -> bool:
-        held = value(run, name)
+        held = value_of(run, name)
         for one in wanted:
             if number(held) is not None and number(one) is not None:
                 if compare(held, one):
                     return True
-            elif isinstance(held, str) and compare(held, text(one)):  # dates, above all
+            elif isinstance(held, str) and compare(held, format_value(one)):  # dates, above all
                 return True
         return False
 
@@ -188,4 +188,8 @@ def _comparison(name: str, sign: str, wanted: list[Any]) -> Test:
 def _contains(held: Any, wanted: Any) -> bool:
     if held is MISSING or held is None:
         return False
-    return wanted in held if isinstance(held, list) else text(wanted).lower() in text(held).lower()
+    return (
+        wanted in held
+        if isinstance(held, list)
+        else format_value(wanted).lower() in format_value(held).lower()
+    )

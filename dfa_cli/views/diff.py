@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dfa_cli.console.table import lay_out, wrap
-from dfa_cli.console.values import MISSING, text
+from dfa_cli.console.values import MISSING, format_value
 from dfa_cli.records.keys import DERIVED_CHOICES, IRRELEVANT
 from dfa_cli.records.measures import METRICS
 from dfa_cli.records.run import Run, flatten
@@ -57,7 +57,7 @@ def _made_by(run: Run) -> dict[str, Any]:
 def _differing(here: dict[str, Any], there: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     names = dict.fromkeys([*here, *there])
     pairs = [(name, here.get(name, MISSING), there.get(name, MISSING)) for name in names]
-    return [line for line in pairs if text(line[1]) != text(line[2])]
+    return [line for line in pairs if format_value(line[1]) != format_value(line[2])]
 
 
 def diff_as_text(one: Run, other: Run, width: int | None = None) -> str:
@@ -80,7 +80,7 @@ def diff_as_text(one: Run, other: Run, width: int | None = None) -> str:
 
 
 def _table(part: Sequence[tuple[str, Any, Any]], one: Run, other: Run, width: int | None) -> list[str]:
-    rows = [[f"  {key}", text(here), text(there)] for key, here, there in part]
+    rows = [[f"  {key}", format_value(here), format_value(there)] for key, here, there in part]
     names = [one.id, other.id] if one.id != other.id else [f"{one.id} (1)", f"{other.id} (2)"]
     if width:  # long values are folded, so that both stay side by side
         key = min(max(len(row[0]) for row in rows), width // 3)

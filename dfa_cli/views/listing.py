@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dfa_cli.console.output import paint
-from dfa_cli.console.table import GAP, csv_text, cut, lay_out, wide
-from dfa_cli.console.values import NOTHING, duration, text, when
+from dfa_cli.console.table import GAP, csv_text, display_width, lay_out, truncate
+from dfa_cli.console.values import NOTHING, duration, format_time, format_value
 from dfa_cli.records.measures import BY_NAME, DEFAULT
 from dfa_cli.records.run import Run
 
@@ -23,19 +23,24 @@ class Column:
 
 
 def _choice(name: str) -> Column:
-    return Column(name, lambda run: text(run.choices.get(name) or NOTHING), lambda run: run.choices.get(name))
+    return Column(
+        name, lambda run: format_value(run.choices.get(name) or NOTHING), lambda run: run.choices.get(name)
+    )
 
 
 COLUMNS = (
     Column("id", lambda run: run.id, lambda run: run.id),
-    Column("when", lambda run: when(run.created), lambda run: run.created),
+    Column("when", lambda run: format_time(run.created), lambda run: run.created),
     Column("status", lambda run: run.status, lambda run: run.status),
     _choice("model"),
     _choice("data"),
     _choice("rule"),
     _choice("device"),
     Column(
-        "seed", lambda run: text(run.config.get("seed", NOTHING)), lambda run: run.config.get("seed"), False
+        "seed",
+        lambda run: format_value(run.config.get("seed", NOTHING)),
+        lambda run: run.config.get("seed"),
+        False,
     ),
     Column("test %", lambda run: DEFAULT.show(DEFAULT.of(run)), DEFAULT.of, False),
     Column(
@@ -57,7 +62,10 @@ def list_as_text(runs: Sequence[Run], width: int | None = None) -> str:
     def too_wide() -> bool:
         if width is None:
             return False
-        sizes = [max(wide(column.name), *(wide(cell) for cell in cells[column.name])) for column in columns]
+        sizes = [
+            max(display_width(column.name), *(display_width(cell) for cell in cells[column.name]))
+            for column in columns
+        ]
         return sum(sizes) + len(GAP) * (len(columns) - 1) > width
 
     if len(runs) > 1:
@@ -74,7 +82,7 @@ def list_as_text(runs: Sequence[Run], width: int | None = None) -> str:
     lines = [f"in all of them: {', '.join(above)}", ""] if above else []
     lines.append(heading)
     for run, line in zip(runs, table, strict=True):
-        line = line if width is None else cut(line, width)
+        line = line if width is None else truncate(line, width)
         status = run.status
         lines.append(line.replace(status, paint(status, status), 1) if status != "completed" else line)
     reasons = [f"{run.id} {reason}" for run in runs if (reason := failure(run))]
@@ -93,9 +101,9 @@ def failure(run: Run) -> str:
     error = run.record.get("error") or {}
     if run.status != "failed" or not error:
         return ""
-    at = f" in epoch {text(error['epoch'])}" if error.get("epoch") is not None else ""
-    reason = text(error.get("message") or "no reason recorded")
-    return f"failed{at}: {text(error.get('type') or 'error')}: {reason}"
+    at = f" in epoch {format_value(error['epoch'])}" if error.get("epoch") is not None else ""
+    reason = format_value(error.get("message") or "no reason recorded")
+    return f"failed{at}: {format_value(error.get('type') or 'error')}: {reason}"
 
 
 def list_as_csv(runs: Sequence[Run]) -> str:

@@ -14,10 +14,11 @@ from typing import Any
 from dfa_cli.comparison.captions import constants, spoken_split, title
 from dfa_cli.comparison.columns import columns
 from dfa_cli.comparison.comparison import Comparison, compare
+from dfa_cli.comparison.grouping import key_value
 from dfa_cli.comparison.question import Question
-from dfa_cli.console.values import MISSING, number, plural, text, when
+from dfa_cli.console.values import MISSING, format_time, format_value, number, plural
 from dfa_cli.errors import DfaError
-from dfa_cli.records.keys import enters
+from dfa_cli.records.keys import affects_result
 from dfa_cli.records.log import LOG
 from dfa_cli.records.measures import DEFAULT
 from dfa_cli.records.run import STATUSES, UNFINISHED, Run
@@ -96,7 +97,7 @@ def report_page(result: Comparison, runs: Sequence[Run], heading: str, places: S
         figures=_figures(result, runs),
         differences=_differences(result),
         failures=_failures([run for run in runs if run.status in UNFINISHED]),
-        skipped=[(text(folder), reason) for folder, reason in result.skipped],
+        skipped=[(format_value(folder), reason) for folder, reason in result.skipped],
         provenance=_provenance(runs),
         runs=_all_runs(runs),
         metric=DEFAULT.words,
@@ -160,13 +161,17 @@ def _figures(result: Comparison, runs: Sequence[Run]) -> list[tuple[str, str]]:
 
 def _differences(result: Comparison) -> Table | None:
     """Every key in which the groups differ, so that nothing tuned for one of them stays hidden."""
-    keys = [key for key in [*result.columns, *result.follows] if enters(key) and not key.endswith("_target_")]
+    keys = [
+        key
+        for key in [*result.columns, *result.dependent_keys]
+        if affects_result(key) and not key.endswith("_target_")
+    ]
     if not keys or len(result.groups) < 2:
         return None
     rows = []
     for key in keys:
         words = [
-            ", ".join(dict.fromkeys(text(result.lens(run, key)) for run in group.counted or group.runs))
+            ", ".join(dict.fromkeys(format_value(key_value(run, key)) for run in group.counted or group.runs))
             for group in result.groups
         ]
         common = max(words, key=words.count)
@@ -182,7 +187,7 @@ def _failures(runs: Sequence[Run]) -> Table | None:
         Row(
             [
                 Cell(run.id),
-                Cell(when(run.created), run.created),
+                Cell(format_time(run.created), run.created),
                 Cell(run.status, look=run.status),
                 Cell(run_in_words(run.config, run.choices)),
                 Cell(failure(run) or f"the run was {run.status}", look="w"),
@@ -222,8 +227,8 @@ def _provenance(runs: Sequence[Run]) -> Table | None:
 
 def _in_words(held: Any) -> str:
     if isinstance(held, dict):
-        return ", ".join(f"{key} {text(one)}" for key, one in held.items())
-    return text(held)
+        return ", ".join(f"{key} {format_value(one)}" for key, one in held.items())
+    return format_value(held)
 
 
 def _all_runs(runs: Iterable[Run]) -> Table:
@@ -234,6 +239,6 @@ def _all_runs(runs: Iterable[Run]) -> Table:
             raw = column.raw(run)
             look = run.status if column.name == "status" else ""
             cells.append(Cell(column.cell(run), MISSING if raw is None else raw, look))
-        rows.append(Row([*cells, Cell(text(run.provenance.get("command") or ""), look="w")]))
+        rows.append(Row([*cells, Cell(format_value(run.provenance.get("command") or ""), look="w")]))
     heads = [*((column.name, column.left) for column in COLUMNS), ("command", True)]
     return Table("runs", heads, rows, search=True)

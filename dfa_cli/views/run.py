@@ -8,7 +8,7 @@ from typing import Any
 
 from dfa_cli.console.chart import draw
 from dfa_cli.console.table import wrap
-from dfa_cli.console.values import NOTHING, duration, printable, quantity, text, when
+from dfa_cli.console.values import NOTHING, duration, format_time, format_value, printable, quantity
 from dfa_cli.records.measures import METRICS
 from dfa_cli.records.run import Run
 from dfa_cli.records.words import commit_in_words
@@ -23,7 +23,7 @@ def run_as_text(run: Run, width: int | None = None) -> str:
 
     def say(name: str, words: Any) -> None:
         if words not in (None, "", [], {}):
-            shown = wrap(text(words), max(room - _INDENT, 20))
+            shown = wrap(format_value(words), max(room - _INDENT, 20))
             lines.append(f"{name:<{_INDENT - 1}} {shown[0]}")
             lines.extend(" " * _INDENT + more for more in shown[1:])
 
@@ -31,20 +31,25 @@ def run_as_text(run: Run, width: int | None = None) -> str:
         lines.extend(["", name])
 
     chosen = [
-        f"{name}={text(held)}"
+        f"{name}={format_value(held)}"
         for name, held in run.choices.items()
         if held and name not in ("tuned", "experiment")
     ]
-    lines.append(f"run {printable(run.id)}  {run.status}  {when(run.created)}")
+    lines.append(f"run {printable(run.id)}  {run.status}  {format_time(run.created)}")
     say("chosen", " ".join(chosen))
-    lines.append(f"{'folder':<{_INDENT - 1}} {text(run.folder)}")  # never folded, so that it can be copied
+    lines.append(
+        f"{'folder':<{_INDENT - 1}} {format_value(run.folder)}"
+    )  # never folded, so that it can be copied
     if run.status == "killed":
         say("killed", "the record says running, and its process is gone")
     error = run.record.get("error") or {}
     if error and error.get("message") != "interrupted":
-        at = f" (epoch {text(error['epoch'])})" if error.get("epoch") is not None else ""
-        say("error", f"{text(error.get('type') or 'error')}: {text(error.get('message') or '')}{at}")
-        lines.append(f"{'log':<{_INDENT - 1}} {text(os.path.join(run.folder, 'run.log'))}")
+        at = f" (epoch {format_value(error['epoch'])})" if error.get("epoch") is not None else ""
+        say(
+            "error",
+            f"{format_value(error.get('type') or 'error')}: {format_value(error.get('message') or '')}{at}",
+        )
+        lines.append(f"{'log':<{_INDENT - 1}} {format_value(os.path.join(run.folder, 'run.log'))}")
     say("data fallback", run.record.get("data_fallback"))
 
     part("Result")
@@ -54,8 +59,10 @@ def run_as_text(run: Run, width: int | None = None) -> str:
         if got is not None and metric.place == "result":
             say(f"  {metric.words}", metric.show(got) + (" %" if metric.unit == "%" else ""))
     if result:
-        sizes = ", ".join(f"{text(size)} {name}" for name, size in (result.get("sizes") or {}).items())
-        say("  split", f"{text(result.get('split') or NOTHING)} ({sizes})")
+        sizes = ", ".join(
+            f"{format_value(size)} {name}" for name, size in (result.get("sizes") or {}).items()
+        )
+        say("  split", f"{format_value(result.get('split') or NOTHING)} ({sizes})")
         if result.get("stopped_early"):
             say("  stopped early", "yes")
     else:
@@ -76,7 +83,7 @@ def run_as_text(run: Run, width: int | None = None) -> str:
 
     part("Configuration")
     say("  identity", run.identity)
-    say("  set by hand", " ".join(text(item) for item in run.record.get("overrides") or ()))
+    say("  set by hand", " ".join(format_value(item) for item in run.record.get("overrides") or ()))
     lines += _tree(run.config, room)
 
     part("Provenance")
@@ -84,7 +91,7 @@ def run_as_text(run: Run, width: int | None = None) -> str:
         if name == "git" and isinstance(held, dict):
             held = commit_in_words(held) or "no commit known"
         elif isinstance(held, dict):
-            held = ", ".join(f"{key} {text(one)}" for key, one in held.items())
+            held = ", ".join(f"{key} {format_value(one)}" for key, one in held.items())
         say(f"  {name.replace('_', ' ')}", held)
     return "\n".join(lines) + "\n"
 
@@ -119,7 +126,7 @@ def _tree(tree: dict[str, Any], room: int, depth: int = 1) -> list[str]:
         if isinstance(held, dict) and held:
             lines += [before, *_tree(held, room, depth + 1)]
         else:
-            first, *more = wrap(text(held), max(room - len(before) - 1, 20))
+            first, *more = wrap(format_value(held), max(room - len(before) - 1, 20))
             lines += [f"{before} {first}", *("  " * (depth + 1) + line for line in more)]
     return lines
 

@@ -32,8 +32,8 @@ def test_groups_by_what_differs_except_the_seed(swept: Path):
     assert result.constant["epochs"] == 20
     assert "threads" not in result.constant
     # tuned values differ along with the rule, and are said rather than made into rows
-    assert "optimizer.lr" in result.follows
-    assert "tuned" not in result.columns + result.follows
+    assert "optimizer.lr" in result.dependent_keys
+    assert "tuned" not in result.columns + result.dependent_keys
 
 
 def test_statistics_of_a_row(factory: Factory):

@@ -15,8 +15,8 @@ from run_factory import Factory
 
 from dfa_cli.comparison.columns import ranges
 from dfa_cli.comparison.tables import compare_table
-from dfa_cli.console.table import cut, lay_out, wide, wrap
-from dfa_cli.console.values import duration, plural, quantity, text, when
+from dfa_cli.console.table import display_width, lay_out, truncate, wrap
+from dfa_cli.console.values import duration, format_time, format_value, plural, quantity
 from dfa_cli.errors import DfaError
 
 
@@ -229,17 +229,22 @@ def test_numbers_as_people_write_them():
         "8.40 kJ",
         "200 nJ",
     ]
-    assert [text(v) for v in (1.0, 0.001, 1e-7, True, None, [64, 64], "a\x1b[31m\n")] == [
+    assert [format_value(v) for v in (1.0, 0.001, 1e-7, True, None, [64, 64], "a\x1b[31m\n")] == [
         "1", "0.001", "1e-07", "true", "null", "[64, 64]", "a\\x1b[31m\\n",
     ]  # fmt: skip
-    assert when("nonsense") == "–"
-    assert when("2019-05-05T10:00:00+00:00") == "2019-05-05"
+    assert format_time("nonsense") == "–"
+    assert format_time("2019-05-05T10:00:00+00:00") == "2019-05-05"
     assert ranges(["1", "2", "3", "7", "9", "10"]) == "1-3, 7, 9, 10"
     assert ranges(["0.1", "0.2"]) == "0.1, 0.2"
 
 
 def test_columns_stay_straight():
-    assert (wide("日本"), wide("abc"), wide("é"), wide("e\u0301")) == (4, 3, 1, 1)
+    assert (display_width("日本"), display_width("abc"), display_width("é"), display_width("e\u0301")) == (
+        4,
+        3,
+        1,
+        1,
+    )
     assert lay_out(["k", "a long head"], [["ab", "1"]], [True, False], keys=1, width=9)[:3] == [
         "       a",
         "    long",
@@ -247,5 +252,5 @@ def test_columns_stay_straight():
     ]
     lines = lay_out(["k", "v"], [["日本", "1"], ["ab", "22"]], [True, False])
     assert lines[2:] == ["日本   1", "ab    22"]
-    assert cut("abcdef", 4) == "abc…"
+    assert truncate("abcdef", 4) == "abc…"
     assert wrap("aa bb cccccccc", 5) == ["aa bb", "ccccc", "ccc"]
