@@ -9,10 +9,13 @@ from pathlib import Path
 log = logging.getLogger("dfa")
 
 
-def note(sentence: str) -> None:
-    """Something the user should know, in the log and where it is seen."""
+def notify(sentence: str) -> None:
+    """Tells the user something, in the log and on standard error."""
     log.warning(sentence)
     print(f"note: {sentence}", file=sys.stderr, flush=True)
+
+
+note = notify  # the earlier name, which data/ and launch/ import
 
 
 def entry(name: str, text: str) -> list[str]:

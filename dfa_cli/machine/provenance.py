@@ -19,11 +19,11 @@ from dfa_cli.version import __version__
 
 PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "scikit-learn", "hydra-core", "numba")
 CHECKOUT = Path(__file__).resolve().parents[2]
-COMPUTES = ("dfa_cli", "conf")  # of a checkout; a page or a test that was changed changes no number
+COMPUTES = ("dfa_cli", "conf")  # of a checkout; a changed page or test changes no number
 
 
 def provenance() -> dict[str, Any]:
-    """The part of a record that does not depend on the configuration."""
+    """Collects the part of a record that does not depend on the configuration."""
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "cwd": os.getcwd(),
@@ -39,7 +39,7 @@ def provenance() -> dict[str, Any]:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Of the packages that matter, when this process first asked: what is installed later is not what its jobs run."""
+    """Reads the versions of the packages that matter, once: what is installed later is not what this process runs."""
     found = {"dfa": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -51,12 +51,15 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def code_state() -> dict[str, Any]:
-    """`git_state` when this process first asked: what is committed while a sweep runs is not what its jobs run."""
+    """Asks for `git_state` once: a commit made while a sweep runs must not appear in the records of its later jobs.
+
+    Whoever starts a run calls this before anything else, while the files are those that this process has read.
+    """
     return git_state()
 
 
 def git_state(root: Path = CHECKOUT) -> dict[str, Any]:
-    """Commit of the checkout this code is imported from, and whether what computes has been changed since."""
+    """Asks git for the commit of this code's checkout, and whether what computes has been changed since."""
     unknown = {"commit": None, "dirty": None}
     if not (root / ".git").exists():
         return unknown
