@@ -202,15 +202,15 @@ def test_a_run_with_another_value_of_a_dropped_option_keeps_its_identity_and_is_
 
 
 # what a version that is made up called things
-KEYS = {"rule.columns_alike": "rule.share", "shrinks": "decay", "device.matrix": "device.medium"}
+KEYS = {"rule.factor": "rule.scale", "slope": "schedule", "device.mirrors": "device.encoding"}
 CLASSES = {
     "dfa_cli.rules.Direct": "dfa_cli.rules.DirectFeedbackAlignment",
-    "dfa_cli.devices.opu.BySize": "dfa_cli.devices.opu.Auto",
+    "dfa_cli.devices.opu.ThreeValued": "dfa_cli.devices.opu.Ternary",
 }
 GONE = {
     "rule.loudness": Dropped("dfa_cli.rules.DirectFeedbackAlignment", 7),
     "device.warmth": Dropped("dfa_cli.devices.opu.OPU", 0.5),
-    "device.medium.largest": Dropped("dfa_cli.devices.opu.Auto", None),
+    "device.encoding.largest": Dropped("dfa_cli.devices.opu.Ternary", None),
     "colour": Dropped(None, "green"),
 }
 
@@ -242,17 +242,15 @@ class TestAfterARenaming:
     def as_then(self, config: dict[str, Any]) -> dict[str, Any]:
         config = copy.deepcopy(config)
         rule, device = config["rule"], config["device"]
-        config["colour"], config["shrinks"] = "green", config.pop("decay")
+        config["colour"], config["slope"] = "green", config.pop("schedule")
         if rule["_target_"].endswith(".DirectFeedbackAlignment"):
             rule["loudness"] = 7
-        if "share" in rule:
-            rule["columns_alike"] = rule.pop("share")
-        if "medium" in device:
+        if "scale" in rule:
+            rule["factor"] = rule.pop("scale")
+        if "encoding" in device:
             device["warmth"] = 0.5
-            device["matrix"] = device.pop("medium")
-            if device["matrix"]["_target_"].endswith(".Auto"):
-                device["matrix"]["largest"] = None
-        for node in (rule, device.get("matrix", {})):
+            device["mirrors"] = device.pop("encoding") | {"largest": None}
+        for node in (rule, device.get("mirrors", {})):
             for then, today in CLASSES.items():
                 if node.get("_target_") == today:
                     node["_target_"] = then
@@ -261,7 +259,7 @@ class TestAfterARenaming:
     def test_identities_are_those_of_the_records(self, aged: Dfa) -> None:
         for run in find([aged.outputs]).runs:
             assert identity(run.record["config"]) == identity(run.config) == run.identity, run
-            assert "rule.columns_alike" not in run.flat
+            assert "rule.factor" not in run.flat
             assert "rule.loudness" not in run.flat
 
     @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from dfa_cli.config.bounds import lookup
+from dfa_cli.config.bounds import lookup, shown
 from dfa_cli.config.checks import check
 from dfa_cli.config.identity import DROPPED, outdated
 from dfa_cli.config.schema import Config
@@ -29,11 +29,12 @@ def spec_of_record(run: Run) -> RunSpec:
     if not run.config:
         raise DfaError(f"the record of run {run.id} has no configuration.")
     for key in outdated(run.config):  # `run.config` has lost those that hold what this version computes with
-        raise DfaError(
-            f"run {run.id} was made with {key}={lookup(run.config, key)[0]}, an option that this version of dfa does "
-            f"not have any more: it computes as with {DROPPED[key].value}, and can neither repeat the run nor go on "
-            "with it."
-        )
+        if key in DROPPED:
+            raise DfaError(
+                f"run {run.id} was made with {key}={shown(lookup(run.config, key)[0])}, an option that this version "
+                f"of dfa does not have any more: it computes as with {shown(DROPPED[key].value)}, and can neither "
+                "repeat the run nor go on with it."
+            )
     defaults = asdict(Config())
     del defaults["grids"]  # a sweep's, and no run's
     config = {**defaults, **run.config}

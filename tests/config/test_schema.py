@@ -332,46 +332,46 @@ class TestRenamed:
     def test_keys_and_classes_get_new_names_and_keep_the_identity(
         self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        before = settled("data=digits", "rule.share=true", "device=opu_sim", "device/medium=procedural")
+        before = settled("data=digits", "rule.scale=2.0", "device=opu_sim", "device/encoding=ternary")
         first = identity(before)
-        monkeypatch.setitem(RENAMED, "rule.share", "rule.share_columns")
-        monkeypatch.setitem(RENAMED, "decay", "weight_decay_on")
-        monkeypatch.setitem(RENAMED, "device.medium", "device.matrix")
-        monkeypatch.setitem(RENAMED, "dfa_cli.devices.opu.Procedural", "dfa_cli.devices.opu.Computed")
+        monkeypatch.setitem(RENAMED, "rule.scale", "rule.factor")
+        monkeypatch.setitem(RENAMED, "schedule", "rate_over_time")
+        monkeypatch.setitem(RENAMED, "device.encoding", "device.mirrors")
+        monkeypatch.setitem(RENAMED, "dfa_cli.devices.opu.Ternary", "dfa_cli.devices.opu.Signs")
         today = modernised(before)
-        expected = put(without(before, "rule.share", "decay", "device.medium"), "rule.share_columns", True)
-        expected["weight_decay_on"] = "all"
-        expected["device"]["matrix"] = before["device"]["medium"] | {
-            "_target_": "dfa_cli.devices.opu.Computed"
+        expected = put(without(before, "rule.scale", "schedule", "device.encoding"), "rule.factor", 2.0)
+        expected["rate_over_time"] = "constant"
+        expected["device"]["mirrors"] = before["device"]["encoding"] | {
+            "_target_": "dfa_cli.devices.opu.Signs"
         }
         assert today == expected
         assert modernised(today) == today
         assert identity(today) == identity(before) == first
-        assert identity(put(today, "rule.share_columns", False)) != first
+        assert identity(put(today, "rule.factor", 3.0)) != first
 
     def test_a_name_that_changed_twice_is_followed(
         self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         oldest = settled("data=digits")
         first, target = identity(oldest), oldest["rule"]["_target_"]
-        monkeypatch.setitem(RENAMED, "rule.share", "rule.once")
+        monkeypatch.setitem(RENAMED, "rule.scale", "rule.once")
         monkeypatch.setitem(RENAMED, target, "dfa_cli.rules.Once")
         older = modernised(oldest)
         monkeypatch.setitem(RENAMED, "rule.once", "rule.twice")
         monkeypatch.setitem(RENAMED, "dfa_cli.rules.Once", "dfa_cli.rules.Twice")
         today = modernised(oldest)
         assert today["rule"]["_target_"] == "dfa_cli.rules.Twice"
-        assert today["rule"]["twice"] is False
+        assert today["rule"]["twice"] == 1.0
         assert modernised(older) == today
         assert identity(oldest) == identity(older) == identity(today) == first
-        assert todays_name("rule.share") == "rule.twice"
+        assert todays_name("rule.scale") == "rule.twice"
 
     def test_the_keys_of_a_class_from_outside_are_its_own(
         self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         config = put(settled("data=digits"), "rule._target_", "mine.Rule")
         first = identity(config)
-        monkeypatch.setitem(RENAMED, "rule.share", "rule.share_columns")
+        monkeypatch.setitem(RENAMED, "rule.scale", "rule.factor")
         assert modernised(config) == config
         assert identity(config) == first
 
@@ -380,33 +380,33 @@ class TestRenamed:
     ) -> None:
         config = settled("data=digits")
         before = copy.deepcopy(config)
-        monkeypatch.setitem(RENAMED, "rule.share", "rule.share_columns")
+        monkeypatch.setitem(RENAMED, "rule.scale", "rule.factor")
         monkeypatch.setitem(RENAMED, config["rule"]["_target_"], "dfa_cli.rules.Other")
         modernised(config)
         assert config == before
 
     def test_a_key_set_by_hand_counts_under_its_name_of_today(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        run = Run("", {"id": "a", "overrides": ["rule.share=true", "~decay", "+seed=1"]})
-        monkeypatch.setitem(RENAMED, "rule.share", "rule.share_columns")
-        assert overridden([run]) == {"rule.share_columns", "decay", "seed"}
+        run = Run("", {"id": "a", "overrides": ["rule.scale=2", "~schedule", "+seed=1"]})
+        monkeypatch.setitem(RENAMED, "rule.scale", "rule.factor")
+        assert overridden([run]) == {"rule.factor", "schedule", "seed"}
 
     def test_a_comparison_by_an_old_name_is_a_sentence_with_the_new_one(
         self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         run = Run("", {"id": "a", "config": settled("data=digits")})
-        monkeypatch.setitem(RENAMED, "rule.share", "rule.share_columns")
+        monkeypatch.setitem(RENAMED, "rule.scale", "rule.factor")
         keys = Keys([run])
-        assert value(run, keys.resolve("share_columns")) is False
-        with pytest.raises(DfaError, match=r"^rule\.share is called rule\.share_columns now\.$"):
-            keys.resolve("rule.share")
+        assert value(run, keys.resolve("factor")) == 1.0
+        with pytest.raises(DfaError, match=r"^rule\.scale is called rule\.factor now\.$"):
+            keys.resolve("rule.scale")
 
-    @pytest.mark.parametrize("word", ["rule.share=true", "+rule.share=true", "~rule.share"])
+    @pytest.mark.parametrize("word", ["rule.scale=2", "+rule.scale=2", "~rule.scale"])
     def test_an_old_name_on_the_command_line_is_a_sentence_with_the_new_one(
         self, word: str, job: Compose, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # `rule=bp` has no such key, as no rule has after a renaming
-        monkeypatch.setitem(RENAMED, "rule.share", "rule.share_columns")
-        with pytest.raises(DfaError, match=r"^rule\.share is called rule\.share_columns now\.$"):
+        monkeypatch.setitem(RENAMED, "rule.scale", "rule.factor")
+        with pytest.raises(DfaError, match=r"^rule\.scale is called rule\.factor now\.$"):
             job("data=digits", "rule=bp", word)
 
     def test_an_old_class_on_the_command_line_is_a_sentence_with_the_new_one(
@@ -466,10 +466,10 @@ class TestDropped:
     ) -> None:
         before = settled("data=digits")
         first = identity(before)
-        monkeypatch.setitem(DROPPED, "decay", Dropped(None, "all"))
-        assert modernised(before) == without(before, "decay")
-        assert identity(without(before, "decay")) == first
-        assert identity({**before, "decay": "hidden"}) != first
+        monkeypatch.setitem(DROPPED, "schedule", Dropped(None, "constant"))
+        assert modernised(before) == without(before, "schedule")
+        assert identity(without(before, "schedule")) == first
+        assert identity({**before, "schedule": "linear"}) != first
 
     def test_a_dropped_option_in_a_class_that_was_renamed_since(
         self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
@@ -478,10 +478,10 @@ class TestDropped:
         first = identity(before)
         monkeypatch.setitem(RENAMED, "dfa_cli.devices.opu.OPU", "dfa_cli.devices.opu.Simulated")
         monkeypatch.setitem(
-            DROPPED, "device.saturation_warning", Dropped("dfa_cli.devices.opu.Simulated", 0.01)
+            DROPPED, "device.frame_seconds", Dropped("dfa_cli.devices.opu.Simulated", 500.0e-6)
         )
         today = modernised(before)
-        assert "saturation_warning" not in today["device"]
+        assert "frame_seconds" not in today["device"]
         assert identity(today) == identity(before) == first
 
     @pytest.mark.parametrize(
