@@ -12,7 +12,7 @@ from dfa_cli.config.spec import RunSpec
 from dfa_cli.data.base import Data
 from dfa_cli.data.loading import load_data
 from dfa_cli.errors import DfaError
-from dfa_cli.machine.memory import keep_freed
+from dfa_cli.machine.memory import keep_freed_memory
 from dfa_cli.machine.provenance import provenance
 from dfa_cli.records.record import Record
 from dfa_cli.records.run import CHECKPOINT
@@ -51,7 +51,7 @@ def resume(spec: RunSpec, folder: Path) -> dict[str, Any]:
 def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -> dict[str, Any]:
     config, history = spec.config, History()
     add_plugin_folder(spec.config_dir)
-    keep_freed()
+    keep_freed_memory()
     with record, Progress(config, spec.choices) as progress:
         with record.timed("data_seconds"):
             data = load_data(config)

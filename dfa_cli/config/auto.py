@@ -29,6 +29,3 @@ def resolve_auto(config: dict[str, Any]) -> dict[str, Any]:
             "use precision=fp32."
         )
     return {**config, "device": device, "compute": compute}
-
-
-settle = resolve_auto  # the old name

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dfa_cli.config.auto import settle
+from dfa_cli.config.auto import resolve_auto
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.launch.recorded import spec_of_record
-from dfa_cli.machine.memory import importing
+from dfa_cli.machine.startup import import_without_gc
 from dfa_cli.records.run import Run
 
 
@@ -29,7 +29,7 @@ def resume_recorded(run: Run) -> dict[str, Any]:
 
 def on_this_machine(spec: RunSpec) -> RunSpec:
     """The run with every `auto` resolved. Raises `DfaError` when this machine lacks what was asked for."""
-    return replace(spec, config=settle(spec.config))
+    return replace(spec, config=resolve_auto(spec.config))
 
 
 def _experiment() -> Any:
@@ -37,7 +37,7 @@ def _experiment() -> Any:
     logging.raiseExceptions = (
         False  # where run.log cannot be written, the run itself says why, in one sentence
     )
-    with importing("torch"):
+    with import_without_gc("torch"):
         from dfa_cli import experiment
 
     return experiment

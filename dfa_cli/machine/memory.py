@@ -7,8 +7,6 @@ import ctypes
 import sys
 from pathlib import Path
 
-from dfa_cli.machine.startup import import_without_gc
-
 # mallopt's parameters, from glibc's malloc.h, and the largest number that it takes
 TRIM_THRESHOLD, MMAP_THRESHOLD, MOST = -1, -3, 2**31 - 1
 
@@ -53,7 +51,3 @@ def _glibc() -> ctypes.CDLL | None:
         return None
     library = ctypes.CDLL(None)
     return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
-
-
-# the old names
-keep_freed, forget_peak, importing = keep_freed_memory, reset_peak_memory, import_without_gc

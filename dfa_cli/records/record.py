@@ -19,7 +19,7 @@ from typing import Any, TextIO
 
 from dfa_cli.errors import DfaError
 from dfa_cli.machine.files import disk_errors_as_sentences, write_atomically
-from dfa_cli.machine.memory import forget_peak, peak_bytes
+from dfa_cli.machine.memory import peak_bytes, reset_peak_memory
 from dfa_cli.records.curves import METRICS, metrics_line, metrics_text, rows_until
 from dfa_cli.records.run import FORMAT, RECORD, record_of
 
@@ -65,7 +65,7 @@ class Record:
             **head,
         }
         self._began = time.perf_counter()
-        forget_peak()  # of the jobs that a sweep ran in this process before
+        reset_peak_memory()  # of the jobs that a sweep ran in this process before
         self._written = -1e9
         self._table: TextIO | None = None
         self._best = (-1.0, 0.0)

@@ -16,7 +16,7 @@ from dfa_cli.config.checks import check
 from dfa_cli.config.compose import spec_of_job
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.launch.task import on_this_machine, resume_recorded, run_spec
-from dfa_cli.machine.memory import importing
+from dfa_cli.machine.startup import import_without_gc
 from dfa_cli.records.locks import claim
 from dfa_cli.records.log import logged
 from dfa_cli.records.run import read, status
@@ -59,7 +59,7 @@ def task(config: DictConfig, worker: int) -> float:
 
 
 def _run(spec: RunSpec, folder: Path, top: Path) -> float:
-    with importing("torch"):
+    with import_without_gc("torch"):
         from dfa_cli.training.checkpoint import can_be_read
 
     spec = on_this_machine(spec)

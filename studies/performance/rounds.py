@@ -56,7 +56,7 @@ def report(section: Section, times: Times, against: str, unit: str, scale: float
 
 def settled(*words: str) -> dict:
     spec = compose_run(words)
-    return auto.settle(spec.config)
+    return auto.resolve_auto(spec.config)
 
 
 def with_threads(count: int, one_round: Round) -> Round:

@@ -16,7 +16,7 @@ from torch import Tensor
 from dfa_cli.benchmark.measure import Memory
 from dfa_cli.devices import Digital
 from dfa_cli.machine.files import write_atomically
-from dfa_cli.machine.memory import keep_freed
+from dfa_cli.machine.memory import keep_freed_memory
 from dfa_cli.models import Batch, FullyConnected, GraphConvolutional, Model
 from dfa_cli.models.base import Sizes
 from dfa_cli.models.batch import Graph
@@ -69,7 +69,7 @@ def operations(what: str, size: int) -> float:
 def measure(what: str, size: int) -> None:
     """In a process of its own: seconds of a forward pass and of a whole step by each rule, and memory above the
     imports."""
-    keep_freed()  # as a run does
+    keep_freed_memory()  # as a run does
     held = Memory()
     model, batch = case(what, size)
     found = {"forward": _seconds(lambda: model(batch))}

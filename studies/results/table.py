@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dfa_cli.config.auto import settle
+from dfa_cli.config.auto import resolve_auto
 from dfa_cli.config.bounds import lookup
 from dfa_cli.config.compose import compose_sweep
 from dfa_cli.config.identity import identity
@@ -51,7 +51,7 @@ def collect(name: str, words: Sequence[str], outputs: Path) -> tuple[list[Row], 
     """A line for each configuration of an experiment, the newest completed run of it or else the newest that failed,
     and how many have neither."""
     jobs = compose_sweep([f"experiment={name}", *words])
-    wanted = dict.fromkeys(identity(settle(job.config)) for job in jobs)
+    wanted = dict.fromkeys(identity(resolve_auto(job.config)) for job in jobs)
     ended: dict[str, Run] = {}
     for run in find([outputs]).runs:  # newest first
         name_of = run.identity or ""

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from dfa_cli.comparison.grouping import overridden
-from dfa_cli.config.auto import settle
+from dfa_cli.config.auto import resolve_auto
 from dfa_cli.config.bounds import BOUNDS, lookup
 from dfa_cli.config.command import parse_command
 from dfa_cli.config.compose import Composer, conf_dir
@@ -48,7 +48,7 @@ def job() -> Iterator[Compose]:
 
 @pytest.fixture
 def settled(job: Compose) -> Callable[..., dict[str, Any]]:
-    return lambda *words: settle(job(*words).config)
+    return lambda *words: resolve_auto(job(*words).config)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 from program import Dfa
 from torch import Tensor
 
-from dfa_cli.config.auto import settle
+from dfa_cli.config.auto import resolve_auto
 from dfa_cli.config.compose import compose_run, conf_dir
 from dfa_cli.config.instantiate import build
 from dfa_cli.data.source import Source
@@ -42,7 +42,7 @@ def _able(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def parts(*words: str) -> Experiment:
     job = compose_run([*words, "threads=1", "device=cpu"])
-    config = settle(job.config)
+    config = resolve_auto(job.config)
     return build_experiment(config, build(config["data"]).load(Source(None, network=False)))
 
 
@@ -106,9 +106,9 @@ def test_a_processor_without_bfloat16_is_told_so(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(cpu, "CPU_INFO", info)
     job = compose_run(["data=digits", "precision=bf16", "compute=cpu"])
     with pytest.raises(DfaError, match=r"^precision=bf16 needs .* the processor .* use precision=fp32\.$"):
-        settle(job.config)
+        resolve_auto(job.config)
     job = compose_run(["data=digits", "compute=cpu"])
-    assert settle(job.config)["precision"] == "fp32"
+    assert resolve_auto(job.config)["precision"] == "fp32"
 
 
 def test_a_layer_without_the_choice_is_named() -> None:

@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 from program import Dfa
 
-from dfa_cli.config.auto import settle
+from dfa_cli.config.auto import resolve_auto
 from dfa_cli.config.compose import compose_sweep
 from dfa_cli.config.identity import identity
 from studies.results import page as results_page
@@ -74,7 +74,7 @@ class TestWhatIsCommitted:
         )
         jobs = compose_sweep([f"experiment={name}", "compute=cpu", *data])
         lines = {row["identity"] for row in (*RESULTS, *TUNING) if row["experiment"] == name}
-        assert {identity(settle(job.config)) for job in jobs} == lines
+        assert {identity(resolve_auto(job.config)) for job in jobs} == lines
 
     def test_no_seed_serves_both_choosing_and_reporting(self) -> None:
         assert max(int(row["seed"]) for row in RESULTS) < 100 <= min(int(row["seed"]) for row in TUNING)

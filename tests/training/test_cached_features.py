@@ -8,7 +8,7 @@ import pytest
 import torch
 from program import Dfa
 
-from dfa_cli.config.auto import settle
+from dfa_cli.config.auto import resolve_auto
 from dfa_cli.config.compose import compose_run
 from dfa_cli.config.instantiate import build
 from dfa_cli.data.source import Source
@@ -46,7 +46,7 @@ def _as_before() -> Any:
 
 def parts(*words: str, rule: str = "shallow") -> Experiment:
     job = compose_run([*words, f"rule={rule}", "threads=1"])
-    config = settle(job.config)
+    config = resolve_auto(job.config)
     return build_experiment(config, build(config["data"]).load(Source(None, network=False)))
 
 

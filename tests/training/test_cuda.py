@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from dfa_cli.config.auto import settle
+from dfa_cli.config.auto import resolve_auto
 from dfa_cli.config.compose import compose_run
 from dfa_cli.config.instantiate import build
 from dfa_cli.data.source import Source
@@ -34,7 +34,7 @@ RULES = {
 
 def parts(compute: str, *words: str) -> Experiment:
     job = compose_run([*words, f"compute={compute}"])
-    config = settle(job.config)
+    config = resolve_auto(job.config)
     data = build(config["data"]).load(Source(None, network=False))
     return build_experiment(config, data.to(torch.device(compute)))
 

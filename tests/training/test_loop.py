@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from dfa_cli.config.auto import settle
+from dfa_cli.config.auto import resolve_auto
 from dfa_cli.config.compose import compose_run
 from dfa_cli.config.instantiate import build
 from dfa_cli.data.base import Data
@@ -27,7 +27,7 @@ GCN = ("model=gcn", "data=digits_graph", "device=cpu")
 
 def config(*words: str) -> dict[str, Any]:
     job = compose_run([*words, "threads=1"])
-    return settle(job.config)
+    return resolve_auto(job.config)
 
 
 def data(*words: str) -> Data:
