@@ -58,7 +58,7 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
         record.begin(data.split, data.sizes, repeat_conditions(config, data))
         experiment = build_experiment(config, data)  # model, rule, device, optimizer, batches
         if resumed:
-            history = History.of(record.cut_back(load_checkpoint(folder, experiment)))
+            history = History.of(record.truncate_after(load_checkpoint(folder, experiment)))
         with record.timed("train_seconds", before=history.seconds):
             for epoch in train(experiment, Course.of(config), history):
                 record.epoch(epoch.row())

@@ -562,12 +562,14 @@ def test_the_wheel_carries_conf_and_runs_from_any_folder(tmp_path: Path) -> None
     (wheel,) = (tmp_path / "wheels").iterdir()
 
     packed = set(zipfile.ZipFile(wheel).namelist())
-    code = {path for folder in ("dfa_cli", "hydra_plugins") for path in (ROOT / folder).rglob("*.py")}
+    code = {
+        path for ending in ("py", "jinja", "css", "js") for path in (ROOT / "dfa_cli").rglob(f"*.{ending}")
+    }
     configuration = {path.relative_to(ROOT) for path in (ROOT / "conf").rglob("*.yaml")}
     assert configuration
     assert {path.relative_to(ROOT).as_posix() for path in code} <= packed
     assert {f"dfa_cli/{path.as_posix()}" for path in configuration} <= packed
-    assert not any(name.startswith(("tests/", "conf/", "outputs/")) for name in packed)
+    assert not any(name.startswith(("tests/", "conf/", "outputs/", "hydra_plugins/")) for name in packed)
 
     subprocess.run(
         [*pip, "install", "--no-deps", "--no-index", "--target", "site", wheel], cwd=tmp_path, check=True
@@ -590,6 +592,30 @@ def test_the_wheel_carries_conf_and_runs_from_any_folder(tmp_path: Path) -> None
         dfa, "--help"
     )
     assert list(elsewhere.iterdir()) == []
+
+    program = tmp_path / "program.py"
+    program.write_text(ANOTHER_PROGRAM)
+    assert installed(sys.executable, program, f"hydra.run.dir={tmp_path}/ran", "lr=0.5") == "0.5\n"
+
+
+ANOTHER_PROGRAM = """
+# A program of somebody else's that uses Hydra, on a machine where dfa is installed.
+from dataclasses import dataclass
+import hydra
+from hydra.core.config_store import ConfigStore
+
+@dataclass
+class Config:
+    lr: float = 0.1
+
+ConfigStore.instance().store(name="schema", node=Config)
+
+@hydra.main(version_base="1.3", config_path=None, config_name="schema")
+def main(config):
+    print(config.lr)
+
+main()
+"""
 
 
 @pytest.mark.slow

@@ -15,9 +15,6 @@ def notify(sentence: str) -> None:
     print(f"note: {sentence}", file=sys.stderr, flush=True)
 
 
-note = notify  # the earlier name, which data/ and launch/ import
-
-
 def entry(name: str, text: str) -> list[str]:
     """A name and what is to be said of it, in lines of 80 characters."""
     import textwrap

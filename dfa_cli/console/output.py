@@ -59,9 +59,6 @@ def write_stdout(text: str) -> None:
         raise SystemExit(0) from None
 
 
-emit = write_stdout  # the earlier name, which sweeps/sweep.py calls
-
-
 def write_stderr(text: str) -> None:
     """One line to standard error."""
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"

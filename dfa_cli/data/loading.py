@@ -10,14 +10,14 @@ from typing import Any
 import torch
 
 from dfa_cli.config.instantiate import build
-from dfa_cli.console.messages import note
+from dfa_cli.console.messages import notify
 from dfa_cli.data.base import Data
 from dfa_cli.data.source import Source
 
 
 @functools.lru_cache(maxsize=4)
 def _loaded(data: str, data_dir: str | None, mirrors: tuple[str, ...], compute: str) -> Data:
-    source = Source.from_config(data_dir, mirrors, warn=note)
+    source = Source.from_config(data_dir, mirrors, warn=notify)
     return build(json.loads(data)).load(source).to(torch.device(compute))
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from dfa_cli.console.messages import shortest
 from dfa_cli.errors import DfaError
-from dfa_cli.machine.files import UNWRITABLE, cannot_write
-from dfa_cli.records.curves import METRICS
-from dfa_cli.records.run import status
+from dfa_cli.machine.files import UNWRITABLE, cannot_write, make_folder
+from dfa_cli.records.curves import progress_of
+from dfa_cli.records.run import record_of
 
 
 @contextlib.contextmanager
@@ -28,8 +28,8 @@ def new_run_folder(folder: Path) -> Iterator[Path]:
             "name another with hydra.run.dir=FOLDER."
         )
     new = list(itertools.takewhile(lambda one: not one.exists(), (folder, *folder.parents)))
+    make_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         yield folder
     except DfaError:
         if _is_ours(folder) and not _has_trained(folder):
@@ -39,19 +39,19 @@ def new_run_folder(folder: Path) -> Iterator[Path]:
                 one.rmdir()
         raise
     except OSError as error:
-        if error.errno not in UNWRITABLE and folder.is_dir():
+        if error.errno not in UNWRITABLE:
             raise
         raise DfaError(cannot_write(folder, error)) from error
 
 
 def _is_ours(folder: Path) -> bool:
     """Whether this process has written what is in the folder: another one may have been given the same."""
-    record = status(folder)
+    record = record_of(folder)
     return not record or (record.get("provenance") or {}).get("pid") == os.getpid()
 
 
 def _has_trained(folder: Path) -> bool:
-    return (folder / METRICS).exists() or "train_seconds" in status(folder).get("time", {})
+    return progress_of(folder)[0] > 0 or "train_seconds" in record_of(folder).get("time", {})
 
 
 def _empty(folder: Path) -> None:

@@ -12,7 +12,7 @@ from dfa_cli.errors import DfaError
 from dfa_cli.launch.recorded import log_in, spec_of_record
 from dfa_cli.launch.task import run_spec
 from dfa_cli.records.find import Paths, pick_run
-from dfa_cli.records.run import read
+from dfa_cli.records.run import read_run
 
 
 def rerun(name: str, folders: Paths, outputs: Path) -> tuple[list[str], bool]:
@@ -27,4 +27,4 @@ def rerun(name: str, folders: Paths, outputs: Path) -> tuple[list[str], bool]:
     spec = spec_of_record(before).with_values(run_id=run_id, outputs=str(outputs), checkpoint_every=None)
     with log_in(folder):
         run_spec(replace(spec, command=f"dfa rerun {before.id}"), folder)
-    return verdict(before, read(folder))
+    return verdict(before, read_run(folder))

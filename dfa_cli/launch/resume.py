@@ -10,7 +10,7 @@ from dfa_cli.launch.task import resume_recorded, run_spec
 from dfa_cli.records.curves import METRICS
 from dfa_cli.records.find import Paths, pick_run
 from dfa_cli.records.locks import FOLDER, claim
-from dfa_cli.records.run import CHECKPOINT, Run, read
+from dfa_cli.records.run import CHECKPOINT, Run, read_run
 
 
 def resume(name: str, folders: Paths, from_start: bool) -> None:
@@ -32,7 +32,7 @@ def resume(name: str, folders: Paths, from_start: bool) -> None:
     with claim(outputs, run.identity or run.id) as ours:
         if ours is None:
             raise DfaError(f"a sweep is running the configuration of run {run.id} right now.")
-        _require_ended(read(folder))  # a sweep may have gone on with it since
+        _require_ended(read_run(folder))  # a sweep may have gone on with it since
         with log_in(folder):
             if from_start:
                 for left in (METRICS, CHECKPOINT):

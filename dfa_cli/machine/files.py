@@ -54,9 +54,8 @@ def landing(path: Path) -> Iterator[IO[bytes]]:
             _remove_stale(path.parent)
             try:
                 out = stack.enter_context(whole_file(path))
-            except (
-                FileNotFoundError
-            ):  # another process failed just now and removed the folder that it had made
+            except FileNotFoundError:
+                # Another process failed just now, and removed the folder that it had made.
                 path.parent.mkdir(parents=True, exist_ok=True)
                 out = stack.enter_context(whole_file(path))
             yield out
@@ -83,7 +82,10 @@ def disk_errors_as_sentences(place: Path | str, option: str = "outputs=FOLDER") 
         raise DfaError(cannot_write(place, error, option)) from error
 
 
-plainly = disk_errors_as_sentences  # the earlier name, which experiment.py imports
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it. Raises `DfaError` where that cannot be done."""
+    with disk_errors_as_sentences(folder):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 # no disk left, or no permission

@@ -65,9 +65,6 @@ def value_of(run: Run, key: str) -> Any:
     return run.result.get(key, MISSING)
 
 
-value = value_of  # the earlier name, which tests/config imports
-
-
 class Keys:
     """The names that a set of runs knows, and what a word typed by the user means among them."""
 

@@ -121,8 +121,6 @@ class Record:
             self._write()
         return rows
 
-    cut_back = truncate_after  # the earlier name, which experiment.py calls
-
     def sync(self) -> None:
         """Have the lines of `metrics.csv` on disk, not only in the system's cache."""
         if self._table is not None:

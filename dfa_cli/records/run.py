@@ -126,8 +126,6 @@ def record_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
         return {}
 
 
-read, status = read_run, record_of  # the earlier names, which launch/, sweeps/ and studies/ import
-
 _NOTHING = type(None)
 _SHAPE: dict[str, tuple[type, ...]] = {  # a part may always be missing, but never be something else
     "id": (str,),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -43,6 +43,15 @@ class HasFeedbackMatrices(Protocol):
     def feedback_matrices(self) -> list[Tensor]:
         """`B_i` `[classes, width_i]` of each hidden block, in order."""
         ...
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """What a rule may have besides, and every model and device has: tensors that it remembers from step to step."""
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> Any: ...
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

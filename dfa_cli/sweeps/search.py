@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import IntervalSweep
 from dfa_cli.config.command import Command
 from dfa_cli.config.overrides import is_hydra_override, parsed, quote_override, user_overrides, values_of
 from dfa_cli.errors import DfaError
-from dfa_cli.records.run import status
+from dfa_cli.records.run import record_of
 from dfa_cli.sweeps.plan import SweepRun
 from dfa_cli.sweeps.supervisor import Supervisor, Watcher
 
@@ -64,7 +64,7 @@ class Search(Supervisor):
         known = {run.folder for run in self.runs}
         for folder in sorted(self.top.iterdir()):
             if folder not in known and (folder / "run.json").exists():
-                record = status(folder)
+                record = record_of(folder)
                 label = self.study.label(trial_overrides(record.get("overrides") or ()))
                 epochs = (record.get("config") or {}).get("epochs", 0)
                 self.runs.append(SweepRun(label, record.get("identity"), epochs, folder=folder))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dfa_cli.records.curves import progress_of
-from dfa_cli.records.run import status
+from dfa_cli.records.run import record_of
 from dfa_cli.sweeps.notes import note_name
 from dfa_cli.sweeps.plan import SweepRun
 
@@ -22,15 +22,15 @@ def look(run: SweepRun, top: Path, notes: dict[str, dict[str, Any]]) -> None:
             run.identity = note["identity"]
         if state == "resumed" and folder is not None:
             run.folder = Path(folder)
-            if len(status(run.folder).get("resumed", ())) < note["resumes"]:
+            if len(record_of(run.folder).get("resumed", ())) < note["resumes"]:
                 return  # its record is still the old one
         else:
             run.state, run.reason = state, note.get("reason", "")
             run.folder = Path(folder) if folder else None
             if state == "reused" and run.folder is not None:
-                summarise(run, status(run.folder))
+                summarise(run, record_of(run.folder))
             return
-    record = status(run.folder)
+    record = record_of(run.folder)
     if record.get("status") == "running":
         if (record.get("provenance") or {}).get("pid") is not None:
             run.state = "running"

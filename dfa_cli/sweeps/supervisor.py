@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dfa_cli.console.messages import shortest
-from dfa_cli.machine.files import cannot_write, plainly
+from dfa_cli.machine.files import cannot_write
 from dfa_cli.records.locks import is_claimed, last_run
-from dfa_cli.records.run import read, status
+from dfa_cli.records.run import read_run, record_of
 from dfa_cli.sweeps import notes
 from dfa_cli.sweeps.plan import SweepRun
 from dfa_cli.sweeps.states import look, summarise
@@ -78,8 +78,6 @@ class Supervisor(ABC):
             handled.remove(signal.SIGHUP)
         before = {one: signal.signal(one, self._on_signal) for one in handled}
         try:
-            with plainly(self.top):
-                (self.top / notes.STOP).parent.mkdir(parents=True, exist_ok=True)
             (self.top / notes.STOP).unlink(missing_ok=True)  # of an earlier sweep in the same folder
             self._run_all()
         finally:
@@ -145,7 +143,7 @@ class Supervisor(ABC):
             if run.ended or run.state == "elsewhere" or run.folder is None:
                 continue
             try:
-                state = read(run.folder).status
+                state = read_run(run.folder).status
             except ValueError:
                 run.state = "waiting"  # not begun
                 continue
@@ -166,9 +164,9 @@ class Supervisor(ABC):
             if run.state == "elsewhere" and run.identity and not is_claimed(self.outputs, run.identity):
                 folder = last_run(self.outputs, run.identity)
                 run.state = "waiting"
-                if folder is not None and status(folder).get("status") == "completed":
+                if folder is not None and record_of(folder).get("status") == "completed":
                     run.state, run.folder = "reused", folder
-                    summarise(run, status(folder))
+                    summarise(run, record_of(folder))
 
     def _to_stop(self) -> bool:
         return self.stopping or (self.fail_fast and any(run.state == "failed" for run in self.runs))

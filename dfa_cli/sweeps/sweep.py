@@ -14,9 +14,10 @@ from dfa_cli.errors import DfaError, one_of
 from dfa_cli.launch.exit_codes import COMPLETED, FAILED, INTERRUPTED
 from dfa_cli.launch.fallback import stand_in_overrides
 from dfa_cli.launch.help import help_text
-from dfa_cli.machine.files import UNWRITABLE, cannot_write
+from dfa_cli.machine.files import UNWRITABLE, cannot_write, make_folder
 from dfa_cli.sweeps.display import SweepDisplay
 from dfa_cli.sweeps.grid import Grid
+from dfa_cli.sweeps.notes import STOP
 from dfa_cli.sweeps.plan import Plan, SweepRun, plan
 from dfa_cli.sweeps.search import Search, Study, example, is_optuna
 
@@ -50,6 +51,8 @@ def _run_grid(command: Command, composer: Composer, top: Path) -> int:
     outputs = Path(config["outputs"]).absolute()
     planned = plan(jobs, outputs)
     to_run = sum(not run.ended for run in planned.runs)
+    if to_run:
+        make_folder((top / STOP).parent)
     print(_opening(planned, to_run), flush=True)
     signals = 0
     if to_run:
@@ -76,6 +79,7 @@ def _run_search(command: Command, first: Composed, top: Path) -> int:
             flush=True,
         )
     if left:
+        make_folder((top / STOP).parent)
         with SweepDisplay(left if study.total is not None else None) as display:
             search = Search(command, study, top, outputs, display, first.spec.config["fail_fast"])
             search.run()
@@ -102,17 +106,17 @@ def _closing(runs: Sequence[SweepRun], top: Path, signals: int) -> int:
     from dfa_cli.comparison.comparison import compare
     from dfa_cli.comparison.tables import render
     from dfa_cli.console import output
-    from dfa_cli.records.run import Run, read
+    from dfa_cli.records.run import Run, read_run
 
     there: list[Run] = []
     for run in runs:
         if run.folder is not None and run.state in ("completed", "reused", "failed", "interrupted"):
             try:
-                there.append(read(run.folder))
+                there.append(read_run(run.folder))
             except ValueError:
                 continue
     if any(run.status == "completed" for run in there):
-        output.emit("\n" + render(compare(there), width=output.terminal_width()))
+        output.write_stdout("\n" + render(compare(there), width=output.terminal_width()))
     lines = [""]
     shared: set[str] = set()
     for run in runs:
@@ -127,7 +131,7 @@ def _closing(runs: Sequence[SweepRun], top: Path, signals: int) -> int:
         )
     if any(run.state in ("completed", "failed", "interrupted") for run in runs):
         lines.append(f"records in {shortest(top)}")
-    output.emit("\n".join(lines) + "\n")
+    output.write_stdout("\n".join(lines) + "\n")
     if signals:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

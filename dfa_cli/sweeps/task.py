@@ -19,7 +19,7 @@ from dfa_cli.launch.task import on_this_machine, resume_recorded, run_spec
 from dfa_cli.machine.startup import import_without_gc
 from dfa_cli.records.locks import claim
 from dfa_cli.records.log import logged
-from dfa_cli.records.run import read, status
+from dfa_cli.records.run import read_run, record_of
 from dfa_cli.sweeps.notes import STOP, note_name, notes, write_note
 from dfa_cli.sweeps.search import trial_overrides
 
@@ -68,13 +68,13 @@ def _run(spec: RunSpec, folder: Path, top: Path) -> float:
             return _note(top, folder, "elsewhere", identity=spec.identity)
         last = ours.last_run()
         if spec.config["reuse"] and last is not None:
-            before = status(last)
+            before = record_of(last)
             if before.get("status") == "completed":
                 return _note(top, folder, "reused", last, before)
             if can_be_read(last):
                 _note(top, folder, "resumed", last, resumes=len(before.get("resumed", ())) + 1)
                 with logged(last):
-                    return value(resume_recorded(read(last)))
+                    return value(resume_recorded(read_run(last)))
         ours.run_in(folder)
         return value(run_spec(spec.repeated_by_train(), folder))
 

@@ -11,8 +11,7 @@ from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.models.base import Block, Model
 from dfa_cli.models.batch import Batch
 from dfa_cli.rules.backpropagation import Backpropagation
-from dfa_cli.rules.base import HasFeedbackMatrices, LearningRule
-from dfa_cli.training.checkpoint import Stateful
+from dfa_cli.rules.base import HasFeedbackMatrices, LearningRule, Stateful
 
 
 def measure(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,22 +17,14 @@ from safetensors.torch import save
 from torch import Tensor
 
 from dfa_cli.errors import DfaError
-from dfa_cli.machine.files import plainly, write_atomically
+from dfa_cli.machine.files import disk_errors_as_sentences, write_atomically
 from dfa_cli.records.run import CHECKPOINT
+from dfa_cli.rules.base import Stateful
 
 if TYPE_CHECKING:
     from dfa_cli.training.setup import Experiment
 
 FORMAT = 1
-
-
-@runtime_checkable
-class Stateful(Protocol):
-    """A part of a run that remembers something from step to step."""
-
-    def state_dict(self) -> dict[str, Tensor]: ...
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> Any: ...
 
 
 def save_checkpoint(folder: Path, epoch: int, experiment: Experiment) -> None:
@@ -63,7 +55,7 @@ def save_checkpoint(folder: Path, epoch: int, experiment: Experiment) -> None:
     content = save(
         {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, about
     )
-    with plainly(folder):
+    with disk_errors_as_sentences(folder):
         write_atomically(folder / CHECKPOINT, content)
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from dfa_cli.devices.base import ProjectionDevice
-from dfa_cli.machine.files import plainly, write_atomically
+from dfa_cli.machine.files import disk_errors_as_sentences, write_atomically
 from dfa_cli.models.base import Model
 from dfa_cli.records.run import WEIGHTS as WEIGHTS  # experiment.py takes the name from here
 
@@ -28,7 +28,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Replace the file by one with these tensors, or leave it as it was."""
     # cloned: safetensors refuses tensors that share memory, as the weights of two layers may
     content = save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()})
-    with plainly(path.parent):
+    with disk_errors_as_sentences(path.parent):
         write_atomically(path, content)
 
 

@@ -6,7 +6,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from dfa_cli.records.run import status
+from dfa_cli.records.run import record_of
 from studies.performance.page import Section
 from studies.performance.rounds import Process, alternate, dfa, faster, median, process, report
 
@@ -56,7 +56,7 @@ def sweep(rounds: int) -> Section:
     def run(*words: str) -> Process:
         with tempfile.TemporaryDirectory() as outputs:
             done = dfa("sweep", *GCN, "epochs=200", seeds, *words, f"outputs={outputs}")
-            records = [status(path.parent) for path in Path(outputs).rglob("run.json")]
+            records = [record_of(path.parent) for path in Path(outputs).rglob("run.json")]
             assert len(records) == JOBS
             if not words:
                 loops.append(sum(record["time"]["train_seconds"] for record in records))

@@ -30,7 +30,7 @@ from dfa_cli.config.identity import (
 from dfa_cli.config.schema import FACTS
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.errors import DfaError
-from dfa_cli.records.keys import Keys, value
+from dfa_cli.records.keys import Keys, value_of
 from dfa_cli.records.run import Run
 
 NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
@@ -396,7 +396,7 @@ class TestRenamed:
         run = Run("", {"id": "a", "config": settled("data=digits")})
         monkeypatch.setitem(RENAMED, "rule.scale", "rule.factor")
         keys = Keys([run])
-        assert value(run, keys.resolve("factor")) == 1.0
+        assert value_of(run, keys.resolve("factor")) == 1.0
         with pytest.raises(DfaError, match=r"^rule\.scale is called rule\.factor now\.$"):
             keys.resolve("rule.scale")
 

@@ -28,7 +28,7 @@ def reproduce(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The tree with a shorter quickstart, and no results."""
-    for name in ("dfa_cli", "conf", "hydra_plugins", "studies", "docs"):
+    for name in ("dfa_cli", "conf", "studies", "docs"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "README.md", tmp_path)
     for table in ("results.csv", "results.md"):
