@@ -81,7 +81,10 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
     "neither auto nor an exposure": (["device=opu_sim", "device.camera.exposure=-1"], ["auto"]),
     "no neighbours": (["data=digits_graph", "model=gcn", "data.neighbours=0"], ["data.neighbours=0"]),
     "one bad job of a sweep": (["-m", "seed=0,-1"], ["seed=-1", "at least 0"]),
-    "one misfit of a sweep": (["-m", "model=fc,gcn", "data=digits"], ["model=gcn", "data=digits"]),
+    "one wrong_arguments_message of a sweep": (
+        ["-m", "model=fc,gcn", "data=digits"],
+        ["model=gcn", "data=digits"],
+    ),
 }
 
 ASK = """

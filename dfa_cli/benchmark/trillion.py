@@ -55,7 +55,9 @@ def project(n_in: int, n_out: int, say: Callable[[str], None]) -> dict[str, Any]
     for spot in spots.tolist():
         total = 0.0
         for rows in every.split(1 << 20):
-            total += float(x[0, rows].double() @ medium.block(rows, torch.tensor([spot])).real.double()[:, 0])
+            total += float(
+                x[0, rows].double() @ medium.entries(rows, torch.tensor([spot])).real.double()[:, 0]
+            )
         errors.append(abs(total - float(y[spot])) / math.sqrt(n_in))
 
     fast = Structured()

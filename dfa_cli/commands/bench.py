@@ -13,7 +13,7 @@ from dfa_cli.errors import DfaError
 def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Up to 10^9 coefficients: under a minute.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Up to 10^11 coefficients: some minutes.")] = False,
-    sizes: Annotated[str, typer.Option(help="Sizes of your own, as 1000,20000x5000 (in x out).")] = "",
+    sizes: Annotated[str, typer.Option(help="ModelShape of your own, as 1000,20000x5000 (in x out).")] = "",
     trillion: Annotated[
         bool, typer.Option("--trillion", help="One projection of 10^12 coefficients, with its checks.")
     ] = False,

@@ -25,12 +25,12 @@ def build(node: Mapping[str, Any], *arguments: Any) -> Any:
         if isinstance(error.__cause__, DfaError):
             raise error.__cause__ from None
         if isinstance(error.__cause__, TypeError):
-            raise DfaError(misfit(node["_target_"], error.__cause__)) from error
+            raise DfaError(wrong_arguments_message(node["_target_"], error.__cause__)) from error
         if (module := missing(error)) and f"{node['_target_']}.".startswith(f"{module}."):
             raise DfaError(target_not_found_message(node["_target_"], module)) from error
         raise
 
 
-def misfit(target: str, error: TypeError) -> str:
+def wrong_arguments_message(target: str, error: TypeError) -> str:
     """What is wrong with the keys that a class is given, as Python says it."""
     return f"{target} does not take these keys ({error}); ~group.key takes a key away, +group.key=value adds one."

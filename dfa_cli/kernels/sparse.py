@@ -58,7 +58,7 @@ class SparseMatrix:
         """`S H` `[rows, width]` for a dense `H` `[columns, width]`; its gradient is `S^T G`."""
         return _Product.apply(self.csr, self.transposed, dense)  # type: ignore[no-any-return]
 
-    def passed_back(self, signal: Tensor) -> Tensor:
+    def transpose_matmul(self, signal: Tensor) -> Tensor:
         """`S^T G` `[columns, width]` for a signal `G` `[rows, width]` at the product; nothing for autograd."""
         return _times(self.transposed, signal)
 

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 
-def pass_back(outputs: Sequence[Tensor], signals: Sequence[Tensor]) -> None:
+def accumulate_vjps(outputs: Sequence[Tensor], signals: Sequence[Tensor]) -> None:
     """Accumulate `sum_i J_i^T s_i` in the parameters, `J_i` the Jacobian of output `i` and `s_i` the signal at it.
 
     `torch.autograd.backward`, when it is given signals, imports a library of symbolic algebra to compare their shapes:
     a third of a second in every process.
     """
-    _Taught.apply(len(outputs), *outputs, *signals).backward()  # type: ignore[no-untyped-call]
+    _VJPSum.apply(len(outputs), *outputs, *signals).backward()  # type: ignore[no-untyped-call]
 
 
-class _Taught(torch.autograd.Function):
+class _VJPSum(torch.autograd.Function):
     """A scalar whose gradient with respect to each output is the signal at it."""
 
     @staticmethod

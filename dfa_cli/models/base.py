@@ -58,7 +58,7 @@ class Model(nn.Module):
         """Width of each hidden block: what the feedback has to be projected to."""
         return [block.width for block in self.blocks[:-1]]
 
-    def multiply_in(self, dtype: torch.dtype) -> None:
+    def set_matmul_dtype(self, dtype: torch.dtype) -> None:
         """Let the hidden blocks multiply in `dtype`, with parameters and gradients as they are.
 
         Their activations then have that type too. The last block stays as it is, and with it the logits, the loss,
@@ -66,12 +66,12 @@ class Model(nn.Module):
         products stay as they are, too. Raises `DfaError` for a layer that has no such choice.
         """
         for block in self.blocks[:-1]:
-            if not hasattr(block.layer, "products"):
+            if not hasattr(block.layer, "matmul_dtype"):
                 kind = type(block.layer).__name__
                 raise DfaError(
-                    f"precision=bf16 does not fit {kind}, which has no `products`; use precision=fp32."
+                    f"precision=bf16 does not fit {kind}, which has no `matmul_dtype`; use precision=fp32."
                 )
-            block.layer.products = dtype  # type: ignore[assignment]
+            block.layer.matmul_dtype = dtype  # type: ignore[assignment]
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits `[rows, classes]`."""
@@ -90,7 +90,7 @@ def glorot_(weight: Tensor, generator: torch.Generator | None) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Sizes:
+class ModelShape:
     """What a model has to fit: columns of the input, classes of the output, and its sources of randomness."""
 
     features: int
@@ -99,9 +99,9 @@ class Sizes:
     dropout: torch.Generator | None = None
 
 
-def chain(
+def stack_blocks(
     layer: Callable[[int, int, torch.Generator], nn.Module],
-    sizes: Sizes,
+    sizes: ModelShape,
     hidden: Sequence[int],
     activation: str,
     dropout: float,

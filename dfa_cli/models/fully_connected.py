@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from dfa_cli.kernels.activations import Activation
 from dfa_cli.kernels.dense import affine
 from dfa_cli.kernels.sparse import SparseMatrix
-from dfa_cli.models.base import Model, Sizes, chain, glorot_
+from dfa_cli.models.base import Model, ModelShape, glorot_, stack_blocks
 from dfa_cli.models.batch import Graph
 
 
@@ -23,7 +23,7 @@ class Linear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(glorot_(torch.empty(inputs, width), generator))
         self.bias = nn.Parameter(torch.zeros(width))
-        self.products: torch.dtype | None = None
+        self.matmul_dtype: torch.dtype | None = None
 
     def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
         return self.activated(h, graph, None)
@@ -35,7 +35,7 @@ class Linear(nn.Module):
         if isinstance(h, SparseMatrix):
             z = h @ self.weight + self.bias
             return z if activation is None else activation(z)
-        return affine(h, self.weight, self.bias, activation, self.products)
+        return affine(h, self.weight, self.bias, activation, self.matmul_dtype)
 
 
 class FullyConnected(Model):
@@ -46,6 +46,8 @@ class FullyConnected(Model):
     """
 
     def __init__(
-        self, sizes: Sizes, hidden: Sequence[int], activation: str, dropout: float, input_dropout: float
+        self, sizes: ModelShape, hidden: Sequence[int], activation: str, dropout: float, input_dropout: float
     ):
-        super().__init__(chain(Linear, sizes, hidden, activation, dropout, input_dropout), sizes.dropout)
+        super().__init__(
+            stack_blocks(Linear, sizes, hidden, activation, dropout, input_dropout), sizes.dropout
+        )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dfa_cli.kernels.dense import cast, product
 from dfa_cli.kernels.sparse import SparseMatrix
-from dfa_cli.models.base import Model, Sizes, chain, glorot_
+from dfa_cli.models.base import Model, ModelShape, glorot_, stack_blocks
 from dfa_cli.models.batch import Graph
 
 
@@ -26,7 +26,7 @@ class GraphConvolution(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(glorot_(torch.empty(inputs, width), generator))
         self.bias = nn.Parameter(torch.zeros(width))
-        self.products: torch.dtype | None = None
+        self.matmul_dtype: torch.dtype | None = None
 
     def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
         assert graph is not None
@@ -38,7 +38,7 @@ class GraphConvolution(nn.Module):
         """`h W`, in the weights' own type whatever it was computed in: sparse products have no other."""
         if isinstance(h, SparseMatrix):
             return h @ self.weight
-        h, weight = cast(self.products, h, self.weight)
+        h, weight = cast(self.matmul_dtype, h, self.weight)
         return product(h, weight).to(self.weight.dtype)
 
 
@@ -50,8 +50,8 @@ class GraphConvolutional(Model):
     """
 
     def __init__(
-        self, sizes: Sizes, hidden: Sequence[int], activation: str, dropout: float, input_dropout: float
+        self, sizes: ModelShape, hidden: Sequence[int], activation: str, dropout: float, input_dropout: float
     ):
         super().__init__(
-            chain(GraphConvolution, sizes, hidden, activation, dropout, input_dropout), sizes.dropout
+            stack_blocks(GraphConvolution, sizes, hidden, activation, dropout, input_dropout), sizes.dropout
         )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dfa_cli.errors import DfaError
 from dfa_cli.kernels.sparse import SparseMatrix
-from dfa_cli.models.base import Block, Model, Sizes
+from dfa_cli.models.base import Block, Model, ModelShape
 from dfa_cli.models.batch import Graph
 
 
@@ -21,14 +21,14 @@ class Convolution(nn.Module):
     def __init__(self, conv: nn.Module):
         super().__init__()
         self.conv = conv
-        self.products: torch.dtype | None = None
+        self.matmul_dtype: torch.dtype | None = None
 
     def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
         assert graph is not None
         h = h.dense if isinstance(h, SparseMatrix) else h
-        if self.products is None:
+        if self.matmul_dtype is None:
             return self.conv(h.to(next(self.parameters()).dtype), graph.edge_index)
-        with torch.autocast(h.device.type, self.products):
+        with torch.autocast(h.device.type, self.matmul_dtype):
             return self.conv(h, graph.edge_index)
 
 
@@ -42,7 +42,7 @@ class GraphNetwork(Model):
 
     def __init__(
         self,
-        sizes: Sizes,
+        sizes: ModelShape,
         conv: Callable[..., nn.Module],
         last: Mapping[str, Any],
         hidden: Sequence[int],

@@ -67,7 +67,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return loss, error.div_(len(targets))
 
 
-def read_out(logits: Tensor, batch: Batch) -> tuple[Step, Tensor]:
+def loss_and_error(logits: Tensor, batch: Batch) -> tuple[Step, Tensor]:
     """Loss, hits and error `[labelled, classes]` of detached logits `[rows, classes]`."""
     logits = logits.detach()
     labelled = logits if batch.rows is None else logits[batch.rows]
@@ -75,7 +75,7 @@ def read_out(logits: Tensor, batch: Batch) -> tuple[Step, Tensor]:
     return Step(loss, (labelled.argmax(1) == batch.targets).sum()), error
 
 
-def to_all_rows(values: Tensor, batch: Batch, rows: int) -> Tensor:
+def scatter_to_rows(values: Tensor, batch: Batch, rows: int) -> Tensor:
     """Values of the labelled rows `[labelled, width]` among zeros `[rows, width]`: the others have no error."""
     if batch.rows is None:
         return values

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from dfa_cli.devices.base import ProjectionDevice
-from dfa_cli.kernels.vjp import pass_back
+from dfa_cli.kernels.vjp import accumulate_vjps
 from dfa_cli.models.base import Model
 from dfa_cli.models.batch import Batch
-from dfa_cli.rules.base import Step, read_out, to_all_rows
+from dfa_cli.rules.base import Step, loss_and_error, scatter_to_rows
 
 
 class DirectFeedbackAlignment:
@@ -50,11 +50,11 @@ class DirectFeedbackAlignment:
         for block in model.blocks:
             h = block(h.detach() if isinstance(h, Tensor) else h, batch.graph)
             outputs.append(h)
-        step, error = read_out(outputs[-1], batch)
+        step, error = loss_and_error(outputs[-1], batch)
 
-        signals = self._feedback(self.teaching(error, batch), batch, len(outputs[-1]))
-        signals.append(to_all_rows(error, batch, len(outputs[-1])))
-        pass_back(outputs, signals)
+        signals = self._feedback(self.projected_signal(error, batch), batch, len(outputs[-1]))
+        signals.append(scatter_to_rows(error, batch, len(outputs[-1])))
+        accumulate_vjps(outputs, signals)
         return step
 
     def feedback_matrices(self) -> list[Tensor]:
@@ -64,8 +64,12 @@ class DirectFeedbackAlignment:
         matrix = self.device.matrix()
         return [matrix[:, columns] * scale for columns, scale in zip(self.slices, self.scales, strict=True)]
 
+    def projected_signal(self, error: Tensor, batch: Batch) -> Tensor:
+        """What the device projects to the hidden blocks, `[labelled, classes]`: the error. A subclass may change it."""
+        return self.teaching(error, batch)
+
     def teaching(self, error: Tensor, batch: Batch) -> Tensor:
-        """What is projected to the hidden blocks `[labelled, classes]`: the error."""
+        """The earlier name of `projected_signal`, for subclasses that were written for it."""
         return error
 
     def _feedback(self, error: Tensor, batch: Batch, rows: int) -> list[Tensor]:
@@ -75,10 +79,10 @@ class DirectFeedbackAlignment:
         projected = self.device.project(error)
         signals = []
         for i, (columns, scale) in enumerate(zip(self.slices, self.scales, strict=True)):
-            signal = to_all_rows(projected[:, columns] * scale, batch, rows)
+            signal = scatter_to_rows(projected[:, columns] * scale, batch, rows)
             if self.spread and batch.graph is not None:
                 for _ in range(len(self.slices) - i):
-                    signal = batch.graph.adjacency.passed_back(signal)
+                    signal = batch.graph.adjacency.transpose_matmul(signal)
             signals.append(signal)
         return signals
 

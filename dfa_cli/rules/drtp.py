@@ -19,5 +19,5 @@ class DirectRandomTargetProjection(DirectFeedbackAlignment):
     Frenkel, Lefebvre & Bol 2021, Frontiers in Neuroscience 15, 629892 (arXiv 1909.01311).
     """
 
-    def teaching(self, error: Tensor, batch: Batch) -> Tensor:
+    def projected_signal(self, error: Tensor, batch: Batch) -> Tensor:
         return one_hot(batch.targets, error.shape[1]).to(error.dtype).div_(-len(error))

@@ -11,7 +11,7 @@ from torch.func import functional_call
 from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.models.base import Block, Model
 from dfa_cli.models.batch import Batch
-from dfa_cli.rules.base import Step, read_out, to_all_rows
+from dfa_cli.rules.base import Step, loss_and_error, scatter_to_rows
 from dfa_cli.seeding import generator
 
 Weights = dict[str, Tensor]
@@ -69,9 +69,9 @@ class SequentialFeedback(ABC):
             outputs.append(block.layer(seen, batch.graph))
             h = block.activate(outputs[-1])
         assert isinstance(h, Tensor)
-        step, error = read_out(h, batch)
+        step, error = loss_and_error(h, batch)
 
-        signal = to_all_rows(error, batch, len(h))
+        signal = scatter_to_rows(error, batch, len(h))
         for i in reversed(range(len(model.blocks))):
             block = model.blocks[i]
             if block.activation is not None:
@@ -81,10 +81,10 @@ class SequentialFeedback(ABC):
                 outputs[i], signal, inputs=list(block.layer.parameters()), retain_graph=i > 0
             )
             if i > 0:
-                signal = self._pass_back(block, self.magnitudes[i], dropped[i], inputs[i], batch, signal)
+                signal = self._signal_below(block, self.magnitudes[i], dropped[i], inputs[i], batch, signal)
         return step
 
-    def _pass_back(
+    def _signal_below(
         self, block: Block, magnitudes: Weights, seen: Tensor, h: Tensor, batch: Batch, signal: Tensor
     ) -> Tensor:
         """`g_{i-1}` through the block's layer with `F` for its weights, and through its dropout."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from dfa_cli.devices.base import ProjectionDevice
-from dfa_cli.kernels.vjp import pass_back
+from dfa_cli.kernels.vjp import accumulate_vjps
 from dfa_cli.models.base import Model
 from dfa_cli.models.batch import Batch
-from dfa_cli.rules.base import Step, read_out, to_all_rows
+from dfa_cli.rules.base import Step, loss_and_error, scatter_to_rows
 
 
 class Shallow:
@@ -29,6 +29,6 @@ class Shallow:
             for block in model.blocks[:-1]:
                 h = block(h, batch.graph)
         logits = model.blocks[-1](h, batch.graph)
-        step, error = read_out(logits, batch)
-        pass_back([logits], [to_all_rows(error, batch, len(logits))])
+        step, error = loss_and_error(logits, batch)
+        accumulate_vjps([logits], [scatter_to_rows(error, batch, len(logits))])
         return step

@@ -15,7 +15,7 @@ FLOAT = 4  # bytes
 MOST_BYTES = 512 * 2**20  # of stored activations; beyond, each step computes its own
 
 
-def head_start(model: Model, rule: LearningRule, batches: Batches) -> tuple[Model, Batches]:
+def cache_hidden_features(model: Model, rule: LearningRule, batches: Batches) -> tuple[Model, Batches]:
     """A model of the last block alone and batches of what the hidden blocks give it, or the arguments as they are.
 
     `h_{last-1}` `[rows, width]` is the same in every epoch when the rule trains the last block only and nothing

@@ -15,7 +15,7 @@ from dfa_cli.errors import DfaError
 from dfa_cli.models.base import Model
 from dfa_cli.rules.base import LearningRule
 from dfa_cli.training.batches import Batches
-from dfa_cli.training.cached_features import head_start
+from dfa_cli.training.cached_features import cache_hidden_features
 from dfa_cli.training.evaluation import evaluate
 from dfa_cli.training.schedule import set_rate
 from dfa_cli.training.setup import Experiment
@@ -102,7 +102,7 @@ def train(experiment: Experiment, course: Course, history: History = History()) 
 
     The test set is measured and never steers anything. Raises `DivergenceError` when the loss is no longer finite.
     """
-    model, batches = head_start(experiment.model, experiment.rule, experiment.batches)
+    model, batches = cache_hidden_features(experiment.model, experiment.rule, experiment.batches)
     rule, optimizer = experiment.rule, experiment.optimizer
     validation, test = experiment.validation, experiment.test
     began = time.perf_counter() - history.seconds

@@ -31,7 +31,7 @@ def without_dynamo(optimizer: type[Kind]) -> type[Kind]:
     return cast("type[Kind]", type(optimizer.__name__, (optimizer,), {**bare, "step": bare_step}))
 
 
-def built(partial: functools.partial[Optimizer], groups: list[dict[str, Any]]) -> Optimizer:
+def make_optimizer(partial: functools.partial[Optimizer], groups: list[dict[str, Any]]) -> Optimizer:
     """The optimizer over these parameter groups; one from outside torch is taken as it is."""
     target = partial.func
     if isinstance(target, type) and issubclass(target, Optimizer) and target.__module__.startswith("torch."):

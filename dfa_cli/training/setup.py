@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfa_cli.config.instantiate import build, misfit
+from dfa_cli.config.instantiate import build, wrong_arguments_message
 from dfa_cli.config.schema import projects
 from dfa_cli.data.base import Data
 from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.errors import DfaError
-from dfa_cli.models.base import Model, Sizes
+from dfa_cli.models.base import Model, ModelShape
 from dfa_cli.rules.base import LearningRule
 from dfa_cli.seeding import generator, stream_seed
 from dfa_cli.training import alignment
 from dfa_cli.training.batches import Batches
-from dfa_cli.training.optimizer import built
+from dfa_cli.training.optimizer import make_optimizer
 
 
 @dataclass(frozen=True)
@@ -71,19 +71,19 @@ def build_experiment(config: Mapping[str, Any], data: Data) -> Experiment:
     torch.manual_seed(stream_seed(seed, "layers"))  # layers of other libraries draw from the global generator
 
     generators = {"order": generator(seed, "order"), "dropout": generator(seed, "dropout", compute)}
-    sizes = Sizes(data.x.shape[1], data.classes, generator(seed, "weights"), generators["dropout"])
+    sizes = ModelShape(data.x.shape[1], data.classes, generator(seed, "weights"), generators["dropout"])
     model: Model = build(config["model"], sizes).to(compute)
     if config["precision"] == "bf16":
-        model.multiply_in(torch.bfloat16)
+        model.set_matmul_dtype(torch.bfloat16)
         if data.edge_index is None:
             data = replace(data, x=data.x.to(torch.bfloat16))  # the first layer would round every batch anew
     device: ProjectionDevice = build(config["device"])
     rule: LearningRule = build(config["rule"])
     rule.prepare(model, data.classes, device, compute)
     try:
-        optimizer = built(build(config["optimizer"]), parameter_groups(model, config["decay"]))
+        optimizer = make_optimizer(build(config["optimizer"]), parameter_groups(model, config["decay"]))
     except TypeError as error:
-        raise DfaError(misfit(config["optimizer"]["_target_"], error)) from error
+        raise DfaError(wrong_arguments_message(config["optimizer"]["_target_"], error)) from error
     return Experiment(
         model=model,
         rule=rule,

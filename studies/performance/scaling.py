@@ -18,7 +18,7 @@ from dfa_cli.devices import Digital
 from dfa_cli.machine.files import write_atomically
 from dfa_cli.machine.memory import keep_freed_memory
 from dfa_cli.models import Batch, FullyConnected, GraphConvolutional, Model
-from dfa_cli.models.base import Sizes
+from dfa_cli.models.base import ModelShape
 from dfa_cli.models.batch import Graph
 from dfa_cli.plots.style import COLOURS, DASHES, INK, MARKERS, PALE, save
 from dfa_cli.rules import Backpropagation, DirectFeedbackAlignment, LearningRule
@@ -44,7 +44,7 @@ TOLERANCE = 0.1  # of a slope: what a fit over a few sizes can tell apart
 def case(what: str, size: int) -> tuple[Model, Batch]:
     draws = torch.Generator().manual_seed(0)
     features = WIDTH if what == "blocks" else FEATURES
-    sizes = Sizes(features, CLASSES, draws)
+    sizes = ModelShape(features, CLASSES, draws)
     if what == "nodes":
         model = GraphConvolutional(sizes, [16], "relu", 0.0, 0.0)
         one_way = torch.randint(size, (2, EDGES * size // 2), generator=draws)

@@ -217,8 +217,8 @@ def shapes(data: Data, rule: str) -> list[tuple[tuple[int, int], tuple[int, int]
     n, features, width = 256, data.x.shape[1], 1024
     forward = [((n, features), (features, width)), ((n, width), (width, width))]
     gradients = [((features, n), (n, width)), ((width, n), (n, width))]
-    passed_back = [((n, width), (width, width))] if rule == "bp" else []
-    return [*forward, *gradients, *passed_back]
+    transpose_matmul = [((n, width), (width, width))] if rule == "bp" else []
+    return [*forward, *gradients, *transpose_matmul]
 
 
 def _random(shape: tuple[int, int], dtype: torch.dtype) -> Tensor:

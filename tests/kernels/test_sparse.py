@@ -84,7 +84,7 @@ def test_float32_is_exact_to_its_rounding_by_either_library(
         assert leaf.grad is not None
         back = single.dense.double().T @ signal.double()
         torch.testing.assert_close(leaf.grad, back.float(), rtol=1e-6, atol=1e-6)
-        assert torch.equal(single.passed_back(signal), leaf.grad)
+        assert torch.equal(single.transpose_matmul(signal), leaf.grad)
 
 
 @pytest.mark.parametrize("bags", [True, False])
@@ -123,7 +123,7 @@ def test_entries_given_twice_are_added() -> None:
 def test_an_empty_matrix_gives_zeros() -> None:
     matrix = SparseMatrix.of(torch.zeros(3, 4).to_sparse_coo())
     assert torch.equal(matrix @ torch.ones(4, 2), torch.zeros(3, 2))
-    assert torch.equal(matrix.passed_back(torch.ones(3, 2)), torch.zeros(4, 2))
+    assert torch.equal(matrix.transpose_matmul(torch.ones(3, 2)), torch.zeros(4, 2))
 
 
 GRAPHS = {

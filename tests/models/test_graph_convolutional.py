@@ -11,7 +11,7 @@ from torch_geometric.nn import GATConv, GCNConv, SAGEConv, SGConv
 
 from dfa_cli.kernels.sparse import SparseMatrix
 from dfa_cli.models import Batch, FullyConnected, GraphConvolutional, GraphNetwork
-from dfa_cli.models.base import Sizes
+from dfa_cli.models.base import ModelShape
 from dfa_cli.models.batch import Graph
 from dfa_cli.models.graph_convolutional import GraphConvolution
 from dfa_cli.seeding import generator
@@ -67,7 +67,7 @@ def test_a_layer_equals_torch_geometrics_in_outputs_and_gradients(
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 @pytest.mark.parametrize("hidden", [[4], [6, 20, 3]], ids=str)
 def test_a_network_equals_its_formula(hidden: list[int], activation: str, sparse: bool) -> None:
-    sizes = Sizes(12, 5, generator(0, "weights"))
+    sizes = ModelShape(12, 5, generator(0, "weights"))
     model = GraphConvolutional(sizes, hidden, activation, dropout=0.5, input_dropout=0.5).eval()
     x, graph = features(12, sparse), Graph(edges(), NODES)
     batch = Batch(SparseMatrix.of(x.to_sparse_csr()) if sparse else x, torch.zeros(NODES), None, graph)
@@ -86,7 +86,7 @@ def test_a_network_equals_its_formula(hidden: list[int], activation: str, sparse
 @pytest.mark.parametrize("hidden", [[4], [6, 20, 3]], ids=str)
 def test_a_fully_connected_network_equals_its_formula(hidden: list[int], sparse: bool) -> None:
     model = FullyConnected(
-        Sizes(12, 5, generator(0, "weights")), hidden, "tanh", dropout=0.5, input_dropout=0.5
+        ModelShape(12, 5, generator(0, "weights")), hidden, "tanh", dropout=0.5, input_dropout=0.5
     )
     x = features(12, sparse)
     expected = x
@@ -101,7 +101,7 @@ def test_a_fully_connected_network_equals_its_formula(hidden: list[int], sparse:
 @pytest.mark.parametrize("model", [FullyConnected, GraphConvolutional])
 def test_weights_come_from_their_own_generator(model: type) -> None:
     def weights(seed: int) -> list[Tensor]:
-        return list(model(Sizes(12, 5, generator(seed, "weights")), [7], "relu", 0.0, 0.0).parameters())
+        return list(model(ModelShape(12, 5, generator(seed, "weights")), [7], "relu", 0.0, 0.0).parameters())
 
     before = torch.get_rng_state()
     first = weights(0)
@@ -115,7 +115,7 @@ def test_weights_come_from_their_own_generator(model: type) -> None:
 
 def test_weights_are_drawn_as_glorot_and_bengio_say() -> None:
     weight = (
-        FullyConnected(Sizes(400, 5, generator(0, "weights")), [600], "relu", 0, 0)
+        FullyConnected(ModelShape(400, 5, generator(0, "weights")), [600], "relu", 0, 0)
         .blocks[0]
         .get_parameter("layer.weight")
     )
@@ -127,7 +127,7 @@ def test_weights_are_drawn_as_glorot_and_bengio_say() -> None:
 
 def test_a_network_of_torch_geometrics_convolutions_equals_them_in_a_row() -> None:
     conv = functools.partial(GATConv, heads=3)
-    sizes = Sizes(12, 5, generator(0, "weights"))
+    sizes = ModelShape(12, 5, generator(0, "weights"))
     model = GraphNetwork(sizes, conv, {"heads": 1}, [4, 6], "relu", dropout=0.5, input_dropout=0.5).eval()
     x, edge_index = features(12, False), edges()
     first, second, last = (block.get_submodule("layer.conv") for block in model.blocks)
@@ -144,7 +144,7 @@ def test_a_convolution_may_cache_its_graph(kind: type) -> None:
     x, batch_graph = features(12, False), Graph(edges(), NODES)
     logits = []
     for cached in (False, True):
-        sizes = Sizes(12, 5, generator(0, "weights"))
+        sizes = ModelShape(12, 5, generator(0, "weights"))
         model = GraphNetwork(sizes, functools.partial(kind, cached=cached), {}, [4], "relu", 0.0, 0.0)
         logits.append(model(Batch(x, torch.zeros(NODES), None, batch_graph)))
     torch.testing.assert_close(logits[1], logits[0])
@@ -152,7 +152,7 @@ def test_a_convolution_may_cache_its_graph(kind: type) -> None:
 
 def test_weights_of_other_libraries_follow_the_seed_and_leave_the_global_generator() -> None:
     def weights(seed: int) -> Tensor:
-        sizes = Sizes(12, 5, generator(seed, "weights"))
+        sizes = ModelShape(12, 5, generator(seed, "weights"))
         return torch.cat(
             [p.flatten() for p in GraphNetwork(sizes, SAGEConv, {}, [4], "relu", 0, 0).parameters()]
         )

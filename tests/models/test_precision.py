@@ -114,7 +114,7 @@ def test_a_processor_without_bfloat16_is_told_so(tmp_path: Path, monkeypatch: py
 def test_a_layer_without_the_choice_is_named() -> None:
     model = Model([Block(torch.nn.Identity(), 3, None, 0.0) for _ in range(2)])
     with pytest.raises(DfaError, match=r"does not fit Identity.*use precision=fp32"):
-        model.multiply_in(torch.bfloat16)
+        model.set_matmul_dtype(torch.bfloat16)
 
 
 def test_tanh_of_bfloat16_is_torchs_to_the_last_bit() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from dfa_cli.devices import Cost
 from dfa_cli.kernels.sparse import SparseMatrix
 from dfa_cli.models import Batch, FullyConnected, GraphConvolutional, Model
-from dfa_cli.models.base import Block, Sizes
+from dfa_cli.models.base import Block, ModelShape
 from dfa_cli.models.batch import Graph
 from dfa_cli.models.fully_connected import Linear
 from dfa_cli.models.graph_convolutional import GraphConvolution
@@ -84,7 +84,7 @@ def network(
     input_dropout: float = 0.0,
 ) -> Model:
     """The same weights and dropout generator in every call; `activation=None` is linear."""
-    sizes = Sizes(FEATURES, CLASSES, generator(0, "weights"), generator(0, "dropout"))
+    sizes = ModelShape(FEATURES, CLASSES, generator(0, "weights"), generator(0, "dropout"))
     if activation is None:
         layer = Linear if kind == "samples" else GraphConvolution
         widths = [FEATURES, *hidden, CLASSES]

@@ -7,7 +7,7 @@ import torch
 from networks import CLASSES, ROWS, NoDevice, batch, gradients, network, same
 from torch.nn import functional
 
-from dfa_cli.kernels.vjp import pass_back
+from dfa_cli.kernels.vjp import accumulate_vjps
 from dfa_cli.models import Model
 from dfa_cli.rules import Backpropagation, Shallow, cross_entropy
 from dfa_cli.rules.base import LearningRule
@@ -104,7 +104,7 @@ def test_signals_are_passed_back_as_by_autograd() -> None:
     expected = [weight.grad for weight in weights]
     for weight in weights:
         weight.grad = None
-    pass_back(outputs(), signals)
+    accumulate_vjps(outputs(), signals)
     for weight, gradient in zip(weights, expected, strict=True):
         assert weight.grad is not None
         assert gradient is not None

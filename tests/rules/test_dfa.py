@@ -24,7 +24,7 @@ from torch import Tensor
 from torch_geometric.nn import GATConv
 
 from dfa_cli.models import Batch, GraphNetwork, Model
-from dfa_cli.models.base import Sizes
+from dfa_cli.models.base import ModelShape
 from dfa_cli.rules import Backpropagation, DirectFeedbackAlignment, LearningRule, cross_entropy
 from dfa_cli.seeding import generator
 
@@ -224,7 +224,7 @@ def test_loss_and_hits_are_those_of_backpropagation(kind: str) -> None:
 @pytest.mark.parametrize("spread", [False, True])
 def test_any_torch_geometric_convolution_takes_its_own_vector_jacobian_product(spread: bool) -> None:
     """The same gradients by autograd, a block at a time, with attention heads that widen the block."""
-    sizes = Sizes(FEATURES, CLASSES, generator(0, "weights"))
+    sizes = ModelShape(FEATURES, CLASSES, generator(0, "weights"))
     conv = functools.partial(GATConv, heads=3)
     model = GraphNetwork(sizes, conv, {"heads": 1}, [4, 6], "tanh", dropout=0.0, input_dropout=0.0).double()
     data, device = batch("graph"), Given(drawn)
@@ -253,3 +253,17 @@ def test_any_torch_geometric_convolution_takes_its_own_vector_jacobian_product(s
         expected = torch.autograd.grad((hs[i + 1] * signal).sum(), parameters)
         for name, gradient in zip(names, expected, strict=True):
             torch.testing.assert_close(found[f"blocks.{i}.{name}"], gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_a_subclass_may_say_what_is_projected_by_the_earlier_name_too() -> None:
+    class Older(DirectFeedbackAlignment):
+        def teaching(self, error: Tensor, batch: Batch) -> Tensor:
+            return 2 * error
+
+    class Newer(DirectFeedbackAlignment):
+        def projected_signal(self, error: Tensor, batch: Batch) -> Tensor:
+            return 2 * error
+
+    error = torch.randn(3, 2)
+    asked = Batch(error, torch.zeros(3))
+    assert torch.equal(Older().projected_signal(error, asked), Newer().projected_signal(error, asked))

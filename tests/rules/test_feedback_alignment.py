@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dfa_cli.models import Batch, FullyConnected, GraphConvolutional, Model
-from dfa_cli.models.base import Sizes
+from dfa_cli.models.base import ModelShape
 from dfa_cli.models.batch import Graph
 from dfa_cli.rules import (
     Backpropagation,
@@ -28,14 +28,14 @@ EDGES = torch.tensor([[0, 1, 1, 2, 2, 3, 3, 4, 4, 5], [1, 0, 2, 1, 3, 2, 4, 3, 5
 
 def fully_connected(activation: str = "tanh", dropout: float = 0.0) -> tuple[Model, Batch]:
     draws = generator(1, "data")
-    sizes = Sizes(5, 3, generator(0, "weights"), generator(0, "dropout"))
+    sizes = ModelShape(5, 3, generator(0, "weights"), generator(0, "dropout"))
     model = FullyConnected(sizes, [7, 6, 4], activation, dropout, 0.0)
     return model, Batch(torch.randn(9, 5, generator=draws), torch.randint(3, (9,), generator=draws))
 
 
 def graph(activation: str = "tanh", dropout: float = 0.0) -> tuple[Model, Batch]:
     draws = generator(1, "data")
-    sizes = Sizes(5, 3, generator(0, "weights"), generator(0, "dropout"))
+    sizes = ModelShape(5, 3, generator(0, "weights"), generator(0, "dropout"))
     model = GraphConvolutional(sizes, [7, 4], activation, dropout, 0.0)
     x, y = torch.randn(6, 5, generator=draws), torch.randint(3, (6,), generator=draws)
     return model, Batch(x, y, torch.tensor([0, 2, 5]), Graph(EDGES, 6))

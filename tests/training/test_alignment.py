@@ -9,7 +9,7 @@ import torch
 
 from dfa_cli.devices import Digital
 from dfa_cli.models import Batch, FullyConnected, Model
-from dfa_cli.models.base import Sizes
+from dfa_cli.models.base import ModelShape
 from dfa_cli.rules import Backpropagation, DirectFeedbackAlignment, Shallow
 from dfa_cli.seeding import generator
 from dfa_cli.training.alignment import _cosine, measure
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 def two_blocks(inputs: torch.Tensor | None = None) -> tuple[FullyConnected, Batch]:
     draws = generator(1, "data")
     x = torch.randn(40, 6, generator=draws) if inputs is None else inputs
-    model = FullyConnected(Sizes(6, 3, generator(0, "weights")), [8], "tanh", 0.0, 0.0)
+    model = FullyConnected(ModelShape(6, 3, generator(0, "weights")), [8], "tanh", 0.0, 0.0)
     return model, Batch(x, torch.randint(3, (40,), generator=draws))
 
 

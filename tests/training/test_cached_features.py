@@ -14,7 +14,7 @@ from dfa_cli.config.instantiate import build
 from dfa_cli.data.source import Source
 from dfa_cli.models.base import Block
 from dfa_cli.training import cached_features as frozen
-from dfa_cli.training.cached_features import head_start
+from dfa_cli.training.cached_features import cache_hidden_features
 from dfa_cli.training.loop import Course, train
 from dfa_cli.training.setup import Experiment, build_experiment
 from dfa_cli.training.weights import load_tensors
@@ -51,7 +51,7 @@ def parts(*words: str, rule: str = "shallow") -> Experiment:
 
 
 def taken(made: Experiment) -> bool:
-    model, batches = head_start(made.model, made.rule, made.batches)
+    model, batches = cache_hidden_features(made.model, made.rule, made.batches)
     assert (model is made.model) == (batches is made.batches)
     return model is not made.model
 

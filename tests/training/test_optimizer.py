@@ -15,7 +15,7 @@ from torch import nn
 
 from dfa_cli.config.compose import compose_run, conf_dir
 from dfa_cli.config.instantiate import build
-from dfa_cli.training.optimizer import built, without_dynamo
+from dfa_cli.training.optimizer import make_optimizer, without_dynamo
 
 OPTIMIZERS = sorted(path.stem for path in (conf_dir() / "optimizer").glob("*.yaml"))
 STEPS = 6
@@ -52,7 +52,7 @@ def same(one: nn.Sequential, other: nn.Sequential) -> None:
 def test_the_steps_and_the_state_are_those_of_torchs_own_class(name: str) -> None:
     plain, bare = layers(), layers()
     start = [parameter.clone() for parameter in plain.parameters()]
-    ours, theirs = built(partial(name), groups(bare)), partial(name)(groups(plain))
+    ours, theirs = make_optimizer(partial(name), groups(bare)), partial(name)(groups(plain))
     assert type(ours) is not type(theirs)
     assert isinstance(ours, type(theirs))
     for number in range(STEPS):
@@ -73,7 +73,7 @@ def test_the_steps_and_the_state_are_those_of_torchs_own_class(name: str) -> Non
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("ours_first", [True, False])
 def test_the_state_goes_from_one_to_the_other_and_on(name: str, ours_first: bool) -> None:
-    makers = [lambda g: built(partial(name), g), lambda g: partial(name)(g)]
+    makers = [lambda g: make_optimizer(partial(name), g), lambda g: partial(name)(g)]
     first, second = makers if ours_first else reversed(makers)
     whole, before = layers(), layers()
     optimizer, early = first(groups(whole)), first(groups(before))
@@ -113,7 +113,7 @@ def test_an_optimizer_from_outside_torch_is_taken_as_it_is() -> None:
     class Own(torch.optim.SGD):
         pass
 
-    assert type(built(functools.partial(Own, lr=0.1), groups(layers()))) is Own
+    assert type(make_optimizer(functools.partial(Own, lr=0.1), groups(layers()))) is Own
 
 
 @pytest.mark.parametrize("rule", ["bp", "dfa", "shallow"])

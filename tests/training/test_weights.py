@@ -13,13 +13,13 @@ from torch import Tensor
 from dfa_cli.devices import Digital
 from dfa_cli.errors import DfaError
 from dfa_cli.models import FullyConnected
-from dfa_cli.models.base import Sizes
+from dfa_cli.models.base import ModelShape
 from dfa_cli.seeding import generator
 from dfa_cli.training.weights import load_tensors, save_tensors, save_weights
 
 
 def model() -> FullyConnected:
-    return FullyConnected(Sizes(6, 3, generator(0, "weights")), [4], "tanh", 0.0, 0.0)
+    return FullyConnected(ModelShape(6, 3, generator(0, "weights")), [4], "tanh", 0.0, 0.0)
 
 
 def device() -> Digital:

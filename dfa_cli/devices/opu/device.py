@@ -148,9 +148,9 @@ class OPU:
 
     def matrix(self) -> Tensor:
         if self.macropixel == 1:
-            return self.medium.real_part()
+            return self.medium.feedback_matrix()
         n_in, n_out = self._sizes
-        mirrors = self.medium.real_part().reshape(n_in, self.macropixel, n_out)
+        mirrors = self.medium.feedback_matrix().reshape(n_in, self.macropixel, n_out)
         return mirrors.sum(1).mul_(self.macropixel**-0.5)
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -29,9 +29,9 @@ def signs(rows: int, n: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("size", [(300, 200), (2500, 1000)])  # made by torch, and by the compiled generator
 def test_stored_and_computed_coefficients_are_equal(size: tuple[int, int]) -> None:
     dense, procedural = prepared(Dense(), *size), prepared(Procedural(), *size)
-    assert torch.equal(dense.real_part(), procedural.real_part())
+    assert torch.equal(dense.feedback_matrix(), procedural.feedback_matrix())
     rows, columns = torch.tensor([0, 17, 299]), torch.tensor([3, 199])
-    assert torch.equal(dense.block(rows, columns), procedural.block(rows, columns))
+    assert torch.equal(dense.entries(rows, columns), procedural.entries(rows, columns))
 
 
 def test_stored_computed_and_torch_products_agree() -> None:
@@ -77,11 +77,11 @@ def test_inputs_that_are_zero_are_skipped() -> None:
 def test_field_is_the_product_with_the_matrix(medium) -> None:
     prepared(medium, 60, 45)
     x = signs(4, 60)
-    matrix = medium.block(torch.arange(60), torch.arange(45))
+    matrix = medium.entries(torch.arange(60), torch.arange(45))
     field = medium.fields(x, imaginary=True).clone()
     assert torch.allclose(field[:, 0], x @ matrix.real, atol=1e-4)
     assert torch.allclose(field[:, 1], x @ matrix.imag, atol=1e-4)
-    assert torch.allclose(medium.real_part(), matrix.real, atol=1e-5)
+    assert torch.allclose(medium.feedback_matrix(), matrix.real, atol=1e-5)
     spans = [(0, 7), (7, 45)]
     for some, (first, last) in zip(medium.fields_at(x, True, spans), spans, strict=True):
         assert torch.allclose(some, field[:, :, first:last], atol=1e-4)
@@ -121,7 +121,7 @@ def test_structured_entries_are_nearly_gaussian_and_unrelated() -> None:
     """Their distribution differs from the normal one by less than 0.01: they lie on a lattice of 1/64 at n =
     512."""
     medium = prepared(Structured(), 512, 512)
-    matrix = medium.block(torch.arange(512), torch.arange(512))
+    matrix = medium.entries(torch.arange(512), torch.arange(512))
     for part in (matrix.real, matrix.imag):
         assert stats.kstest(part.flatten().numpy(), "norm").statistic < 0.01
         assert float(part.square().mean()) == pytest.approx(1.0, abs=1e-4)
@@ -129,8 +129,8 @@ def test_structured_entries_are_nearly_gaussian_and_unrelated() -> None:
         assert float(products.max()) < 1e-4  # exactly orthogonal when square
     assert abs(float((matrix.real * matrix.imag).mean())) < 5 / 512
     first, second = (
-        prepared(Structured(), 100, 100, 1).real_part(),
-        prepared(Structured(), 100, 100, 2).real_part(),
+        prepared(Structured(), 100, 100, 1).feedback_matrix(),
+        prepared(Structured(), 100, 100, 2).feedback_matrix(),
     )
     assert abs(float((first * second).mean())) < 5 / 100
 
@@ -169,6 +169,6 @@ def test_matrices_too_large_to_store_are_refused() -> None:
     with pytest.raises(DfaError, match=r"20000 x 20000 .* above the 268435456 .* device/medium=procedural"):
         prepared(Dense(), 20_000, 20_000)
     with pytest.raises(DfaError, match="1000000 x 1000000"):
-        prepared(Procedural(), 10**6, 10**6).real_part()
+        prepared(Procedural(), 10**6, 10**6).feedback_matrix()
     with pytest.raises(DfaError, match="at most 4294967296 modes"):
         prepared(Procedural(), 1, 2**32 + 1)

@@ -247,7 +247,7 @@ def test_results_are_not_overwritten_by_the_next_call() -> None:
 
 def test_the_field_is_the_sum_over_the_mirrors_of_a_macropixel() -> None:
     device = made(macropixel=4, medium=Dense(), readout=Ideal(), encoding=Ternary())
-    mirrors = device.medium.real_part().view(10, 4, 400)
+    mirrors = device.medium.feedback_matrix().view(10, 4, 400)
     assert torch.allclose(device.matrix(), mirrors.sum(1) / 2, atol=1e-6)
 
 

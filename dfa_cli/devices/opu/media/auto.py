@@ -38,8 +38,8 @@ class Auto:
     def fields_at(self, patterns: Tensor, imaginary: bool, spans: Spans) -> Iterator[Tensor]:
         return self.chosen.fields_at(patterns, imaginary, spans)
 
-    def block(self, rows: Tensor, columns: Tensor) -> Tensor:
-        return self.chosen.block(rows, columns)
+    def entries(self, rows: Tensor, columns: Tensor) -> Tensor:
+        return self.chosen.entries(rows, columns)
 
-    def real_part(self) -> Tensor:
-        return self.chosen.real_part()
+    def feedback_matrix(self) -> Tensor:
+        return self.chosen.feedback_matrix()

@@ -46,11 +46,11 @@ class Medium(Protocol):
         """`fields` at the modes from `first` to `last - 1` alone, for each `(first, last)`."""
         ...
 
-    def block(self, rows: Tensor, columns: Tensor) -> Tensor:
+    def entries(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Entries of `T`, complex64 `[len(rows), len(columns)]`, for int64 indices."""
         ...
 
-    def real_part(self) -> Tensor:
+    def feedback_matrix(self) -> Tensor:
         """`Re T` `[n_in, n_out]`, float32. Raises `DfaError` when it is too large to be stored."""
         ...
 

@@ -44,9 +44,9 @@ class Dense:
                 continue
             yield torch.stack([patterns @ self._parts[:, n + first : n + last] for n in starts], 1)
 
-    def block(self, rows: Tensor, columns: Tensor) -> Tensor:
+    def entries(self, rows: Tensor, columns: Tensor) -> Tensor:
         of_rows = self._parts[rows]
         return torch.complex(of_rows[:, columns], of_rows[:, columns + self._n_out])
 
-    def real_part(self) -> Tensor:
+    def feedback_matrix(self) -> Tensor:
         return self._parts[:, : self._n_out]

@@ -48,12 +48,12 @@ class Procedural:
             into(first, field)
             yield field
 
-    def block(self, rows: Tensor, columns: Tensor) -> Tensor:
+    def entries(self, rows: Tensor, columns: Tensor) -> Tensor:
         real, imaginary = coefficients(self._keys[rows], columns)
         assert imaginary is not None
         return torch.complex(real, imaginary)
 
-    def real_part(self) -> Tensor:
+    def feedback_matrix(self) -> Tensor:
         n_in, n_out = self._shape
         require_storable(n_in, n_out)
         real = torch.empty(n_in, n_out, device=self._keys.device)

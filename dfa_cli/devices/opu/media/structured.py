@@ -59,11 +59,11 @@ class Structured:
         for first, last in spans:
             yield field[:, :, first:last]
 
-    def block(self, rows: Tensor, columns: Tensor) -> Tensor:
+    def entries(self, rows: Tensor, columns: Tensor) -> Tensor:
         parts = self.fields(one_hot(rows, self._shape[0]).float(), imaginary=True)[:, :, columns]
         return torch.complex(parts[:, 0], parts[:, 1])
 
-    def real_part(self) -> Tensor:
+    def feedback_matrix(self) -> Tensor:
         n_in, n_out = self._shape
         require_storable(n_in, n_out)
         every = torch.arange(n_in, device=self._signs.device).split(max(1, BLOCK // self._size))

@@ -43,12 +43,12 @@ class Readout(Protocol):
         ...
 
 
-def of_shown(full: Tensor | int, frames: Frames) -> Tensor | int:
+def count_shown(full: Tensor | int, frames: Frames) -> Tensor | int:
     """Of counts `[frames, rows]` the sum over the frames that are shown: the camera looks at no others."""
     return torch.where(frames.shown > 0, full, 0).sum() if isinstance(full, Tensor) else full
 
 
-def combine(values: Tensor, weights: tuple[float, ...]) -> Tensor:
+def weighted_sum(values: Tensor, weights: tuple[float, ...]) -> Tensor:
     """`sum_f weights[f] values[f]`, a new tensor."""
     if weights == (1.0, -1.0):
         return values[0] - values[1]

@@ -10,7 +10,7 @@ from torch import Tensor
 from dfa_cli.config.bounds import require
 from dfa_cli.devices.opu.camera import Camera, Exposure
 from dfa_cli.devices.opu.encoding import Frames
-from dfa_cli.devices.opu.readout.base import INTENSITY_OF_A_MIRROR, Reading, combine, of_shown
+from dfa_cli.devices.opu.readout.base import INTENSITY_OF_A_MIRROR, Reading, count_shown, weighted_sum
 from dfa_cli.devices.opu.workspace import Workspace
 
 
@@ -43,7 +43,7 @@ class OffAxis:
         )
         self.pixels_per_mode = pixels_per_mode
         half_turn = math.pi / pixels_per_mode
-        self.fringes = Fringes(
+        self.fringes = Holography(
             pixels_per_mode, reference, visibility * math.sin(half_turn) / half_turn, headroom
         )
 
@@ -74,7 +74,7 @@ class PhaseShifting:
     ):
         require_fringes(steps=steps, reference=reference, visibility=visibility, headroom=headroom)
         self.exposures = steps
-        self.fringes = Fringes(steps, reference, visibility, headroom)
+        self.fringes = Holography(steps, reference, visibility, headroom)
 
     def calibrate(self, lit: float, camera: Camera) -> None:
         self.fringes.calibrate(lit, camera)
@@ -83,7 +83,7 @@ class PhaseShifting:
         return self.fringes.read(field, frames, noise)
 
 
-class Fringes:
+class Holography:
     """The equations of `OffAxis` and `PhaseShifting`: `samples` of the fringe, in space or in time."""
 
     def __init__(self, samples: int, reference: float, visibility: float, headroom: float):
@@ -118,8 +118,8 @@ class Fringes:
             real.add_(measured, alpha=weight)
             full = full + saturated
         real.mul_(shown)
-        values = combine(real, frames.weights).mul_(frames.scale)
-        return Reading(values, of_shown(full, frames), n_out * len(self.weights))
+        values = weighted_sum(real, frames.weights).mul_(frames.scale)
+        return Reading(values, count_shown(full, frames), n_out * len(self.weights))
 
     def intensity(
         self, field: Tensor, signal: Tensor, cosine: float, sine: float, scratch: Workspace

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dfa_cli.devices.opu.camera import Camera
 from dfa_cli.devices.opu.encoding import Frames
-from dfa_cli.devices.opu.readout.base import Reading, combine
+from dfa_cli.devices.opu.readout.base import Reading, weighted_sum
 
 
 class Ideal:
@@ -21,5 +21,5 @@ class Ideal:
         pass
 
     def read(self, field: Tensor, frames: Frames, noise: torch.Generator) -> Reading:
-        values = combine(field[:, :, 0], frames.weights).mul_(frames.scale)
+        values = weighted_sum(field[:, :, 0], frames.weights).mul_(frames.scale)
         return Reading(values, 0, 0)

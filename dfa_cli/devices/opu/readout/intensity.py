@@ -8,7 +8,7 @@ from torch import Tensor
 from dfa_cli.config.bounds import require
 from dfa_cli.devices.opu.camera import Camera
 from dfa_cli.devices.opu.encoding import Frames
-from dfa_cli.devices.opu.readout.base import INTENSITY_OF_A_MIRROR, Reading, combine, of_shown
+from dfa_cli.devices.opu.readout.base import INTENSITY_OF_A_MIRROR, Reading, count_shown, weighted_sum
 
 
 class Intensity:
@@ -39,7 +39,7 @@ class Intensity:
     def read(self, field: Tensor, frames: Frames, noise: torch.Generator) -> Reading:
         light = field.square().sum(2)  # none where no mirror is on
         measured, full = self.camera.measure(light, self.exposure, noise)
-        values = combine(measured.mul_(frames.shown.unsqueeze(2)), frames.weights)
+        values = weighted_sum(measured.mul_(frames.shown.unsqueeze(2)), frames.weights)
 
         weights = frames.scale.new_tensor(frames.weights)
         products = torch.einsum("frn,grn->rfg", frames.patterns, frames.patterns)
@@ -48,4 +48,4 @@ class Intensity:
         mirrors = products.diagonal(dim1=1, dim2=2) @ weights
         power = 4 * (mirrors.square() + (weighted * products).sum((1, 2)))
         size = (squared_norm.clamp_min(0.0) / torch.where(power > 0, power, 1.0)).sqrt_().unsqueeze_(1)
-        return Reading(values.mul_(size * frames.scale), of_shown(full, frames), measured.shape[2])
+        return Reading(values.mul_(size * frames.scale), count_shown(full, frames), measured.shape[2])

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dfa_cli.devices.opu.camera import Camera
 from dfa_cli.devices.opu.encoding import Frames
-from dfa_cli.devices.opu.readout.base import Reading, combine
+from dfa_cli.devices.opu.readout.base import Reading, weighted_sum
 from dfa_cli.devices.opu.readout.holography import OffAxis, PhaseShifting
 from dfa_cli.devices.opu.workspace import Workspace
 
@@ -50,7 +50,7 @@ class Statistical:
         count, rows, _, n_out = field.shape
         signal = self._scratch.tensor("signal", (count, rows, n_out), field.device)
         torch.mul(field[:, :, 0], field[:, :, 0], out=signal).addcmul_(field[:, :, 1], field[:, :, 1])
-        values = combine(field[:, :, 0], frames.weights)
+        values = weighted_sum(field[:, :, 0], frames.weights)
         full = self._clip(values, field, signal, frames)
 
         deviation = self._scratch.tensor("deviation", (rows, n_out), field.device)
