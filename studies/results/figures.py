@@ -13,7 +13,9 @@ from dfa_cli.comparison.statistics import deviation, mean
 from dfa_cli.machine.files import write_atomically
 from dfa_cli.plots.style import COLOURS, DASHES, MARKERS, dress, save
 from dfa_cli.records.find import find
-from studies.results.page import BREAKS, KNOBS, NAMES, SERIES, numbers, pick, turned
+from studies.results.averages import numbers
+from studies.results.page import BREAKS
+from studies.results.selection import KNOBS, NAMES, SERIES, of_series, pick, turned
 from studies.results.table import Row
 
 ACCURACY = "test accuracy (%)"
@@ -79,11 +81,9 @@ def _over_width(rows: Sequence[Row], names: Sequence[str], below: str) -> Figure
     figure = Figure(figsize=(6.4, 3.4), layout="constrained")
     axis = figure.subplots()
     for place, name in enumerate(names):
-        rule, device = SERIES[name]
         by_width: dict[float, list[float]] = {}
-        for row in pick(rows, rule=rule):
-            if device in ("", row["device"]):
-                by_width.setdefault(float(row["model.hidden"].split()[0]), []).extend(numbers([row]))
+        for row in of_series(rows, name):
+            by_width.setdefault(float(row["model.hidden"].split()[0]), []).extend(numbers([row]))
         _line(axis, sorted(by_width), by_width, place, name.replace("`", ""))
     widths = sorted({float(row["model.hidden"].split()[0]) for row in rows})
     axis.set_xscale("log", base=2)

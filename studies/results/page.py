@@ -3,87 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from math import isnan
 from pathlib import Path
 
-from dfa_cli.comparison.statistics import deviation, interval, mean
+from dfa_cli.comparison.statistics import mean
 from dfa_cli.machine.files import write_atomically
+from studies.results.averages import aligned, certainty, numbers, percent, points_between
+from studies.results.markdown import between, table
+from studies.results.selection import (
+    KNOBS,
+    NAMES,
+    SERIES,
+    by_setting,
+    hidden_blocks,
+    main_results,
+    pick,
+    turned,
+)
 from studies.results.table import SETTINGS, Row
+from studies.results.tuning import tried
 
-NAMES = {
-    "cora": "Cora",
-    "citeseer": "CiteSeer",
-    "pubmed": "PubMed",
-    "mnist": "MNIST",
-    "digits_graph": "digits_graph",
-}
-# as the command line names them: rule, device, read-out (an empty one: any)
-SERIES = {
-    "`bp`": ("bp", ""),
-    "`dfa` on `cpu`": ("dfa", "cpu"),
-    "`dfa` on `opu_sim`": ("dfa", "opu_sim"),
-    "`shallow`": ("shallow", ""),
-}
 RULES = ("bp", "fa", "usf", "brsf", "frsf", "dfa", "drtp", "shallow")
 BREAKS = 2.0  # points below the defaults at which training counts as broken
-KNOBS = {
-    "device.encoding.threshold": ("ternary threshold, of the row's largest error", "0.4"),
-    "device.camera.bits": ("bits of the camera", "8"),
-    "device.camera.photons": ("photoelectrons of an average pixel", "2500"),
-    "device.camera.read_noise": ("read noise, photoelectrons r.m.s.", "5"),
-}
-
-
-# ---- choosing and averaging
-
-
-def pick(rows: Iterable[Row], **conditions: str) -> list[Row]:
-    """The rows with these values; `hidden` stands for `model.hidden` and so on."""
-    keys = {name: next((key for key in SETTINGS if key.endswith("." + name)), name) for name in conditions}
-    return [row for row in rows if all(row[keys[name]] == value for name, value in conditions.items())]
-
-
-def numbers(rows: Sequence[Row], column: str = "test") -> list[float]:
-    return [float(row[column]) for row in rows if row["status"] == "completed" and row[column]]
-
-
-def percent(rows: Sequence[Row], column: str = "test") -> str:
-    """`82.4 ± 0.6`: mean and standard deviation over the runs, in per cent; failures are counted beside it."""
-    values = [100 * value for value in numbers(rows, column)]
-    failed = sum(row["status"] == "failed" for row in rows)
-    words = "–"
-    if values:
-        spread = deviation(values)
-        words = f"{mean(values):.1f}" + (f" ± {spread:.1f}" if spread is not None else "")
-    return words + (f" ({failed} of {len(rows)} failed)" if failed else "")
-
-
-def points_between(first: Sequence[Row], second: Sequence[Row]) -> tuple[float, tuple[float, float] | None]:
-    """Mean of `first - second` in points over the seeds that both have, and its 95 % confidence interval."""
-    one, other = (
-        {row["seed"]: value for row in rows for value in numbers([row])} for rows in (first, second)
-    )
-    differences = [100 * (one[seed] - other[seed]) for seed in one if seed in other]
-    return (mean(differences), interval(differences)) if differences else (float("nan"), None)
-
-
-def counted(rows: Sequence[Row]) -> str:
-    many = sorted({len(pick(rows, **dict(group))) for group in _groups(rows)})
-    return f"{many[0]}" if len(many) == 1 else f"{many[0]} to {many[-1]}"
-
-
-def _groups(rows: Sequence[Row]) -> set[tuple[tuple[str, str], ...]]:
-    keys = ("experiment", "model", "data", "rule", "device", "readout", "encoding", *SETTINGS)
-    return {tuple((key, row[key]) for key in keys) for row in rows}
-
-
-def table(heads: Sequence[str], lines: Iterable[Sequence[str]], text_columns: int = 1) -> str:
-    rule = ["---" if i < text_columns else "---:" for i in range(len(heads))]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, rule, *lines))
-
-
-# ---- the page
 
 
 def page(rows: Sequence[Row]) -> str:
@@ -123,21 +65,6 @@ versions it was made with, and what it gave. `dfa runs outputs/reproduce --where
 Numbers that others published are marked as quoted."""
 
 
-def main_results(rows: Sequence[Row], data: str, name: str) -> list[Row]:
-    """The runs of one data set that the first tables are made of."""
-    if data == "mnist":
-        chosen = pick(rows, experiment="mnist_fc")
-    elif data == "digits_graph":
-        chosen = pick(rows, experiment="quickstart")
-    else:
-        chosen = pick(rows, experiment="citation_gcn", data=data)
-    rule, device = SERIES[name]
-    chosen = [row for row in chosen if row["rule"] == rule and device in ("", row["device"])]
-    if device == "opu_sim" and data != "digits_graph":
-        chosen = pick(chosen, readout="off_axis")
-    return chosen
-
-
 def claims(rows: Sequence[Row]) -> str:
     lines: list[tuple[str, str, str, str]] = []
 
@@ -170,10 +97,13 @@ def claims(rows: Sequence[Row]) -> str:
         found = pick(rows, experiment="feedback", model=model)
         if not found:
             continue
-        each = [(_over_error(group, i), i, group) for group in _sets(found) for i in _hidden(group)]
+        groups = by_setting(found)
+        each = [(certainty(group, i), i, group) for group in groups for i in hidden_blocks(group[0])]
         worst = min(each, key=lambda one: one[0])
-        measured = f"least certain: block {worst[1]}, {_aligned(worst[2], f'alignment_{worst[1]}')}"
-        claim = f"the hidden blocks' gradients align with the true ones: `{model}`, all {len(_sets(found))} settings"
+        measured = f"least certain: block {worst[1]}, {aligned(worst[2], worst[1])}"
+        claim = (
+            f"the hidden blocks' gradients align with the true ones: `{model}`, all {len(groups)} settings"
+        )
         lines.append((claim, measured, "above its standard error", "yes" if worst[0] > 1 else "**no**"))
     if not lines:
         return ""
@@ -403,16 +333,6 @@ defaults.
 {chr(10).join(block + chr(10) for block in blocks)}""".rstrip()
 
 
-def turned(rows: Sequence[Row], data: str, knob: str, value: str) -> list[Row]:
-    """The runs with one knob at `value` and the others where they usually are."""
-    others = {key: usual for key, (_, usual) in KNOBS.items() if key != knob}
-    return [
-        row
-        for row in pick(rows, data=data)
-        if row[knob] == value and all(row[key] == usual for key, usual in others.items())
-    ]
-
-
 def _breaks(rows: Sequence[Row], knob: str, values: Sequence[str]) -> str:
     """Where it breaks, in a sentence."""
     found = []
@@ -447,16 +367,16 @@ def feedback(rows: Sequence[Row]) -> str:
     texts = []
     for model, label in (("gcn", "Cora, `gcn`"), ("fc", "MNIST, `fc` 2 x 512")):
         lines = []
-        for group in _sets(pick(chosen, model=model)):
+        for group in by_setting(pick(chosen, model=model)):
             one = group[0]
             spread = [{"True": "yes", "False": "no"}[one["rule.spread"]]] if model == "gcn" else []
             share = {"True": "one matrix", "False": "a slice each"}[one["rule.share"]]
             blocks = len(one["model.hidden"].split())
-            aligned = " · ".join(_aligned(group, f"alignment_{i}") for i in range(1, blocks + 1))
-            turned_by = " · ".join(_aligned(group, f"matrix_alignment_{i}") for i in range(1, blocks + 1))
+            gradients = " · ".join(aligned(group, i) for i in range(1, blocks + 1))
+            turned_by = " · ".join(aligned(group, i, "matrix_alignment") for i in range(1, blocks + 1))
             depth = [one["model.hidden"]] if model == "gcn" else []
             lines.append(
-                (*depth, one["device.distribution"], share, *spread, percent(group), aligned, turned_by)
+                (*depth, one["device.distribution"], share, *spread, percent(group), gradients, turned_by)
             )
         heads = [
             *(["hidden"] if model == "gcn" else []),
@@ -485,32 +405,14 @@ training, mean ± standard error over seeds; 0 is what a random direction has.
 ![alignment over training](images/results_alignment.svg)"""
 
 
-def _sets(rows: Sequence[Row]) -> list[list[Row]]:
-    """The runs that differ in the seed only, in the order of the table."""
-    sets: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        key = (row["model.hidden"], row["device.distribution"], row["rule.share"], row["rule.spread"])
-        sets.setdefault(key, []).append(row)
-    return [sets[key] for key in sorted(sets, key=lambda key: (len(key[0]), *key))]
+def counted(rows: Sequence[Row]) -> str:
+    many = sorted({len(pick(rows, **dict(group))) for group in _groups(rows)})
+    return f"{many[0]}" if len(many) == 1 else f"{many[0]} to {many[-1]}"
 
 
-def _hidden(rows: Sequence[Row]) -> range:
-    return range(1, 1 + len(rows[0]["model.hidden"].split()))
-
-
-def _aligned(rows: Sequence[Row], column: str) -> str:
-    values = numbers(rows, column)
-    if not values:
-        return "–"
-    spread = deviation(values)
-    return f"{mean(values):.2f}" + (f" ± {spread / len(values) ** 0.5:.2f}" if spread is not None else "")
-
-
-def _over_error(rows: Sequence[Row], block: int) -> float:
-    """The mean of a block's alignment in units of its standard error; 0 where too few runs tell."""
-    values = numbers(rows, f"alignment_{block}")
-    spread = deviation(values) if values else None
-    return mean(values) / (spread / len(values) ** 0.5) if spread else 0.0
+def _groups(rows: Sequence[Row]) -> set[tuple[tuple[str, str], ...]]:
+    keys = ("experiment", "model", "data", "rule", "device", "readout", "encoding", *SETTINGS)
+    return {tuple((key, row[key]) for key in keys) for row in rows}
 
 
 def rules(rows: Sequence[Row]) -> str:
@@ -604,76 +506,6 @@ def origin(rows: Sequence[Row]) -> str:
 - processor: {told("processor")}"""
 
 
-# ---- docs/tuning.md
-
-
-def choices(rows: Sequence[Row]) -> dict[tuple[str, str, str, str], list[Row]]:
-    """Of each experiment, model, data set and rule that was searched, the runs of the combination with the highest
-    validation accuracy, the mean over its seeds and devices; of equals the first. Where a second round gave some
-    combinations more seeds, it is between these."""
-    searched: dict[tuple[str, str, str, str], dict[tuple[str, ...], list[Row]]] = {}
-    for row in rows:
-        combination = tuple(row[key] for key in SETTINGS if not key.startswith("device."))
-        of = searched.setdefault((row["experiment"], row["model"], row["data"], row["rule"]), {})
-        of.setdefault(combination, []).append(row)
-    return {
-        key: max(found.values(), key=lambda runs: (len(runs), mean(numbers(runs, "validation") or [0.0])))
-        for key, found in searched.items()
-    }
-
-
-def searched(rows: Sequence[Row], experiment: str, model: str, data: str, rule: str) -> dict[str, list[str]]:
-    """The settings that took several values in a search, and the values."""
-    some = pick(rows, experiment=experiment, model=model, data=data, rule=rule)
-    values = {
-        key: list(dict.fromkeys(row[key] for row in some))
-        for key in SETTINGS
-        if not key.startswith("device.")
-    }
-    return {key: found for key, found in values.items() if len(found) > 1}
-
-
-def tuning(rows: Sequence[Row]) -> str:
-    """The table of docs/tuning.md: what was tried, what was chosen."""
-    lines = []
-    for (experiment, model, data, rule), chosen in choices(rows).items():
-        tried = searched(rows, experiment, model, data, rule)
-        some = pick(rows, experiment=experiment, model=model, data=data, rule=rule)
-        lines.append(
-            (
-                f"`{model}`, {NAMES[data]}",
-                f"`{rule}`",
-                "; ".join(f"{key} {_tried(values, chosen[0][key])}" for key, values in tried.items()),
-                str(len({tuple(row[key] for key in tried) for row in some})),
-                str(len({row["seed"] for row in chosen})),
-                chosen[0]["epochs"],
-                percent(chosen, "validation"),
-            )
-        )
-    heads = (
-        "",
-        "rule",
-        "values tried, the chosen one in bold",
-        "combinations",
-        "seeds",
-        "epochs",
-        "validation",
-    )
-    return table(heads, lines, 3)
-
-
-def _tried(values: Sequence[str], chosen: str) -> str:
-    return ", ".join(f"**{value}**" if value == chosen else value for value in values)
-
-
-def with_tuning(text: str, rows: Sequence[Row]) -> str:
-    """docs/tuning.md with the table between its two marks written anew."""
-    return _between(text, "tuning", tuning(rows))
-
-
-# ---- README.md
-
-
 def with_results(readme: str, rows: Sequence[Row]) -> str:
     """README.md with the table between its two marks written anew."""
     sets = {
@@ -688,15 +520,14 @@ def with_results(readme: str, rows: Sequence[Row]) -> str:
         if all(cells):
             lines.append((label, *map(percent, cells), str(min(map(len, cells)))))
     made = table(("", *SERIES, "seeds"), lines)
-    return _between(readme, "results", made)
+    return between(readme, "results", made)
 
 
-def _between(text: str, mark: str, new: str) -> str:
-    """`text` with what stands between `<!-- mark -->` and `<!-- end of mark -->` replaced."""
-    first, last = f"<!-- {mark} -->\n", f"\n<!-- end of {mark} -->"
-    before, _, rest = text.partition(first)
-    assert last in rest, f"the marks {first.strip()} and {last.strip()} are missing"
-    return before + first + new + last + rest.partition(last)[2]
+def with_tuning(text: str, rows: Sequence[Row]) -> str:
+    """docs/tuning.md with the table between its two marks written anew."""
+    bold = "values tried, the chosen one in bold"
+    heads = ("", "rule", bold, "combinations", "seeds", "epochs", "validation")
+    return between(text, "tuning", table(heads, tried(rows), 3))
 
 
 def replace(path: Path, text: str) -> None:

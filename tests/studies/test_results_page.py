@@ -14,7 +14,9 @@ from dfa_cli.config.auto import resolve_auto
 from dfa_cli.config.compose import compose_sweep
 from dfa_cli.config.identity import identity
 from studies.results import page as results_page
+from studies.results.selection import KNOBS
 from studies.results.table import COLUMNS, Row, collect, read, write
+from studies.results.tuning import choices, searched, tried
 
 ROOT = Path(__file__).resolve().parents[2]
 CITED = {"cora", "citeseer", "pubmed"}
@@ -84,15 +86,15 @@ class TestWhatIsCommitted:
             if line.startswith("!["):
                 assert (ROOT / "docs" / line.partition("(")[2].rstrip(")")).stat().st_size > 1000
 
-    @pytest.mark.parametrize("key", list(results_page.choices(TUNING)), ids="_".join)
+    @pytest.mark.parametrize("key", list(choices(TUNING)), ids="_".join)
     def test_tuned_files_hold_what_the_searches_chose(self, key: tuple[str, str, str, str]) -> None:
         path = ROOT / "conf" / "tuned" / f"{'_'.join(key[1:])}.yaml"
         held: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[assignment]
-        chosen = results_page.choices(TUNING)[key][0]
-        keys = list(results_page.choices(TUNING))
+        chosen = choices(TUNING)[key][0]
+        keys = list(choices(TUNING))
         later = [one for one in keys[keys.index(key) + 1 :] if one[1:] == key[1:]]
-        searched_again = {setting for one in later for setting in results_page.searched(TUNING, *one)}
-        for setting in set(results_page.searched(TUNING, *key)) - searched_again:
+        searched_again = {setting for one in later for setting in searched(TUNING, *one)}
+        for setting in set(searched(TUNING, *key)) - searched_again:
             node: Any = held
             for part in setting.split("."):
                 node = node[part]
@@ -134,7 +136,7 @@ class TestThePage:
         assert "| `dfa` on `cpu` | 97.9 ± 0.1 (1 of 3 failed) |" in results_page.page(rows)
 
     def test_a_setting_at_which_every_run_failed_is_broken(self) -> None:
-        usual = {knob: value for knob, (_, value) in results_page.KNOBS.items()}
+        usual = {knob: value for knob, (_, value) in KNOBS.items()}
         rows = []
         for data in ("cora", "mnist"):
             for bits, status in (("8", "completed"), ("1", "failed")):
@@ -153,9 +155,10 @@ class TestThePage:
             *made_up({("dfa", "cpu"): [0.99]}, validation="0.90", epochs="5", **{"optimizer.lr": "0.1"}),
             *made_up({("dfa", "cpu"): [0.50]}, validation="0.91", epochs="5", **{"optimizer.lr": "0.2"}),
         ]
-        (chosen,) = results_page.choices(rows).values()
+        (chosen,) = choices(rows).values()
         assert chosen[0]["optimizer.lr"] == "0.2"
-        assert "optimizer.lr 0.1, **0.2** | 2 | 1 | 5 | 91.0 |" in results_page.tuning(rows)
+        (line,) = tried(rows)
+        assert line[2:] == ("optimizer.lr 0.1, **0.2**", "2", "1", "5", "91.0")
 
 
 class TestTheTable:

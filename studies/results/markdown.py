@@ -1,0 +1,23 @@
+"""Writes the parts of a Markdown page that change: a table, values with one in bold, what is between two marks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def table(heads: Sequence[str], lines: Iterable[Sequence[str]], text_columns: int = 1) -> str:
+    rule = ["---" if i < text_columns else "---:" for i in range(len(heads))]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, rule, *lines))
+
+
+def bold(values: Iterable[str], one: str) -> list[str]:
+    """The values with one of them in bold."""
+    return [f"**{value}**" if value == one else value for value in values]
+
+
+def between(text: str, mark: str, new: str) -> str:
+    """`text` with what stands between `<!-- mark -->` and `<!-- end of mark -->` replaced."""
+    first, last = f"<!-- {mark} -->\n", f"\n<!-- end of {mark} -->"
+    before, _, rest = text.partition(first)
+    assert last in rest, f"the marks {first.strip()} and {last.strip()} are missing"
+    return before + first + new + last + rest.partition(last)[2]

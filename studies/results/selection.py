@@ -1,0 +1,61 @@
+"""Chooses the runs that a number of docs/results.md is computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from studies.results.table import SETTINGS, Row
+
+NAMES = {"cora": "Cora", "citeseer": "CiteSeer", "pubmed": "PubMed", "mnist": "MNIST"}
+# as the command line names them: rule, device (an empty one: any)
+SERIES = {
+    "`bp`": ("bp", ""),
+    "`dfa` on `cpu`": ("dfa", "cpu"),
+    "`dfa` on `opu_sim`": ("dfa", "opu_sim"),
+    "`shallow`": ("shallow", ""),
+}
+KNOBS = {
+    "device.encoding.threshold": ("ternary threshold, of the row's largest error", "0.4"),
+    "device.camera.bits": ("bits of the camera", "8"),
+    "device.camera.photons": ("photoelectrons of an average pixel", "2500"),
+    "device.camera.read_noise": ("read noise, photoelectrons r.m.s.", "5"),
+}
+
+
+def pick(rows: Iterable[Row], **conditions: str) -> list[Row]:
+    """The rows with these values; `hidden` stands for `model.hidden` and so on."""
+    keys = {name: next((key for key in SETTINGS if key.endswith("." + name)), name) for name in conditions}
+    return [row for row in rows if all(row[keys[name]] == value for name, value in conditions.items())]
+
+
+def of_series(rows: Iterable[Row], name: str) -> list[Row]:
+    """The rows of one of SERIES."""
+    rule, device = SERIES[name]
+    return [row for row in pick(rows, rule=rule) if device in ("", row["device"])]
+
+
+def main_results(rows: Sequence[Row], data: str, name: str) -> list[Row]:
+    """The runs of one data set and one of SERIES that the first tables are made of."""
+    experiment = "mnist_fc" if data == "mnist" else "citation_gcn"
+    readout = {"readout": "off_axis"} if "opu_sim" in name else {}
+    return of_series(pick(rows, experiment=experiment, data=data, **readout), name)
+
+
+def turned(rows: Sequence[Row], data: str, knob: str, value: str) -> list[Row]:
+    """The runs with one knob at `value` and the others where they usually are."""
+    usually = {key: usual for key, (_, usual) in KNOBS.items()}
+    return pick(rows, data=data, **(usually | {knob: value}))
+
+
+def by_setting(rows: Sequence[Row]) -> list[list[Row]]:
+    """The runs of the experiment `feedback` that differ in the seed only, in the order of the table."""
+    sets: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        key = (row["model.hidden"], row["device.distribution"], row["rule.share"], row["rule.spread"])
+        sets.setdefault(key, []).append(row)
+    return [sets[key] for key in sorted(sets, key=lambda key: (len(key[0]), *key))]
+
+
+def hidden_blocks(row: Row) -> range:
+    """The numbers of the hidden blocks, from one on."""
+    return range(1, 1 + len(row["model.hidden"].split()))
