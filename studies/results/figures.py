@@ -14,7 +14,7 @@ from dfa_cli.machine.files import write_atomically
 from dfa_cli.plots.style import COLOURS, DASHES, MARKERS, dress, save
 from dfa_cli.records.find import find
 from studies.results.averages import numbers
-from studies.results.page import BREAKS
+from studies.results.sections import BREAKS
 from studies.results.selection import KNOBS, NAMES, SERIES, of_series, pick, turned
 from studies.results.table import Row
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from studies.results.table import SETTINGS, Row
+from studies.results.table import Row
 
 NAMES = {"cora": "Cora", "citeseer": "CiteSeer", "pubmed": "PubMed", "mnist": "MNIST"}
 # as the command line names them: rule, device (an empty one: any)
@@ -23,9 +23,8 @@ KNOBS = {
 
 
 def pick(rows: Iterable[Row], **conditions: str) -> list[Row]:
-    """The rows with these values; `hidden` stands for `model.hidden` and so on."""
-    keys = {name: next((key for key in SETTINGS if key.endswith("." + name)), name) for name in conditions}
-    return [row for row in rows if all(row[keys[name]] == value for name, value in conditions.items())]
+    """The rows with these values."""
+    return [row for row in rows if conditions.items() <= row.items()]
 
 
 def of_series(rows: Iterable[Row], name: str) -> list[Row]:

@@ -123,7 +123,7 @@ class TestThePage:
         assert "| quoted: optical, Launay et al. 2020 | 95.8 |" in page
 
     def test_says_which_claims_do_not_hold(self) -> None:
-        lines = results_page.claims(self.ROWS).splitlines()
+        lines = results_page.page(self.ROWS).splitlines()
         optics = next(line for line in lines if "good enough" in line)
         assert "-0.7 [" in optics
         assert optics.endswith("| **no** |"), "0.7 points are beyond 0.5"
