@@ -1,1 +1,1 @@
-"""What a run leaves on disk: how it is written, found, read and chosen."""
+"""What a run leaves on disk: how it is written, found, read and selected."""

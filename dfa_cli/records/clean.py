@@ -1,4 +1,4 @@
-"""`dfa clean`: takes away runs that never came to their end."""
+"""`dfa clean`: deletes the folders of runs that never completed."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from dfa_cli.records.find import find
 from dfa_cli.records.log import LOG
 from dfa_cli.records.run import CHECKPOINT, RECORD, UNFINISHED, WEIGHTS, Run, read_run
 
-# what a run writes into its folder; `.*.tmp` is left by a process that was killed while it wrote
-OF_A_RUN = (RECORD, METRICS, LOG, WEIGHTS, CHECKPOINT, ".hydra", ".*.tmp")
+# The names that a run gives to what it writes. A process that is killed while it writes leaves a `.*.tmp`.
+RUN_FILES = (RECORD, METRICS, LOG, WEIGHTS, CHECKPOINT, ".hydra", ".*.tmp")
 
 
 def removable(runs: Sequence[Run]) -> list[Run]:
-    """Failed, interrupted and killed runs; never one that is running or completed."""
+    """Returns the failed, interrupted and killed runs, and never one that is running or completed."""
     return [run for run in runs if run.status in UNFINISHED]
 
 
 def folder_bytes(run: Run) -> int:
-    """Bytes in the run's folder."""
+    """Adds up the sizes of all files in the run's folder, in bytes."""
     total = 0
     for folder, _, files in os.walk(run.folder):
         for name in files:
@@ -36,38 +36,38 @@ def folder_bytes(run: Run) -> int:
 
 
 def remove(runs: Sequence[Run]) -> list[tuple[Run, str]]:
-    """Deletes the folders of `runs`; returns those that stayed, with the reason.
+    """Deletes the folders of `runs`, and returns the runs whose folders stay, each with the reason.
 
-    Each record is read again just before: a run may have been resumed, or its folder may hold others, or files that
-    are no run's.
+    Each record is read again just before its folder is deleted, because the run may have been resumed. A folder stays
+    also when it is a link, holds another run, or holds files that no run writes.
     """
-    stayed = []
+    kept = []
     for run in runs:
         try:
-            now = read_run(run.folder)
-            inside = [
-                one
-                for one in find([run.folder]).runs
-                if os.path.realpath(one.folder) != os.path.realpath(run.folder)
+            current = read_run(run.folder)
+            nested = [
+                other
+                for other in find([run.folder]).runs
+                if os.path.realpath(other.folder) != os.path.realpath(run.folder)
             ]
-            if now.id != run.id or now.status not in UNFINISHED:
-                stayed.append((run, f"it is {now.status} now"))
+            if current.id != run.id or current.status not in UNFINISHED:
+                kept.append((run, f"the run is {current.status} now"))
             elif os.path.islink(run.folder):
-                stayed.append((run, "its folder is a link"))
-            elif inside:
-                stayed.append((run, f"its folder holds {plural(len(inside), 'other run')}"))
-            elif foreign := _foreign(run.folder):
-                stayed.append((run, f"its folder holds files that are no run's: {', '.join(foreign)}"))
+                kept.append((run, "its folder is a link"))
+            elif nested:
+                kept.append((run, f"its folder holds {plural(len(nested), 'other run')}"))
+            elif foreign := _foreign_names(run.folder):
+                kept.append((run, f"its folder holds files that no run writes: {', '.join(foreign)}"))
             else:
                 shutil.rmtree(run.folder)
         except (ValueError, DfaError) as error:
-            stayed.append((run, str(error)))
+            kept.append((run, str(error)))
         except OSError as error:
-            stayed.append((run, error.strerror or str(error)))
-    return stayed
+            kept.append((run, error.strerror or str(error)))
+    return kept
 
 
-def _foreign(folder: str) -> list[str]:
-    """The first names in a run's folder that no run gives."""
+def _foreign_names(folder: str) -> list[str]:
+    """Lists up to three names in a run's folder that no run gives to its files."""
     names = sorted(os.listdir(folder))
-    return [name for name in names if not any(fnmatch(name, ours) for ours in OF_A_RUN)][:3]
+    return [name for name in names if not any(fnmatch(name, pattern) for pattern in RUN_FILES)][:3]

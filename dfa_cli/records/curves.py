@@ -1,4 +1,4 @@
-"""`metrics.csv` in a run's folder: a heading, and a line for each epoch that the run has measured."""
+"""Reads and writes `metrics.csv` in a run's folder: a heading, then one line for each epoch that was measured."""
 
 from __future__ import annotations
 
@@ -11,25 +11,28 @@ from typing import Any
 from dfa_cli.console.values import number
 
 METRICS = "metrics.csv"
-_END_BYTES = 2000  # enough for the last lines, whatever is measured
+_END_BYTES = 2000  # enough for the last lines, whatever columns are measured
 
 
 def read_curves(folder: str | os.PathLike[str]) -> dict[str, list[float | None]]:
-    """Reads the columns, one value an epoch; `{}` when there are none, and `None` where nothing was measured."""
+    """Reads the columns of `metrics.csv`, one value an epoch.
+
+    A value that was not measured, or is not finite, is `None`. Without a file to read, the result is `{}`.
+    """
     names, rows = _read(folder)
     return {name: [number(row[i]) for row in rows] for i, name in enumerate(names)}
 
 
 def rows_until(folder: Path, epoch: int) -> list[dict[str, Any]]:
-    """Reads the lines of the epochs up to `epoch`, as dictionaries; whole numbers stay whole."""
+    """Reads the lines of the epochs up to `epoch` as dictionaries; whole numbers stay `int`."""
     names, rows = _read(folder)
     return [dict(zip(names, row, strict=True)) for row in rows if row[0] is not None and row[0] <= epoch]
 
 
 def progress_of(folder: Path) -> tuple[int, float | None]:
-    """Reads the last epoch and its validation accuracy; `(0, None)` before the first.
+    """Returns the last epoch and its validation accuracy, or `(0, None)` before the first epoch.
 
-    Only the end of the file is read, since a sweep asks several times a second.
+    Reads only the end of the file, because a sweep asks several times a second.
     """
     names, rows = _read(folder, _END_BYTES)
     last = dict(zip(names, rows[-1], strict=True)) if rows else {}
@@ -38,21 +41,24 @@ def progress_of(folder: Path) -> tuple[int, float | None]:
 
 
 def metrics_line(values: Iterable[Any]) -> str:
-    """A line of the file: the shortest texts that read back as the same numbers, nothing for `None`."""
+    """Formats one line of the file.
+
+    A number becomes the shortest text that reads back as the same number, and `None` becomes an empty cell.
+    """
     cells = ("" if value is None else value if isinstance(value, str) else repr(value) for value in values)
     return ",".join(cells) + "\n"
 
 
 def metrics_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A whole file with these lines; empty without any."""
+    """Formats a whole file with these rows; without rows it is empty."""
     return "".join([metrics_line(rows[0]), *(metrics_line(row.values()) for row in rows)]) if rows else ""
 
 
 def _read(folder: str | os.PathLike[str], end: int | None = None) -> tuple[list[str], list[list[Any]]]:
-    """The heading, and the values of each epoch; of the last `end` bytes only, if given.
+    """Reads the heading and the values of each epoch; with `end`, only those in the last `end` bytes.
 
-    A last line without its newline was cut short by the run's end and is left out. So is a line that does not read
-    as numbers. Where an epoch stands twice, as after a resumed run, the later line counts.
+    A last line without a newline is left out, because the run ended while writing it. A line that does not read as
+    numbers is left out too. Where an epoch stands twice, as after a resumed run, the later line counts.
     """
     try:
         with open(os.path.join(folder, METRICS), "rb") as file:

@@ -1,4 +1,4 @@
-"""All runs as a pandas DataFrame, for notebooks."""
+"""Loads runs into a pandas DataFrame, for notebooks."""
 
 from __future__ import annotations
 
@@ -17,24 +17,31 @@ if TYPE_CHECKING:
 
 
 def load(*folders: str | os.PathLike[str], where: str | None = None, curves: bool = False) -> DataFrame:
-    """One row a run, newest first, indexed by id; `load("outputs")` and `load()` are the same.
+    """Loads all runs below `folders` into a pandas DataFrame: one row a run, newest first, indexed by id.
 
-    Columns: `status` (a dead process's run is `killed`), `created` (time, UTC), `folder`, `identity` (equal
-    for equal configurations); the choices by their group (`model`, `data`, `rule`, `device`, ...); every
-    configuration key by its dotted name (`seed`, `optimizer.lr`, ...; lists stay lists); every metric by its
-    full name (`test_accuracy_at_best_validation`, ...: accuracies are fractions from 0 to 1; `_seconds`,
-    `_joules`, `_mb` are units); `notes.*` of the projection; `split` and `sizes.*`; `error`, the reason of a
-    failed run. What a run does not have is missing (NaN or None).
+    `load()` is the same as `load("outputs")`. The columns are:
 
-    With `curves`, one row an epoch instead: `id`, and the columns of metrics.csv. `where` is an expression
-    as for `dfa runs --where`. Damaged folders are left out. Raises `DfaError` when there are no runs, or
-    no pandas.
+    - `status` (`killed` for a run whose process is gone), `created` (time in UTC), `folder`, and `identity` (equal
+      for equal configurations).
+    - The option chosen of each group: `model`, `data`, `rule`, `device`, and so on.
+    - Every configuration key by its dotted name: `seed`, `optimizer.lr`, and so on. Lists stay lists.
+    - Every metric by its full name, such as `test_accuracy_at_best_validation`. Accuracies are fractions from 0 to
+      1. The endings `_seconds`, `_joules` and `_mb` are units.
+    - `notes.*`: what the projection device noted, such as `notes.saturated_fraction`.
+    - `split`, the name of the data split, and `sizes.*`, the number of rows in each of its parts.
+    - `error`: the reason why a run failed.
+
+    A value that a run does not have is missing (NaN or None).
+
+    With `curves=True` a row is an epoch instead, with the columns `id` and those of `metrics.csv`. `where` selects
+    runs by an expression, as `dfa runs --where` does. Damaged folders are left out. Raises `DfaError` when there
+    are no runs, or when pandas is not installed.
     """
     try:
         import pandas
     except ImportError:
         raise DfaError(
-            "load() gives a pandas DataFrame and pandas is not installed: pip install pandas"
+            "load() returns a pandas DataFrame, and pandas is not installed: pip install pandas"
         ) from None
     runs = find_some(folders or ("outputs",)).runs
     if where:
@@ -43,16 +50,16 @@ def load(*folders: str | os.PathLike[str], where: str | None = None, curves: boo
     if curves:
         parts = [pandas.DataFrame({"id": run.id, **run.curves}) for run in runs if run.curves]
         return pandas.concat(parts, ignore_index=True) if parts else pandas.DataFrame({"id": []})
-    table = pandas.DataFrame([row(run) for run in runs], columns=None if runs else ["id"])
+    table = pandas.DataFrame([flat_columns(run) for run in runs], columns=None if runs else ["id"])
     if "created" in table:
         table["created"] = pandas.to_datetime(table["created"], utc=True, errors="coerce", format="ISO8601")
     return table.set_index("id")
 
 
-def row(run: Run) -> dict[str, Any]:
-    """One run, flat: the columns that `load` documents."""
+def flat_columns(run: Run) -> dict[str, Any]:
+    """Puts one run into a flat dictionary, with the columns that `load` documents."""
     projection = run.record.get("projection") or {}
-    flat: dict[str, Any] = {
+    return {
         "id": run.id,
         "status": run.status,
         "created": run.created,
@@ -66,4 +73,3 @@ def row(run: Run) -> dict[str, Any]:
         **{f"sizes.{name}": size for name, size in (run.result.get("sizes") or {}).items()},
         "error": (run.record.get("error") or {}).get("message"),
     }
-    return flat

@@ -1,4 +1,4 @@
-"""`dfa export`: runs for other tools."""
+"""`dfa export`: writes runs for other tools to read (CSV, MLflow, TensorBoard)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dfa_cli.console.table import csv_text
 from dfa_cli.console.values import format_value, number
 from dfa_cli.errors import DfaError, one_of
 from dfa_cli.machine.files import disk_errors_as_sentences
-from dfa_cli.records.dataframe import row
+from dfa_cli.records.dataframe import flat_columns
 from dfa_cli.records.measures import METRICS
 from dfa_cli.records.run import Run
 
@@ -22,27 +22,30 @@ _MLFLOW_STATUS = {"completed": "FINISHED", "running": "RUNNING", "killed": "KILL
 
 
 def export_target(to: str, out: Path | None, force: bool, curves: bool) -> Path:
-    """Where the export goes. Raises `DfaError` for an unknown tool, or a target that would be overwritten."""
+    """Returns the path to export to: `out`, or the default of the tool `to`.
+
+    Raises `DfaError` for an unknown tool, and for a target that would be overwritten.
+    """
     if to not in TARGETS:
         raise DfaError(f"--to: {one_of(to, TARGETS)}")
     if curves and to != "csv":
-        raise DfaError(f"--curves belongs to --to csv; {to} gets every curve anyway")
+        raise DfaError(f"--curves works only with --to csv; leave it out, {to} gets every curve anyway")
     path = out or Path(
         {"csv": "dfa-curves.csv" if curves else "dfa-runs.csv", "mlflow": "mlruns"}.get(to, to)
     )
     if to == "csv":
         if path.suffix.lower() != ".csv":
-            raise DfaError(f"--out {path}: --to csv writes a file whose name ends in .csv")
+            raise DfaError(f"--out {path}: the name must end in .csv, because --to csv writes one file")
         check_free(path, force)
     elif path.is_file():
-        raise DfaError(f"{path} is a file, and {to} needs a folder; name another with --out")
+        raise DfaError(f"{path} is a file, and {to} needs a folder; name one with --out=FOLDER")
     elif to == "tensorboard" and path.is_dir() and any(path.iterdir()) and not force:
         raise DfaError(f"{path} is not empty; give --force to add to it, or another folder with --out")
     return path
 
 
 def export_runs(runs: Sequence[Run], to: str, path: Path, force: bool = False, curves: bool = False) -> int:
-    """Hands over `runs`; returns how many were written."""
+    """Exports `runs` to the tool `to`, and returns how many were written."""
     if to == "csv":
         write_file(path, curves_csv(runs) if curves else runs_csv(runs), force)
         return len(runs)
@@ -50,12 +53,12 @@ def export_runs(runs: Sequence[Run], to: str, path: Path, force: bool = False, c
 
 
 def runs_csv(runs: Sequence[Run]) -> str:
-    """One line a run with the columns of `dfa_cli.results.load`."""
-    return csv_text([row(run) for run in runs])
+    """Formats the runs as CSV: one line a run, with the columns of `load`."""
+    return csv_text([flat_columns(run) for run in runs])
 
 
 def curves_csv(runs: Sequence[Run]) -> str:
-    """One line an epoch of every run."""
+    """Formats the curves as CSV: one line for each epoch of each run."""
     return csv_text(
         [
             {"id": run.id, **{name: values[i] for name, values in run.curves.items()}}
@@ -66,8 +69,11 @@ def curves_csv(runs: Sequence[Run]) -> str:
 
 
 def to_mlflow(runs: Sequence[Run], path: Path) -> int:
-    """Into the MLflow store below `path` (`mlflow.db`), experiment `dfa`; a run that is there already is left alone,
-    unless it has gone on since: then it is written anew."""
+    """Writes the runs to the MLflow store `mlflow.db` below `path`, as experiment `dfa`.
+
+    Returns how many runs were written. A run that the store has already is skipped, unless it was running then or
+    has another status now: such a run is written anew.
+    """
     try:
         from mlflow.entities import Metric, Param, RunTag
         from mlflow.tracking import MlflowClient
@@ -75,27 +81,31 @@ def to_mlflow(runs: Sequence[Run], path: Path) -> int:
         raise DfaError("--to mlflow needs MLflow: pip install 'dfa-cli[mlflow]'") from None
     with disk_errors_as_sentences(path, "--out=FOLDER"):
         path.mkdir(parents=True, exist_ok=True)
-    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it narrates how it makes its tables
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # otherwise it logs each table of its database
     client = MlflowClient(tracking_uri=f"sqlite:///{path.absolute() / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("dfa")
-    place = (
+    experiment_id = (
         experiment.experiment_id
         if experiment
         else client.create_experiment("dfa", artifact_location=(path.absolute() / "artifacts").as_uri())
     )
     count = 0
     for run in runs:
-        before = client.search_runs([place], f"tags.dfa_id = '{run.id}'")
-        if any(one.data.tags.get("dfa_status") == run.status != "running" for one in before):
+        exported = client.search_runs([experiment_id], f"tags.dfa_id = '{run.id}'")
+        if any(earlier.data.tags.get("dfa_status") == run.status != "running" for earlier in exported):
             continue
-        for one in before:
-            client.delete_run(one.info.run_id)
+        for earlier in exported:
+            client.delete_run(earlier.info.run_id)
         began = _milliseconds(run.created)
-        made = client.create_run(place, start_time=began, run_name=run.id, tags={"dfa_id": run.id})
-        name = made.info.run_id
-        params = [Param(key, format_value(held)[:6000]) for key, held in _parameters(run).items()]
+        created = client.create_run(
+            experiment_id, start_time=began, run_name=run.id, tags={"dfa_id": run.id}
+        )
+        run_id = created.info.run_id
+        params = [Param(key, format_value(value)[:6000]) for key, value in _parameters(run).items()]
         metrics = [
-            Metric(metric.name, got, began, 0) for metric in METRICS if (got := metric.of(run)) is not None
+            Metric(metric.name, value, began, 0)
+            for metric in METRICS
+            if (value := metric.of(run)) is not None
         ]
         for column, epoch, value in _points(run):
             metrics.append(Metric(column, value, began, epoch))
@@ -104,18 +114,21 @@ def to_mlflow(runs: Sequence[Run], path: Path) -> int:
             RunTag("folder", run.folder),
             RunTag("dfa_status", run.status),
         ]
-        for start in range(0, max(len(metrics), len(params), 1), 100):  # MLflow takes at most so many at once
+        for start in range(0, max(len(metrics), len(params), 1), 100):  # MLflow takes at most 100 at once
             client.log_batch(
-                name, metrics[start : start + 100], params[start : start + 100], tags if start == 0 else []
+                run_id, metrics[start : start + 100], params[start : start + 100], tags if start == 0 else []
             )
         ended = _milliseconds(run.record.get("ended") or run.created)
-        client.set_terminated(name, _MLFLOW_STATUS.get(run.status, "FAILED"), end_time=ended)
+        client.set_terminated(run_id, _MLFLOW_STATUS.get(run.status, "FAILED"), end_time=ended)
         count += 1
     return count
 
 
 def to_tensorboard(runs: Sequence[Run], path: Path) -> int:
-    """Event files below `path`, one folder a run, with its curves and its final figures as scalars."""
+    """Writes TensorBoard event files below `path`, one folder a run, and returns how many runs were written.
+
+    The curves and the final figures of a run become scalars.
+    """
     try:
         from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
         from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
@@ -123,22 +136,25 @@ def to_tensorboard(runs: Sequence[Run], path: Path) -> int:
     except ImportError:
         raise DfaError("--to tensorboard needs TensorBoard: pip install 'dfa-cli[tensorboard]'") from None
     for run in runs:
-        words = [
+        chosen = [
             format_value(run.choices[name])
             for name in ("model", "data", "rule", "device")
             if run.choices.get(name)
         ]
-        folder = path / f"{'-'.join(words).replace('/', '_')}_{run.id}"
+        folder = path / f"{'-'.join(chosen).replace('/', '_')}_{run.id}"
         with disk_errors_as_sentences(folder, "--out=FOLDER"):
-            for before in folder.glob("events.out.tfevents.*"):  # --force was given: the same run, once
-                before.unlink()
+            # With --force the folder may hold an earlier export of this run, which would show each point twice.
+            for earlier in folder.glob("events.out.tfevents.*"):
+                earlier.unlink()
             writer = EventFileWriter(str(folder))
         began = _milliseconds(run.created) / 1000
         seconds = dict(zip(run.curves.get("epoch", []), run.curves.get("seconds", []), strict=False))
         points = [(f"curves/{column}", epoch, value) for column, epoch, value in _points(run)]
         last = int(number(run.result.get("last_epoch")) or 0)
         points += [
-            (f"result/{metric.name}", last, got) for metric in METRICS if (got := metric.of(run)) is not None
+            (f"result/{metric.name}", last, value)
+            for metric in METRICS
+            if (value := metric.of(run)) is not None
         ]
         for name, epoch, value in points:
             summary = Summary(value=[Summary.Value(tag=name, simple_value=value)])
@@ -154,7 +170,7 @@ def _parameters(run: Run) -> dict[str, Any]:
 
 
 def _points(run: Run) -> list[tuple[str, int, float]]:
-    """All measured points of the curves: column, epoch, value."""
+    """Lists all measured points of the curves as (column, epoch, value)."""
     epochs = run.curves.get("epoch", [])
     return [
         (name, int(epoch), value)

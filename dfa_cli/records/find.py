@@ -1,4 +1,4 @@
-"""Runs on disk: all below a folder, or one by what a user calls it."""
+"""Finds runs on disk: all runs below a folder, or the one run that a user names."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from dfa_cli.records.run import RECORD, Run, read_run
 
 
 def pick_run(name: str, folders: Paths = ("outputs",)) -> Run:
-    """The run called `name`: a folder, the path of a `run.json`, the start of an id, or `last`.
+    """Returns the run that `name` stands for: a folder, the path of a `run.json`, the start of an id, or `last`.
 
-    Raises `DfaError` when there is none, or more than one (the candidates are named).
+    Raises `DfaError` when no run fits, and when several do; the message then lists them.
     """
     path = Path(name)
     if path.name == RECORD:
@@ -26,7 +26,7 @@ def pick_run(name: str, folders: Paths = ("outputs",)) -> Run:
             raise DfaError(f"{name}: {error}") from None
     found = find(folders)
     if not found.runs:
-        raise DfaError(nothing_found(found))
+        raise DfaError(no_runs_message(found))
     if name == "last":
         return found.runs[0]
     matches = [run for run in found.runs if name and run.id.startswith(name.lower())]
@@ -38,11 +38,13 @@ def pick_run(name: str, folders: Paths = ("outputs",)) -> Run:
     if len({run.id for run in matches}) > 1:
         some = ", ".join(sorted({run.id for run in matches})[:8])
         more = ", ..." if len({run.id for run in matches}) > 8 else ""
-        raise DfaError(f"'{name}' begins {len(matches)} ids, give more of the one you mean: {some}{more}")
-    if len(matches) > 1:  # a folder of runs was copied
+        raise DfaError(
+            f"'{name}' is the start of {len(matches)} ids; type more letters of the one you mean: {some}{more}"
+        )
+    if len(matches) > 1:  # This happens when a folder of runs was copied.
         places = ", ".join(run.folder for run in matches)
         raise DfaError(
-            f"run {matches[0].id} is there {len(matches)} times, give one of the folders: {places}"
+            f"run {matches[0].id} was found {len(matches)} times; name the folder of the one you mean: {places}"
         )
     return matches[0]
 
@@ -51,7 +53,11 @@ Paths = Iterable["str | os.PathLike[str]"]
 
 
 class Found:
-    """What a search came back with: `runs`, newest first, and `skipped`, folders with the reason for each."""
+    """The result of a search.
+
+    `runs`: newest first. `skipped`: the folders that hold no readable run, each with the reason. `places`: the
+    folders that were searched.
+    """
 
     def __init__(self, runs: list[Run], skipped: list[tuple[str, str]], places: list[str]):
         self.runs = runs
@@ -60,9 +66,9 @@ class Found:
 
 
 def find(folders: Paths = ("outputs",)) -> Found:
-    """All runs below `folders`, at any depth; a folder reached twice is read once.
+    """Finds all runs below `folders`, at any depth; a folder that is reached twice is read once.
 
-    Raises `DfaError` when a folder is not there or cannot be listed.
+    Raises `DfaError` when one of `folders` does not exist or cannot be listed.
     """
     places = [os.fspath(folder) for folder in folders] or ["outputs"]
     runs: list[Run] = []
@@ -89,7 +95,8 @@ def _search(top: str, runs: list[Run], skipped: list[tuple[str, str]], seen: set
         folder = waiting.pop()
         try:
             status = os.stat(folder)
-            if (status.st_dev, status.st_ino) in seen:  # a link that leads back, or a folder named twice
+            # Without this check a link that leads back would never end, and a folder named twice be read twice.
+            if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
             record, hydra = False, False
@@ -115,8 +122,8 @@ def _search(top: str, runs: list[Run], skipped: list[tuple[str, str]], seen: set
             )
 
 
-def nothing_found(found: Found) -> str:
-    """The sentence for a search that came back without a run."""
+def no_runs_message(found: Found) -> str:
+    """Writes the error message for a search that found no run."""
     skipped = (
         f", {plural(len(found.skipped), 'folder')} skipped as damaged or foreign" if found.skipped else ""
     )
@@ -127,8 +134,8 @@ def nothing_found(found: Found) -> str:
 
 
 def find_some(folders: Paths = ("outputs",)) -> Found:
-    """As `find`, and `DfaError` when there is not one run."""
+    """Finds runs as `find` does, and raises `DfaError` when there is none."""
     found = find(folders)
     if not found.runs:
-        raise DfaError(nothing_found(found))
+        raise DfaError(no_runs_message(found))
     return found

@@ -1,4 +1,4 @@
-"""Names of what can be asked of a run: its choices, its configuration, its results."""
+"""The names by which a user asks for a part of a run: its choices, its configuration, its results."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dfa_cli.config.identity import OUTSIDE_IDENTITY, no_longer
 from dfa_cli.config.schema import FACTS
 from dfa_cli.console.values import MISSING, number
 from dfa_cli.errors import DfaError, nearest
-from dfa_cli.records.measures import ALIASES, METRICS, Metric, curve_metric, known
+from dfa_cli.records.measures import ALIASES, METRICS, Metric, curve_metric, find_metric
 from dfa_cli.records.run import Run
 
-DERIVED_CHOICES = frozenset({"tuned", "experiment"})  # they only set other keys
-IRRELEVANT = frozenset(OUTSIDE_IDENTITY)  # top-level keys that change nothing in what comes out of a run
+DERIVED_CHOICES = frozenset({"tuned", "experiment"})  # groups whose options only set other keys
+IRRELEVANT = frozenset(OUTSIDE_IDENTITY)  # top-level keys that do not change a run's results
 FIRST_CHOICES = ("data", "model", "rule", "device")
 
-_OWN: dict[str, Callable[[Run], Any]] = {
+_RUN_FIELDS: dict[str, Callable[[Run], Any]] = {
     "id": lambda run: run.id,
     "identity": lambda run: run.identity,
     "status": lambda run: run.status,
@@ -28,19 +28,19 @@ _OWN: dict[str, Callable[[Run], Any]] = {
 
 
 def affects_result(key: str) -> bool:
-    """Whether a dotted configuration key can change a result."""
+    """Tells whether a dotted configuration key can change a result."""
     return key.partition(".")[0] not in IRRELEVANT and key.rpartition(".")[2] not in FACTS
 
 
 def choice_names(runs: Iterable[Run]) -> list[str]:
-    """The groups of `conf/` that the runs chose from: data, model, rule, device, then the others by name."""
+    """Lists the groups of `conf/` that the runs chose from: data, model, rule, device, then the others by name."""
     names = {name for run in runs for name in run.choices if not name.startswith("hydra/")}
     rank = {name: i for i, name in enumerate(FIRST_CHOICES)}
     return sorted(names, key=lambda name: (rank.get(name.partition("/")[0], len(rank)), name))
 
 
 def config_names(runs: Iterable[Run]) -> list[str]:
-    """All dotted keys of the runs' configurations, in the order of the files, a part's keys together."""
+    """Lists all dotted keys of the runs' configurations, in the order of the files, with each part's keys together."""
     names: dict[str, None] = {}
     for run in runs:
         names.update(dict.fromkeys(run.flat))
@@ -49,24 +49,24 @@ def config_names(runs: Iterable[Run]) -> list[str]:
 
 
 def value_of(run: Run, key: str) -> Any:
-    """What `run` has under a full name, as `Keys.resolve` returns it; `MISSING` when it has nothing."""
-    if key in _OWN:
-        return _OWN[key](run)
+    """Returns what `run` has under a full name, as given by `Keys.resolve`, or `MISSING` when it has nothing."""
+    if key in _RUN_FIELDS:
+        return _RUN_FIELDS[key](run)
     if key in run.choices:
         return run.choices[key]
     if key in run.flat:
         return run.flat[key]
-    metric = known(key)
+    metric = find_metric(key)
     if metric is not None:
-        got = metric.of(run)
-        return MISSING if got is None else got
+        value = metric.of(run)
+        return MISSING if value is None else value
     if key.startswith("notes."):
         return ((run.record.get("projection") or {}).get("notes") or {}).get(key[6:], MISSING)
     return run.result.get(key, MISSING)
 
 
 class Keys:
-    """The names that a set of runs knows, and what a word typed by the user means among them."""
+    """Finds out which name of a set of runs a word typed by the user stands for."""
 
     def __init__(self, runs: Sequence[Run]):
         self.runs = runs
@@ -74,28 +74,29 @@ class Keys:
         self.config = config_names(runs)
 
     def resolve(self, word: str) -> str:
-        """The full name of `word`: itself, or the one key that ends in it (`lr` for `optimizer.lr`).
+        """Returns the full name of `word`: `word` itself, or the only key that ends in it (`lr` for `optimizer.lr`).
 
-        Raises `DfaError` for a word that names nothing, or several keys.
+        Raises `DfaError` for a word that fits no key, and for one that fits several.
         """
-        if word in _OWN or word in self.choices or word in self.config:
+        if word in _RUN_FIELDS or word in self.choices or word in self.config:
             return word
-        if (metric := known(word)) is not None:
+        if (metric := find_metric(word)) is not None:
             return metric.name
         ends = [key for key in self.config if key.endswith(f".{word}")]
         ends += [key for key in self.choices if key.endswith(f"/{word}")]
         if len(ends) == 1:
             return ends[0]
         if ends:
-            raise DfaError(f"'{word}' could be {', '.join(ends[:-1])} or {ends[-1]}; write one of them out")
+            raise DfaError(f"'{word}' could be {', '.join(ends[:-1])} or {ends[-1]}; type the whole name of one")
         raise DfaError(no_longer(word) or f"no run has a key '{word}'; {self._hint(word)}")
 
     def metric(self, word: str) -> Metric:
-        """The metric called `word`: a catalogued one, a column of metrics.csv or a note of the projection.
+        """Returns the metric called `word`.
 
-        Raises `DfaError` for an unknown one, with the known ones, nearest first.
+        It is one of `METRICS`, a note of the projection device, another number in the result, or a column of
+        `metrics.csv`. Raises `DfaError` for an unknown name; the message lists the known ones, nearest first.
         """
-        if (metric := known(word)) is not None:
+        if (metric := find_metric(word)) is not None:
             return metric
         notes = {
             f"notes.{name}"
@@ -123,10 +124,10 @@ class Keys:
         )
 
     def _hint(self, word: str) -> str:
-        names = [*_OWN, *self.choices, *self.config, *(metric.name for metric in METRICS), *ALIASES]
+        names = [*_RUN_FIELDS, *self.choices, *self.config, *(metric.name for metric in METRICS), *ALIASES]
         by_word = {name.rpartition(".")[2]: name for name in reversed(names)}  # `lr` stands for optimizer.lr
         by_word.update((name, name) for name in names)
-        close = list(dict.fromkeys(by_word[one] for one in nearest(word, by_word, most=4)))
+        close = list(dict.fromkeys(by_word[near] for near in nearest(word, by_word, most=4)))
         if close:
             return f"the nearest are {', '.join(close)}"
         short = [*self.choices, *(key for key in self.config if "." not in key and key not in IRRELEVANT)]

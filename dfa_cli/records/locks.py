@@ -1,8 +1,8 @@
-"""No two processes run the same configuration at once.
+"""Keeps two processes from running the same configuration at once.
 
-A file for each configuration, named by its identity, in `.claims/` of the output folder. Whoever runs it holds a
-lock on the file, which the system lets go when the process ends, however it ends; a claim is never stale. What the
-file says is where the configuration was run last.
+Each configuration has a file in `.claims/` of the output folder, named by its identity. The process that runs the
+configuration holds a lock on this file. The operating system releases the lock when the process ends, however it
+ends, so a claim is never stale. The text of the file says where the configuration was run last.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from dfa_cli.machine.files import cannot_write
 from dfa_cli.records.run import RECORD
 
 FOLDER = ".claims"
-TRIES, PAUSE = 3, 0.05  # somebody who only looks holds the lock for an instant
+TRIES, PAUSE = 3, 0.05  # in seconds; `is_claimed` of another process holds the lock for an instant
 
 
 class Claim:
-    """A configuration that is ours to run until the block ends."""
+    """The right to run a configuration, which this process has until the block of `claim` ends."""
 
     def __init__(self, outputs: Path, file: IO[str]):
         self.outputs = outputs
         self._file = file
 
     def last_run(self) -> Path | None:
-        """The folder of the last run of this configuration, if it is known and there."""
+        """Returns the folder of the last run of this configuration, or `None` if it is unknown or gone."""
         self._file.seek(0)
         name = self._file.read().strip()
         folder = self.outputs / name
         return folder if name and (folder / RECORD).is_file() else None
 
     def run_in(self, folder: Path) -> None:
-        """Say that the configuration is run in `folder` now."""
+        """Writes into the file that the configuration now runs in `folder`."""
         self._file.seek(0)
         self._file.truncate()
         # relative, so that an output folder can be moved
@@ -48,9 +48,9 @@ class Claim:
 
 @contextlib.contextmanager
 def claim(outputs: Path, identity: str) -> Iterator[Claim | None]:
-    """The claim on a configuration, or `None` when another process has it.
+    """Claims a configuration for the block; the block gets `None` when another process has it.
 
-    On a file system without locks every claim is granted. Raises `DfaError` when the folder cannot be written.
+    A file system without locks grants every claim. Raises `DfaError` when the folder cannot be written.
     """
     path = outputs / FOLDER / identity
     try:
@@ -59,26 +59,27 @@ def claim(outputs: Path, identity: str) -> Iterator[Claim | None]:
     except OSError as error:
         raise DfaError(cannot_write(path.parent, error)) from error
     with file:
-        for left in reversed(range(TRIES)):
+        for tries_left in reversed(range(TRIES)):
             if _lock(file):
                 yield Claim(outputs, file)
                 return
-            if left:
+            if tries_left:
                 time.sleep(PAUSE)
         yield None
 
 
 def is_claimed(outputs: Path, identity: str) -> bool:
-    """Whether another process is running this configuration now."""
+    """Tells whether another process is running this configuration now."""
     try:
         with open(outputs / FOLDER / identity, "r+", encoding="utf-8") as file:
             return not _lock(file)
-    except OSError:  # never claimed, or a folder that is not ours to write to: the job will say so
+    except OSError:
+        # It was never claimed, or this user may not write here. The job itself will report the latter.
         return False
 
 
 def last_run(outputs: Path, identity: str) -> Path | None:
-    """What the claim says without taking it."""
+    """Returns the folder of the last run of this configuration without claiming it, or `None`."""
     try:
         with open(outputs / FOLDER / identity, encoding="utf-8") as file:
             return Claim(outputs, file).last_run()
@@ -87,6 +88,7 @@ def last_run(outputs: Path, identity: str) -> Path | None:
 
 
 def _lock(file: IO[str]) -> bool:
+    """Locks the file without waiting, and tells whether that worked; `True` where files cannot be locked."""
     try:
         import fcntl
     except ImportError:  # Windows

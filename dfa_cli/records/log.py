@@ -1,4 +1,4 @@
-"""`run.log` in a run's folder."""
+"""Writes the log of a run, `run.log` in its folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOG = "run.log"
 
 @contextmanager
 def logged(folder: Path) -> Iterator[None]:
-    """Puts what is logged into `run.log` in the folder, as Hydra does for the runs that it starts."""
+    """Writes what is logged in the block to `run.log` in the folder, as Hydra does for the runs that it starts."""
     with disk_errors_as_sentences(folder):
         folder.mkdir(parents=True, exist_ok=True)
         handler = logging.FileHandler(folder / LOG)

@@ -1,4 +1,4 @@
-"""What was measured: names, the words shown for them, units, and which way is better."""
+"""The metrics of a run: their names, their words in tables, their units, and whether more is better."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dfa_cli.records.run import Run
 
 @dataclass(frozen=True)
 class Metric:
-    """One number a run comes back with.
+    """A number that a run has measured, or that was computed from the run.
 
-    `name`: its full name; `words`: as tables call it; `unit`: `%` (a fraction in files, percent in
-    tables), `s`, `J`, `MB`, or nothing; `up`: whether more is better; `place`: the part of the record that
-    holds it.
+    `name`: its full name. `words`: its name in tables. `unit`: `%` (a fraction in files, percent in tables), `s`,
+    `J`, `MB`, or none. `up`: whether more is better. `place`: the section of the record that holds it; empty for the
+    top level, and `curve` for a column of `metrics.csv`.
     """
 
     name: str
@@ -26,26 +26,26 @@ class Metric:
 
     @property
     def title(self) -> str:
-        """`test at best validation, %`"""
+        """The words and the unit, as in `test at best validation, %`."""
         return f"{self.words}, {self.unit}" if self.unit else self.words
 
     @property
     def scale(self) -> float:
-        """From the unit of files to the unit of tables."""
+        """The factor from the unit of files to the unit of tables."""
         return 100.0 if self.unit == "%" else 1.0
 
     def of(self, run: Run) -> float | None:
-        """The metric of one run in the unit of files; `None` where it was not measured."""
+        """Returns the value of one run in the unit of files, or `None` where it was not measured."""
         if self.place == "curve":
-            known = [value for value in run.curves.get(self.name, []) if value is not None]
-            return number(known[-1]) if known else None
-        held: Any = run.record if self.place == "" else run.record.get(self.place) or {}
+            measured = [value for value in run.curves.get(self.name, []) if value is not None]
+            return number(measured[-1]) if measured else None
+        value: Any = run.record if self.place == "" else run.record.get(self.place) or {}
         for part in self.name.split("."):
-            held = held.get(part) if isinstance(held, dict) else None
-        return number(held)
+            value = value.get(part) if isinstance(value, dict) else None
+        return number(value)
 
     def show(self, value: float | None, precision: int | None = None) -> str:
-        """`value`, in the unit of files, as a table shows it: percent get one decimal."""
+        """Formats `value`, which is in the unit of files, for a table; percent get one decimal by default."""
         if value is None:
             return "–"
         if self.unit == "%":
@@ -90,14 +90,14 @@ BY_NAME = {metric.name: metric for metric in METRICS}
 DEFAULT = METRICS[0]
 
 
-def known(name: str) -> Metric | None:
-    """The catalogued metric called `name`, by its name, its alias or its words."""
+def find_metric(name: str) -> Metric | None:
+    """Returns the metric of `METRICS` that has this name, alias or words, or `None`."""
     name = ALIASES.get(name, name)
     return BY_NAME.get(name) or next((metric for metric in METRICS if metric.words == name), None)
 
 
 def curve_metric(name: str) -> Metric:
-    """A column of `metrics.csv` as a metric: its last measured value."""
+    """Makes a metric of a column of `metrics.csv`; its value is the last one that was measured."""
     percent = name.endswith("accuracy")
     words = f"{name.replace('_', ' ')} at the last epoch"
     return Metric(name, words, "%" if percent else "", "loss" not in name and name != "seconds", "curve")

@@ -1,7 +1,7 @@
-"""The record of a run: `run.json`, `metrics.csv` and `run.log` in the run's folder.
+"""Writes the record of a run: `run.json` and `metrics.csv` in the run's folder, beside `run.log`.
 
-`run.json` is always whole: it is written beside itself and moved into place. `metrics.csv` grows by a line an epoch,
-flushed at once, so a killed process leaves what it measured.
+`run.json` is whole at every moment, because it is written under another name and then moved into place. `metrics.csv`
+grows by one line an epoch. Each line is flushed at once, so a killed process leaves all that it measured.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dfa_cli.machine.memory import peak_bytes, reset_peak_memory
 from dfa_cli.records.curves import METRICS, metrics_line, metrics_text, rows_until
 from dfa_cli.records.run import FORMAT, RECORD, record_of
 
-WRITE_EVERY_SECONDS = 2.0  # how stale the result in run.json of a killed run can be; metrics.csv never is
+WRITE_EVERY_SECONDS = 2.0  # how old the result in run.json of a killed run can be; metrics.csv is never behind
 
 log = logging.getLogger("dfa")
 
@@ -41,10 +41,10 @@ class Record:
                 record.epoch(epoch.row())
             record.complete()
 
-    `head` holds what is known before the run: id, identity, choices, overrides, configuration, provenance. Leaving
-    the block without `complete` sets the status: `interrupted` on Ctrl-C, else `failed`, with the traceback in
-    `run.log`. Raises `DfaError` when the folder cannot be written or the disk is full, and when it holds a record that
-    this one does not replace.
+    `head` holds what is known before the run: id, identity, choices, overrides, configuration, provenance. An
+    exception that leaves the block sets the status to `interrupted` for Ctrl-C, and to `failed` for any other, with the
+    traceback in `run.log`. Raises `DfaError` when the folder cannot be written, when the disk is full, and when the
+    folder already holds a record, unless `replaces` is set.
     """
 
     def __init__(self, folder: Path, head: Mapping[str, Any], replaces: bool = False):
@@ -65,7 +65,7 @@ class Record:
             **head,
         }
         self._began = time.perf_counter()
-        reset_peak_memory()  # of the jobs that a sweep ran in this process before
+        reset_peak_memory()  # A sweep may have run other jobs in this process before.
         self._written = -1e9
         self._table: TextIO | None = None
         self._best = (-1.0, 0.0)
@@ -74,7 +74,7 @@ class Record:
 
     @classmethod
     def reopen(cls, folder: Path, provenance: Mapping[str, Any]) -> Record:
-        """The record of a run that is gone on with: what was known stays, the process that writes it is this one."""
+        """Opens the record of a run that is resumed: it keeps what was known, and names this process as its writer."""
         content = record_of(folder)
         resumed = {
             "at": now(),
@@ -96,20 +96,24 @@ class Record:
         )
 
     def begin(self, split: str, sizes: Mapping[str, int], conditions: Mapping[str, Any]) -> None:
-        """Note the data set (the name of its split, its rows by part) and what a repetition has to have the same."""
+        """Records the data set and the conditions that a repetition of the run must share.
+
+        `split` is the name of the data split, and `sizes` the number of rows in each of its parts.
+        """
         self._data = {"split": split, "sizes": dict(sizes)}
         self.update(provenance=conditions)
 
     def truncate_after(self, epoch: int) -> list[dict[str, float]]:
-        """Forget what was measured after `epoch`. Returns the lines of `metrics.csv` that are left.
+        """Removes what was measured after `epoch`, and returns the lines of `metrics.csv` that are left.
 
-        Raises `DfaError` when epochs before it are missing.
+        A resumed run calls it with the epoch of its checkpoint. Raises `DfaError` when `metrics.csv` lacks one of the
+        epochs up to there.
         """
         rows = rows_until(self.folder, epoch)
         if [row["epoch"] for row in rows] != list(range(1, epoch + 1)):
             raise DfaError(
-                f"{self.folder}/metrics.csv lacks epochs up to {epoch}, where the checkpoint stands; "
-                "start again with --from-start."
+                f"{self.folder}/metrics.csv lacks epochs up to {epoch}, the epoch of the checkpoint; "
+                "start the run again with --from-start."
             )
         self.content["resumed"][-1]["epoch"] = epoch
         self.content["result"] = None
@@ -122,7 +126,7 @@ class Record:
         return rows
 
     def sync(self) -> None:
-        """Have the lines of `metrics.csv` on disk, not only in the system's cache."""
+        """Forces the lines of `metrics.csv` onto the disk, out of the system's cache."""
         if self._table is not None:
             with disk_errors_as_sentences(self.folder):
                 os.fsync(self._table.fileno())
@@ -136,7 +140,7 @@ class Record:
         return self
 
     def update(self, **sections: Any) -> None:
-        """Merge into top-level sections: `record.update(time={"data_seconds": 0.2})`."""
+        """Merges values into top-level sections: `record.update(time={"data_seconds": 0.2})`."""
         for name, value in sections.items():
             if isinstance(value, Mapping) and isinstance(self.content.get(name), dict):
                 self.content[name].update(value)
@@ -145,7 +149,10 @@ class Record:
 
     @contextmanager
     def timed(self, name: str, before: float = 0.0) -> Iterator[None]:
-        """Put the seconds spent inside, and those spent `before`, in `time`, also when they end in an exception."""
+        """Times the block, and stores the seconds under `name` in the section `time`, even after an exception.
+
+        `before` are seconds to add, which were spent before the block.
+        """
         began = time.perf_counter() - before
         try:
             yield
@@ -153,10 +160,10 @@ class Record:
             self.content["time"][name] = time.perf_counter() - began
 
     def epoch(self, metrics: Mapping[str, Any]) -> None:
-        """A line of `metrics.csv`, and the result so far.
+        """Adds a line to `metrics.csv`, and updates the result so far.
 
-        The best epoch is the one with the highest validation accuracy, of equal ones that with the lowest validation
-        loss, and of equal ones the first. The test accuracy takes no part in the choice.
+        The best epoch has the highest validation accuracy. Ties go to the lowest validation loss, then to the earliest
+        epoch. The test accuracy takes no part in the choice.
         """
         self._pending_epoch = metrics
         with disk_errors_as_sentences(self.folder):
@@ -171,7 +178,7 @@ class Record:
                 self._write()
 
     def _update_best(self, metrics: Mapping[str, float]) -> None:
-        """Bring the result so far up to date with the epoch after it."""
+        """Updates the result so far with the metrics of the next epoch."""
         result = self.content["result"] or dict(self._data)
         key = (metrics["validation_accuracy"], -metrics["validation_loss"])
         if key > self._best or "best_epoch" not in result:
@@ -185,7 +192,7 @@ class Record:
         self.content["result"] = result
 
     def complete(self, stopped_early: bool = False) -> None:
-        """The run has come to its end: all epochs, or, stopped early, as many as its patience let it have."""
+        """Marks the run as completed, after all its epochs or because early stopping has ended it."""
         if self.content["result"] is not None:
             self.content["result"]["stopped_early"] = stopped_early
         with disk_errors_as_sentences(self.folder):
@@ -197,7 +204,8 @@ class Record:
         if error is not None:
             self._fail(error)
         if self._table is not None:
-            with suppress(OSError):  # every line was flushed as it came; a full disk has been said by then
+            # Every line was flushed when it was written, so a full disk has been reported by now.
+            with suppress(OSError):
                 self._table.close()
 
     def _fail(self, error: BaseException) -> None:
@@ -216,12 +224,12 @@ class Record:
             log.error("the run failed", exc_info=error)
         try:
             self._end("interrupted" if interrupted else "failed")
-        except OSError as full:
-            # a full disk is most likely what ended the run; the record on disk still says "running"
-            log.error("the record could not be closed: %s", full)
+        except OSError as disk_error:
+            # A full disk is most likely what ended the run, too. The record on disk still says "running".
+            log.error("the record could not be closed: %s", disk_error)
 
     def _apply_pending_epoch(self) -> None:
-        """Ctrl-C may come between the line of an epoch and its part in the result: they are to say the same."""
+        """Completes an epoch that Ctrl-C cut after its line in `metrics.csv` and before its part in the result."""
         if self._pending_epoch is None or self._table is None:
             return
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""One run, as its record tells it."""
+"""Reads one run from the record in its folder."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 from dfa_cli.config.identity import modernised
 from dfa_cli.records.curves import read_curves
 
-# in a run's folder, beside metrics.csv and run.log
+# files in a run's folder, beside metrics.csv and run.log
 RECORD = "run.json"
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "weights.safetensors"
 
 FORMAT = 1  # of run.json; a larger one comes from a later version of dfa
-ENDED = ("completed", "failed", "interrupted")  # what a record says of a run that has come to an end
+ENDED = ("completed", "failed", "interrupted")  # the statuses that a run writes when it ends
 UNFINISHED = ("failed", "interrupted", "killed")
 STATUSES = ("completed", "running", *UNFINISHED)
 
 
 class Run:
-    """One run, as its record tells it. Only `run.json` has been read; `curves` opens `metrics.csv`."""
+    """One run as its record describes it. Only `run.json` has been read; `curves` reads `metrics.csv` when asked."""
 
     def __init__(self, folder: str, record: dict[str, Any]):
         self.folder = folder
@@ -39,12 +39,12 @@ class Run:
 
     @property
     def created(self) -> str:
-        """When the run began: ISO 8601 in UTC, so that text order is the order of time."""
+        """When the run began, as ISO 8601 in UTC, so that sorting the text sorts by time."""
         return self.record.get("created") or ""
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The configuration with today's names, whatever the age of the record."""
+        """The configuration under today's names, however old the record is."""
         config = self.record.get("config")
         return modernised(config) if config else {}
 
@@ -62,24 +62,23 @@ class Run:
 
     @cached_property
     def status(self) -> str:
-        """The record's status; `killed` for a run that says `running` and whose process on this host is
-        gone."""
+        """The status in the record, or `killed` if it says `running` and the run's process on this host is gone."""
         status = self.record["status"]
         made_by = self.provenance
         if status == "running" and made_by.get("host") == socket.gethostname() and made_by.get("pid"):
-            from dfa_cli.machine.process import alive
+            from dfa_cli.machine.process import is_running
 
-            return "running" if alive(made_by["pid"], made_by.get("pid_started")) else "killed"
+            return "running" if is_running(made_by["pid"], made_by.get("pid_started")) else "killed"
         return status
 
     @cached_property
     def flat(self) -> dict[str, Any]:
-        """The configuration with dotted keys: `{"optimizer.lr": 0.01, ...}`; lists stay whole."""
+        """The configuration with dotted keys: `{"optimizer.lr": 0.01, ...}`. A list stays one value."""
         return flatten(self.config)
 
     @cached_property
     def curves(self) -> dict[str, list[float | None]]:
-        """The columns of `metrics.csv`, one value an epoch, `None` where nothing was measured."""
+        """The columns of `metrics.csv`, one value an epoch, with `None` where nothing was measured."""
         return read_curves(self.folder)
 
     def __repr__(self) -> str:
@@ -87,7 +86,7 @@ class Run:
 
 
 def flatten(tree: dict[str, Any], before: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` -> `{"a.b": 1}`; an empty dictionary is a value."""
+    """Turns nested keys into dotted ones: `{"a": {"b": 1}}` -> `{"a.b": 1}`. An empty dictionary stays a value."""
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, dict) and value:
@@ -98,7 +97,7 @@ def flatten(tree: dict[str, Any], before: str = "") -> dict[str, Any]:
 
 
 def read_run(folder: str | os.PathLike[str]) -> Run:
-    """Reads the run in `folder`. Raises `ValueError`, with the reason in words, when its record is no good."""
+    """Reads the run in `folder`. Raises `ValueError`, with a reason for the user, when its record is unusable."""
     folder = os.fspath(folder)
     try:
         with open(os.path.join(folder, RECORD), "rb") as file:
@@ -111,15 +110,15 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
         raise ValueError("run.json was not written by dfa")
     if not isinstance(record["format"], int) or record["format"] > FORMAT:
         raise ValueError(
-            f"run.json has format {record['format']}, and this version of dfa reads up to {FORMAT}"
+            f"run.json has format {record['format']}, and this version of dfa reads formats up to {FORMAT}"
         )
     if wrong := _wrong_parts(record):
-        raise ValueError(f"run.json is damaged: {', '.join(wrong)} cannot be what dfa wrote")
+        raise ValueError(f"run.json is damaged: dfa does not write such values for {', '.join(wrong)}")
     return Run(folder, record)
 
 
 def record_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Reads the content of a run's `run.json`; empty where there is none that can be read."""
+    """Reads the content of a run's `run.json`, or returns `{}` where it cannot be read."""
     try:
         return read_run(folder).record
     except ValueError:
@@ -127,7 +126,7 @@ def record_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 _NOTHING = type(None)
-_SHAPE: dict[str, tuple[type, ...]] = {  # a part may always be missing, but never be something else
+_PART_TYPES: dict[str, tuple[type, ...]] = {  # A part may be missing, but must not have another type.
     "id": (str,),
     **dict.fromkeys(("identity", "created", "ended", "data_fallback"), (str, _NOTHING)),
     **dict.fromkeys(("choices", "config", "result", "error", "time", "projection"), (dict, _NOTHING)),
@@ -140,10 +139,10 @@ _SHAPE: dict[str, tuple[type, ...]] = {  # a part may always be missing, but nev
 
 
 def _wrong_parts(record: dict[str, Any]) -> list[str]:
-    """The parts of a record that hold what dfa never writes there."""
-    wrong = [place for place, kinds in _SHAPE.items() if not isinstance(_at(record, place), kinds)]
+    """Lists the parts of a record that hold something dfa never writes there."""
+    wrong = [place for place, kinds in _PART_TYPES.items() if not isinstance(_value_at(record, place), kinds)]
     if not wrong and not all(
-        isinstance(held, (str, _NOTHING)) for held in (record.get("choices") or {}).values()
+        isinstance(choice, (str, _NOTHING)) for choice in (record.get("choices") or {}).values()
     ):
         wrong.append("choices")
     if record.get("status") not in STATUSES:
@@ -151,9 +150,9 @@ def _wrong_parts(record: dict[str, Any]) -> list[str]:
     return wrong
 
 
-def _at(record: dict[str, Any], place: str) -> Any:
-    """What a dotted place of the record holds; `None` where the way there ends."""
-    held: Any = record
+def _value_at(record: dict[str, Any], place: str) -> Any:
+    """Returns the value at a dotted place of the record, or `None` where there is none."""
+    value: Any = record
     for name in place.split("."):
-        held = held.get(name) if isinstance(held, dict) else None
-    return held
+        value = value.get(name) if isinstance(value, dict) else None
+    return value

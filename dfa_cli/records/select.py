@@ -1,4 +1,4 @@
-"""Runs that pass a status, a condition, a moment."""
+"""Selects runs by status, by condition and by time."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ def select(
     test: Callable[[Run], bool] | None = None,
     since: str | None = None,
 ) -> list[Run]:
-    """The runs with one of the statuses (`failed` or `failed,killed`), for which `test` holds, begun at
-    `since` or later (ISO 8601 in UTC). Raises `DfaError` for a status that does not exist."""
+    """Returns the runs that fulfil all the conditions given.
+
+    `status`: one or several, such as `failed` or `failed,killed`. `test`: a condition, such as a `Query`. `since`:
+    the earliest time at which a run began, as ISO 8601 in UTC. Raises `DfaError` for a status that does not exist.
+    """
     wanted = [word.strip() for word in status.split(",")] if status else []
     for word in wanted:
         if word not in STATUSES:
@@ -34,11 +37,11 @@ def select(
 _UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def moment(word: str, now: datetime | None = None) -> datetime:
-    """`2026-11-22`, `2026-11-22T08:30`, `today`, `yesterday`, `90m`, `2h`, `3d`, `1w`; local time where none
-    is said.
+def parse_moment(word: str, now: datetime | None = None) -> datetime:
+    """Reads a point in time as a user types it.
 
-    Raises `DfaError` for anything else.
+    It is a date (`2026-11-22`, `2026-11-22T08:30`), `today`, `yesterday`, or an age (`90m`, `2h`, `3d`, `1w`). A date
+    without a time zone is in local time. Raises `DfaError` for anything else.
     """
     now = now or datetime.now().astimezone()
     plain = word.strip().lower()
@@ -56,5 +59,5 @@ def moment(word: str, now: datetime | None = None) -> datetime:
 
 
 def in_utc(word: str) -> str:
-    """The moment in the form records use, so that text order is the order of time."""
-    return moment(word).astimezone(timezone.utc).isoformat()
+    """Reads a point in time, and writes it as records do, so that sorting the text sorts by time."""
+    return parse_moment(word).astimezone(timezone.utc).isoformat()

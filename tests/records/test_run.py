@@ -1,4 +1,4 @@
-"""Runs are found at any depth; what is damaged, foreign or half-written is named and skipped."""
+"""Runs are found at any depth. Damaged, foreign and half-written folders are named and skipped."""
 
 from __future__ import annotations
 
@@ -163,12 +163,12 @@ def test_pick_by_path_prefix_and_last(factory: Factory):
     assert pick_run("aa1", places).id == "aa11aa11"
     assert pick_run("AA1", places).id == "aa11aa11"
     assert pick_run("last", places).id == "aa22aa22"
-    with pytest.raises(DfaError, match=r"'aa' begins 2 ids.*aa11aa11, aa22aa22"):
+    with pytest.raises(DfaError, match=r"'aa' is the start of 2 ids.*aa11aa11, aa22aa22"):
         pick_run("aa", places)
     with pytest.raises(DfaError, match=r"no run below .* has an id that starts with 'aa11ab11'.*aa11aa11"):
         pick_run("aa11ab11", places)
     shutil.copytree(first, factory.root / "copy")
-    with pytest.raises(DfaError, match="is there 2 times"):
+    with pytest.raises(DfaError, match="was found 2 times; name the folder"):
         pick_run("aa11", places)
 
 
