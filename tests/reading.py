@@ -1,4 +1,4 @@
-"""A sweep on disk, and the commands called as a user calls them."""
+"""Fixtures for tests of the reading commands: a sweep on disk, and a way to call commands as a user does."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def swept(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
-    """`call("compare", "--by", "rule")` in the test's own folder; a DfaError comes out as it is."""
+    """Calls a command in the test's own folder, as in `call("compare", "--by", "rule")`; a `DfaError` is raised."""
     monkeypatch.chdir(tmp_path)
 
     def invoke(*arguments: str, input: str | None = None) -> Result:

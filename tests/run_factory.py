@@ -1,4 +1,4 @@
-"""Writes runs as the training side writes them: real `run.json` and `metrics.csv` files, no shortcuts."""
+"""Writes runs as training writes them: complete `run.json` and `metrics.csv` files."""
 
 from __future__ import annotations
 
@@ -50,24 +50,27 @@ class Factory:
         folder: str | None = None,
         curves: bool = True,
     ) -> Path:
-        """One run; `config` (dotted keys), `choices` and `record` are laid over the usual contents."""
-        dice = random.Random(f"{model}{data}{rule}{device}{seed}")
+        """Writes one run, and returns its folder.
+
+        `config` (dotted keys), `choices` and `record` override the usual content.
+        """
+        rng = random.Random(f"{model}{data}{rule}{device}{seed}")
         if accuracy is None:
             optical = 0.004 if device == "opu_sim" and rule == "dfa" else 0.0
-            accuracy = round(LEVEL.get(rule, 0.7) - optical + dice.gauss(0, 0.006), 4)
+            accuracy = round(LEVEL.get(rule, 0.7) - optical + rng.gauss(0, 0.006), 4)
         self.made += 1
         number = self.made
         created = START + timedelta(minutes=number)
         tree = _config(model, data, rule, device, seed, epochs)
-        for key, held in (config or {}).items():
+        for key, value in (config or {}).items():
             branch = tree
             *parents, last = key.split(".")
             for parent in parents:
                 branch = branch.setdefault(parent, {})
-            branch[last] = held
-        identity_of = {key: held for key, held in tree.items() if key != "threads"}
+            branch[last] = value
+        hashed = {key: value for key, value in tree.items() if key != "threads"}
         if rule in ("bp", "shallow"):
-            identity_of.pop("device")
+            hashed.pop("device")
         split, sizes = SIZES.get(data, ("fixed split", {"train": 100, "validation": 100, "test": 100}))
         measured = status == "completed" or status == "interrupted"
         frames = 280 * epochs if device == "opu_sim" and rule == "dfa" else 0
@@ -75,7 +78,7 @@ class Factory:
         whole: dict[str, Any] = {
             "format": 1,
             "id": hashlib.sha256(f"{self.root}{number}".encode()).hexdigest()[:8],
-            "identity": hashlib.sha256(json.dumps(identity_of, sort_keys=True).encode()).hexdigest()[:16],
+            "identity": hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:16],
             "status": status,
             "created": created.isoformat(),
             "ended": None if status == "running" else (created + timedelta(seconds=3)).isoformat(),
@@ -109,7 +112,7 @@ class Factory:
             "error": {"type": "RuntimeError", "message": "the loss is NaN", "epoch": 7}
             if status == "failed"
             else None,
-            "time": {"total_seconds": 3.0 + dice.random(), "data_seconds": 0.2, "train_seconds": 1.4},
+            "time": {"total_seconds": 3.0 + rng.random(), "data_seconds": 0.2, "train_seconds": 1.4},
             "peak_memory_mb": 512.0,
             "projection": {
                 "rows": 140 * epochs,
@@ -145,7 +148,7 @@ class Factory:
         (place / ".hydra").mkdir(parents=True)
         (place / "run.json").write_text(json.dumps(whole, indent=2))
         if curves:
-            (place / "metrics.csv").write_text(_curves(dice, accuracy, epochs if measured else 6))
+            (place / "metrics.csv").write_text(_curves(rng, accuracy, epochs if measured else 6))
         return place
 
 
@@ -182,13 +185,13 @@ def _config(model: str, data: str, rule: str, device: str, seed: int, epochs: in
     return tree
 
 
-def _curves(dice: random.Random, accuracy: float, epochs: int) -> str:
+def _curves(rng: random.Random, accuracy: float, epochs: int) -> str:
     lines = [
         "epoch,train_loss,train_accuracy,validation_loss,validation_accuracy,test_accuracy,seconds,frames,alignment_1"
     ]
     for epoch in range(1, epochs + 1):
         rise = 1 - 0.85 * 2.718 ** (-epoch / max(epochs / 8, 1))
-        a = accuracy * rise + dice.gauss(0, 0.004)
+        a = accuracy * rise + rng.gauss(0, 0.004)
         alignment = f"{0.3 * rise:.4f}" if epoch % 5 == 0 else ""
         lines.append(
             f"{epoch},{1.95 - 1.4 * rise:.5f},{min(1, a + 0.1):.5f},{1.9 - 1.1 * rise:.5f},"
@@ -199,7 +202,7 @@ def _curves(dice: random.Random, accuracy: float, epochs: int) -> str:
 
 
 def sweep(root: Path, seeds: int = 5) -> Factory:
-    """Three rules, dfa on two devices, `seeds` seeds each; one job failed and one is missing."""
+    """Writes a sweep of three rules, with dfa on two devices, over `seeds` seeds; one job failed and one is missing."""
     factory = Factory(root)
     for rule, device in (("bp", "cpu"), ("dfa", "cpu"), ("dfa", "opu_sim"), ("shallow", "cpu")):
         for seed in range(seeds):

@@ -1,1 +1,1 @@
-"""Runs side by side: which belong together, their statistics, and the table."""
+"""Runs side by side: which belong in one row, their statistics, and the table."""

@@ -1,4 +1,4 @@
-"""The columns of a comparison: what stands above each, and what a row says in it."""
+"""The columns of a comparison: their headings, and the cell of each row."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from dfa_cli.records.measures import ALIASES, BY_NAME, Metric
 
 @dataclass(frozen=True)
 class Column:
-    """`cell`: as people read it; `raw`: name -> plain value, in the units of files, for machines."""
+    """A column. `cell` gives a row's text for people, and `raw` its names and values for programs, in units of files.
+
+    `left` aligns the column to the left.
+    """
 
     name: str
     heading: str
@@ -36,12 +39,13 @@ _COST_HEADINGS = {
 
 
 def columns(result: Comparison, wanted: Sequence[str] = (), precision: int | None = None) -> list[Column]:
-    """The key columns of `result`, then `wanted` ones (the standard ones when empty), and who does not count.
+    """Returns the columns of the keys, then the `wanted` ones, or the standard ones when none are wanted.
 
-    Raises `DfaError` for a column that is not known.
+    If some seeds are not counted, a column says so even when it is not wanted. Raises `DfaError` for an unknown
+    column.
     """
     names = shortest_names(result.columns)
-    chosen = [_key(key, names[key]) for key in result.columns]
+    chosen = [_key_column(key, names[key]) for key in result.columns]
     for name in wanted or STANDARD:
         if not wanted and not _worth_showing(name, result):
             continue
@@ -52,6 +56,7 @@ def columns(result: Comparison, wanted: Sequence[str] = (), precision: int | Non
 
 
 def _worth_showing(name: str, result: Comparison) -> bool:
+    """Tells whether a standard column has anything to show."""
     if name in ("difference", "p"):
         return bool(result.baseline)
     if name == "absent":
@@ -64,10 +69,10 @@ def _worth_showing(name: str, result: Comparison) -> bool:
     return name != "best" or any(group.n > 1 for group in result.groups)
 
 
-def _key(key: str, heading: str) -> Column:
+def _key_column(key: str, heading: str) -> Column:
     def raw(group: Group) -> dict[str, Any]:
-        held = group.key[key]
-        return {key: None if held is MISSING else held}
+        value = group.key[key]
+        return {key: None if value is MISSING else value}
 
     return Column(key, heading, lambda group: format_value(group.key[key]), raw, left=True)
 
@@ -96,7 +101,7 @@ def _column(name: str, result: Comparison, precision: int | None) -> Column:
         return Column(
             name,
             "95 % CI",
-            lambda g: span(g.ci, show),
+            lambda g: format_interval(g.ci, show),
             lambda g: dict(zip(("ci_low", "ci_high"), g.ci or (None, None), strict=True)),
         )
     if name == "best":
@@ -111,21 +116,21 @@ def _column(name: str, result: Comparison, precision: int | None) -> Column:
         return Column(
             name,
             "not counted",
-            lambda g: absent_words(g.absent, result.over),
+            lambda g: describe_absent(g.absent, result.over),
             lambda g: {"absent": g.absent},
             left=True,
         )
-    return _other(name, result, precision)
+    return _other_column(name, result, precision)
 
 
-def _other(name: str, result: Comparison, precision: int | None) -> Column:
-    """A further metric as its mean, or a configuration key that is the same in the whole group."""
+def _other_column(name: str, result: Comparison, precision: int | None) -> Column:
+    """Makes a column of the mean of another metric, or of the values of a configuration key."""
     try:
         other = result.keys.metric(name)
     except DfaError:
         pass
     else:
-        return _average(name, other, precision if other.unit == "%" else None)
+        return _average_column(name, other, precision if other.unit == "%" else None)
     try:
         key = result.keys.resolve(name)
     except DfaError as error:
@@ -136,24 +141,24 @@ def _other(name: str, result: Comparison, precision: int | None) -> Column:
             f"--columns {name}: {error}; columns are {', '.join((*NAMES, *COSTS))}{hint}"
         ) from None
 
-    def held(group: Group) -> list[str]:
+    def values(group: Group) -> list[str]:
         return list(dict.fromkeys(format_value(key_value(run, key)) for run in group.counted or group.runs))
 
     def raw(group: Group) -> dict[str, Any]:
-        words = held(group)
+        different = values(group)
         value = key_value((group.counted or group.runs)[0], key)
-        return {key: (None if value is MISSING else value) if len(words) == 1 else words}
+        return {key: (None if value is MISSING else value) if len(different) == 1 else different}
 
     heading = shortest_names([*result.columns, key])[key]
-    return Column(key, heading, lambda group: ", ".join(held(group)), raw, left=True)
+    return Column(key, heading, lambda group: ", ".join(values(group)), raw, left=True)
 
 
-def _average(name: str, metric: Metric, precision: int | None) -> Column:
+def _average_column(name: str, metric: Metric, precision: int | None) -> Column:
     def cell(group: Group) -> str:
-        got = group.average(metric)
+        average = group.average(metric)
         if metric.name in ("frames", "rows", "coefficients"):
-            return NOTHING if got is None else quantity(round(got))
-        return metric.show(got, precision)
+            return NOTHING if average is None else quantity(round(average))
+        return metric.show(average, precision)
 
     heading = _COST_HEADINGS.get(metric.name) or (
         metric.title if metric.unit in ("%", "MB") else metric.words
@@ -161,15 +166,16 @@ def _average(name: str, metric: Metric, precision: int | None) -> Column:
     return Column(name, heading, cell, lambda group: {metric.name: group.average(metric)})
 
 
-def span(ends: tuple[float, float] | None, show: Callable[[float | None], str]) -> str:
+def format_interval(ends: tuple[float, float] | None, show: Callable[[float | None], str]) -> str:
+    """Formats an interval: `79.5–84.5`, or with `to` where a minus or a unit would make that hard to read."""
     if ends is None:
         return NOTHING
     between = " to " if ends[0] < 0 or " " in show(ends[0]) else "–"
     return between.join(show(end) for end in ends)
 
 
-def signed(value: float, show: Callable[[float | None], str]) -> str:
-    """`+0.4`, `-1.2`, `0.0`: nothing that rounds to zero gets a sign."""
+def format_signed(value: float, show: Callable[[float | None], str]) -> str:
+    """Formats a number with its sign: `+0.4`, `-1.2`; one that rounds to zero has none: `0.0`."""
     size = show(abs(value))
     if not any(digit in "123456789" for digit in size):
         return size
@@ -179,7 +185,7 @@ def signed(value: float, show: Callable[[float | None], str]) -> str:
 def _difference(group: Group, show: Callable[[float | None], str]) -> str:
     if group.is_baseline:
         return "baseline"
-    return NOTHING if group.difference is None else signed(group.difference.mean, show)
+    return NOTHING if group.difference is None else format_signed(group.difference.mean, show)
 
 
 def _p(group: Group) -> str:
@@ -211,24 +217,25 @@ def _raw_p(group: Group, test: str) -> dict[str, Any]:
     }
 
 
-def absent_words(absent: dict[str, list[str]], over: Sequence[str] = ("seed",)) -> str:
-    """`seed 3 failed, seeds 7-9 missing`"""
+def describe_absent(absent: dict[str, list[str]], over: Sequence[str] = ("seed",)) -> str:
+    """Says which seeds are not counted and why: `seed 3 failed, seeds 7-9 missing`."""
     word = over[0].rpartition(".")[2] if len(over) == 1 else "/".join(over)
     return ", ".join(
-        f"{with_s(word, len(names))} {ranges(names)} {reason}" for reason, names in absent.items()
+        f"{with_s(word, len(names))} {shorten_ranges(names)} {reason}" for reason, names in absent.items()
     )
 
 
-def ranges(names: Sequence[str]) -> str:
-    """`["1", "2", "3", "7"]` -> `1-3, 7`"""
+def shorten_ranges(names: Sequence[str]) -> str:
+    """Lists names, and joins three or more consecutive numbers: `["1", "2", "3", "7"]` -> `1-3, 7`."""
     if not all(name.isdigit() for name in names):
         return ", ".join(names)
-    runs: list[list[int]] = []
+    ranges: list[list[int]] = []
     for number in sorted(int(name) for name in names):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
+        if ranges and number == ranges[-1][-1] + 1:
+            ranges[-1].append(number)
         else:
-            runs.append([number])
+            ranges.append([number])
     return ", ".join(
-        f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(str(number) for number in run) for run in runs
+        f"{numbers[0]}-{numbers[-1]}" if len(numbers) > 2 else ", ".join(str(number) for number in numbers)
+        for numbers in ranges
     )

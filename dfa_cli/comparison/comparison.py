@@ -1,4 +1,4 @@
-"""Runs put side by side: one row a group, with mean and spread over seeds."""
+"""Compares runs: each row is a group of runs, with their mean and standard deviation over seeds."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dfa_cli.comparison.baseline import against, only_rows
-from dfa_cli.comparison.group import Group, make_group, name_missing
-from dfa_cli.comparison.grouping import Split, group_runs, key_value, newest_per_identity, split
+from dfa_cli.comparison.baseline import compare_with_baseline, filter_rows
+from dfa_cli.comparison.group import Group, make_group, mark_missing
+from dfa_cli.comparison.grouping import classify_keys, group_runs, key_value, newest_per_identity
 from dfa_cli.comparison.question import Question
 from dfa_cli.comparison.statistics import TEST_NAMES
 from dfa_cli.console.values import MISSING, format_value, plural, sort_key
@@ -22,7 +22,14 @@ from dfa_cli.records.run import Run
 
 @dataclass
 class Comparison:
-    """A finished comparison: what `dfa compare`, `dfa plot` and `dfa report` show, each in its own way."""
+    """A finished comparison, which `dfa compare`, `dfa plot` and `dfa report` each show in their own way.
+
+    `over`: the keys that each row averages over, as a rule the seed. `columns`: the keys that make the rows.
+    `constant`: what all rows share. `dependent_keys`: keys that differ only as a consequence of the columns.
+    `splits`: the data splits in words. `averaged`: keys that differ and that `--by` leaves out. `tests`: how many
+    tests were made against the baseline. `duplicates`: how many completed runs repeat another one and are left out.
+    `along`: the key on the x axis of a plot. `skipped`: folders without a readable run, with the reason.
+    """
 
     metric: Metric
     over: list[str]
@@ -45,7 +52,7 @@ class Comparison:
         return "seeds" if self.over == ["seed"] else ", ".join(self.over)
 
     def notes(self) -> list[str]:
-        """What a reader of the table has to know beside it, one sentence each."""
+        """Returns what a reader of the table has to know besides, one sentence each."""
         notes = []
         if self.averaged:
             notes.append(f"Each row also averages over {', '.join(self.averaged)}, which --by leaves out.")
@@ -71,7 +78,7 @@ class Comparison:
         return notes
 
     def _belongs_to_a_column(self, key: str) -> bool:
-        """Whether `key` says nothing beyond a column: `rule.scale` beside `rule`, the name of a class."""
+        """Tells whether `key` says no more than a column does: `rule.scale` beside `rule`, or the name of a class."""
         dotted = key.replace("/", ".")
         return dotted.endswith("._target_") or any(
             dotted.startswith(f"{column.replace('/', '.')}.") for column in self.columns
@@ -104,9 +111,9 @@ class Comparison:
 
 
 def summarise(folders: Paths = ("outputs",), where: str | None = None, **options: Any) -> Comparison:
-    """The comparison of all runs below `folders`; `options` are the fields of `Question`.
+    """Compares all runs below `folders`; `options` are the fields of `Question`.
 
-    Raises `DfaError` when there is nothing to compare or an option names something unknown.
+    `where` selects among the runs. Raises `DfaError` when no run is left, and when an option names something unknown.
     """
     found = find_some(folders)
     runs = found.runs
@@ -123,70 +130,74 @@ def summarise(folders: Paths = ("outputs",), where: str | None = None, **options
 
 
 def compare(runs: Sequence[Run], question: Question = Question()) -> Comparison:
-    """Groups `runs` by every key that differs between them except those averaged over, or by the keys asked for.
+    """Groups `runs` into rows, and computes the statistics of each row.
 
-    Only completed runs count, each configuration and seed once. Raises `DfaError` when the question names something
-    unknown.
+    The rows are made by the keys of `question.by`, or by every key in which the runs differ, except those averaged
+    over. Only completed runs count, each configuration and seed once. Raises `DfaError` when the question names
+    something unknown.
     """
     if question.test not in TEST_NAMES:
         raise DfaError(f"--test: {one_of(question.test, TEST_NAMES)}")
-    runs, twice = newest_per_identity(runs)
+    runs, duplicates = newest_per_identity(runs)
     keys = Keys(runs)
     metric = question.metric if isinstance(question.metric, Metric) else keys.metric(question.metric)
     over = [keys.resolve(word) for word in question.over]
-    automatic = split(runs, over, keys)
-    columns = [keys.resolve(word) for word in question.by] or list(automatic.columns)
+    roles = classify_keys(runs, over, keys)
+    columns = [keys.resolve(word) for word in question.by] or list(roles.columns)
     axis = keys.resolve(question.along) if question.along else None
     if axis and axis not in columns:
         columns.append(axis)
-    averaged = [key for key in automatic.columns if key not in columns]
+    averaged = [key for key in roles.columns if key not in columns]
     units = over + [key for key in averaged if all(key_value(run, key) is not MISSING for run in runs)]
     groups = []
     for key, members in group_runs(runs, columns):
-        group, again = make_group(key, members, metric, units, once=not question.by)
+        group, repeated = make_group(key, members, metric, units, once=not question.by)
         groups.append(group)
-        twice += again
+        duplicates += repeated
     if not question.by:
-        name_missing(groups)
+        mark_missing(groups)
     tests = 0
     if question.baseline:
-        tests = against(groups, Query(question.baseline, keys, "--baseline"), question.test)
-    shown = only_rows(groups, question.only, keys) if question.only else groups
+        tests = compare_with_baseline(groups, Query(question.baseline, keys, "--baseline"), question.test)
+    shown = filter_rows(groups, question.only, keys) if question.only else groups
     result = Comparison(
         metric=metric,
         over=over,
         columns=columns,
-        constant=automatic.constant,
-        dependent_keys=automatic.dependent_keys,
+        constant=roles.constant,
+        dependent_keys=roles.dependent_keys,
         groups=shown,
         keys=keys,
-        splits=split_words(shown),
+        splits=describe_splits(shown),
         averaged=averaged,
         baseline=question.baseline,
         test=question.test,
         tests=tests,
-        duplicates=twice,
+        duplicates=duplicates,
         along=axis,
     )
-    _state_constant_columns(result, automatic, bool(question.by))
+    _move_constant_columns(result, keys_were_asked=bool(question.by))
     if question.sort:
         _sort(result, question.sort)
     return result
 
 
-def _state_constant_columns(result: Comparison, automatic: Split, asked: bool) -> None:
-    """Columns that say the same in every shown row leave the table for the line above it."""
-    if len(result.groups) == 1 and asked:
+def _move_constant_columns(result: Comparison, keys_were_asked: bool) -> None:
+    """Moves columns with the same value in every shown row from the table to the line above it.
+
+    A single row keeps its columns if the user has asked for these keys.
+    """
+    if len(result.groups) == 1 and keys_were_asked:
         return
     for key in list(result.columns):
-        held = {format_value(group.key[key]) for group in result.groups}
-        if len(held) == 1:
+        values = {format_value(group.key[key]) for group in result.groups}
+        if len(values) == 1:
             result.columns.remove(key)
             result.constant = {key: result.groups[0].key[key], **result.constant}
 
 
-def split_words(groups: Sequence[Group]) -> list[str]:
-    """`cora: public Planetoid split (140 train, 500 validation, 1000 test)`, one for each data set."""
+def describe_splits(groups: Sequence[Group]) -> list[str]:
+    """Describes each data split: `cora: public Planetoid split (140 train, 500 validation, 1000 test)`."""
     known: dict[str, None] = {}
     for group in groups:
         for run in group.counted:
@@ -203,7 +214,7 @@ STATISTICS = ("mean", "std", "n", "ci", "best", "difference", "p")
 
 
 def sort_value(result: Comparison, group: Group, name: str) -> Any:
-    """What `--sort name` compares: a statistic, the mean of a metric, or a key."""
+    """Returns the value by which `--sort name` sorts: a statistic, the mean of a metric, or the value of a key."""
     if name == "ci":
         return group.ci[0] if group.ci else MISSING
     if name in ("difference", "p"):
@@ -231,10 +242,10 @@ def _sort(result: Comparison, sort: str) -> None:
             raise DfaError(
                 f"--sort {word}: {error}; columns are {', '.join((*result.columns, *STATISTICS))}"
             ) from None
-    falling = name == "n" or (name in ("mean", "best", "difference") and result.metric.up)
+    descending = name == "n" or (name in ("mean", "best", "difference") and result.metric.up)
     if sort.startswith("-"):
-        falling = not falling
+        descending = not descending
     known = [group for group in result.groups if sort_value(result, group, name) is not MISSING]
     unknown = [group for group in result.groups if sort_value(result, group, name) is MISSING]
-    known.sort(key=lambda group: sort_key(sort_value(result, group, name)), reverse=falling)
+    known.sort(key=lambda group: sort_key(sort_value(result, group, name)), reverse=descending)
     result.groups = known + unknown

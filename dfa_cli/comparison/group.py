@@ -1,4 +1,4 @@
-"""One row of a comparison: the runs that agree on its key, and what comes of them."""
+"""One row of a comparison: the runs that agree on its key, and their statistics."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from dfa_cli.console.values import MISSING, format_value, sort_key
 from dfa_cli.records.measures import Metric
 from dfa_cli.records.run import Run
 
-Unit = tuple[str, ...]  # what a value belongs to: the seed, as a rule
+Unit = tuple[str, ...]  # what one value of the metric belongs to: the seed, or a seed and other averaged keys
 
 
 @dataclass
 class Group:
-    """The runs that agree on all columns.
+    """The runs that agree on all columns, which make one row.
 
-    `key`: column -> value; `counted`: the completed runs, one a seed; `absent`: why a seed does not count ->
-    seeds (`{"failed": ["3"], "missing": ["7"]}`); `difference`: to the baseline, `None` without one.
+    `key`: column -> value. `runs`: all of them. `counted`: the completed ones, one a seed. `values`: the metric of
+    the counted runs. `by_unit`: seed -> value. `absent`: the reason why seeds are not counted -> these seeds
+    (`{"failed": ["3"], "missing": ["7"]}`). `difference`: to the baseline, `None` without one.
     """
 
     key: dict[str, Any]
@@ -50,17 +51,17 @@ class Group:
         return interval(self.values)
 
     def average(self, metric: Metric) -> float | None:
-        """The mean of another metric over the runs that count."""
-        known = [got for run in self.counted if (got := metric.of(run)) is not None]
-        return mean(known) if known else None
+        """Returns the mean of another metric over the counted runs, or `None` where none has measured it."""
+        values = [value for run in self.counted if (value := metric.of(run)) is not None]
+        return mean(values) if values else None
 
     def label(self, without: Sequence[str] = ()) -> str:
-        """`dfa, opu_sim, lr 0.01`: a choice speaks for itself, a number says what it is of."""
+        """Names the row: `dfa, opu_sim, lr 0.01`. Text stands alone, any other value after its key."""
         names = shortest_names([key for key in self.key if key not in without])
-        held = {key: self.key[key] for key in names if self.key[key] is not MISSING}
+        values = {key: self.key[key] for key in names if self.key[key] is not MISSING}
         words = [
-            format_value(one) if isinstance(one, str) else f"{names[key]} {format_value(one)}"
-            for key, one in held.items()
+            format_value(value) if isinstance(value, str) else f"{names[key]} {format_value(value)}"
+            for key, value in values.items()
         ]
         return ", ".join(words) or "all runs"
 
@@ -68,48 +69,53 @@ class Group:
 def make_group(
     key: dict[str, Any], members: list[Run], metric: Metric, units: Sequence[str], once: bool
 ) -> tuple[Group, int]:
+    """Makes a row of the runs `members`, and returns it with the number of completed runs left out as repetitions.
+
+    `units` are the keys that identify a value, as a rule the seed. With `once`, only the newest run of each unit
+    counts. A unit with a counted run is not absent, whatever its other runs did.
+    """
     counted: list[Run] = []
     values: list[float] = []
     by_unit: dict[Unit, list[float]] = {}
     absent: dict[str, dict[str, None]] = {}
-    waiting: list[tuple[Unit, str]] = []
-    again = 0
+    uncounted: list[tuple[Unit, str]] = []
+    repeated = 0
     for run in members:  # newest first
-        unit = tuple(format_value(key_value(run, one)) for one in units)
-        got = metric.of(run) if run.status == "completed" else None
-        if got is None:
-            waiting.append((unit, "without a value" if run.status == "completed" else run.status))
+        unit = tuple(format_value(key_value(run, part)) for part in units)
+        value = metric.of(run) if run.status == "completed" else None
+        if value is None:
+            uncounted.append((unit, "without a value" if run.status == "completed" else run.status))
         elif once and unit in by_unit:
-            again += 1
+            repeated += 1
         else:
             counted.append(run)
-            values.append(got)
-            by_unit.setdefault(unit, []).append(got)
-    for unit, reason in waiting:
+            values.append(value)
+            by_unit.setdefault(unit, []).append(value)
+    for unit, reason in uncounted:
         if unit not in by_unit:
             absent.setdefault(reason, {})["/".join(unit)] = None
     best = (max if metric.up else min)(values) if values else None
     means = {unit: mean(some) for unit, some in by_unit.items()}
-    listed = {reason: sorted(names, key=_natural) for reason, names in sorted(absent.items())}
-    return Group(key, members, counted, values, means, best, listed), again
+    listed = {reason: sorted(names, key=_numeric_order) for reason, names in sorted(absent.items())}
+    return Group(key, members, counted, values, means, best, listed), repeated
 
 
-def _natural(word: str) -> tuple[int, float, str]:
+def _numeric_order(word: str) -> tuple[int, float, str]:
     try:
         return sort_key(float(word))
     except ValueError:
         return sort_key(word)
 
 
-def name_missing(groups: Iterable[Group]) -> None:
-    """A seed that other groups on the same data have and this one has not is missing."""
+def mark_missing(groups: Iterable[Group]) -> None:
+    """Marks a seed as missing in a group without it, if another group on the same data set has it."""
     expected: dict[str, set[str]] = {}
     for group in groups:
         known = expected.setdefault(format_value(group.key.get("data", MISSING)), set())
         known.update("/".join(unit) for unit in group.by_unit)
         known.update(name for names in group.absent.values() for name in names)
     for group in groups:
-        here = {"/".join(unit) for unit in group.by_unit}
-        here.update(name for names in group.absent.values() for name in names)
-        if lacking := expected[format_value(group.key.get("data", MISSING))] - here:
-            group.absent["missing"] = sorted(lacking, key=_natural)
+        present = {"/".join(unit) for unit in group.by_unit}
+        present.update(name for names in group.absent.values() for name in names)
+        if missing := expected[format_value(group.key.get("data", MISSING))] - present:
+            group.absent["missing"] = sorted(missing, key=_numeric_order)

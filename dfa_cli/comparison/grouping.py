@@ -1,4 +1,4 @@
-"""Which keys tell the runs of a comparison apart, and which say nothing new."""
+"""Finds the keys in which the runs of a comparison differ, and puts the runs into groups by them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from dfa_cli.records.run import Run
 
 
 @dataclass
-class Split:
-    """`columns`: keys that tell groups apart; `dependent_keys`: keys that differ too, as a consequence of the columns;
-    `constant`: what all runs share, of the choices, the plain top-level keys and the keys somebody set."""
+class KeyRoles:
+    """The part that each key plays in a comparison.
+
+    `columns`: keys that make the rows. `dependent_keys`: keys that also differ, as a consequence of the columns.
+    `constant`: the values that all runs share, of the choices, the plain top-level keys, and the keys that a user set.
+    """
 
     columns: list[str] = field(default_factory=list)
     dependent_keys: list[str] = field(default_factory=list)
@@ -25,44 +28,48 @@ class Split:
 
 
 def key_value(run: Run, key: str) -> Any:
-    """What `run` has under `key`; `MISSING` for the keys of a device that the run's rule asks for nothing."""
-    return value_of(run, key) if applies(run, key) else MISSING
+    """Returns what `run` has under `key`; `MISSING` for a key of the device if the run's rule projects nothing."""
+    return value_of(run, key) if key_applies(run, key) else MISSING
 
 
-def applies(run: Run, key: str) -> bool:
-    """Whether `key` can change the run's result: a key of the device cannot, where the rule projects nothing."""
+def key_applies(run: Run, key: str) -> bool:
+    """Tells whether `key` can change the run's result; a key of the device cannot if the rule projects nothing."""
     of_device = key == "device" or key.startswith(("device.", "device/"))
     return not (of_device and isinstance(run.config.get("rule"), dict) and not projects(run.config))
 
 
 def overridden(runs: Iterable[Run]) -> set[str]:
-    """Keys that somebody set on a command line, by the names of today."""
+    """Returns the keys that a user set on the command line, under today's names."""
     typed = {
         str(item).lstrip("+~").partition("=")[0] for run in runs for item in run.record.get("overrides") or ()
     }
     return {todays_name(key) for key in typed}
 
 
-def split(runs: Sequence[Run], over: Sequence[str], keys: Keys) -> Split:
-    """Sorts the keys of `runs` into columns, followers and constants; what is averaged `over` is neither."""
-    found = Split()
+def classify_keys(runs: Sequence[Run], over: Sequence[str], keys: Keys) -> KeyRoles:
+    """Sorts the keys of `runs` into columns, dependent keys and constants; those averaged `over` are none of these.
+
+    A key that differs becomes a column if it varies between runs that agree in the columns so far. So does one that a
+    user set, unless the chosen options explain all its values.
+    """
+    roles = KeyRoles()
     choices = [name for name in keys.choices if name not in DERIVED_CHOICES and name not in IRRELEVANT]
     differing = [name for name in choices if _differs(runs, name)]
     for name in differing:
         parent = name.rpartition("/")[0]
         if parent in choices and not _varies_within(runs, name, [parent]):
-            found.dependent_keys.append(name)
+            roles.dependent_keys.append(name)
         else:
-            found.columns.append(name)
+            roles.columns.append(name)
     typed = overridden(runs)
-    candidates = [key for key in keys.config if _asks(key, over, runs) and _differs(runs, key)]
-    candidates.sort(key=lambda key: key not in typed)  # stable: those set on purpose come first
+    candidates = [key for key in keys.config if _can_differ(key, over, runs) and _differs(runs, key)]
+    candidates.sort(key=lambda key: key not in typed)  # Keys set on purpose come first; the sort is stable.
     for key in candidates:
         owners = [name for name in choices if key.startswith(name.partition("@")[0].replace("/", ".") + ".")]
         changed = [name for name in owners if name in differing]
         on_purpose = key in typed and (not changed or _varies_within(runs, key, changed))
-        tells = on_purpose or _varies_within(runs, key, found.columns)
-        (found.columns if tells else found.dependent_keys).append(key)
+        is_column = on_purpose or _varies_within(runs, key, roles.columns)
+        (roles.columns if is_column else roles.dependent_keys).append(key)
     first = runs[0]
     for name in choices:
         if name not in differing and "/" not in name:
@@ -70,58 +77,62 @@ def split(runs: Sequence[Run], over: Sequence[str], keys: Keys) -> Split:
                 (key_value(run, name) for run in runs if key_value(run, name) is not MISSING), MISSING
             )
             if shown is not MISSING and shown is not None:
-                found.constant[name] = shown
-    settled = {*found.columns, *found.dependent_keys}
+                roles.constant[name] = shown
+    differing_keys = {*roles.columns, *roles.dependent_keys}
     for key in keys.config:
-        if key in settled or not _asks(key, over, runs) or key.endswith("_target_"):
+        if key in differing_keys or not _can_differ(key, over, runs) or key.endswith("_target_"):
             continue
-        held = first.flat.get(key)
-        if key in typed or ("." not in key and _plain(held) and held != LATER.get(key)):
-            found.constant[key] = value_of(first, key)
-    return found
+        value = first.flat.get(key)
+        if key in typed or ("." not in key and _is_plain(value) and value != LATER.get(key)):
+            roles.constant[key] = value_of(first, key)
+    return roles
 
 
-def _plain(held: Any) -> bool:
-    return isinstance(held, (int, float, str)) and not isinstance(held, bool) and held != ""
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, (int, float, str)) and not isinstance(value, bool) and value != ""
 
 
-def _asks(key: str, over: Sequence[str], runs: Sequence[Run]) -> bool:
-    """Whether a configuration key can tell groups apart: not averaged over, not irrelevant, not the seed
-    again."""
+def _can_differ(key: str, over: Sequence[str], runs: Sequence[Run]) -> bool:
+    """Tells whether a configuration key can distinguish rows.
+
+    It cannot if it is averaged over, does not affect the result, or is always equal to a seed that is averaged over.
+    """
     if key in over or not affects_result(key):
         return False
-    if "seed" in over and "seed" in key.rpartition(".")[2]:  # `matrix_seed: ${seed}` dependent_keys the seed
+    if "seed" in over and "seed" in key.rpartition(".")[2]:  # such as `matrix_seed: ${seed}`
         return any(key in run.flat and run.flat[key] != run.config.get("seed") for run in runs)
     return True
 
 
 def _differs(runs: Sequence[Run], key: str) -> bool:
-    held = (key_value(run, key) for run in runs if applies(run, key))
-    first = next(held, MISSING)
-    return any(other != first for other in held)
+    values = (key_value(run, key) for run in runs if key_applies(run, key))
+    first = next(values, MISSING)
+    return any(value != first for value in values)
 
 
 def _varies_within(runs: Sequence[Run], key: str, given: Sequence[str]) -> bool:
-    """Whether two runs that agree on all of `given` differ in `key`."""
+    """Tells whether two runs that agree on all keys of `given` differ in `key`."""
     seen: dict[tuple[str, ...], str] = {}
     for run in runs:
-        here = format_value(key_value(run, key))
-        if seen.setdefault(tuple(format_value(key_value(run, one)) for one in given), here) != here:
+        value = format_value(key_value(run, key))
+        if seen.setdefault(tuple(format_value(key_value(run, other)) for other in given), value) != value:
             return True
     return False
 
 
 def group_runs(runs: Sequence[Run], columns: Sequence[str]) -> list[tuple[dict[str, Any], list[Run]]]:
-    """The runs put together by what they have under `columns`, in the order of those values."""
+    """Groups the runs by their values under `columns`; the groups are sorted by these values."""
     groups: dict[tuple[str, ...], tuple[dict[str, Any], list[Run]]] = {}
     for run in runs:
-        held = {key: key_value(run, key) for key in columns}
-        groups.setdefault(tuple(format_value(one) for one in held.values()), (held, []))[1].append(run)
-    return sorted(groups.values(), key=lambda group: [sort_key(one) for one in group[0].values()])
+        values = {key: key_value(run, key) for key in columns}
+        groups.setdefault(tuple(format_value(value) for value in values.values()), (values, []))[1].append(
+            run
+        )
+    return sorted(groups.values(), key=lambda group: [sort_key(value) for value in group[0].values()])
 
 
 def shortest_names(keys: Sequence[str]) -> dict[str, str]:
-    """The shortest end of each key that no other of them shares: `optimizer.lr` -> `lr`."""
+    """Shortens each key to its shortest ending that no other key has: `optimizer.lr` -> `lr`."""
     names = {}
     for key in keys:
         parts = key.replace("/", ".").split(".")
@@ -134,21 +145,21 @@ def shortest_names(keys: Sequence[str]) -> dict[str, str]:
 
 
 def newest_per_identity(runs: Sequence[Run]) -> tuple[list[Run], int]:
-    """Of runs with one identity, the newest completed one is kept, else the newest.
+    """Keeps one run of each identity: the newest completed one, or the newest if none is completed.
 
-    Returns the runs that are left, in their order, and how many completed ones were left out.
+    Returns the runs that are kept, in their order, and how many completed ones are left out.
     """
     kept: dict[str, Run] = {}
-    twice = 0
+    duplicates = 0
     for run in sorted(runs, key=lambda run: (run.created, run.id), reverse=True):
-        mark = run.identity or json.dumps(run.config, sort_keys=True, default=str)
-        other = kept.get(mark)
+        identity = run.identity or json.dumps(run.config, sort_keys=True, default=str)
+        other = kept.get(identity)
         if other is None:
-            kept[mark] = run
+            kept[identity] = run
         elif run.status == "completed":
             if other.status == "completed":
-                twice += 1
+                duplicates += 1
             else:
-                kept[mark] = run
+                kept[identity] = run
     chosen = {id(run) for run in kept.values()}
-    return [run for run in runs if id(run) in chosen], twice
+    return [run for run in runs if id(run) in chosen], duplicates

@@ -1,11 +1,11 @@
-"""A comparison as a LaTeX table."""
+"""Writes a comparison as a LaTeX table."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from dfa_cli.comparison.captions import constants, spoken_split, title
+from dfa_cli.comparison.captions import constants, split_caption, title
 from dfa_cli.comparison.columns import Column
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.console.values import NOTHING
@@ -33,23 +33,23 @@ _LATEX = {
 
 
 def latex_safe(word: str) -> str:
-    """`word` as LaTeX sets it; a character that the default fonts lack becomes a question mark."""
+    """Escapes `word` for LaTeX; a character that the default fonts lack becomes a question mark."""
     return "".join(_LATEX.get(c) or (c if ord(c) < 0x100 else "?") for c in word)
 
 
 def as_latex(result: Comparison, chosen: Sequence[Column]) -> str:
-    """A floating table for a paper; needs `\\usepackage{booktabs}` and nothing else."""
+    """Writes a floating table for a paper, which needs `\\usepackage{booktabs}` and no other package."""
 
     def cell(column: Column, group: Any) -> str:
         shown = column.cell(group)
         if shown == NOTHING:
             return "--"
-        if shown.startswith("-") and not column.left:  # a minus, not a hyphen
+        if shown.startswith("-") and not column.left:  # In text mode LaTeX would set a hyphen, not a minus.
             return f"$-${latex_safe(shown[1:])}"
         return latex_safe(shown).replace("\\textless{}0.", "$<$0.").replace(" *", "$^{*}$")
 
     about = [title(result)]
-    about += [f"Split: {spoken_split(result)}"] if result.splits else []
+    about += [f"Split: {split_caption(result)}"] if result.splits else []
     about += [f"The same in all rows: {constants(result)}"] if result.constant else []
     caption = " ".join(latex_safe(part.rstrip(".") + ".") for part in [*about, *result.notes()])
     lines = [

@@ -1,4 +1,4 @@
-"""What a comparison is asked."""
+"""The options of a comparison."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dfa_cli.records.measures import DEFAULT, Metric
 
 @dataclass(frozen=True)
 class Question:
-    """What is compared, and in which rows; keys are as a user writes them.
+    """The options of a comparison: what is compared, and in which rows. Keys are written as a user types them.
 
-    `by`: the keys that make the rows, all that differ when empty; `metric`: what is compared; `over`: what a row
-    averages over; `only`: an expression that chooses among the rows; `sort`: a column, `-` reverses; `baseline`: an
-    expression for the row that the others are tested against, by `test` (`t` or `wilcoxon`); `along`: a key that
-    tells rows apart in any case.
+    `by`: the keys that make the rows; when empty, all in which the runs differ. `metric`: what is compared. `over`:
+    the keys that a row averages over. `only`: an expression that selects the rows to show. `sort`: the column to sort
+    by; a `-` before it reverses the order. `baseline`: an expression for the row that the others are tested against.
+    `test`: the paired test, `t` or `wilcoxon`. `along`: a key that distinguishes rows even if it is not in `by`.
     """
 
     by: Sequence[str] = ()

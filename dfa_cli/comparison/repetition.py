@@ -1,4 +1,4 @@
-"""Whether one run repeats another, and what differs between their conditions."""
+"""Tells whether one run repeats another, and in which conditions the two differ."""
 
 from __future__ import annotations
 
@@ -11,21 +11,25 @@ if TYPE_CHECKING:
     from dfa_cli.records.run import Run
 
 
-# what a repetition under other conditions (another processor, another torch) may differ by
-ACCURACY_TOLERANCE = 0.02  # absolute, as a fraction: two points of a percentage
+# How far a repetition under other conditions (another processor, another torch) may be from the run it repeats.
+ACCURACY_TOLERANCE = 0.02  # absolute, as a fraction: two percentage points
 LOSS_TOLERANCE = 0.05  # relative
-UNTIMED = ("seconds", "projection_seconds")  # columns that no repetition has the same
+TIME_COLUMNS = ("seconds", "projection_seconds")  # They differ in every repetition.
 
 
 def verdict(before: Run, after: Run) -> tuple[list[str], bool]:
-    """Whether `after` repeats `before`, in lines, and as the exit code has it."""
-    changed = changes(before, after)
-    exact, words = compare_curves(before.curves, after.curves)
-    lines = [f"repetition of {before.id} ({before.status}, {before.created[:10]}): {words}"]
+    """Tells whether run `after` repeats run `before`: in lines for the user, and as a truth value for the exit code.
+
+    Without a change of machine, versions or code, a deterministic run must repeat exactly. Otherwise the results must
+    be within the tolerances.
+    """
+    changed = describe_changes(before, after)
+    exact, outcome = compare_curves(before.curves, after.curves)
+    lines = [f"repetition of {before.id} ({before.status}, {before.created[:10]}): {outcome}"]
     lines += [f"  {line}" for line in changed] or ["  same machine, versions and code"]
     if exact:
         return lines, True
-    within, differences = close_enough(before, after)
+    within, differences = compare_results(before, after)
     lines += [f"  {line}" for line in differences]
     if not changed:
         lines.append(
@@ -40,9 +44,11 @@ def verdict(before: Run, after: Run) -> tuple[list[str], bool]:
 
 
 def compare_curves(before: dict[str, list[Any]], after: dict[str, list[Any]]) -> tuple[bool, str]:
-    """Whether all measured columns are equal, to the last digit, in the epochs of `before`."""
+    """Tells whether all measured columns are equal, to the last digit, in all epochs of `before`, and describes it."""
     columns = [
-        name for name in before if name in after and name not in UNTIMED and not name.endswith("_seconds")
+        name
+        for name in before
+        if name in after and name not in TIME_COLUMNS and not name.endswith("_seconds")
     ]
     epochs = min(len(before["epoch"]), len(after["epoch"]))
     for row in range(epochs):
@@ -57,8 +63,8 @@ def compare_curves(before: dict[str, list[Any]], after: dict[str, list[Any]]) ->
     return True, f"the metrics match exactly, in {epochs} epochs and {len(columns) - 1} columns"
 
 
-def close_enough(before: Run, after: Run) -> tuple[bool, list[str]]:
-    """The results side by side, and whether each is within its tolerance."""
+def compare_results(before: Run, after: Run) -> tuple[bool, list[str]]:
+    """Tells whether all results are within their tolerances, and lists them side by side."""
     within, lines = True, []
     for key in (
         "test_accuracy_at_best_validation",
@@ -76,8 +82,8 @@ def close_enough(before: Run, after: Run) -> tuple[bool, list[str]]:
     return within, lines
 
 
-def changes(before: Run, after: Run) -> list[str]:
-    """What differs in the code, the versions and the machine, a line each."""
+def describe_changes(before: Run, after: Run) -> list[str]:
+    """Lists what differs in the code, the versions and the machine, one line each."""
     lines = []
     old, new = before.provenance, after.provenance
     was, now = old.get("git") or {}, new.get("git") or {}
@@ -86,7 +92,7 @@ def changes(before: Run, after: Run) -> list[str]:
     if was.get("commit") != now.get("commit"):
         lines.append(f"code: {commits}")
     elif was.get("dirty") or now.get("dirty"):
-        lines.append(f"code: {commits}; uncommitted changes cannot be compared")
+        lines.append(f"code: {commits}; uncommitted describe_changes cannot be compared")
     versions, later = old.get("versions") or {}, new.get("versions") or {}
     for name in sorted({*versions, *later}):
         if versions.get(name) != later.get(name):

@@ -1,4 +1,4 @@
-"""Mean, spread, confidence interval, and the paired tests; SciPy is imported for the tests only."""
+"""Mean, standard deviation, confidence interval, and the paired tests. SciPy is imported for the tests only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-ENOUGH = {"t": 5, "wilcoxon": 6}  # pairs; six is the least at which Wilcoxon's p can fall below 0.05
+# The least number of pairs for a test. With fewer than six pairs, Wilcoxon's p cannot fall below 0.05.
+MIN_PAIRS = {"t": 5, "wilcoxon": 6}
 TEST_NAMES = {"t": "paired t-test", "wilcoxon": "Wilcoxon signed-rank test"}
 
 
@@ -16,28 +17,30 @@ def mean(values: Sequence[float]) -> float:
 
 
 def deviation(values: Sequence[float]) -> float | None:
-    """The sample standard deviation (divisor n - 1); `None` for a single value."""
+    """Computes the sample standard deviation (divisor n - 1); `None` for fewer than two values."""
     if len(values) < 2:
         return None
-    middle = mean(values)
-    return math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (len(values) - 1))
+    average = mean(values)
+    return math.sqrt(math.fsum((value - average) ** 2 for value in values) / (len(values) - 1))
 
 
 def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
-    """Student's confidence interval of the mean, `mean -+ t(level, n - 1) s / sqrt(n)`; `None` below two
-    values."""
-    spread = deviation(values)
-    if spread is None:
+    """Computes Student's confidence interval of the mean; `None` for fewer than two values.
+
+    Its ends are `mean -+ t(level, n - 1) s / sqrt(n)`, with the sample standard deviation `s`.
+    """
+    std = deviation(values)
+    if std is None:
         return None
-    half = t_quantile(level, len(values) - 1) * spread / math.sqrt(len(values))
-    return mean(values) - half, mean(values) + half
+    half_width = t_quantile(level, len(values) - 1) * std / math.sqrt(len(values))
+    return mean(values) - half_width, mean(values) + half_width
 
 
-def t_within(t: float, freedom: int) -> float:
-    """`P(|T| < t)` for Student's T with a whole number of degrees of freedom, by the finite sums for it.
+def central_probability(t: float, freedom: int) -> float:
+    """Computes `P(|T| < t)` for Student's T with a whole number of degrees of freedom.
 
-    Abramowitz & Stegun (1964), 26.7.3 and 26.7.4. Written out because importing SciPy for one quantile
-    would take longer than all the rest of `dfa compare`.
+    For whole numbers it is a finite sum: Abramowitz & Stegun (1964), 26.7.3 and 26.7.4. It is written out here because
+    to import SciPy for one quantile would take longer than all the rest of `dfa compare`.
     """
     angle = math.atan(t / math.sqrt(freedom))
     sine, square = math.sin(angle), math.cos(angle) ** 2
@@ -55,25 +58,26 @@ def t_within(t: float, freedom: int) -> float:
 
 
 def t_quantile(level: float, freedom: int) -> float:
-    """The `t` with `P(|T| < t) = level`, by halving: 12.706 for 95 % and one degree of freedom."""
+    """Finds the `t` with `P(|T| < t) = level` by bisection: 12.706 for 95 % and one degree of freedom."""
     low, high = 0.0, 1.0
-    while t_within(high, freedom) < level:
+    while central_probability(high, freedom) < level:
         high *= 2
     for _ in range(200):
         middle = (low + high) / 2
         if middle in (low, high):
             break
-        low, high = (middle, high) if t_within(middle, freedom) < level else (low, middle)
+        low, high = (middle, high) if central_probability(middle, freedom) < level else (low, middle)
     return high
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A group against the baseline over what both have in common.
+    """The difference of a group to the baseline, over the seeds that both have in common.
 
-    `mean`: of the paired differences (of the means, when nothing is in common); `ci`: its 95 % interval;
-    `n`: pairs; `p`: two-sided, `None` where no test was made, for the reason in `why`; `significant`: p <
-    0.05 after Holm's correction for all comparisons of the table, `None` where no test was made.
+    `mean`: the mean of the paired differences, or the difference of the means when no seed is in common. `n`: the
+    number of pairs. `ci`: the 95 % confidence interval of `mean`. `p`: two-sided; `None` where no test was made, for
+    the reason in `why`. `significant`: whether p < 0.05 after Holm's correction for all comparisons of the table;
+    `None` where no test was made.
     """
 
     mean: float
@@ -84,39 +88,39 @@ class Difference:
     significant: bool | None = None
 
 
-def paired(mine: dict, theirs: dict, test: str = "t") -> Difference:
-    """`mine` against `theirs`, both from seed to value."""
+def paired_difference(mine: dict, theirs: dict, test: str = "t") -> Difference:
+    """Compares `mine` with `theirs`, both from seed to value, by a paired test where there are enough pairs."""
     common = [seed for seed in mine if seed in theirs]
     if not common:
         return Difference(mean(list(mine.values())) - mean(list(theirs.values())), 0, why="no seed in common")
     differences = [mine[seed] - theirs[seed] for seed in common]
-    middle, spread = mean(differences), deviation(differences)
+    average, std = mean(differences), deviation(differences)
     ci = interval(differences)
-    if len(common) < ENOUGH[test]:
-        return Difference(middle, len(common), ci, why=f"fewer than {ENOUGH[test]} seeds in common")
-    if not spread or spread < 1e-12 * max(abs(middle), 1e-300):
-        return Difference(middle, len(common), ci, why="the same difference for every seed")
-    return Difference(middle, len(common), ci, p=_p(differences, test))
+    if len(common) < MIN_PAIRS[test]:
+        return Difference(average, len(common), ci, why=f"fewer than {MIN_PAIRS[test]} seeds in common")
+    if not std or std < 1e-12 * max(abs(average), 1e-300):
+        return Difference(average, len(common), ci, why="the same difference for every seed")
+    return Difference(average, len(common), ci, p=_p_value(differences, test))
 
 
-def _p(differences: list[float], test: str) -> float:
+def _p_value(differences: list[float], test: str) -> float:
     if test == "t":
-        from scipy.special import stdtr  # a third of the time that importing scipy.stats takes
+        from scipy.special import stdtr  # Importing scipy.stats would take three times as long.
 
         t = mean(differences) / ((deviation(differences) or 0.0) / math.sqrt(len(differences)))
         return float(2 * stdtr(len(differences) - 1, -abs(t)))
     from scipy.stats import wilcoxon
 
-    # Accuracies are counts: 0.812 - 0.81 and 0.814 - 0.812 are the same rank but for rounding.
+    # Accuracies are fractions of counts: 0.812 - 0.81 and 0.814 - 0.812 must have the same rank in spite of rounding.
     found: Any = wilcoxon([round(value, 12) for value in differences])
     return float(found.pvalue)
 
 
 def holm(ps: Sequence[float], level: float = 0.05) -> list[bool]:
-    """Which of several p-values are significant when the chance of even one false alarm is held at `level`.
+    """Tells which of several p-values are significant, with the family-wise error rate held at `level`.
 
-    Holm (1979): from the smallest on, the k-th is compared with level / (m - k), and the first failure
-    ends it.
+    Holm (1979): the p-values are taken from the smallest on. The one of rank k = 0, 1, ... of m is significant if it
+    is below level / (m - k); at the first one that is not, the procedure stops.
     """
     found = [False] * len(ps)
     for rank, i in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):

@@ -1,4 +1,4 @@
-"""A comparison as text: for the terminal, a README, a spreadsheet, a program, a paper."""
+"""Writes a comparison as text: for the terminal, a README, a spreadsheet, a program, a paper."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from dfa_cli.comparison.captions import constants, spoken_split, title
+from dfa_cli.comparison.captions import constants, split_caption, title
 from dfa_cli.comparison.columns import Column, columns
 from dfa_cli.comparison.comparison import Comparison, summarise
 from dfa_cli.comparison.latex import as_latex
@@ -26,9 +26,10 @@ def compare_table(
     width: int | None = None,
     **options: Any,
 ) -> str:
-    """The comparison of all runs below `folders` as one string; `options` as for `summarise`.
+    """Compares all runs below `folders`, and returns the table as a string in one of `FORMATS`.
 
-    `show` names the columns, `width` is the terminal's (`None`: as wide as it needs).
+    `options` are those of `summarise`. `show` names the columns, and `precision` is the number of decimals. `width` is
+    that of the terminal; with `None` the table is as wide as it needs.
     """
     return render(summarise(folders, **options), format, show, precision, width)
 
@@ -40,11 +41,11 @@ def render(
     precision: int | None = None,
     width: int | None = None,
 ) -> str:
-    """`result` in one of `FORMATS`, ending in a newline."""
+    """Writes `result` in one of `FORMATS`, with a newline at the end."""
     if format not in FORMATS:
         raise DfaError(f"--format: {one_of(format, FORMATS)}")
     if precision is not None and not 0 <= precision <= 12:
-        raise DfaError(f"--precision {precision}: expected a number of decimals from 0 to 12")
+        raise DfaError(f"--precision is {precision}; it must be a number of decimals from 0 to 12")
     chosen = columns(result, show, precision)
     if format == "table":
         return as_text(result, chosen, width)
@@ -54,7 +55,7 @@ def render(
 def as_text(result: Comparison, chosen: Sequence[Column], width: int | None = None) -> str:
     lines = [title(result)]
     if result.splits:
-        lines.append(f"split: {spoken_split(result)}")
+        lines.append(f"split: {split_caption(result)}")
     if result.constant:
         lines.append(f"the same in all rows: {constants(result)}")
     room = width or 100_000
@@ -76,7 +77,7 @@ def as_markdown(result: Comparison, chosen: Sequence[Column]) -> str:
 
     lines = [f"**{safe(title(result))}**", ""]
     if result.splits:
-        lines += [f"Split: {safe(spoken_split(result))}.  "]
+        lines += [f"Split: {safe(split_caption(result))}.  "]
     if result.constant:
         lines += [f"The same in all rows: {safe(constants(result))}.", ""]
     elif result.splits:
@@ -92,12 +93,12 @@ def as_markdown(result: Comparison, chosen: Sequence[Column]) -> str:
 
 
 def as_csv(result: Comparison, chosen: Sequence[Column]) -> str:
-    """One line a group; numbers as they are in the records (fractions, seconds, joules), not rounded."""
+    """Writes one line a row, with the numbers of the records (fractions, seconds, joules), not rounded."""
     return csv_text([_raw(result, chosen, group) for group in result.groups])
 
 
 def as_json(result: Comparison, chosen: Sequence[Column]) -> str:
-    """Everything the table says, for programs; accuracies are fractions."""
+    """Writes everything that the table says, for programs; accuracies are fractions."""
     whole = {
         "metric": result.metric.name,
         "metric_in_words": result.metric.words,

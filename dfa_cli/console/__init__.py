@@ -1,1 +1,1 @@
-"""How people read numbers, paths and tables; nothing here knows of runs."""
+"""How numbers, paths and tables are shown to people; nothing here knows of runs."""

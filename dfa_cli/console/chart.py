@@ -1,4 +1,4 @@
-"""Curves drawn in the terminal with plain characters."""
+"""Draws curves in the terminal with plain characters."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ def draw(
     height: int = 10,
     show: Callable[[float], str] = "{:.3g}".format,
 ) -> list[str]:
-    """`curves` (character -> values, one an epoch) over `epochs`, the value axis at the left, epochs below.
+    """Draws curves over epochs, and returns the lines of the chart, or none when nothing was measured.
 
-    Where two curves meet, the later one stands in front. Measurements are joined by straight lines.
+    `curves` maps the character that draws a curve to its values, one an epoch. Straight lines join the values. Where
+    two curves meet, the later one covers the earlier one. `show` formats the labels at the left.
     """
     known = [value for curve in curves.values() for value in curve if value is not None]
     at = [epoch for epoch in epochs if epoch is not None]
@@ -38,7 +39,7 @@ def draw(
                 continue
             x = round((epoch - first) / (last - first) * (columns - 1)) if last > first else 0
             y = (high - value) / (high - low) * (height - 1)
-            if before:  # a straight line from one measurement to the next
+            if before:
                 for between in range(before[0] + 1, x):
                     part = (between - before[0]) / (x - before[0])
                     canvas[round(before[1] + part * (y - before[1]))][between] = mark

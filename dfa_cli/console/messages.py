@@ -1,4 +1,4 @@
-"""Messages to the user, and how paths and percentages are written in them."""
+"""Messages to the user, and the form of paths and percentages in them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ log = logging.getLogger("dfa")
 
 
 def notify(sentence: str) -> None:
-    """Tells the user something, in the log and on standard error."""
+    """Writes a note for the user to the log and to standard error."""
     log.warning(sentence)
     print(f"note: {sentence}", file=sys.stderr, flush=True)
 
 
 def entry(name: str, text: str) -> list[str]:
-    """A name and what is to be said of it, in lines of 80 characters."""
+    """Formats a name and a text beside it, in lines of at most 80 characters."""
     import textwrap
 
     lines = textwrap.wrap(text, 65, drop_whitespace=False) or [""]
@@ -28,7 +28,7 @@ def percent(fraction: float) -> str:
 
 
 def shortest(path: Path) -> str:
-    """Relative to the current folder where that is inside it."""
+    """Returns the path relative to the current folder if it lies in there, and otherwise as it is."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

@@ -1,5 +1,4 @@
-"""Where text goes: the terminal or a pipe, as it can take it, or a file that is never overwritten by
-surprise."""
+"""Writes text to the terminal, to a pipe, or to a file that is not overwritten unless the user says so."""
 
 from __future__ import annotations
 
@@ -38,13 +37,15 @@ _COLOURS = {
 
 
 def terminal_width() -> int | None:
-    """The terminal's columns; `None` in a pipe or a file, where nothing is to be folded."""
+    """Returns the width of the terminal in columns; `None` for a pipe or a file, where no line is folded."""
     return max(shutil.get_terminal_size().columns, 20) if sys.stdout.isatty() else None
 
 
 def write_stdout(text: str) -> None:
-    """Writes `text` to standard output; whoever closes the pipe early (`| head`) ends the command in
-    silence."""
+    """Writes `text` to standard output, in plain characters where the encoding lacks those of `text`.
+
+    If the reader has closed the pipe, as `| head` does, the command ends without an error.
+    """
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
         text.encode(encoding)
@@ -55,24 +56,24 @@ def write_stdout(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         silent = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silent, sys.stdout.fileno())  # or the interpreter complains when it flushes at its end
+        os.dup2(silent, sys.stdout.fileno())  # Otherwise Python reports the closed pipe when it exits.
         raise SystemExit(0) from None
 
 
 def write_stderr(text: str) -> None:
-    """One line to standard error."""
+    """Writes `text` and a newline to standard error."""
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
-def paint(word: str, colour: str) -> str:
-    """`word` in colour on a terminal that wants colours (https://no-color.org)."""
+def colour_status(status: str) -> str:
+    """Colours the status of a run, on a terminal that wants colours (https://no-color.org)."""
     wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return f"\033[{_COLOURS[colour]}m{word}\033[0m" if wanted and colour in _COLOURS else word
+    return f"\033[{_COLOURS[status]}m{status}\033[0m" if wanted and status in _COLOURS else status
 
 
 def name_skipped(skipped: Sequence[tuple[str, str]], most: int = 5) -> None:
-    """Names the folders that hold no whole record, on standard error."""
+    """Writes to standard error which folders were skipped and why, at most `most` of them."""
     for folder, reason in skipped[:most]:
         write_stderr(f"skipped {folder}: {reason}")
     if len(skipped) > most:
@@ -82,9 +83,13 @@ def name_skipped(skipped: Sequence[tuple[str, str]], most: int = 5) -> None:
 
 
 def check_free(path: Path, force: bool) -> None:
-    """Raises `DfaError` when `path` is there and `--force` was not given, or its folder is not there."""
+    """Checks that a file may be written to `path`.
+
+    Raises `DfaError` when `path` exists and `--force` was not given, when it is a folder, and when the folder above it
+    does not exist.
+    """
     if path.is_dir():
-        raise DfaError(f"{path} is a folder; name a file")
+        raise DfaError(f"{path} is a folder; name a file with --out")
     if path.exists() and not force:
         raise DfaError(f"{path} is already there; give --force to overwrite it, or another name with --out")
     if not path.absolute().parent.is_dir():
@@ -96,7 +101,7 @@ def check_free(path: Path, force: bool) -> None:
 def write_file(path: Path, content: str | bytes, force: bool = False) -> None:
     """Writes the file that `--out` names, whole or not at all.
 
-    Raises `DfaError` when it is there and `force` was not given, or when it cannot be written.
+    Raises `DfaError` when the file exists and `force` is not set, and when it cannot be written.
     """
     from dfa_cli.machine.files import disk_errors_as_sentences, write_atomically
 

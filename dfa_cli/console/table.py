@@ -1,4 +1,4 @@
-"""Tables as text: in columns, as wide as the terminal and no wider, and as CSV."""
+"""Lays out tables as text, no wider than the terminal, and writes them as CSV."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GAP = "  "
 
 
 def display_width(word: str) -> int:
-    """How many terminal cells `word` takes: East Asian characters take two, combining marks none."""
+    """Counts the terminal cells that `word` takes: East Asian characters take two, combining marks none."""
     if word.isascii():
         return len(word)
     return sum(
@@ -21,7 +21,7 @@ def display_width(word: str) -> int:
 
 
 def truncate(word: str, room: int) -> str:
-    """`word` in at most `room` cells, with an ellipsis where it was cut."""
+    """Cuts `word` to at most `room` cells, with an ellipsis where something was cut off."""
     if display_width(word) <= room:
         return word
     kept = ""
@@ -33,7 +33,7 @@ def truncate(word: str, room: int) -> str:
 
 
 def wrap(word: str, room: int) -> list[str]:
-    """`word` in lines of at most `room` cells, broken at blanks, and inside a word where it must be."""
+    """Breaks `word` into lines of at most `room` cells, at blanks, and inside a long word where it must."""
     lines: list[str] = []
     line = ""
     for part in word.split(" "):
@@ -61,15 +61,17 @@ def lay_out(
     width: int | None = None,
     rule: bool = True,
 ) -> list[str]:
-    """The lines of a table; `rule`: with a line under its headings.
+    """Lays out a table, and returns its lines.
 
-    When it is wider than `width`, further columns follow in blocks below, each block beginning with the first `keys`
-    columns again. Without a width, nothing is ever folded or cut.
+    `left` tells which columns are aligned to the left, and `rule` draws a line under the headings. A table wider than
+    `width` is divided into blocks of columns, one below the other. Each block begins with the first `keys` columns.
+    Without a width nothing is folded or cut.
     """
     sizes = [max(display_width(cell) for cell in column) for column in zip(heads, *rows, strict=True)]
     if width is None or sum(sizes) + len(GAP) * (len(sizes) - 1) <= width:
         return _block(range(len(heads)), heads, rows, left, sizes, rule)
-    words = [max(display_width(word) for word in head.split(" ")) for head in heads]  # headings fold first
+    # The headings are folded first: a column need not be wider than the longest word of its heading.
+    words = [max(display_width(word) for word in head.split(" ")) for head in heads]
     sizes = [max(word, *map(display_width, column)) for word, *column in zip(words, *rows, strict=True)]
     if sum(sizes) + len(GAP) * (len(sizes) - 1) <= width:
         return _block(range(len(heads)), heads, rows, left, sizes, rule)
@@ -77,7 +79,7 @@ def lay_out(
     for i in others:
         sizes[i] = min(sizes[i], 24) if left[i] and len(others) > 1 else sizes[i]
     room = max(width - max((sizes[i] for i in others), default=0) - len(GAP) * keys, 10 * keys)
-    while keys and sum(sizes[:keys]) > room:  # long keys are cut, the longest first
+    while keys and sum(sizes[:keys]) > room:  # Long keys are cut, the longest first.
         longest = max(range(keys), key=lambda i: sizes[i])
         sizes[longest] = max(sizes[longest] - 1, 4)
         if all(size <= 4 for size in sizes[:keys]):
@@ -85,14 +87,15 @@ def lay_out(
     used = sum(sizes[:keys]) + len(GAP) * keys
     for i in others:
         sizes[i] = min(sizes[i], max(width - used, 8))
-    blocks = _share_out(others, sizes, width - used)
-    for narrower in range(width - used, 0, -1):  # as many blocks as need be, and those of like widths
-        if len(evener := _share_out(others, sizes, narrower)) > len(blocks):
+    blocks = _split_into_blocks(others, sizes, width - used)
+    # The number of blocks is the least possible. Among as many blocks, those of similar widths are chosen.
+    for narrower in range(width - used, 0, -1):
+        if len(evener := _split_into_blocks(others, sizes, narrower)) > len(blocks):
             break
         blocks = evener
     lines: list[str] = []
     for block in blocks:
-        for i in block:  # a heading that need not fold does not
+        for i in block:  # Where there is room to spare, a heading is not folded.
             spare = width - used - sum(sizes[k] + len(GAP) for k in block) + len(GAP)
             more = display_width(heads[i]) - sizes[i]
             sizes[i] += more if 0 < more <= spare else 0
@@ -101,14 +104,17 @@ def lay_out(
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as CSV, under all names that any of them has. Numbers are not rounded; `None` is an empty cell."""
+    """Writes the rows as CSV, with a column for each name that any row has.
+
+    Numbers are not rounded, and `None` is an empty cell.
+    """
     import csv
     import io
 
-    def cell(held: Any) -> Any:
-        if isinstance(held, (int, float)) and not isinstance(held, bool):
-            return held
-        return "" if held is None else format_value(held)
+    def cell(value: Any) -> Any:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return value
+        return "" if value is None else format_value(value)
 
     names = dict.fromkeys(name for row in rows for name in row)
     file = io.StringIO()
@@ -118,8 +124,8 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     return file.getvalue()
 
 
-def _share_out(columns: Sequence[int], sizes: Sequence[int], room: int) -> list[list[int]]:
-    """The columns in their order, in blocks of at most `room` cells (or one column)."""
+def _split_into_blocks(columns: Sequence[int], sizes: Sequence[int], room: int) -> list[list[int]]:
+    """Divides the columns, in their order, into blocks of at most `room` cells, or of a single column."""
     blocks: list[list[int]] = [[]]
     taken = 0
     for i in columns:
@@ -153,7 +159,10 @@ def _row(
     sizes: Sequence[int],
     hang: bool = False,
 ) -> list[str]:
-    """One row: long text goes on in the next line of its column; `hang`: short text stands at the bottom."""
+    """Lays out one row; long text continues in the next line of its column.
+
+    With `hang`, short text stands in the last line of the row, not in the first.
+    """
     parts = {
         i: wrap(cells[i], sizes[i]) if display_width(cells[i]) > sizes[i] else [cells[i]] for i in chosen
     }

@@ -1,4 +1,4 @@
-"""How values read: one way to write a number, a duration, an energy, a date, wherever they are shown."""
+"""Formats values for people: numbers, durations, energies and dates look the same wherever they are shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NOTHING = "–"
 
 
 def format_value(value: Any) -> str:
-    """A configuration value as it would be typed: `true`, `0.01`, `[64, 64]`; an absent one is a dash."""
+    """Formats a configuration value as it would be typed: `true`, `0.01`, `[64, 64]`. `MISSING` becomes a dash."""
     if value is None:
         return "null"
     if value is MISSING:
@@ -26,12 +26,12 @@ def format_value(value: Any) -> str:
 
 
 def printable(word: str) -> str:
-    """`word` with control characters spelled out: a record must not be able to steer a terminal."""
+    """Spells out control characters, so that text from a record cannot control the terminal."""
     return word if word.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in word)
 
 
 class _Missing:
-    """The value of a key that a run does not have; unlike `None`, which is YAML's `null`."""
+    """The value of a key that a run does not have. It differs from `None`, which is YAML's `null`."""
 
     def __repr__(self) -> str:
         return "MISSING"
@@ -41,42 +41,42 @@ MISSING = _Missing()
 
 
 def number(value: Any) -> float | None:
-    """`value` as a finite float, or `None`: true and false are no numbers, nor is text."""
+    """Returns `value` as a float if it is a finite number, else `None`; booleans and text are not numbers."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return float(value)
 
 
 def sort_key(value: Any) -> tuple[int, float, str]:
-    """A sort key for values of any type: numbers by size, then text, then what is absent."""
+    """Makes a sort key for a value of any type: numbers come first, by size, then text, then absent values."""
     if (size := number(value)) is not None:
         return (0, size, "")
     return (2, 0.0, "") if value is MISSING or value is None else (1, 0.0, format_value(value))
 
 
 def plural(count: int, word: str) -> str:
-    """`1 run`, `3 runs`."""
+    """Writes a count and its noun: `1 run`, `3 runs`."""
     return f"{count} {with_s(word, count)}"
 
 
 def with_s(word: str, count: int) -> str:
-    """`run` for one, `runs` for any other count."""
+    """Puts a noun into the number of its count: `run` for one, `runs` for any other."""
     return word if count == 1 else f"{word}s"
 
 
 def duration(seconds: float | None, fine: bool = False) -> str:
-    """`0.420 s`, `31.0 s`, `2.10 min`, `1.50 h`; `fine`: what is shorter than a second gets a prefix, `420 ms`."""
+    """Formats a duration: `0.420 s`, `31.0 s`, `2.10 min`, `1.50 h`; with `fine` 0.42 seconds are `420 ms`."""
     if seconds is None:
         return NOTHING
     if fine and seconds < 1:
         return quantity(seconds, "s")
     if seconds < 99.5:
-        return f"{_three(seconds)} s"
-    return f"{_three(seconds / 60)} min" if seconds < 5970 else f"{_three(seconds / 3600)} h"
+        return f"{_three_digits(seconds)} s"
+    return f"{_three_digits(seconds / 60)} min" if seconds < 5970 else f"{_three_digits(seconds / 3600)} h"
 
 
 def quantity(value: float | None, unit: str = "") -> str:
-    """A size with a prefix: `28.0 k`, `1.20 M`, `12.0 mJ`, `0`."""
+    """Formats a quantity with an SI prefix: `28.0 k`, `1.20 M`, `12.0 mJ`, `0`."""
     if value is None:
         return NOTHING
     if value == 0:
@@ -87,19 +87,20 @@ def quantity(value: float | None, unit: str = "") -> str:
     if round(abs(value) / 1000**exponent, 0) >= 1000 and exponent < 5:
         exponent += 1
     prefix = ["p", "n", "µ", "m", "", "k", "M", "G", "T", "P"][exponent + 4]
-    return f"{_three(value / 1000**exponent)} {prefix}{unit}".rstrip()
+    return f"{_three_digits(value / 1000**exponent)} {prefix}{unit}".rstrip()
 
 
-def _three(value: float) -> str:
-    """Three significant digits without an exponent."""
+def _three_digits(value: float) -> str:
+    """Formats a number with three significant digits, without an exponent."""
     if value == 0:
         return "0"
-    digits = max(0, 2 - int(f"{value:.2e}".partition("e")[2]))  # 0.9999 rounds to 1.00, not to 1.000
+    # The exponent is taken after rounding, so that 0.9999 becomes 1.00 and not 1.000.
+    digits = max(0, 2 - int(f"{value:.2e}".partition("e")[2]))
     return f"{value:.{min(digits, 4)}f}"
 
 
 def format_time(created: str, now: datetime | None = None) -> str:
-    """`22 Nov 08:30` in local time; another year shows itself: `2025-11-22`."""
+    """Formats a time in local time: `22 Nov 08:30`, or `2025-11-22` in another year than this one."""
     try:
         moment = datetime.fromisoformat(created.replace("Z", "+00:00")).astimezone()
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the system says of the processor."""
+"""Asks the system which processor this machine has."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 
 
 def cpu_info() -> str | None:
-    """What Linux says of the processors; `None` on other systems, which have no such file."""
+    """Reads Linux's description of the processors; `None` on other systems, which have no such file."""
     try:
         return CPU_INFO.read_text(errors="replace")
     except OSError:
@@ -17,7 +17,7 @@ def cpu_info() -> str | None:
 
 
 def processor() -> str:
-    """The model of the processor, for people to read."""
+    """Returns the name of the processor's model, for people to read."""
     for line in (cpu_info() or "").splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the sentence for a folder that cannot be written."""
+"""Writes files whole or not at all, and turns disk errors into sentences for the user."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import IO
 
 from dfa_cli.errors import DfaError
 
-_STALE_SECONDS = 24 * 3600  # a temporary file this old belongs to no process that is still writing it
+_STALE_SECONDS = 24 * 3600  # no process is still writing a temporary file of this age
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a file that replaces `path` as a whole when the block ends, and leaves it as it was when the block fails.
+    """Opens a file that replaces `path` when the block ends; if the block fails, `path` stays as it was.
 
-    The content is written under a name of its own beside `path`, forced to the disk, and renamed. Two processes at
-    once do no harm: the last one wins.
+    The content is written to a temporary file beside `path`, forced onto the disk, and renamed. Two processes may do
+    so at the same time: the last one wins.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     try:
@@ -29,23 +29,24 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except BaseException:  # Ctrl-C too leaves nothing behind
+    except BaseException:  # Ctrl-C must leave no temporary file behind either.
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replaces `path` by a file with this content, or leaves it as it was."""
+    """Replaces `path` by a file with this content; on an error `path` stays as it was."""
     with whole_file(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
 def landing(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a `whole_file` in a folder that is made for it, and removed again when the file does not come.
+    """Opens a `whole_file`, for a download above all, and makes the folders above it that are missing.
 
-    What a killed process left in that folder more than a day ago is removed.
+    If the block fails, the folders that were made are removed again. Temporary files that a killed process left in the
+    folder more than a day ago are deleted.
     """
     made = [folder for folder in path.parents if not os.path.exists(folder)]  # innermost first
     try:
@@ -55,12 +56,12 @@ def landing(path: Path) -> Iterator[IO[bytes]]:
             try:
                 out = stack.enter_context(whole_file(path))
             except FileNotFoundError:
-                # Another process failed just now, and removed the folder that it had made.
+                # Another process has just failed here, and has removed the folder that it had made.
                 path.parent.mkdir(parents=True, exist_ok=True)
                 out = stack.enter_context(whole_file(path))
             yield out
     except BaseException:
-        with suppress(OSError):  # a folder that another process has filled in the meantime stays
+        with suppress(OSError):  # A folder that another process has filled in the meantime cannot be removed.
             for folder in made:
                 folder.rmdir()
         raise
@@ -68,14 +69,14 @@ def landing(path: Path) -> Iterator[IO[bytes]]:
 
 def _remove_stale(folder: Path) -> None:
     for part in folder.glob(".*.tmp"):
-        with suppress(OSError):  # another process may be doing the same
+        with suppress(OSError):  # Another process may be deleting the same file.
             if time.time() - part.stat().st_mtime > _STALE_SECONDS:
                 part.unlink()
 
 
 @contextmanager
 def disk_errors_as_sentences(place: Path | str, option: str = "outputs=FOLDER") -> Iterator[None]:
-    """Turns an operating system's error inside the block into `cannot_write`, as a `DfaError`."""
+    """Turns an `OSError` in the block into a `DfaError` with the sentence of `cannot_write`."""
     try:
         yield
     except OSError as error:
@@ -83,17 +84,17 @@ def disk_errors_as_sentences(place: Path | str, option: str = "outputs=FOLDER") 
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder and those above it. Raises `DfaError` where that cannot be done."""
+    """Makes a folder and the folders above it. Raises `DfaError` where that is impossible."""
     with disk_errors_as_sentences(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
-# no disk left, or no permission
+# the errors of a full disk, of a disk that is read-only, and of missing permission
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def cannot_write(place: Path | str, error: OSError, option: str = "outputs=FOLDER") -> str:
-    """One sentence on why nothing can be written to `place`, and the option that names another one."""
+    """Says in one sentence why nothing can be written to `place`, and with which option to name another place."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"No space is left for {place}: free some, or name another disk with {option}."
     reason = error.strerror or str(error)

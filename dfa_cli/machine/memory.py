@@ -1,4 +1,4 @@
-"""The memory of this process: how much it holds at most, and whether it keeps what is freed."""
+"""Measures the peak memory of this process, and makes it keep freed memory for the next tensor."""
 
 from __future__ import annotations
 
@@ -7,32 +7,35 @@ import ctypes
 import sys
 from pathlib import Path
 
-# mallopt's parameters, from glibc's malloc.h, and the largest number that it takes
-TRIM_THRESHOLD, MMAP_THRESHOLD, MOST = -1, -3, 2**31 - 1
+# mallopt's parameters, from glibc's malloc.h, and the largest value that it accepts
+TRIM_THRESHOLD, MMAP_THRESHOLD, MAX_INT = -1, -3, 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """Keep freed memory in this process, for the next tensor. Only glibc can be told to.
+    """Makes this process keep freed memory for the next tensor. It has an effect with glibc only.
 
-    By itself glibc returns every tensor above 32 MB to the system, and the end of its heap. The system then clears and
-    maps the pages again for the next tensor, which takes longer than many an operation on it: half of a forward pass
-    over a graph of a million nodes.
+    By default glibc returns the memory of every freed tensor above 32 MB to the system, and the free end of its heap.
+    For the next tensor the system then maps and clears pages again. That takes longer than many an operation on the
+    tensor, and half of a forward pass over a graph of a million nodes.
     """
     if (library := _glibc()) is not None:
-        library.mallopt(MMAP_THRESHOLD, MOST)
-        library.mallopt(TRIM_THRESHOLD, MOST)
+        library.mallopt(MMAP_THRESHOLD, MAX_INT)
+        library.mallopt(TRIM_THRESHOLD, MAX_INT)
 
 
 def reset_peak_memory() -> None:
-    """Count the peak anew from what is in use now. Linux can; elsewhere a peak is that of the whole process."""
+    """Starts to measure the peak anew from what is in use now.
+
+    Only Linux can do so. On other systems the peak stays that of the whole life of the process.
+    """
     if (library := _glibc()) is not None:
-        library.malloc_trim(0)  # what `keep_freed_memory` has kept
+        library.malloc_trim(0)  # Memory kept by `keep_freed_memory` would count as in use.
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_bytes() -> int | None:
-    """The most memory held since `reset_peak_memory`; `None` where the system does not tell."""
+    """Returns the peak of resident memory since `reset_peak_memory`, in bytes; `None` where it is unknown."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -46,7 +49,7 @@ def peak_bytes() -> int | None:
 
 
 def _glibc() -> ctypes.CDLL | None:
-    """The C library, where it is one that has these settings."""
+    """Loads the C library if it is glibc, which has these settings; otherwise returns `None`."""
     if not sys.platform.startswith("linux"):
         return None
     library = ctypes.CDLL(None)

@@ -1,4 +1,4 @@
-"""Is the process that wrote a record still there?"""
+"""Tells whether the process that wrote a record is still running."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 
-def alive(pid: int, since: float | None = None) -> bool:
-    """Whether process `pid`, started `since` clock ticks after the machine's start, is still running.
+def is_running(pid: int, since: float | None = None) -> bool:
+    """Tells whether process `pid`, which started `since` clock ticks after boot, is still running.
 
-    The system gives a pid to another process later, and a reboot starts them anew, so the pid alone proves
-    little. Where the system tells no more (no `/proc`, no signals), the answer is yes: calling a living
-    run dead would be the worse mistake.
+    A pid alone proves little: the system gives it to another process later, and after a reboot it counts from the
+    start. Where the system says no more than that (without `/proc` and signals), the answer is `True`, because to call
+    a running run dead is the worse mistake.
     """
     if os.path.isdir("/proc/self"):
         now = process_started(pid)
@@ -23,18 +23,19 @@ def alive(pid: int, since: float | None = None) -> bool:
     except ProcessLookupError:
         return False
     except OSError:
-        pass  # it is there and belongs to somebody else
+        pass  # The process exists and belongs to another user.
     return True
 
 
 def process_started(pid: int) -> float | None:
-    """When process `pid` started, in clock ticks since boot; `None` if it is gone or the system does not tell.
+    """Returns when process `pid` started, in clock ticks since boot; `None` if it has ended or that is unknown.
 
-    A pid alone does not name a process: the system gives it to another one later.
+    Together with the pid this identifies a process, since the system gives the pid to another process later.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else float(fields[19])  # ended, and nobody has asked how
+    # In state Z or X the process has ended, and its parent has not asked for its exit code yet.
+    return None if fields[0] in "ZX" else float(fields[19])

@@ -1,4 +1,4 @@
-"""Where a result comes from: the program, its versions, the machine, the code it was run from."""
+"""Collects where a result comes from: the command, the versions, the machine, the commit of the code."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from dfa_cli.version import __version__
 
 PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "scikit-learn", "hydra-core", "numba")
 CHECKOUT = Path(__file__).resolve().parents[2]
-COMPUTES = ("dfa_cli", "conf")  # of a checkout; a changed page or test changes no number
+CODE_FOLDERS = ("dfa_cli", "conf")  # the folders of a checkout in which a change can change a result
 
 
 def provenance() -> dict[str, Any]:
-    """Collects the part of a record that does not depend on the configuration."""
+    """Collects the part of a record that does not depend on the run's configuration."""
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "cwd": os.getcwd(),
@@ -39,7 +39,10 @@ def provenance() -> dict[str, Any]:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Reads the versions of the packages that matter, once: what is installed later is not what this process runs."""
+    """Reads the versions of the packages that affect results.
+
+    It reads them once, since this process does not run what is installed after it has started.
+    """
     found = {"dfa": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -51,22 +54,25 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def code_state() -> dict[str, Any]:
-    """Asks for `git_state` once: a commit made while a sweep runs must not appear in the records of its later jobs.
+    """Returns the `git_state` at the first call, so that a commit made during a sweep does not enter later records.
 
-    Whoever starts a run calls this before anything else, while the files are those that this process has read.
+    Code that starts a run calls it before anything else, while the files on disk are those this process has read.
     """
     return git_state()
 
 
 def git_state(root: Path = CHECKOUT) -> dict[str, Any]:
-    """Asks git for the commit of this code's checkout, and whether what computes has been changed since."""
+    """Asks git for the commit of the checkout, and whether a file that affects results has been changed since.
+
+    Both are `None` where git does not know, as outside a checkout.
+    """
     unknown = {"commit": None, "dirty": None}
     if not (root / ".git").exists():
         return unknown
     try:
         commit = _git(root, "rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git(root, "status", "--porcelain", "--", *COMPUTES))}
-    except (OSError, subprocess.SubprocessError):  # no git here, no commit yet, not ours to read
+        return {"commit": commit, "dirty": bool(_git(root, "status", "--porcelain", "--", *CODE_FOLDERS))}
+    except (OSError, subprocess.SubprocessError):  # such as: no git, no commit yet, no permission to read
         return unknown
 
 

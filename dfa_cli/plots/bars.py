@@ -1,4 +1,4 @@
-"""Bars."""
+"""Draws bars."""
 
 from __future__ import annotations
 
@@ -8,14 +8,24 @@ from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.console.table import truncate
 from dfa_cli.errors import DfaError
 from dfa_cli.plots.panels import series_label, series_style
-from dfa_cli.plots.style import INK, LONGEST, Look, axis_title, band_ends, caption, dress, finish, new_figure
+from dfa_cli.plots.style import (
+    INK,
+    LONGEST,
+    Look,
+    add_legend_and_caption,
+    axis_title,
+    band_ends,
+    caption,
+    dress,
+    new_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def draw_bars(result: Comparison, look: Look = Look()) -> Figure:
-    """Draws a horizontal bar for each group, with its spread, every seed as a dot, and the figure beside it."""
+    """Draws a horizontal bar for each group: the mean with its band, each seed as a dot, and the number beside it."""
     groups = [group for group in result.groups if group.mean is not None]
     if not groups:
         raise DfaError("no completed run has the metric, so there are no bars to draw")
@@ -29,7 +39,7 @@ def draw_bars(result: Comparison, look: Look = Look()) -> Figure:
             i,
             middle,
             height=0.66,
-            color=_pale(style["color"]),
+            color=_lighten(style["color"]),
             edgecolor=style["color"],
             hatch=style["hatch"],
             linewidth=1.0,
@@ -78,11 +88,13 @@ def draw_bars(result: Comparison, look: Look = Look()) -> Figure:
             if look.start is None
             else highest + 0.05 * (highest - look.start)
         )
-    finish(figure, [axis], caption(result, look.band, groups), legend=False)
+    add_legend_and_caption(figure, [axis], caption(result, look.band, groups), legend=False)
     return figure
 
 
-def _pale(colour: str) -> str:
-    """Half way to white; an alpha value would hide the hatching in SVG, which draws it over an equal
-    colour."""
+def _lighten(colour: str) -> str:
+    """Mixes a colour with as much white.
+
+    An alpha value would hide the hatching in SVG, where it is drawn over the same colour.
+    """
     return "#" + "".join(f"{(int(colour[i : i + 2], 16) + 255) // 2:02x}" for i in (1, 3, 5))

@@ -1,4 +1,4 @@
-"""Learning curves."""
+"""Draws learning curves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from dfa_cli.comparison.group import Group
 from dfa_cli.comparison.statistics import mean
 from dfa_cli.errors import DfaError, nearest
 from dfa_cli.plots.panels import panels, series_label, series_style
-from dfa_cli.plots.style import Look, axis_title, caption, dress, fill_band, finish, new_figure
+from dfa_cli.plots.style import (
+    Look,
+    add_legend_and_caption,
+    axis_title,
+    caption,
+    dress,
+    fill_band,
+    new_figure,
+)
 from dfa_cli.records.measures import Metric, curve_metric
 
 if TYPE_CHECKING:
@@ -17,38 +25,39 @@ if TYPE_CHECKING:
 
 
 def draw_curves(result: Comparison, column: str, look: Look = Look()) -> Figure:
-    """Draws a column of metrics.csv over epochs: the mean of each group, with a band over its seeds.
+    """Draws a column of `metrics.csv` over epochs: the mean of each group, with a band over its seeds.
 
-    Early stopping ends some curves before others: a mean goes on while at least half of its runs do.
+    Early stopping ends some runs before others. The mean is drawn while at least half of the runs go on. Raises
+    `DfaError` when no completed run has measured the column.
     """
     from matplotlib.ticker import MaxNLocator
 
     metric = _curve_metric(result, column)
-    parts = panels(result)
-    figure, axes = new_figure(result, len(parts), look.title)
+    panel_groups = panels(result)
+    figure, axes = new_figure(result, len(panel_groups), look.title)
     drawn: list[Group] = []
-    for axis, (heading, groups) in zip(axes, parts, strict=True):
+    for axis, (heading, groups) in zip(axes, panel_groups, strict=True):
         for group in groups:
-            at, values = _curve(group, column)
-            if not at:
+            epochs, values = _curve(group, column)
+            if not epochs:
                 continue
             drawn.append(group)
             style = series_style(result, group)
             means = [metric.scale * mean(some) for some in values]
             axis.plot(
-                at,
+                epochs,
                 means,
                 color=style["color"],
                 linestyle=style["linestyle"],
                 linewidth=1.7,
                 marker=style["marker"],
-                markevery=_sparse(len(at), style["index"]),
+                markevery=_marker_positions(len(epochs), style["index"]),
                 markersize=4.5,
                 markerfacecolor="white",
                 markeredgewidth=1.2,
                 label=series_label(result, group),
             )
-            fill_band(axis, at, values, look.band, metric.scale, style["color"])
+            fill_band(axis, epochs, values, look.band, metric.scale, style["color"])
         dress(axis, heading, "epoch", axis_title(metric.title.replace(" at the last epoch", "")))
         axis.margins(x=0.015)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -56,7 +65,7 @@ def draw_curves(result: Comparison, column: str, look: Look = Look()) -> Figure:
             axis.set_ylim(bottom=look.start)
     if not drawn:
         raise DfaError(f"no completed run here has measured '{column}' in its metrics.csv")
-    finish(figure, axes, caption(result, look.band, drawn))
+    add_legend_and_caption(figure, axes, caption(result, look.band, drawn))
     return figure
 
 
@@ -77,7 +86,7 @@ def _curve_metric(result: Comparison, column: str) -> Metric:
 
 
 def _curve(group: Group, column: str) -> tuple[list[float], list[list[float]]]:
-    """Epochs and, for each, the values of the runs that measured it: where at least half of them did."""
+    """Returns the epochs that at least half of the runs have measured, and for each the values of these runs."""
     by_epoch: dict[float, list[float]] = {}
     runs = 0
     for run in group.counted:
@@ -86,11 +95,11 @@ def _curve(group: Group, column: str) -> tuple[list[float], list[list[float]]]:
         runs += bool(measured)
         for epoch, value in measured:
             by_epoch.setdefault(epoch, []).append(value)
-    at = [epoch for epoch in sorted(by_epoch) if 2 * len(by_epoch[epoch]) >= runs]
-    return at, [by_epoch[epoch] for epoch in at]
+    epochs = [epoch for epoch in sorted(by_epoch) if 2 * len(by_epoch[epoch]) >= runs]
+    return epochs, [by_epoch[epoch] for epoch in epochs]
 
 
-def _sparse(count: int, shift: int) -> tuple[int, int]:
-    """About eight markers a line, not all lines' at the same place."""
+def _marker_positions(count: int, shift: int) -> tuple[int, int]:
+    """Returns the first marker and the step, for about eight markers a line; `shift` moves those of different lines."""
     step = max(count // 8, 1)
     return (shift * step // 4) % step, step

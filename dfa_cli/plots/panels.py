@@ -1,4 +1,4 @@
-"""Which panel of a figure a row of a comparison stands in, and how it looks and is called there."""
+"""Decides in which panel of a figure each row of a comparison is drawn, and under which label and style."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from dfa_cli.comparison.grouping import shortest_names
 from dfa_cli.console.values import format_value
 from dfa_cli.plots.style import COLOURS, DASHES, HATCHES, MARKERS
 
-MOST_SERIES = 8  # in one panel; more are spread over panels where a column allows it
+MOST_SERIES = 8  # in one panel; more are divided among several panels
 
 
-def panels(result: Comparison, leave: str | None = None) -> list[tuple[str, list[Group]]]:
-    """The headings of the panels, and the rows in each; `leave`: a column that the axis shows already."""
-    key = panel_key(result, leave)
+def panels(result: Comparison, x_key: str | None = None) -> list[tuple[str, list[Group]]]:
+    """Divides the rows among panels, and returns the heading and the rows of each.
+
+    `x_key` is the column on the x axis, if there is one.
+    """
+    key = panel_key(result, x_key)
     if key is None:
         return [("", list(result.groups))]
     groups: dict[str, list[Group]] = {}
@@ -24,25 +27,28 @@ def panels(result: Comparison, leave: str | None = None) -> list[tuple[str, list
     return [(f"{shortest_names(result.columns)[key]} {name}", some) for name, some in groups.items()]
 
 
-def panel_key(result: Comparison, leave: str | None) -> str | None:
-    """The column that gets a panel for each of its values: the data set, or the first where lines are too many."""
-    columns = [key for key in result.columns if key != leave]
+def panel_key(result: Comparison, x_key: str | None) -> str | None:
+    """Returns the column that has a panel for each of its values, or `None` for a single panel.
+
+    It is the data set, or the first column if one panel would hold more than `MOST_SERIES` lines.
+    """
+    columns = [key for key in result.columns if key != x_key]
     if "data" in columns:
         return "data" if len(columns) > 1 else None
     series = len({tuple(format_value(group.key[key]) for key in columns) for group in result.groups})
     return columns[0] if series > MOST_SERIES and len(columns) > 1 else None
 
 
-def series_label(result: Comparison, group: Group, leave: str | None = None, panel: bool = True) -> str:
-    """The row in a legend, without what stands beside the figure anyway."""
-    shown = {*result.columns} - {leave, panel_key(result, leave) if panel else None}
+def series_label(result: Comparison, group: Group, x_key: str | None = None, panel: bool = True) -> str:
+    """Names a row for the legend, without the values that the panel's heading, the axis or the caption show."""
+    shown = {*result.columns} - {x_key, panel_key(result, x_key) if panel else None}
     return group.label(without=[key for key in group.key if key not in shown])
 
 
-def series_style(result: Comparison, group: Group, leave: str | None = None) -> dict[str, Any]:
-    """One look for one label, the same in all panels."""
-    labels = list(dict.fromkeys(series_label(result, one, leave) for one in result.groups))
-    i = labels.index(series_label(result, group, leave))
+def series_style(result: Comparison, group: Group, x_key: str | None = None) -> dict[str, Any]:
+    """Returns the colour, line, marker and hatching of a row; rows with the same label look the same in all panels."""
+    labels = list(dict.fromkeys(series_label(result, one, x_key) for one in result.groups))
+    i = labels.index(series_label(result, group, x_key))
     return {
         "index": i,
         "color": COLOURS[i % len(COLOURS)],

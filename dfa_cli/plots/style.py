@@ -1,4 +1,4 @@
-"""What all pictures share: sizes, colours, notes, files."""
+"""What all figures share: sizes, colours, captions, and how they are saved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dfa_cli.comparison.captions import spoken_split
+from dfa_cli.comparison.captions import split_caption
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group
 from dfa_cli.comparison.statistics import deviation, interval, mean
@@ -38,25 +38,30 @@ BANDS = {
 }
 SCALES = ("auto", "linear", "log")
 SUFFIXES = (".png", ".svg", ".pdf")
-LONGEST = 36  # characters of a label; a longer one would leave no room for the figure
+LONGEST = 36  # characters of a label; a longer one is cut, or it would leave no room for the figure
 
 
 def figure_kind(kind: str | None, x: str | None) -> str:
-    """The kind of figure that the options ask for. Raises `DfaError` when they contradict each other."""
+    """Returns the kind of figure that the options ask for. Raises `DfaError` when they contradict each other."""
     if kind is None:
         return "key" if x else "curves"
     if kind not in KINDS:
         raise DfaError(f"--kind: {one_of(kind, KINDS)}")
     if (kind == "key") != bool(x):
-        raise DfaError("--kind key and --x KEY go together: the key is what the metric is drawn against")
+        raise DfaError(
+            "--kind key and --x KEY go together: --x names the key that the metric is drawn against; "
+            "give both, or neither"
+        )
     return kind
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a figure is drawn: its band over the seeds, the scale of x, where the values begin, its title.
+    """How a figure is drawn.
 
-    Raises `DfaError` for a band or a scale that there is not.
+    `band`: what the band over the seeds shows, one of `BANDS`. `scale`: the scale of the x axis, one of `SCALES`.
+    `start`: where the axis of the values begins. `title`: the text above the figure. Raises `DfaError` for an unknown
+    band or scale.
     """
 
     band: str = "std"
@@ -72,24 +77,26 @@ class Look:
 
 
 def check_suffix(path: Path) -> None:
-    """Raises `DfaError` for a type of file that is not written."""
+    """Raises `DfaError` for a name that does not end in one of `SUFFIXES`."""
     if path.suffix.lower() not in SUFFIXES:
-        raise DfaError(f"--out {path}: expected a name that ends in .png, .svg or .pdf")
+        raise DfaError(f"--out {path}: the name must end in .png, .svg or .pdf")
 
 
 def save(figure: Figure, suffix: str) -> bytes:
-    """The figure as a file; the same figure gives the same bytes."""
+    """Returns the figure as the content of a file; the same figure gives the same bytes."""
     import matplotlib
 
     kind = suffix.lower().lstrip(".")
     file = io.BytesIO()
-    # svg.fonttype none would leave the font to the reader's machine; 42 keeps text selectable in PDF
+    # Font type 42 keeps text selectable in PDF. SVG keeps matplotlib's default, which draws text as paths, so that the
+    # picture does not depend on the fonts of the reader's machine.
     with (
         warnings.catch_warnings(),
         matplotlib.rc_context({"svg.hashsalt": "dfa", "pdf.fonttype": 42, "hatch.linewidth": 0.6}),
     ):
         metadata: dict[str, Any] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # drawn as a box, as everywhere
+        # A character that the font lacks is drawn as a box, which needs no warning.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(file, format=kind, dpi=200, metadata=metadata, bbox_inches="tight", pad_inches=0.08)
     return file.getvalue()
 
@@ -97,7 +104,7 @@ def save(figure: Figure, suffix: str) -> bytes:
 def fill_band(
     axis: Any, at: Sequence[float], values: Iterable[Sequence[float]], band: str, scale: float, color: str
 ) -> None:
-    """The band over the seeds, where there is one: `values` are those of each place in `at`."""
+    """Fills the band over the seeds, where there is one; `values` holds the seeds' values at each place in `at`."""
     ends = ((x, band_ends(some, band)) for x, some in zip(at, values, strict=True))
     known = [(x, scale * pair[0], scale * pair[1]) for x, pair in ends if pair]
     if known:
@@ -105,20 +112,21 @@ def fill_band(
 
 
 def band_ends(values: Sequence[float], band: str) -> tuple[float, float] | None:
+    """Returns the lower and upper end of the band over `values`; `None` for a single value, or without a band."""
     if len(values) < 2 or band == "none":
         return None
     if band == "range":
         return min(values), max(values)
     if band == "ci":
         return interval(values)
-    middle, spread = mean(values), deviation(values) or 0.0
-    return middle - spread, middle + spread
+    average, std = mean(values), deviation(values) or 0.0
+    return average - std, average + std
 
 
 def new_figure(
     result: Comparison, panels: int, title: str | None, height: float = 3.4
 ) -> tuple[Figure, list[Axes]]:
-    """An empty figure with room for its panels and for the labels beside them."""
+    """Makes an empty figure with room for its panels and for the labels beside them."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -138,7 +146,10 @@ def new_figure(
 
 
 def dress(axis: Axes, heading: str, below: str, beside: str) -> None:
-    """Grid, spines and labels as all figures of this project have them; `heading` stands left above the panel."""
+    """Gives a panel the grid, spines and labels that all figures share.
+
+    `heading` stands at the top left, `below` is the label of the x axis, and `beside` that of the y axis.
+    """
     axis.set_axisbelow(True)
     axis.grid(color=PALE, linewidth=0.6)
     axis.spines[["top", "right"]].set_visible(False)
@@ -154,7 +165,7 @@ def axis_title(words: str) -> str:
 
 
 def caption(result: Comparison, band: str, groups: Sequence[Group]) -> str:
-    """The line under the figure: what all have in common, the split, what the band is."""
+    """Writes the text under the figure: what all rows share, the data split, and what the band shows."""
     shared = ", ".join(
         format_value(held)
         for key, held in result.constant.items()
@@ -162,7 +173,7 @@ def caption(result: Comparison, band: str, groups: Sequence[Group]) -> str:
     )
     parts = [truncate(shared, 2 * LONGEST)] if shared else []
     if len(result.splits) == 1:
-        parts.append(truncate(spoken_split(result), 2 * LONGEST))
+        parts.append(truncate(split_caption(result), 2 * LONGEST))
     counts = sorted({group.n for group in groups if group.n})
     if counts and counts[-1] > 1:
         many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
@@ -171,7 +182,8 @@ def caption(result: Comparison, band: str, groups: Sequence[Group]) -> str:
     return "\n".join(parts)
 
 
-def finish(figure: Figure, axes: Sequence[Axes], below: str, legend: bool = True) -> None:
+def add_legend_and_caption(figure: Figure, axes: Sequence[Axes], below: str, legend: bool = True) -> None:
+    """Adds one legend for all panels, and the text below; no label is read as a formula."""
     if legend:
         known: dict[str, Any] = {}
         for axis in axes:

@@ -97,9 +97,7 @@ def to_mlflow(runs: Sequence[Run], path: Path) -> int:
         for earlier in exported:
             client.delete_run(earlier.info.run_id)
         began = _milliseconds(run.created)
-        created = client.create_run(
-            experiment_id, start_time=began, run_name=run.id, tags={"dfa_id": run.id}
-        )
+        created = client.create_run(experiment_id, start_time=began, run_name=run.id, tags={"dfa_id": run.id})
         run_id = created.info.run_id
         params = [Param(key, format_value(value)[:6000]) for key, value in _parameters(run).items()]
         metrics = [

@@ -87,7 +87,9 @@ class Keys:
         if len(ends) == 1:
             return ends[0]
         if ends:
-            raise DfaError(f"'{word}' could be {', '.join(ends[:-1])} or {ends[-1]}; type the whole name of one")
+            raise DfaError(
+                f"'{word}' could be {', '.join(ends[:-1])} or {ends[-1]}; type the whole name of one"
+            )
         raise DfaError(no_longer(word) or f"no run has a key '{word}'; {self._hint(word)}")
 
     def metric(self, word: str) -> Metric:

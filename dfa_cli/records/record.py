@@ -23,7 +23,9 @@ from dfa_cli.machine.memory import peak_bytes, reset_peak_memory
 from dfa_cli.records.curves import METRICS, metrics_line, metrics_text, rows_until
 from dfa_cli.records.run import FORMAT, RECORD, record_of
 
-WRITE_EVERY_SECONDS = 2.0  # how old the result in run.json of a killed run can be; metrics.csv is never behind
+WRITE_EVERY_SECONDS = (
+    2.0  # how old the result in run.json of a killed run can be; metrics.csv is never behind
+)
 
 log = logging.getLogger("dfa")
 

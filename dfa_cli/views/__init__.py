@@ -1,1 +1,1 @@
-"""Runs shown to people: a list, one run, the difference of two, a report."""
+"""Runs shown to people: a list, one run, the difference of two runs, a report."""

@@ -1,4 +1,4 @@
-"""`dfa diff`: what differs between two runs."""
+"""`dfa diff`: shows what differs between two runs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from dfa_cli.records.run import Run, flatten
 
 @dataclass(frozen=True)
 class Diff:
-    """Lines `(key, value here, value there)` by part: what decides the result, what does not, code and
-    machine, and what came out."""
+    """What differs between two runs, as lines `(key, value of one, value of the other)`.
+
+    `configuration`: keys that affect the result. `irrelevant`: keys that do not. `provenance`: code and machine.
+    `result`: the metrics, already formatted.
+    """
 
     configuration: list[tuple[str, Any, Any]]
     irrelevant: list[tuple[str, Any, Any]]
@@ -25,39 +28,41 @@ class Diff:
 
 
 def diff(one: Run, other: Run) -> Diff:
-    """Choices and configuration keys, versions and commits, and results in which two runs differ."""
+    """Finds the choices, configuration keys, versions, commits and results in which two runs differ."""
     choices = [
-        (name, here, there)
-        for name, here, there in _differing(one.choices, other.choices)
+        (name, first, second)
+        for name, first, second in _differing(one.choices, other.choices)
         if name not in DERIVED_CHOICES
     ]
     keys = _differing(one.flat, other.flat)
     outside = [line for line in keys if line[0].partition(".")[0] in IRRELEVANT]
     results = []
     for metric in METRICS:
-        here, there = metric.of(one), metric.of(other)
-        if here != there:
-            results.append((metric.title, metric.show(here), metric.show(there)))
+        first, second = metric.of(one), metric.of(other)
+        if first != second:
+            results.append((metric.title, metric.show(first), metric.show(second)))
     return Diff(
         configuration=choices + [line for line in keys if line not in outside],
         irrelevant=outside,
         provenance=[
             line
-            for line in _differing(_made_by(one), _made_by(other))
+            for line in _differing(_conditions(one), _conditions(other))
             if line[0] not in ("pid", "pid_started")
         ],
         result=results,
     )
 
 
-def _made_by(run: Run) -> dict[str, Any]:
-    return flatten({name: held for name, held in run.provenance.items() if name not in ("command", "seeds")})
+def _conditions(run: Run) -> dict[str, Any]:
+    return flatten(
+        {name: value for name, value in run.provenance.items() if name not in ("command", "seeds")}
+    )
 
 
-def _differing(here: dict[str, Any], there: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    names = dict.fromkeys([*here, *there])
-    pairs = [(name, here.get(name, MISSING), there.get(name, MISSING)) for name in names]
-    return [line for line in pairs if format_value(line[1]) != format_value(line[2])]
+def _differing(first: dict[str, Any], second: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    names = dict.fromkeys([*first, *second])
+    lines = [(name, first.get(name, MISSING), second.get(name, MISSING)) for name in names]
+    return [line for line in lines if format_value(line[1]) != format_value(line[2])]
 
 
 def diff_as_text(one: Run, other: Run, width: int | None = None) -> str:
@@ -80,16 +85,16 @@ def diff_as_text(one: Run, other: Run, width: int | None = None) -> str:
 
 
 def _table(part: Sequence[tuple[str, Any, Any]], one: Run, other: Run, width: int | None) -> list[str]:
-    rows = [[f"  {key}", format_value(here), format_value(there)] for key, here, there in part]
+    rows = [[f"  {key}", format_value(first), format_value(second)] for key, first, second in part]
     names = [one.id, other.id] if one.id != other.id else [f"{one.id} (1)", f"{other.id} (2)"]
-    if width:  # long values are folded, so that both stay side by side
+    if width:  # Long values are folded, so that the two stay side by side.
         key = min(max(len(row[0]) for row in rows), width // 3)
         room = (width - key - 4) // 2
-        rows = [line for row in rows for line in _folded(row, key, room)]
+        rows = [line for row in rows for line in _fold(row, key, room)]
     return lay_out(["", *names], rows, [True] * 3)
 
 
-def _folded(row: Sequence[str], key: int, room: int) -> list[list[str]]:
+def _fold(row: Sequence[str], key: int, room: int) -> list[list[str]]:
     parts = [wrap(row[0].strip(), key - 2), wrap(row[1], room), wrap(row[2], room)]
     parts[0] = [f"  {line}" for line in parts[0]]
     return [

@@ -1,4 +1,4 @@
-"""`dfa runs`: one line a run."""
+"""`dfa runs`: lists the runs, one line each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dfa_cli.console.output import paint
+from dfa_cli.console.output import colour_status
 from dfa_cli.console.table import GAP, csv_text, display_width, lay_out, truncate
 from dfa_cli.console.values import NOTHING, duration, format_time, format_value
 from dfa_cli.records.measures import BY_NAME, DEFAULT
@@ -48,16 +48,19 @@ COLUMNS = (
     ),
 )
 FORMATS = ("table", "csv", "json")
-_LEAST_WANTED = ("time", "when", "seed")  # what a narrow terminal goes without, first to last
+_LEAST_WANTED = ("time", "when", "seed")  # the columns that a narrow terminal leaves out, in this order
 
 
 def list_as_text(runs: Sequence[Run], width: int | None = None) -> str:
-    """The list for people, newest first. In a terminal of `width` columns, what all runs share moves to a
-    line above the list when room is short, then the least wanted columns go; in a pipe everything stays."""
+    """Writes the list for people, in the order of `runs`.
+
+    If the list is wider than `width`, values that all runs share move to a line above it. If that is not enough, the
+    least wanted columns are left out. Without a width, as in a pipe, every column stays.
+    """
     columns = list(COLUMNS)
     cells = {column.name: [column.cell(run) for run in runs] for column in columns}
-    above: list[str] = []
-    gone: list[str] = []
+    shared: list[str] = []
+    left_out: list[str] = []
 
     def too_wide() -> bool:
         if width is None:
@@ -71,33 +74,33 @@ def list_as_text(runs: Sequence[Run], width: int | None = None) -> str:
     if len(runs) > 1:
         for name in ("data", "model", "device", "rule", "status", "seed"):
             if too_wide() and len(set(cells[name])) == 1:
-                above.append(f"{name} {cells[name][0]}")
+                shared.append(f"{name} {cells[name][0]}")
                 columns = [column for column in columns if column.name != name]
     for name in _LEAST_WANTED:
         if too_wide():
-            gone.append(name)
+            left_out.append(name)
             columns = [column for column in columns if column.name != name]
     rows = [[cells[column.name][i] for column in columns] for i in range(len(runs))]
     heading, *table = lay_out([c.name for c in columns], rows, [c.left for c in columns], rule=False)
-    lines = [f"in all of them: {', '.join(above)}", ""] if above else []
+    lines = [f"in all of them: {', '.join(shared)}", ""] if shared else []
     lines.append(heading)
     for run, line in zip(runs, table, strict=True):
         line = line if width is None else truncate(line, width)
         status = run.status
-        lines.append(line.replace(status, paint(status, status), 1) if status != "completed" else line)
+        lines.append(line.replace(status, colour_status(status), 1) if status != "completed" else line)
     reasons = [f"{run.id} {reason}" for run in runs if (reason := failure(run))]
     if reasons:
         lines += ["", *reasons[:10]]
         if len(reasons) > 10:
             lines.append(f"and {len(reasons) - 10} more failed; --status failed lists them alone")
     lines += ["", f"test %: {DEFAULT.words}"]
-    if gone:
-        lines[-1] += f"; no room here for {' and '.join(gone)}"
+    if left_out:
+        lines[-1] += f"; no room here for {' and '.join(left_out)}"
     return "\n".join(lines) + "\n"
 
 
 def failure(run: Run) -> str:
-    """`failed in epoch 7: RuntimeError: the loss is NaN`; empty for a run that did not fail."""
+    """Says why a run failed: `failed in epoch 7: RuntimeError: the loss is NaN`; empty if it did not fail."""
     error = run.record.get("error") or {}
     if run.status != "failed" or not error:
         return ""
@@ -107,7 +110,7 @@ def failure(run: Run) -> str:
 
 
 def list_as_csv(runs: Sequence[Run]) -> str:
-    """The list for spreadsheets: full names, fractions, seconds, and each run's folder."""
+    """Writes the list for spreadsheets: with full names, fractions, seconds, and the folder of each run."""
     return csv_text([_record(run) for run in runs])
 
 

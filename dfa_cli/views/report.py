@@ -1,4 +1,4 @@
-"""`dfa report`: one HTML page with everything. It asks no network, runs one script, and escapes all text."""
+"""`dfa report`: writes one HTML page with everything. It needs no network, has one script, and escapes all text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dfa_cli.comparison.captions import constants, spoken_split, title
+from dfa_cli.comparison.captions import constants, split_caption, title
 from dfa_cli.comparison.columns import columns
 from dfa_cli.comparison.comparison import Comparison, compare
 from dfa_cli.comparison.grouping import key_value
@@ -25,13 +25,13 @@ from dfa_cli.records.run import STATUSES, UNFINISHED, Run
 from dfa_cli.records.words import commit_in_words, run_in_words
 from dfa_cli.views.listing import COLUMNS, failure
 
-MOST_FIGURES = 4  # of the metric against a key
+MOST_FIGURES = 4  # the most figures of the metric against a key
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell shows, the value it is sorted by (what it shows, unless given), and its CSS class."""
+    """A cell of a table. `shown`: its text. `value`: what it is sorted by, if not the text. `look`: its CSS class."""
 
     shown: str
     value: Any = None
@@ -50,7 +50,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """`name`: its id on the page; `heads`: words, and whether the column is text; `search`: with a box to filter."""
+    """A table of the page.
+
+    `name`: its id. `heads`: each heading, and whether its column is text. `search`: whether it has a box to filter rows.
+    """
 
     name: str
     heads: Sequence[tuple[str, bool]]
@@ -60,7 +63,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Page:
-    """What templates/report.html.jinja shows, in its order."""
+    """The content of the page, in the order in which templates/report.html.jinja shows it."""
 
     heading: str
     origin: str
@@ -79,27 +82,27 @@ class Page:
 
 
 def report_page(result: Comparison, runs: Sequence[Run], heading: str, places: Sequence[str]) -> str:
-    """Makes the page for a comparison and all the runs that were looked at."""
+    """Writes the page for a comparison and for all runs that were found."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     now = datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z")
     counts = {status: sum(run.status == status for run in runs) for status in STATUSES}
-    about = [f"Split: {spoken_split(result)}."] if result.splits else []
+    about = [f"Split: {split_caption(result)}."] if result.splits else []
     about += [f"The same in all rows: {constants(result)}."] if result.constant else []
     page = Page(
         heading=heading,
         origin=f"{plural(len(runs), 'run')} from {', '.join(places)}, read on {now}",
         counts={status: count for status, count in counts.items() if count},
-        comparison=_comparison(result),
+        comparison=_comparison_table(result),
         caption=title(result),
         about=about,
         notes=result.notes(),
         figures=_figures(result, runs),
-        differences=_differences(result),
-        failures=_failures([run for run in runs if run.status in UNFINISHED]),
+        differences=_differences_table(result),
+        failures=_failures_table([run for run in runs if run.status in UNFINISHED]),
         skipped=[(format_value(folder), reason) for folder, reason in result.skipped],
-        provenance=_provenance(runs),
-        runs=_all_runs(runs),
+        provenance=_provenance_table(runs),
+        runs=_runs_table(runs),
         metric=DEFAULT.words,
     )
     style, script = ((TEMPLATES / name).read_text("utf-8") for name in ("page.css", "page.js"))
@@ -116,7 +119,7 @@ def report_page(result: Comparison, runs: Sequence[Run], heading: str, places: S
     return template.render(page=page, style=style, script=script, digest=digest)
 
 
-def _comparison(result: Comparison) -> Table:
+def _comparison_table(result: Comparison) -> Table:
     chosen = columns(result)
     rows = []
     for group in result.groups:
@@ -130,7 +133,10 @@ def _comparison(result: Comparison) -> Table:
 
 
 def _figures(result: Comparison, runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """What each figure shows, and the figure as SVG in base 64; those for which nothing was measured are left out."""
+    """Draws the figures, and returns what each shows with its SVG in base 64.
+
+    A figure for which nothing was measured is left out.
+    """
     from dfa_cli.plots.against_key import draw_against
     from dfa_cli.plots.bars import draw_bars
     from dfa_cli.plots.curves import draw_curves
@@ -143,7 +149,7 @@ def _figures(result: Comparison, runs: Sequence[Run]) -> list[tuple[str, str]]:
     numeric = [
         key
         for key in result.columns
-        if len({held for group in result.groups if (held := number(group.key[key])) is not None}) > 1
+        if len({value for group in result.groups if (value := number(group.key[key])) is not None}) > 1
     ]
     for key in numeric[:MOST_FIGURES]:
         along = compare(runs, Question(by=result.columns, metric=result.metric, over=result.over, along=key))
@@ -159,8 +165,8 @@ def _figures(result: Comparison, runs: Sequence[Run]) -> list[tuple[str, str]]:
     return figures
 
 
-def _differences(result: Comparison) -> Table | None:
-    """Every key in which the groups differ, so that nothing tuned for one of them stays hidden."""
+def _differences_table(result: Comparison) -> Table | None:
+    """Lists every key in which the groups differ, so that a value tuned for one of them cannot stay hidden."""
     keys = [
         key
         for key in [*result.columns, *result.dependent_keys]
@@ -182,7 +188,7 @@ def _differences(result: Comparison) -> Table | None:
     return Table("differences", heads, rows)
 
 
-def _failures(runs: Sequence[Run]) -> Table | None:
+def _failures_table(runs: Sequence[Run]) -> Table | None:
     rows = [
         Row(
             [
@@ -200,9 +206,9 @@ def _failures(runs: Sequence[Run]) -> Table | None:
     return Table("failures", heads, rows, search=len(rows) > 10) if rows else None
 
 
-def _provenance(runs: Sequence[Run]) -> Table | None:
-    """What the runs were made with; one line for each different answer, with the number of runs."""
-    asked: list[tuple[str, Callable[[dict[str, Any]], Any]]] = [
+def _provenance_table(runs: Sequence[Run]) -> Table | None:
+    """Lists what the runs were made with: one line for each different value, with the number of runs that have it."""
+    parts: list[tuple[str, Callable[[dict[str, Any]], Any]]] = [
         ("versions", lambda made: made.get("versions")),
         ("commit", lambda made: commit_in_words(made.get("git"))),
         ("host", lambda made: made.get("host")),
@@ -214,24 +220,24 @@ def _provenance(runs: Sequence[Run]) -> Table | None:
         ("data checksums (SHA-256)", lambda made: made.get("data_checksums")),
     ]
     rows = []
-    for name, get in asked:
+    for name, get in parts:
         counts: dict[str, int] = {}
         for run in runs:
-            held = get(run.provenance)
-            if held not in (None, {}, ""):
-                words = _in_words(held)
+            value = get(run.provenance)
+            if value not in (None, {}, ""):
+                words = _in_words(value)
                 counts[words] = counts.get(words, 0) + 1
         rows += [Row([Cell(name), Cell(words, look="w"), Cell(str(n))]) for words, n in counts.items()]
     return Table("provenance", [("of", True), ("is", True), ("runs", False)], rows) if rows else None
 
 
-def _in_words(held: Any) -> str:
-    if isinstance(held, dict):
-        return ", ".join(f"{key} {format_value(one)}" for key, one in held.items())
-    return format_value(held)
+def _in_words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {format_value(part)}" for key, part in value.items())
+    return format_value(value)
 
 
-def _all_runs(runs: Iterable[Run]) -> Table:
+def _runs_table(runs: Iterable[Run]) -> Table:
     rows = []
     for run in runs:
         cells = []

@@ -1,4 +1,4 @@
-"""`dfa show`: everything about one run."""
+"""`dfa show`: shows everything about one run."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _INDENT = 30
 
 
 def run_as_text(run: Run, width: int | None = None) -> str:
-    """The run for people: outcome, curves, configuration, provenance; lines folded to `width`."""
+    """Describes a run for people: result, curves, configuration, provenance. Lines are folded to `width`."""
     lines: list[str] = []
     room = width or 100_000
 
-    def say(name: str, words: Any) -> None:
+    def add_line(name: str, words: Any) -> None:
         if words not in (None, "", [], {}):
             shown = wrap(format_value(words), max(room - _INDENT, 20))
             lines.append(f"{name:<{_INDENT - 1}} {shown[0]}")
             lines.extend(" " * _INDENT + more for more in shown[1:])
 
-    def part(name: str) -> None:
+    def begin_part(name: str) -> None:
         lines.extend(["", name])
 
     chosen = [
@@ -36,68 +36,67 @@ def run_as_text(run: Run, width: int | None = None) -> str:
         if held and name not in ("tuned", "experiment")
     ]
     lines.append(f"run {printable(run.id)}  {run.status}  {format_time(run.created)}")
-    say("chosen", " ".join(chosen))
-    lines.append(
-        f"{'folder':<{_INDENT - 1}} {format_value(run.folder)}"
-    )  # never folded, so that it can be copied
+    add_line("chosen", " ".join(chosen))
+    # The folder is never folded, so that it can be copied.
+    lines.append(f"{'folder':<{_INDENT - 1}} {format_value(run.folder)}")
     if run.status == "killed":
-        say("killed", "the record says running, and its process is gone")
+        add_line("killed", "the record says running, and its process is gone")
     error = run.record.get("error") or {}
     if error and error.get("message") != "interrupted":
         at = f" (epoch {format_value(error['epoch'])})" if error.get("epoch") is not None else ""
-        say(
+        add_line(
             "error",
             f"{format_value(error.get('type') or 'error')}: {format_value(error.get('message') or '')}{at}",
         )
         lines.append(f"{'log':<{_INDENT - 1}} {format_value(os.path.join(run.folder, 'run.log'))}")
-    say("data fallback", run.record.get("data_fallback"))
+    add_line("data fallback", run.record.get("data_fallback"))
 
-    part("Result")
+    begin_part("Result")
     result = run.result
     for metric in METRICS:
         got = metric.of(run)
         if got is not None and metric.place == "result":
-            say(f"  {metric.words}", metric.show(got) + (" %" if metric.unit == "%" else ""))
+            add_line(f"  {metric.words}", metric.show(got) + (" %" if metric.unit == "%" else ""))
     if result:
         sizes = ", ".join(
             f"{format_value(size)} {name}" for name, size in (result.get("sizes") or {}).items()
         )
-        say("  split", f"{format_value(result.get('split') or NOTHING)} ({sizes})")
+        add_line("  split", f"{format_value(result.get('split') or NOTHING)} ({sizes})")
         if result.get("stopped_early"):
-            say("  stopped early", "yes")
+            add_line("  stopped early", "yes")
     else:
         lines.append("  nothing was measured")
     lines += _charts(run, min(room, 100))
 
-    part("Cost")
+    begin_part("Cost")
     for metric in METRICS:
         got = metric.of(run)
         if got is None or metric.place == "result":
             continue
         if metric.name == "peak_memory_mb":
-            say("  peak memory", f"{got:.0f} MB")
+            add_line("  peak memory", f"{got:.0f} MB")
         else:
-            say(f"  {metric.words}", duration(got) if metric.unit == "s" else quantity(got, metric.unit))
+            add_line(f"  {metric.words}", duration(got) if metric.unit == "s" else quantity(got, metric.unit))
     for name, note in ((run.record.get("projection") or {}).get("notes") or {}).items():
-        say(f"  {name.replace('_', ' ')}", note)
+        add_line(f"  {name.replace('_', ' ')}", note)
 
-    part("Configuration")
-    say("  identity", run.identity)
-    say("  set by hand", " ".join(format_value(item) for item in run.record.get("overrides") or ()))
+    begin_part("Configuration")
+    add_line("  identity", run.identity)
+    add_line("  set by hand", " ".join(format_value(item) for item in run.record.get("overrides") or ()))
     lines += _tree(run.config, room)
 
-    part("Provenance")
+    begin_part("Provenance")
     for name, held in run.provenance.items():
         if name == "git" and isinstance(held, dict):
             held = commit_in_words(held) or "no commit known"
         elif isinstance(held, dict):
             held = ", ".join(f"{key} {format_value(one)}" for key, one in held.items())
-        say(f"  {name.replace('_', ' ')}", held)
+        add_line(f"  {name.replace('_', ' ')}", held)
     return "\n".join(lines) + "\n"
 
 
 def _charts(run: Run, width: int) -> list[str]:
-    """Accuracies in one chart, the losses in another."""
+    """Draws the accuracies in one chart and the losses in another."""
     curves = run.curves
     epochs = curves.get("epoch", [])
     lines: list[str] = []
@@ -110,28 +109,28 @@ def _charts(run: Run, width: int) -> list[str]:
         ),
         ("loss", "_loss", {"t": "train", "v": "validation"}, lambda a: f"{a:.3g}"),
     ):
-        there = {mark: curves[name + suffix] for mark, name in marks.items() if name + suffix in curves}
-        drawn = draw(there, epochs, width=width - 2, height=10, show=show)
+        measured = {mark: curves[name + suffix] for mark, name in marks.items() if name + suffix in curves}
+        drawn = draw(measured, epochs, width=width - 2, height=10, show=show)
         if drawn:
-            legend = ", ".join(f"{mark} {marks[mark]}" for mark in there)
+            legend = ", ".join(f"{mark} {marks[mark]}" for mark in measured)
             lines += ["", f"  {title}: {legend}", *(f"  {line}" for line in drawn)]
     return lines
 
 
 def _tree(tree: dict[str, Any], room: int, depth: int = 1) -> list[str]:
-    """Nested dictionaries, indented like YAML."""
+    """Lists nested dictionaries, indented as in YAML."""
     lines = []
-    for key, held in tree.items():
+    for key, value in tree.items():
         before = f"{'  ' * depth}{printable(str(key))}:"
-        if isinstance(held, dict) and held:
-            lines += [before, *_tree(held, room, depth + 1)]
+        if isinstance(value, dict) and value:
+            lines += [before, *_tree(value, room, depth + 1)]
         else:
-            first, *more = wrap(format_value(held), max(room - len(before) - 1, 20))
+            first, *more = wrap(format_value(value), max(room - len(before) - 1, 20))
             lines += [f"{before} {first}", *("  " * (depth + 1) + line for line in more)]
     return lines
 
 
 def run_as_json(run: Run) -> str:
-    """The record as it is on disk, with the folder and the status that the process's absence implies."""
+    """Writes the record as it is on disk, with the run's folder, and with `killed` if its process is gone."""
     whole = {**run.record, "status": run.status, "folder": run.folder}
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"

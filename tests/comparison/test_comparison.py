@@ -1,4 +1,4 @@
-"""What is a row, what counts in it, and what it is tested against."""
+"""Which runs make a row of a comparison, which of them count, and what the row is tested against."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dfa_cli.errors import DfaError
 
 
 def row(result: Comparison, *words: str) -> Group:
-    """The one row whose key holds all `words`."""
+    """Returns the only row that has all of `words` in its key."""
     found = [g for g in result.groups if set(words) <= {str(held) for held in g.key.values()}]
     assert len(found) == 1, [g.key for g in result.groups]
     return found[0]
@@ -31,7 +31,7 @@ def test_groups_by_what_differs_except_the_seed(swept: Path):
     assert result.constant["model"] == "gcn"
     assert result.constant["epochs"] == 20
     assert "threads" not in result.constant
-    # tuned values differ along with the rule, and are said rather than made into rows
+    # Tuned values differ as a consequence of the rule. They are listed below the table, and make no rows.
     assert "optimizer.lr" in result.dependent_keys
     assert "tuned" not in result.columns + result.dependent_keys
 
@@ -59,7 +59,7 @@ def test_lower_is_better_for_a_loss(factory: Factory):
     assert group.best == 0.4
 
 
-def test_failed_running_and_missing_seeds_are_said_in_the_row(factory: Factory):
+def test_a_row_lists_its_failed_running_and_missing_seeds(factory: Factory):
     for seed in range(8):
         factory.run(rule="bp", seed=seed)
     for seed in (0, 1, 2):
@@ -90,7 +90,7 @@ def test_a_failed_seed_that_was_run_again_counts(factory: Factory):
     assert (group.n, group.absent) == (2, {})
 
 
-def test_a_repeated_run_counts_once_and_that_is_said(factory: Factory):
+def test_a_repeated_run_counts_once_and_a_note_says_so(factory: Factory):
     factory.run(seed=0, accuracy=0.5)
     factory.run(seed=0, accuracy=0.8)
     factory.run(seed=1, accuracy=0.82)
@@ -123,7 +123,7 @@ def test_a_key_that_varies_within_a_choice_is_a_column(factory: Factory):
     assert row(result, "cpu").key["device.threshold"] is MISSING
 
 
-def test_nested_choices_follow_their_parent_unless_they_vary_within_it(factory: Factory):
+def test_a_nested_choice_is_a_column_only_if_it_varies_within_its_parent(factory: Factory):
     factory.run(device="cpu")
     factory.run(device="opu_sim", choices={"device/readout": "off_axis"}, config={"device.readout.k": 4})
     assert summarise([factory.root]).columns == ["device"]
@@ -131,7 +131,7 @@ def test_nested_choices_follow_their_parent_unless_they_vary_within_it(factory: 
     assert summarise([factory.root]).columns == ["device", "device/readout"]
 
 
-def test_seeds_that_follow_the_seed_make_no_rows_and_others_do(factory: Factory):
+def test_a_seed_equal_to_the_run_seed_makes_no_rows_and_another_one_does(factory: Factory):
     for matrix_seed in (3, 4):
         for seed in range(2):
             factory.run(seed=seed, config={"device.matrix_seed": matrix_seed})
@@ -160,7 +160,7 @@ def test_irrelevant_keys_make_no_rows(factory: Factory):
     assert (result.columns, len(result.groups)) == ([], 1)
 
 
-def test_a_choice_of_keys_says_what_it_averages_over(swept: Path):
+def test_a_note_names_the_keys_that_by_leaves_out(swept: Path):
     result = summarise([swept], by=["rule"])
     assert [g.label() for g in result.groups] == ["bp", "dfa", "shallow"]
     assert row(result, "dfa").n == 11
@@ -212,7 +212,7 @@ def test_data_sets_are_not_compared_with_each_other(factory: Factory):
     assert any("no one counterpart" in note for note in result.notes())
 
 
-def test_nothing_is_significant_without_the_n(factory: Factory):
+def test_no_test_is_made_with_too_few_seeds(factory: Factory):
     for seed in range(4):
         factory.run(rule="bp", seed=seed, accuracy=0.9 + seed * 0.001)
         factory.run(rule="dfa", seed=seed, accuracy=0.1 + seed * 0.003)
@@ -233,7 +233,7 @@ def test_a_baseline_cannot_split_a_row(swept: Path):
         summarise([swept], baseline="seed<3")
 
 
-def test_only_keeps_the_baseline_out_of_sight(swept: Path):
+def test_rows_hidden_by_only_still_serve_as_the_baseline(swept: Path):
     result = summarise([swept], only="device=opu_sim and rule=dfa", baseline="rule=bp")
     assert len(result.groups) == 1
     assert result.groups[0].difference is not None
@@ -287,7 +287,7 @@ def test_unknown_names_get_the_nearest(swept: Path):
         summarise([swept], where="seed>99")
 
 
-def test_a_stand_in_for_the_data_is_said(factory: Factory):
+def test_a_note_says_which_data_took_the_place_of_others(factory: Factory):
     factory.run(
         data="digits", record={"data_fallback": "mnist could not be had (no network); digits took its place"}
     )

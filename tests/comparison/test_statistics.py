@@ -1,4 +1,4 @@
-"""The numbers of the table, by a second route: NumPy and SciPy."""
+"""The statistics of the table agree with those of NumPy and SciPy."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_one_value_has_no_spread():
 def test_students_quantile(freedom: int, level: float):
     expected = float(stats.t.ppf(0.5 + level / 2, freedom))
     assert statistics.t_quantile(level, freedom) == pytest.approx(expected, rel=1e-9)
-    assert statistics.t_within(expected, freedom) == pytest.approx(level, abs=1e-12)
+    assert statistics.central_probability(expected, freedom) == pytest.approx(level, abs=1e-12)
 
 
 def wilcoxon(mine: Any, theirs: Any = None) -> float:
@@ -42,9 +42,9 @@ def wilcoxon(mine: Any, theirs: Any = None) -> float:
 
 
 def _pairs(n: int) -> tuple[dict, dict]:
-    dice = np.random.default_rng(n)
-    theirs = {(str(i),): float(value) for i, value in enumerate(dice.normal(0.8, 0.01, n))}
-    mine = {seed: value + float(dice.normal(0.004, 0.006)) for seed, value in theirs.items()}
+    rng = np.random.default_rng(n)
+    theirs = {(str(i),): float(value) for i, value in enumerate(rng.normal(0.8, 0.01, n))}
+    mine = {seed: value + float(rng.normal(0.004, 0.006)) for seed, value in theirs.items()}
     return mine, theirs
 
 
@@ -52,37 +52,37 @@ def _pairs(n: int) -> tuple[dict, dict]:
 def test_paired_tests_are_those_of_scipy(n: int):
     mine, theirs = _pairs(n)
     a, b = list(mine.values()), list(theirs.values())
-    t = statistics.paired(mine, theirs, "t")
+    t = statistics.paired_difference(mine, theirs, "t")
     assert t.p == pytest.approx(stats.ttest_rel(a, b).pvalue, rel=1e-9)
     assert t.mean == pytest.approx(np.mean(a) - np.mean(b))
     assert t.ci == pytest.approx(stats.ttest_rel(a, b).confidence_interval(0.95), rel=1e-9)
-    assert statistics.paired(mine, theirs, "wilcoxon").p == pytest.approx(wilcoxon(a, b))
+    assert statistics.paired_difference(mine, theirs, "wilcoxon").p == pytest.approx(wilcoxon(a, b))
 
 
 def test_only_common_seeds_are_paired():
     mine, theirs = _pairs(8)
     extra = {**mine, ("99",): 0.1}
-    assert statistics.paired(extra, theirs).mean == statistics.paired(mine, theirs).mean
-    assert statistics.paired(extra, theirs).n == 8
+    assert statistics.paired_difference(extra, theirs).mean == statistics.paired_difference(mine, theirs).mean
+    assert statistics.paired_difference(extra, theirs).n == 8
 
 
 def test_no_test_without_enough_pairs():
     mine, theirs = _pairs(4)
-    few = statistics.paired(mine, theirs, "t")
+    few = statistics.paired_difference(mine, theirs, "t")
     assert few.p is None
     assert few.significant is None
     assert few.why == "fewer than 5 seeds in common"
     mine, theirs = _pairs(5)
-    assert statistics.paired(mine, theirs, "wilcoxon").p is None
-    assert statistics.paired(mine, theirs, "t").p is not None
+    assert statistics.paired_difference(mine, theirs, "wilcoxon").p is None
+    assert statistics.paired_difference(mine, theirs, "t").p is not None
 
 
-def test_nothing_in_common_and_no_spread_are_said():
-    apart = statistics.paired({("0",): 0.8}, {("1",): 0.7})
+def test_without_common_seeds_or_without_spread_the_reason_is_given():
+    apart = statistics.paired_difference({("0",): 0.8}, {("1",): 0.7})
     assert (apart.n, apart.p, apart.why) == (0, None, "no seed in common")
     assert apart.mean == pytest.approx(0.1)
     theirs = {(str(i),): 0.5 + i / 8 for i in range(6)}
-    same = statistics.paired({seed: value + 0.25 for seed, value in theirs.items()}, theirs)
+    same = statistics.paired_difference({seed: value + 0.25 for seed, value in theirs.items()}, theirs)
     assert same.p is None
     assert same.why == "the same difference for every seed"
 
@@ -92,16 +92,16 @@ def test_ties_of_counted_accuracies_do_not_depend_on_rounding():
     steps = [0.002, 0.002, -0.002, 0.002, 0.004, 0.004]
     mine = {seed: value + step for (seed, value), step in zip(theirs.items(), steps, strict=True)}
     exact = wilcoxon([1, 1, -1, 1, 2, 2])
-    assert statistics.paired(mine, theirs, "wilcoxon").p == pytest.approx(exact)
+    assert statistics.paired_difference(mine, theirs, "wilcoxon").p == pytest.approx(exact)
 
 
-def test_holm():
+def test_holms_correction():
     assert statistics.holm([0.01, 0.04, 0.03]) == [True, False, False]
     assert statistics.holm([0.01, 0.02, 0.03]) == [True, True, True]
     assert statistics.holm([0.04]) == [True]
     assert statistics.holm([0.05]) == [False]
     assert statistics.holm([]) == []
-    # the k-th smallest of m survives when (m - k + 1) p stays below the level for it and all before it
+    # The k-th smallest of m p-values is significant if (m - k + 1) p is below the level for it and all smaller ones.
     ps = list(np.random.default_rng(0).uniform(0, 0.05, 40))
     ranked = np.sort(ps)
     adjusted = np.maximum.accumulate((len(ps) - np.arange(len(ps))) * ranked)

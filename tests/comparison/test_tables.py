@@ -1,4 +1,4 @@
-"""The table as people and programs read it."""
+"""The table of a comparison, in the formats for people and for programs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from run_factory import Factory
 
-from dfa_cli.comparison.columns import ranges
+from dfa_cli.comparison.columns import shorten_ranges
 from dfa_cli.comparison.tables import compare_table
 from dfa_cli.console.table import display_width, lay_out, truncate, wrap
 from dfa_cli.console.values import duration, format_time, format_value, plural, quantity
@@ -48,7 +48,7 @@ def test_the_table_for_people(three: Path):
     )
 
 
-def test_the_table_fits_eighty_columns_and_loses_nothing(swept: Path):
+def test_a_table_folded_to_eighty_columns_still_has_every_column(swept: Path):
     narrow = compare_table([swept], baseline="rule=bp", width=80)
     assert max(len(line) for line in narrow.splitlines()) <= 80
     squeezed = re.sub(r"\s+", " ", narrow)
@@ -87,7 +87,7 @@ def test_significance_is_marked_and_named(swept: Path):
     assert "p: paired t-test (two-sided) over common seeds with rule=bp" in table
     assert "Holm's correction for 3 comparisons" in table
     some = compare_table([swept], baseline="rule=bp", only="rule=shallow")
-    assert "Holm's correction for 3 comparisons" in some, "the rows that are not shown were tested, too"
+    assert "Holm's correction for 3 comparisons" in some, "rows that are not shown are tested, too"
 
 
 def test_wilcoxon_is_named(factory: Factory):
@@ -109,7 +109,7 @@ def test_columns_and_precision(three: Path):
     assert "seed 2 failed" in table
     with pytest.raises(DfaError, match=r"--columns maen: .*columns are mean_std, mean, .*near it: mean"):
         compare_table([three], show=["maen"])
-    with pytest.raises(DfaError, match="--precision -1"):
+    with pytest.raises(DfaError, match="--precision is -1"):
         compare_table([three], precision=-1)
     with pytest.raises(DfaError, match=r"'html' is not one of"):
         compare_table([three], format="html")
@@ -234,8 +234,8 @@ def test_numbers_as_people_write_them():
     ]  # fmt: skip
     assert format_time("nonsense") == "–"
     assert format_time("2019-05-05T10:00:00+00:00") == "2019-05-05"
-    assert ranges(["1", "2", "3", "7", "9", "10"]) == "1-3, 7, 9, 10"
-    assert ranges(["0.1", "0.2"]) == "0.1, 0.2"
+    assert shorten_ranges(["1", "2", "3", "7", "9", "10"]) == "1-3, 7, 9, 10"
+    assert shorten_ranges(["0.1", "0.2"]) == "0.1, 0.2"
 
 
 def test_columns_stay_straight():

@@ -1,4 +1,4 @@
-"""What a process does with the memory it no longer needs, each in a process of its own: the setting stays."""
+"""Freed memory is kept for the next tensor. Each test has a process of its own, because the setting stays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from dfa_cli.machine import memory
 
-MANY = """
+ALLOCATIONS = """
 import json, resource
 from dfa_cli.machine import memory
 kept = {kept}
@@ -36,28 +36,27 @@ SIZE = 64 * 2**20
 needs_glibc = pytest.mark.skipif(memory._glibc() is None, reason="the C library has no such setting")
 
 
-def tried(kept: bool) -> dict[str, int]:
+def measure(kept: bool) -> dict[str, int]:
     done = subprocess.run(
-        [sys.executable, "-c", MANY.format(kept=kept)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", ALLOCATIONS.format(kept=kept)], capture_output=True, text=True, check=True
     )
     return json.loads(done.stdout)
 
 
 @needs_glibc
-def test_what_is_freed_is_used_again() -> None:
-    """Pages of whatever size: the first of ten takes as many as each of the others would."""
-    assert 4 * tried(kept=True)["faults"] < tried(kept=False)["faults"]
+def test_freed_memory_is_used_again() -> None:
+    """Ten buffers of one size: when memory is kept, only the first causes page faults, whatever the page size."""
+    assert 4 * measure(kept=True)["faults"] < measure(kept=False)["faults"]
 
 
 @needs_glibc
-def test_a_new_job_is_not_charged_with_what_the_one_before_left() -> None:
-    found = tried(kept=True)
+def test_the_peak_after_a_reset_leaves_out_memory_that_was_freed_and_kept() -> None:
+    found = measure(kept=True)
     assert found["peak"] > SIZE
     assert found["after"] < found["peak"] - SIZE // 2
 
 
-def test_what_a_library_makes_is_out_of_the_collectors_sight_once() -> None:
-    """Garbage of later jobs is not: a second import of the same library changes nothing."""
+def test_the_first_import_of_a_library_freezes_its_objects_and_a_second_one_freezes_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", IMPORTING], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == {"inside": False, "frozen": True, "after": True, "again": True}
 
@@ -78,7 +77,7 @@ print(json.dumps({**found, "again": again and gc.get_freeze_count() == count}))
 """
 
 
-def test_elsewhere_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_glibc_the_settings_do_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_glibc", lambda: None)
     memory.keep_freed_memory()
     memory.reset_peak_memory()

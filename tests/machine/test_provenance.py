@@ -1,4 +1,4 @@
-"""What a record says of the code it was made with."""
+"""A record names the commit of the code that made it, and whether that code was changed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_commit(checkout: Path) -> None:
+def test_a_clean_checkout_gives_its_commit(checkout: Path) -> None:
     head = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=checkout, check=True, capture_output=True, text=True
     )
@@ -39,7 +39,9 @@ def test_the_commit(checkout: Path) -> None:
         ("notes.txt", False),
     ],
 )
-def test_a_change_counts_where_it_can_change_a_number(checkout: Path, name: str, dirty: bool) -> None:
+def test_a_checkout_is_dirty_where_a_change_can_change_a_result(
+    checkout: Path, name: str, dirty: bool
+) -> None:
     (checkout / name).write_text("2\n")
     assert git_state(checkout)["dirty"] is dirty
 
@@ -48,7 +50,7 @@ def test_outside_a_checkout_nothing_is_known(tmp_path: Path) -> None:
     assert git_state(tmp_path) == {"commit": None, "dirty": None}
 
 
-def test_a_record_has_the_commit_that_the_process_began_with(
+def test_a_record_has_the_commit_at_the_start_of_the_process(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(provenance, "git_state", lambda: git_state(checkout))

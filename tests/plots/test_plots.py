@@ -1,4 +1,4 @@
-"""Figures: what is drawn, in which files, and what is refused."""
+"""Figures: what is drawn, in which files, and which options are refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dfa_cli.plots.style import COLOURS, Look, save
 
 @pytest.fixture
 def noisy(factory: Factory) -> Path:
-    """Two models over four noise levels, and a reference without the key."""
+    """Two models at four noise levels, and a reference that has no such key."""
     for model, low in (("gcn", 0.0), ("gat", 0.02)):
         for noise in (0.0, 0.01, 0.1, 1.0):
             for seed in range(3):
@@ -38,7 +38,7 @@ def noisy(factory: Factory) -> Path:
 @pytest.mark.parametrize(
     ("name", "start"), [("a.png", b"\x89PNG"), ("a.pdf", b"%PDF"), ("a.svg", b"<?xml"), ("A.PNG", b"\x89PNG")]
 )
-def test_files(swept: Path, call: Call, name: str, start: bytes):
+def test_each_type_of_file_is_written(swept: Path, call: Call, name: str, start: bytes):
     call("plot", swept, "--kind", "bars", "--out", name)
     assert Path(name).read_bytes().startswith(start)
 
@@ -109,18 +109,17 @@ def test_a_metric_against_a_key(noisy: Path):
     assert set(lines) == {"gcn, dfa", "gat, dfa", "gcn, bp", "gat, bp"}
     assert np.asarray(lines["gcn, dfa"].get_xdata()).tolist() == [0.0, 0.01, 0.1, 1.0]
     assert np.asarray(lines["gcn, dfa"].get_ydata()).tolist() == pytest.approx([80.2, 80.1, 79.2, 70.2])
-    assert set(np.asarray(lines["gcn, bp"].get_ydata()).tolist()) == {
-        82.0
-    }  # has no such key: a level to compare with
+    # bp has no noise level, and is drawn as a horizontal line.
+    assert set(np.asarray(lines["gcn, bp"].get_ydata()).tolist()) == {82.0}
     assert axis.get_xscale() == "symlog"
     assert axis.get_xlabel() == "device.noise"
 
 
-def test_errors(noisy: Path, call: Call, tmp_path: Path):
+def test_a_refused_option_is_one_sentence_and_overwrites_nothing(noisy: Path, call: Call, tmp_path: Path):
     for arguments, words in (
         (["--kind", "pie"], "'pie' is not one of"),
         (["--kind", "key"], "--kind key and --x KEY go together"),
-        (["--out", "a.gif"], "ends in .png, .svg or .pdf"),
+        (["--out", "a.gif"], "must end in .png, .svg or .pdf"),
         (["--band", "sem"], "'sem' is not one of"),
         (["--metric", "validation_acc"], "metrics.csv has validation_accuracy, "),
         (["--x", "rule"], "its value .* is not a number"),

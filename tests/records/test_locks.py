@@ -1,4 +1,4 @@
-"""Two processes never have the claim on the same configuration."""
+"""Two processes never have a claim on the same configuration at the same time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def answer(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def test_a_claim_is_refused_while_another_process_has_it_and_granted_when_that_is_killed(
+def test_a_claim_is_refused_while_another_process_has_it_and_granted_after_its_death(
     tmp_path: Path,
 ) -> None:
     with hold(tmp_path) as first:
@@ -46,12 +46,12 @@ def test_a_claim_is_refused_while_another_process_has_it_and_granted_when_that_i
             second.kill()
 
 
-def test_other_configurations_are_free(tmp_path: Path) -> None:
+def test_a_claim_on_one_configuration_leaves_others_free(tmp_path: Path) -> None:
     with claim(tmp_path, "abc"), claim(tmp_path, "def") as other:
         assert other is not None
 
 
-def test_the_last_run_is_found_again_where_its_folder_was_moved_to(tmp_path: Path) -> None:
+def test_the_last_run_is_found_after_the_output_folder_was_moved(tmp_path: Path) -> None:
     outputs, run = tmp_path / "outputs", tmp_path / "outputs" / "day" / "run"
     run.mkdir(parents=True)
     (run / "run.json").write_text("{}")
@@ -63,14 +63,14 @@ def test_the_last_run_is_found_again_where_its_folder_was_moved_to(tmp_path: Pat
     assert last_run(moved, "abc") == moved / "day" / "run"
 
 
-def test_a_last_run_that_was_deleted_is_none(tmp_path: Path) -> None:
+def test_a_deleted_run_is_not_returned_as_the_last_one(tmp_path: Path) -> None:
     with claim(tmp_path, "abc") as ours:
         assert ours is not None
         ours.run_in(tmp_path / "gone")
     assert last_run(tmp_path, "abc") is None
 
 
-def test_looking_makes_nothing(tmp_path: Path) -> None:
+def test_asking_about_a_claim_writes_nothing(tmp_path: Path) -> None:
     assert not is_claimed(tmp_path, "abc")
     assert last_run(tmp_path, "abc") is None
     assert list(tmp_path.iterdir()) == []

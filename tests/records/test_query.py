@@ -1,4 +1,4 @@
-"""The expressions of --where: what they mean, and what is said when they cannot be read."""
+"""The expressions of --where: which runs they select, and the errors when they cannot be parsed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def runs(factory: Factory) -> list[Run]:
         ("NOT rule=dfa AND seed=0", {0}),
     ],
 )
-def test_meaning(runs: list[Run], expression: str, seeds: set[int]):
+def test_an_expression_selects_runs(runs: list[Run], expression: str, seeds: set[int]):
     query = Query(expression, Keys(runs))
     assert {run.config["seed"] for run in runs if query(run)} == seeds
 
@@ -75,6 +75,6 @@ def test_meaning(runs: list[Run], expression: str, seeds: set[int]):
         ("__import__('os').system('true')", "at character 11"),
     ],
 )
-def test_errors_name_the_place(runs: list[Run], expression: str, words: str):
+def test_an_error_names_the_place_in_the_expression(runs: list[Run], expression: str, words: str):
     with pytest.raises(DfaError, match=words):
         Query(expression, Keys(runs))

@@ -1,4 +1,4 @@
-"""The record: what stands on disk at every moment of a run, however it ends."""
+"""The record is whole on disk at every moment of a run, however the run ends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SIZES = {"train": 10, "validation": 8, "test": 20}
 
 @pytest.fixture(autouse=True)
 def _logged(tmp_path: Path) -> Iterator[None]:
-    """run.log, as Hydra sets it up."""
+    """Writes the log to run.log, as Hydra does."""
     handler = logging.FileHandler(tmp_path / "run.log")
     root = logging.getLogger()
     level = root.level
@@ -63,7 +63,7 @@ def table(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_it_is_there_from_the_first_moment_and_whole_at_every_one(tmp_path: Path) -> None:
+def test_a_record_is_on_disk_from_the_start_and_whole_at_every_moment(tmp_path: Path) -> None:
     with Record(tmp_path, head()) as record:
         record.begin("a split", SIZES, {})
         first = record_of(tmp_path)
@@ -86,12 +86,12 @@ def test_it_is_there_from_the_first_moment_and_whole_at_every_one(tmp_path: Path
 
 @pytest.mark.parametrize("seed", range(20))
 def test_best_and_last_epoch_are_those_of_the_table(seed: int, tmp_path: Path) -> None:
-    """Few values, so that ties abound: the higher accuracy, then the lower loss, then the earlier epoch."""
-    dice = random.Random(seed)
+    """With few different values there are many ties: the higher accuracy wins, the lower loss, the earlier epoch."""
+    rng = random.Random(seed)
     with Record(tmp_path, head()) as record:
         record.begin("a split", SIZES, {})
         for epoch in range(1, 13):
-            record.epoch(metrics(epoch, dice.choice([0.5, 0.6, 0.7]), dice.choice([1.0, 0.9]), dice.random()))
+            record.epoch(metrics(epoch, rng.choice([0.5, 0.6, 0.7]), rng.choice([1.0, 0.9]), rng.random()))
         record.complete()
     rows = table(tmp_path)
     ranked = sorted(
@@ -109,7 +109,7 @@ def test_best_and_last_epoch_are_those_of_the_table(seed: int, tmp_path: Path) -
     assert result["sizes"] == SIZES
 
 
-def test_the_test_accuracy_takes_no_part_in_the_choice(tmp_path: Path) -> None:
+def test_the_test_accuracy_plays_no_part_in_the_best_epoch(tmp_path: Path) -> None:
     with Record(tmp_path, head()) as record:
         record.begin("a split", SIZES, {})
         for epoch, test in ((1, 0.1), (2, 0.9)):
@@ -128,7 +128,7 @@ def test_numbers_read_back_as_they_were(tmp_path: Path) -> None:
     assert record_of(tmp_path)["result"]["best_validation_accuracy"] == value
 
 
-def test_what_was_not_measured_is_an_empty_cell(tmp_path: Path) -> None:
+def test_a_value_that_was_not_measured_is_an_empty_cell(tmp_path: Path) -> None:
     with Record(tmp_path, head()) as record:
         record.begin("a split", SIZES, {})
         record.epoch(metrics(1, 0.5, alignment_1=None))
@@ -158,7 +158,7 @@ def test_a_failure_keeps_what_was_measured_and_its_traceback(tmp_path: Path) -> 
     assert "ValueError: two" in log
 
 
-def test_an_interruption_is_none(tmp_path: Path) -> None:
+def test_an_interruption_is_not_a_failure(tmp_path: Path) -> None:
     found = fail(tmp_path, KeyboardInterrupt())
     assert found["status"] == "interrupted"
     assert found["result"]["last_epoch"] == 2
@@ -185,14 +185,16 @@ def test_sections_are_merged(tmp_path: Path) -> None:
     assert found["peak_memory_mb"] > 1
 
 
-class TestAtomically:
+class TestWriteAtomically:
     def test_a_file_is_replaced(self, tmp_path: Path) -> None:
         write_atomically(tmp_path / "a", "one")
         write_atomically(tmp_path / "a", "two ü")
         assert (tmp_path / "a").read_text("utf-8") == "two ü"
 
     @pytest.mark.parametrize("step", ["fsync", "replace"])
-    def test_or_left_as_it_was(self, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_file_stays_as_it_was_after_a_disk_error(
+        self, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         write_atomically(tmp_path / "a", "one")
 
         def full(*_: object) -> None:
@@ -217,7 +219,7 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_runs_full_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """/dev/full in the place of the table: every line of it meets a full disk."""
+    """metrics.csv is a link to /dev/full here, so every line meets a full disk."""
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     (tmp_path / "metrics.csv").symlink_to("/dev/full")
@@ -227,20 +229,20 @@ def test_a_disk_that_runs_full_is_a_sentence(tmp_path: Path, monkeypatch: pytest
     assert record_of(tmp_path)["status"] == "failed"
 
 
-def test_a_record_that_cannot_be_read_is_no_record(tmp_path: Path) -> None:
+def test_a_record_that_cannot_be_read_is_empty(tmp_path: Path) -> None:
     assert record_of(tmp_path) == {}
     (tmp_path / "run.json").write_text('{"status": "runn')
     assert record_of(tmp_path) == {}
 
 
-def test_a_process_is_known_by_when_it_started() -> None:
+def test_a_process_has_a_fixed_start_time() -> None:
     if not Path("/proc/self/stat").exists():
         pytest.skip("this system has no /proc")
     assert process_started(os.getpid()) == process_started(os.getpid())
     assert process_started(2**22 + 1) is None
 
 
-def test_a_process_that_has_ended_and_that_nobody_waited_for_is_not_running() -> None:
+def test_a_zombie_process_is_not_running() -> None:
     if not Path("/proc/self/stat").exists():
         pytest.skip("this system has no /proc")
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
@@ -252,7 +254,7 @@ def test_a_process_that_has_ended_and_that_nobody_waited_for_is_not_running() ->
             time.sleep(0.01)
 
 
-def test_ctrl_c_between_a_line_and_its_part_of_the_result(
+def test_ctrl_c_between_a_line_and_its_part_of_the_result_leaves_them_equal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     update_best = Record._update_best
@@ -275,7 +277,7 @@ def test_ctrl_c_between_a_line_and_its_part_of_the_result(
     assert result["test_accuracy_at_last_epoch"] == 0.625
 
 
-def test_a_folder_takes_one_record(tmp_path: Path) -> None:
+def test_a_folder_takes_no_second_record(tmp_path: Path) -> None:
     with Record(tmp_path, head()) as record:
         record.begin("a split", SIZES, {})
         record.epoch(metrics(1, 0.5))
@@ -288,7 +290,7 @@ def test_a_folder_takes_one_record(tmp_path: Path) -> None:
 
 def test_the_peak_of_memory_is_the_runs_own(tmp_path: Path) -> None:
     if not Path("/proc/self/clear_refs").exists():
-        pytest.skip("only Linux forgets a peak")
+        pytest.skip("only Linux can reset the peak")
     large = bytearray(600_000_000)
     large[::4096] = b"1" * len(large[::4096])
     del large

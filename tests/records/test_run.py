@@ -93,7 +93,7 @@ def test_an_unreadable_folder_below_is_skipped_and_named(factory: Factory, monke
         find([shut])
 
 
-def test_a_folder_that_is_not_there_is_an_error_that_says_where_it_looked(tmp_path: Path):
+def test_a_folder_that_does_not_exist_is_named_in_the_error(tmp_path: Path):
     with pytest.raises(DfaError, match=r"no runs found: .*nowhere is not there"):
         find([tmp_path / "nowhere"])
     (tmp_path / "empty").mkdir()
@@ -117,13 +117,13 @@ def test_a_run_whose_process_is_gone_was_killed(factory: Factory):
         assert status(pid=living.pid, pid_started=None) == "running"
         assert status(pid=gone.pid, pid_started=began) == "killed"
         assert status(pid=gone.pid, pid_started=1.0, host="another-machine") == "running"
-        if began is not None:  # the pid was given to another process
+        if began is not None:  # The same pid with another start time is another process.
             assert status(pid=living.pid, pid_started=began - 500) == "killed"
     finally:
         living.communicate(b"\n")
 
 
-def test_curves_of_a_killed_run_lose_only_the_line_cut_short(tmp_path: Path):
+def test_curves_of_a_killed_run_lack_only_the_line_that_was_cut_short(tmp_path: Path):
     path = tmp_path / METRICS
     path.write_text("epoch,loss,alignment_1\n1,0.5,\n2,0.4,0.1\nbroken,line\n2,0.35,0.2\n3,nan,\n4,0.3,0.4")
     curves = read_curves(tmp_path)
@@ -190,9 +190,8 @@ def test_the_work_grows_linearly_with_the_runs(factory: Factory, count: int, mon
     records = [path for path in opened if path.endswith("run.json")]
     assert len(records) == count
     assert not [path for path in opened if path.endswith("metrics.csv")]
-    assert (
-        len(listed) == count + 3
-    )  # the runs, the day, the root, and the root once more to see that it can be read
+    # Listed are the runs, the day's folder, and the root twice, the first time to see whether it can be read.
+    assert len(listed) == count + 3
 
 
 def test_the_newest_completed_run_of_an_identity_is_kept(factory: Factory):
@@ -236,7 +235,7 @@ def test_the_lazy_names_of_the_package_are_there():
 
 
 def test_no_command_breaks_on_a_record_however_damaged(factory: Factory):
-    """Random parts of random records are deleted or replaced: each is read, or named and skipped."""
+    """Parts of records are deleted or replaced at random. Each run is then either read, or named and skipped."""
     from dfa_cli.comparison.tables import compare_table
     from dfa_cli.records.export import runs_csv
     from dfa_cli.views.diff import diff_as_text
@@ -248,7 +247,7 @@ def test_no_command_breaks_on_a_record_however_damaged(factory: Factory):
             factory.run(rule=rule, seed=seed, device="opu_sim", curves=False)
     files = sorted(factory.root.rglob("run.json"))
     whole = {path: path.read_text() for path in files}
-    dice = random.Random(0)
+    rng = random.Random(0)
     wrong = [
         None,
         "x",
@@ -266,13 +265,13 @@ def test_no_command_breaks_on_a_record_however_damaged(factory: Factory):
     for _ in range(25):
         for path in files:
             path.write_text(whole[path])
-        for path in dice.sample(files, 4):
+        for path in rng.sample(files, 4):
             record = json.loads(whole[path])
-            branch, name = dice.choice(list(_leaves(record)))
-            if dice.random() < 0.25:
+            branch, name = rng.choice(list(_leaves(record)))
+            if rng.random() < 0.25:
                 del branch[name]
             else:
-                branch[name] = dice.choice(wrong)
+                branch[name] = rng.choice(wrong)
             path.write_text(json.dumps(record))
         found = find([factory.root])
         assert len(found.runs) + len(found.skipped) == len(files)

@@ -1,4 +1,4 @@
-"""A run and a commit in words, whatever the record lacks."""
+"""A run and a commit are described in words, even where the record lacks parts."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ CHOICES = {"model": "gcn", "data": "cora", "rule": "dfa", "device": "opu_sim"}
         ({}, dict.fromkeys(CHOICES), "– on –, trained by –, seed –"),
     ],
 )  # fmt: skip
-def test_a_run(config: dict, choices: dict, words: str) -> None:
+def test_a_run_in_words(config: dict, choices: dict, words: str) -> None:
     assert run_in_words(config, CHOICES | choices) == words
 
 
-def test_a_commit() -> None:
+def test_a_commit_in_words() -> None:
     commit = "0123456789abcdef"
     assert commit_in_words({"commit": commit, "dirty": False}) == commit
     assert commit_in_words({"commit": commit, "dirty": True}, digits=10) == "0123456789 with changes"

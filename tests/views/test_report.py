@@ -1,4 +1,4 @@
-"""The HTML page, as a file and in a real browser."""
+"""The HTML page of `dfa report`, as a file and in a real browser."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HOSTILE = [
 
 
 class Page(HTMLParser):
-    """Tags, and the rows of each table by its id."""
+    """Parses a page into its tags, and the rows of each table by its id."""
 
     def __init__(self, source: str):
         super().__init__()
@@ -83,7 +83,10 @@ def hostile(factory: Factory, call: Call) -> str:
 
 
 def browse(source: str, tmp_path: Path, action: str = "") -> tuple[str, str]:
-    """The page after loading (and after `action`, for which its policy is opened), and all complaints."""
+    """Loads the page in a browser, runs `action`, and returns the page afterwards and the messages of its console.
+
+    The page's security policy allows only its own script, so it is loosened where there is an `action`.
+    """
     if action:
         source = re.sub(r"script-src '[^']*'", "script-src 'unsafe-inline'", source)
         source = source.replace("</body>", f"<script>{action}</script></body>")
@@ -186,7 +189,7 @@ def test_sorting_and_filtering_in_a_browser(page: str, tmp_path: Path):
     assert parsed.hidden["comparison"] == 3
     column = parsed.tables["runs"][0].index("test %")
     cells = [row[column] for row in parsed.tables["runs"][1:]]
-    assert cells[-1] == "–"  # the failed run has no accuracy and stays last, whichever way
+    assert cells[-1] == "–"  # The failed run has no accuracy, and stays last in both directions.
     values = [float(cell) for cell in cells[:-1]]
     assert values == sorted(values, reverse=True)
     assert 'data-broken="0"' in dom
