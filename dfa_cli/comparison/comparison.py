@@ -218,17 +218,17 @@ def sort_value(result: Comparison, group: Group, name: str) -> Any:
     if name == "ci":
         return group.ci[0] if group.ci else MISSING
     if name in ("difference", "p"):
-        one = group.difference
-        got = None if one is None else one.mean if name == "difference" else one.p
-        return MISSING if got is None else got
+        difference = group.difference
+        value = None if difference is None else difference.mean if name == "difference" else difference.p
+        return MISSING if value is None else value
     if name in STATISTICS:
-        got = getattr(group, name)
-        return MISSING if got is None else got
+        value = getattr(group, name)
+        return MISSING if value is None else value
     if name in group.key:
         return group.key[name]
     metric = next((one for one in METRICS if one.name == name), None)
-    got = group.average(metric) if metric else key_value(group.runs[0], name)
-    return MISSING if got is None else got
+    value = group.average(metric) if metric else key_value(group.runs[0], name)
+    return MISSING if value is None else value
 
 
 def _sort(result: Comparison, sort: str) -> None:

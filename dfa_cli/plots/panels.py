@@ -10,7 +10,7 @@ from dfa_cli.comparison.grouping import shortest_names
 from dfa_cli.console.values import format_value
 from dfa_cli.plots.style import COLOURS, DASHES, HATCHES, MARKERS
 
-MOST_SERIES = 8  # in one panel; more are divided among several panels
+MOST_SERIES = 8  # in one panel; more are divided among panels where a column allows it
 
 
 def panels(result: Comparison, x_key: str | None = None) -> list[tuple[str, list[Group]]]:

@@ -167,8 +167,8 @@ def axis_title(words: str) -> str:
 def caption(result: Comparison, band: str, groups: Sequence[Group]) -> str:
     """Writes the text under the figure: what all rows share, the data split, and what the band shows."""
     shared = ", ".join(
-        format_value(held)
-        for key, held in result.constant.items()
+        format_value(value)
+        for key, value in result.constant.items()
         if key in ("data", "model", "rule", "device")
     )
     parts = [truncate(shared, 2 * LONGEST)] if shared else []

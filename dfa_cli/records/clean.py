@@ -51,7 +51,7 @@ def remove(runs: Sequence[Run]) -> list[tuple[Run, str]]:
                 if os.path.realpath(other.folder) != os.path.realpath(run.folder)
             ]
             if current.id != run.id or current.status not in UNFINISHED:
-                kept.append((run, f"the run is {current.status} now"))
+                kept.append((run, f"it is {current.status} now"))
             elif os.path.islink(run.folder):
                 kept.append((run, "its folder is a link"))
             elif nested:

@@ -52,7 +52,7 @@ class Row:
 class Table:
     """A table of the page.
 
-    `name`: its id. `heads`: each heading, and whether its column is text. `search`: whether it has a box to filter rows.
+    `name`: its id. `heads`: each heading, and whether its column is text. `search`: with a box to filter rows.
     """
 
     name: str

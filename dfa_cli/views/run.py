@@ -31,9 +31,9 @@ def run_as_text(run: Run, width: int | None = None) -> str:
         lines.extend(["", name])
 
     chosen = [
-        f"{name}={format_value(held)}"
-        for name, held in run.choices.items()
-        if held and name not in ("tuned", "experiment")
+        f"{name}={format_value(value)}"
+        for name, value in run.choices.items()
+        if value and name not in ("tuned", "experiment")
     ]
     lines.append(f"run {printable(run.id)}  {run.status}  {format_time(run.created)}")
     add_line("chosen", " ".join(chosen))
@@ -54,9 +54,9 @@ def run_as_text(run: Run, width: int | None = None) -> str:
     begin_part("Result")
     result = run.result
     for metric in METRICS:
-        got = metric.of(run)
-        if got is not None and metric.place == "result":
-            add_line(f"  {metric.words}", metric.show(got) + (" %" if metric.unit == "%" else ""))
+        measured = metric.of(run)
+        if measured is not None and metric.place == "result":
+            add_line(f"  {metric.words}", metric.show(measured) + (" %" if metric.unit == "%" else ""))
     if result:
         sizes = ", ".join(
             f"{format_value(size)} {name}" for name, size in (result.get("sizes") or {}).items()
@@ -70,13 +70,16 @@ def run_as_text(run: Run, width: int | None = None) -> str:
 
     begin_part("Cost")
     for metric in METRICS:
-        got = metric.of(run)
-        if got is None or metric.place == "result":
+        measured = metric.of(run)
+        if measured is None or metric.place == "result":
             continue
         if metric.name == "peak_memory_mb":
-            add_line("  peak memory", f"{got:.0f} MB")
+            add_line("  peak memory", f"{measured:.0f} MB")
         else:
-            add_line(f"  {metric.words}", duration(got) if metric.unit == "s" else quantity(got, metric.unit))
+            add_line(
+                f"  {metric.words}",
+                duration(measured) if metric.unit == "s" else quantity(measured, metric.unit),
+            )
     for name, note in ((run.record.get("projection") or {}).get("notes") or {}).items():
         add_line(f"  {name.replace('_', ' ')}", note)
 
@@ -86,12 +89,12 @@ def run_as_text(run: Run, width: int | None = None) -> str:
     lines += _tree(run.config, room)
 
     begin_part("Provenance")
-    for name, held in run.provenance.items():
-        if name == "git" and isinstance(held, dict):
-            held = commit_in_words(held) or "no commit known"
-        elif isinstance(held, dict):
-            held = ", ".join(f"{key} {format_value(one)}" for key, one in held.items())
-        add_line(f"  {name.replace('_', ' ')}", held)
+    for name, value in run.provenance.items():
+        if name == "git" and isinstance(value, dict):
+            value = commit_in_words(value) or "no commit known"
+        elif isinstance(value, dict):
+            value = ", ".join(f"{key} {format_value(one)}" for key, one in value.items())
+        add_line(f"  {name.replace('_', ' ')}", value)
     return "\n".join(lines) + "\n"
 
 
