@@ -44,10 +44,10 @@ def _list_rows(groups: Sequence[Group]) -> str:
 def compare_with_baseline(groups: list[Group], query: Query, test: str) -> int:
     """Sets the `difference` of each group to its baseline, and returns how many tests were made.
 
-    `query` selects the groups that are baselines. A group is compared with the baseline that agrees with it in most of
-    the columns that `query` does not name; if two agree equally well, it is compared with none. Groups on different
-    data sets are not compared, unless `query` names the data set. The significance is corrected by Holm's method for
-    the number of tests.
+    `query` selects the groups that are baselines. Any other group is compared with the baseline that agrees with it in
+    more columns than the others do; the columns that `query` names do not count. If two baselines agree equally well,
+    the group is compared with none. Groups on different data sets are not compared, unless `query` names the data set.
+    The significance is corrected for the number of tests by Holm's method.
     """
     bases = [group for group in groups if _answer_of_row(query, group, "--baseline")]
     if not bases:

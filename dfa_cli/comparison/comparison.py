@@ -52,7 +52,7 @@ class Comparison:
         return "seeds" if self.over == ["seed"] else ", ".join(self.over)
 
     def notes(self) -> list[str]:
-        """Returns what a reader of the table has to know besides, one sentence each."""
+        """Returns what a reader has to know to understand the table, one sentence each."""
         notes = []
         if self.averaged:
             notes.append(f"Each row also averages over {', '.join(self.averaged)}, which --by leaves out.")

@@ -88,7 +88,7 @@ def lay_out(
     for i in others:
         sizes[i] = min(sizes[i], max(width - used, 8))
     blocks = _split_into_blocks(others, sizes, width - used)
-    # The number of blocks is the least possible. Among as many blocks, those of similar widths are chosen.
+    # The narrowest limit that needs no further block makes the blocks similar in width.
     for narrower in range(width - used, 0, -1):
         if len(evener := _split_into_blocks(others, sizes, narrower)) > len(blocks):
             break

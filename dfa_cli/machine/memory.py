@@ -15,8 +15,8 @@ def keep_freed_memory() -> None:
     """Makes this process keep freed memory for the next tensor. It has an effect with glibc only.
 
     By default glibc returns the memory of every freed tensor above 32 MB to the system, and the free end of its heap.
-    For the next tensor the system then maps and clears pages again. That takes longer than many an operation on the
-    tensor, and half of a forward pass over a graph of a million nodes.
+    For the next tensor the system then maps and clears pages again. This takes longer than many operations on the
+    tensor do, and half the time of a forward pass over a graph of a million nodes.
     """
     if (library := _glibc()) is not None:
         library.mallopt(MMAP_THRESHOLD, MAX_INT)

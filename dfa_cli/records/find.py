@@ -14,7 +14,7 @@ from dfa_cli.records.run import RECORD, Run, read_run
 def pick_run(name: str, folders: Paths = ("outputs",)) -> Run:
     """Returns the run that `name` stands for: a folder, the path of a `run.json`, the start of an id, or `last`.
 
-    Raises `DfaError` when no run fits, and when several do; the message then lists them.
+    Raises `DfaError` when no run fits. When several do, the message of the `DfaError` lists them.
     """
     path = Path(name)
     if path.name == RECORD:

@@ -20,7 +20,8 @@ from dfa_cli.machine.files import cannot_write
 from dfa_cli.records.run import RECORD
 
 FOLDER = ".claims"
-TRIES, PAUSE = 3, 0.05  # in seconds; `is_claimed` of another process holds the lock for an instant
+# Several tries are needed, because `is_claimed` in another process holds the lock for an instant. PAUSE is in seconds.
+TRIES, PAUSE = 3, 0.05
 
 
 class Claim:
@@ -41,7 +42,7 @@ class Claim:
         """Writes into the file that the configuration now runs in `folder`."""
         self._file.seek(0)
         self._file.truncate()
-        # relative, so that an output folder can be moved
+        # The path is relative, so that the output folder can be moved.
         self._file.write(os.path.relpath(folder, self.outputs))
         self._file.flush()
 

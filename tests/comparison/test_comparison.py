@@ -23,7 +23,7 @@ def row(result: Comparison, *words: str) -> Group:
     return found[0]
 
 
-def test_groups_by_what_differs_except_the_seed(swept: Path):
+def test_rows_are_made_by_every_key_that_differs_except_the_seed(swept: Path):
     result = summarise([swept])
     assert result.columns == ["rule", "device"]
     assert [g.label() for g in result.groups] == ["bp", "dfa, cpu", "dfa, opu_sim", "shallow"]
@@ -73,7 +73,7 @@ def test_a_row_lists_its_failed_running_and_missing_seeds(factory: Factory):
     assert row(summarise([factory.root]), "bp").absent == {}
 
 
-def test_seeds_are_missing_only_beside_the_same_data(factory: Factory):
+def test_a_seed_is_missing_only_if_another_row_on_the_same_data_has_it(factory: Factory):
     for seed in range(5):
         factory.run(data="cora", seed=seed)
     for seed in range(2):
@@ -254,7 +254,7 @@ def test_rows_hidden_by_only_still_serve_as_the_baseline(swept: Path):
         ("best", "bp", "shallow"),
     ],
 )
-def test_sorting(swept: Path, sort: str, first: str, last: str):
+def test_rows_are_sorted_by_a_column(swept: Path, sort: str, first: str, last: str):
     result = summarise([swept], sort=sort, only="device=cpu and not rule=dfa")
     assert (result.groups[0].key["rule"], result.groups[-1].key["rule"]) == (first, last)
 
@@ -272,7 +272,7 @@ def test_a_metric_of_the_curves_is_its_last_value(swept: Path):
     assert result.metric.words == "alignment 1 at the last epoch"
 
 
-def test_unknown_names_get_the_nearest(swept: Path):
+def test_an_unknown_name_is_answered_with_the_nearest_ones(swept: Path):
     with pytest.raises(
         DfaError, match=r"unknown metric 'acuracy'; known ones \(nearest first\): test_accuracy_at"
     ):
@@ -294,7 +294,7 @@ def test_a_note_says_which_data_took_the_place_of_others(factory: Factory):
     assert any("digits took its place" in note for note in summarise([factory.root]).notes())
 
 
-def test_no_completed_run_at_all(factory: Factory):
+def test_a_row_without_completed_runs_lists_the_failed_seeds(factory: Factory):
     factory.run(status="failed", seed=0)
     factory.run(status="failed", seed=1)
     (group,) = summarise([factory.root]).groups

@@ -65,7 +65,7 @@ def test_a_table_folded_to_eighty_columns_still_has_every_column(swept: Path):
 
 
 @pytest.mark.parametrize("width", [20, 30, 40, 60, 100])
-def test_narrower_terminals(swept: Path, width: int):
+def test_a_table_fits_narrower_terminals(swept: Path, width: int):
     table = compare_table([swept], baseline="rule=bp", width=width)
     too_long = [line for line in table.splitlines() if len(line) > width]
     assert all(len(line) <= 34 for line in too_long), too_long
@@ -115,7 +115,7 @@ def test_columns_and_precision(three: Path):
         compare_table([three], format="html")
 
 
-def test_markdown(three: Path):
+def test_a_markdown_table_has_its_columns_and_title(three: Path):
     lines = compare_table([three], format="md").splitlines()
     rows = [line for line in lines if line.startswith("|")]
     assert (
@@ -128,7 +128,7 @@ def test_markdown(three: Path):
     assert lines[0].startswith("**test at best validation, %")
 
 
-def test_markdown_escapes(factory: Factory):
+def test_markdown_marks_are_escaped(factory: Factory):
     for name in ("a|b", "<b>*x*_y_"):
         factory.run(config={"note": name}, overrides=[f"note={name}"])
     table = compare_table([factory.root], format="md")
@@ -186,7 +186,7 @@ def test_latex_compiles_whatever_the_values_are(factory: Factory, tmp_path: Path
     assert (tmp_path / "paper.pdf").stat().st_size > 1000
 
 
-def test_latex_escapes(factory: Factory):
+def test_latex_marks_are_escaped(factory: Factory):
     for name in HOSTILE:
         factory.run(config={"note": name}, overrides=[f"note={name}"])
     table = compare_table([factory.root], format="latex")
@@ -238,7 +238,7 @@ def test_numbers_as_people_write_them():
     assert shorten_ranges(["0.1", "0.2"]) == "0.1, 0.2"
 
 
-def test_columns_stay_straight():
+def test_columns_stay_aligned_with_wide_characters():
     assert (display_width("日本"), display_width("abc"), display_width("é"), display_width("e\u0301")) == (
         4,
         3,

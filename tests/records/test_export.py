@@ -70,7 +70,7 @@ def test_load_without_pandas_is_one_sentence(swept: Path, monkeypatch: pytest.Mo
         load(swept)
 
 
-def test_csv(swept: Path, call: Call):
+def test_csv_has_a_line_for_each_run_or_each_epoch(swept: Path, call: Call):
     call("export")
     rows = list(csv.DictReader(Path("dfa-runs.csv").read_text("utf-8").splitlines()))
     assert len(rows) == 23
@@ -88,7 +88,7 @@ def test_csv(swept: Path, call: Call):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_tensorboard(factory: Factory, call: Call):
+def test_tensorboard_gets_curves_and_final_figures(factory: Factory, call: Call):
     pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
@@ -108,7 +108,7 @@ def test_tensorboard(factory: Factory, call: Call):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_mlflow(factory: Factory, call: Call):
+def test_mlflow_gets_each_run_once_and_again_when_its_status_changes(factory: Factory, call: Call):
     pytest.importorskip("mlflow", reason="MLflow is not installed")
     from mlflow.tracking import MlflowClient
 

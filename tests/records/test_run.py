@@ -154,7 +154,7 @@ def test_the_lines_up_to_an_epoch_are_written_back_as_they_were(tmp_path: Path):
     assert metrics_text([]) == ""
 
 
-def test_pick_by_path_prefix_and_last(factory: Factory):
+def test_a_run_is_picked_by_path_by_the_start_of_its_id_or_as_last(factory: Factory):
     first = factory.run(seed=0, record={"id": "aa11aa11"})
     factory.run(seed=1, record={"id": "aa22aa22"})
     places = [factory.root]
