@@ -1,6 +1,7 @@
-"""Data sets: what they are (`base`), where files come from (`catalogue`, `source`), one class for each kind.
+"""Data sets, and how their raw files are found, checked and read.
 
-The classes are imported on first use: `dfa data list` needs neither torch nor numpy.
+`base` says what a data set is; `catalogue` and `source` find its files; each other module holds one kind of data.
+The classes are imported on first use, so that `dfa data list` imports neither torch nor numpy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a data set is."""
+"""`Data`, a data set in memory, and `Dataset`, the interface of the classes that load one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Rows with labels, and which of them are for what. A row is a sample or a node of one graph.
+    """A data set in memory: features, labels, and the rows that belong to each split.
 
-    `x` `[rows, features]` float32, strided or `torch.sparse_csr`; `y` `[rows]` int64, `0 <= y < classes`;
-    `train`, `validation`, `test` `[.]` int64 row indices, ascending, without overlap; `split` says in plain
-    words how they were chosen; `edge_index` `[2, edges]` int64, both directions of every edge, no self loops,
-    sorted by target and then source, `None` where rows are independent; `checksums` raw file -> SHA-256 of
-    its content.
+    A row is a sample, or a node of one graph.
+
+    `x` `[rows, features]`: float32, dense (strided) or `torch.sparse_csr`.
+    `y` `[rows]`: int64 labels, `0 <= y < classes`.
+    `train`, `validation`, `test` `[.]`: int64 row indices, ascending, without overlap.
+    `split`: a phrase that says how these rows were chosen.
+    `edge_index` `[2, edges]`: int64, both directions of every edge, no self loops, sorted by target and then
+    by source. `None` where the rows are independent.
+    `checksums`: the name of each raw file -> the SHA-256 of its content.
     """
 
     name: str
@@ -36,18 +40,24 @@ class Data:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Rows of each split."""
+        """The number of rows in each split."""
         return {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
 
     def to(self, device: torch.device | str) -> Data:
-        """The same data with every tensor on `device`."""
+        """Return the same data with every tensor on `device`."""
         tensors = {key: value.to(device) for key, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **tensors)
 
 
 class Dataset(Protocol):
-    """What a `_target_` under conf/data builds: cheap to construct, read only when loaded."""
+    """A data set that has not been read yet; every `_target_` under conf/data builds one.
+
+    The constructor must be cheap: files are read by `load` alone.
+    """
 
     def load(self, source: Source) -> Data:
-        """The data, on the CPU, the same in every call. Raises `DfaError` for a missing or corrupt file."""
+        """Read the data into CPU memory. Every call gives the same tensors.
+
+        Raises `DfaError` for a missing or corrupt file.
+        """
         ...

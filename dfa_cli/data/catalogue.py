@@ -1,12 +1,12 @@
-"""The data sets known here: their raw files, what those must contain, and where the public offers them.
+"""Lists the data sets that come with `dfa`: their raw files, the checksums, and public addresses.
 
-A file is known by the SHA-256 of its *content*: copies of MNIST are compressed differently from server to
-server, so that what a `.gz` decompresses to is checked, not the `.gz`.
+A checksum is the SHA-256 of a file's decompressed content. Servers compress MNIST differently, so the checksum
+of a `.gz` file would hold for one server only.
 
 Cora, CiteSeer and PubMed are the files of kimiyoung/planetoid at commit af6abf4. The digests and sizes of
-PubMed are those of the Git LFS pointers in D61-IA/FisherGCN; two further public loaders state the same
-digests, and all three agree with the files of Cora and CiteSeer that these lines were checked against.
-MNIST's digests are those of the decompressed files that the PyTorch and the TensorFlow copies share.
+PubMed are those of the Git LFS pointers in D61-IA/FisherGCN. Two further public loaders state the same digests.
+For Cora and CiteSeer, all three agree with the files that the entries below were checked against.
+The digests of MNIST are those of the decompressed files, which the PyTorch and the TensorFlow copies share.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from dfa_cli.errors import DfaError, one_of
 
 @dataclass(frozen=True)
 class RawFile:
-    """One file: its name, its size in bytes and SHA-256 when decompressed, and addresses, tried in turn.
+    """A raw file of a data set, and where it can be downloaded.
 
-    An address that ends with `.gz` serves the file compressed.
+    `size` [bytes] and `sha256` are those of the decompressed file. The `addresses` are tried in turn; one that
+    ends with `.gz` serves the file compressed.
     """
 
     name: str
@@ -31,7 +32,10 @@ class RawFile:
 
 @dataclass(frozen=True)
 class Entry:
-    """One data set. `folder`: its name on disk; `kind`: what it gives, as in conf/data."""
+    """A data set of the catalogue.
+
+    `folder`: name of its folder in the cache. `kind`: `samples` or `graph`, the same as `gives` in conf/data.
+    """
 
     name: str
     folder: str
@@ -40,7 +44,7 @@ class Entry:
     features: int
     classes: int
     about: str
-    files: tuple[RawFile, ...] = ()  # none: the data set is embedded
+    files: tuple[RawFile, ...] = ()  # none for an embedded data set: a package carries it
 
 
 _PLANETOID = (
@@ -191,7 +195,10 @@ CATALOGUE: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
 
 
 def entry(name: str) -> Entry:
-    """The data set `name`. Raises `DfaError` with the nearest names when there is none."""
+    """Look up the data set `name`.
+
+    Raises `DfaError` for an unknown name; the message suggests the nearest one.
+    """
     if name not in CATALOGUE:
         raise DfaError(f"data set {one_of(name, CATALOGUE)}; `dfa data list` describes them")
     return CATALOGUE[name]

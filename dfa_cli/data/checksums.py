@@ -1,4 +1,4 @@
-"""Reading a raw file, and refusing it unless its content is exactly what the catalogue says."""
+"""Reads raw files, and refuses a file whose content differs from what the catalogue expects."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from dfa_cli.data.catalogue import RawFile
 
 
 class UnusableError(Exception):
-    """A copy of a file that cannot be used; the message says why, as the end of a sentence."""
+    """Raised for a copy of a raw file that cannot be used. Its message is a clause that ends a sentence."""
 
 
 def check(content: bytes, file: RawFile) -> bytes:
-    """`content` itself. Raises `UnusableError` with the expected and the found digest if it is another."""
+    """Return `content` if it has the size and the SHA-256 that `file` states.
+
+    Raises `UnusableError` with the expected and the found digest otherwise.
+    """
     if len(content) > file.size:
         raise UnusableError(f"expected {_expected(file)}, found more than {file.size} bytes")
     found = hashlib.sha256(content).hexdigest()
@@ -26,11 +29,13 @@ def check(content: bytes, file: RawFile) -> bytes:
     return content
 
 
-def unpack(stream: IO[bytes], file: RawFile) -> bytes:
-    """The checked content of a gzip stream.
+def decompress(stream: IO[bytes], file: RawFile) -> bytes:
+    """Decompress a gzip stream, and check the content against `file`.
 
-    No more is decompressed than the file should hold: a few kilobytes of gzip can stand for gigabytes, and
-    the length that its trailer states is the sender's word.
+    Decompression stops one byte after the expected size. A few kilobytes of gzip can expand to gigabytes, and
+    the length in a gzip trailer cannot be trusted: whoever made the archive wrote it.
+
+    Raises `UnusableError` for a damaged archive or another content.
     """
     try:
         with gzip.GzipFile(fileobj=stream) as unpacked:
@@ -42,23 +47,26 @@ def unpack(stream: IO[bytes], file: RawFile) -> bytes:
     return check(content, file)
 
 
-def read(path: Path, file: RawFile) -> bytes:
-    """The checked content of the copy at `path`, decompressed if its name ends with `.gz`."""
+def read_checked(path: Path, file: RawFile) -> bytes:
+    """Read the copy at `path`, decompress it if its name ends with `.gz`, and check it against `file`.
+
+    Raises `UnusableError` for a copy that cannot be read or has another content.
+    """
     try:
         with path.open("rb") as stream:
             if path.suffix != ".gz":
                 return check(stream.read(file.size + 1), file)
-            if os.fstat(stream.fileno()).st_size > packed_limit(file):
+            if os.fstat(stream.fileno()).st_size > gzip_size_limit(file):
                 raise UnusableError(
                     f"expected gzip of {_expected(file)}, found an archive that is larger than that"
                 )
-            return unpack(stream, file)
+            return decompress(stream, file)
     except OSError as error:
         raise UnusableError(f"it cannot be read: {error.strerror or error}") from error
 
 
-def packed_limit(file: RawFile) -> int:
-    """The most bytes an honest gzip of `file` can have: gzip adds little to what cannot be compressed."""
+def gzip_size_limit(file: RawFile) -> int:
+    """The largest size [bytes] that a gzip of `file` can have: gzip adds little even to random bytes."""
     return file.size + file.size // 1000 + 4096
 
 

@@ -1,4 +1,7 @@
-"""scikit-learn's handwritten digits, as samples and as a nearest-neighbour graph: no file, no network."""
+"""Handwritten digits that scikit-learn carries, as samples and as a nearest-neighbour graph.
+
+They need no file and no network.
+"""
 
 from __future__ import annotations
 
@@ -16,42 +19,44 @@ if TYPE_CHECKING:
     from dfa_cli.data.source import Source
 
 ROWS, CLASSES, BRIGHTEST = 1_797, 10, 16
-SPLIT_SEED = 20_170  # of the fixed splits, which no run's seed moves
-TRAIN, VALIDATION = 1_000, 297  # of `Digits`; the other 500 are the test
-GRAPH_VALIDATION, GRAPH_TEST = 300, 1_000  # of `DigitsGraph`
+SPLIT_SEED = 20_170  # a constant, so that the split does not depend on the seed of a run
+TRAIN, VALIDATION = 1_000, 297  # rows of `Digits`; the other 500 are the test set
+GRAPH_VALIDATION, GRAPH_TEST = 300, 1_000  # rows of `DigitsGraph`
 
 
 class Digits:
-    """1,797 images `x` `[1797, 64]`, 8 x 8 grey values in 0..1: 1,000 to train, 297 to validate, 500 to test.
+    """Handwritten digits: 1,797 images of 8 x 8 pixels, 10 classes.
 
-    The split is fixed and holds every class in the same proportion.
+    `x` `[1797, 64]` holds grey values in 0..1. 1,000 images are for training, 297 for validation, 500 for the
+    test. The split is fixed and stratified: every class has the same proportion in each part.
 
     Source: Alpaydin and Kaynak, Optical recognition of handwritten digits, UCI machine learning repository,
     1998.
     """
 
     def load(self, source: Source) -> Data:
-        """The images. `source` is not needed: scikit-learn carries them."""
+        """Load the images. `source` is not used, since scikit-learn carries them."""
         x, y, checksums = _load()
-        rows = _shuffled_by_class(range(ROWS), y.tolist())
+        rows = _stratified_shuffle(range(ROWS), y.tolist())
         return Data(
             name="digits",
             x=x / BRIGHTEST,
             y=y,
             classes=CLASSES,
-            train=_sorted(rows[:TRAIN]),
-            validation=_sorted(rows[TRAIN : TRAIN + VALIDATION]),
-            test=_sorted(rows[TRAIN + VALIDATION :]),
+            train=_sorted_indices(rows[:TRAIN]),
+            validation=_sorted_indices(rows[TRAIN : TRAIN + VALIDATION]),
+            test=_sorted_indices(rows[TRAIN + VALIDATION :]),
             split="fixed stratified split",
             checksums=checksums,
         )
 
 
 class DigitsGraph:
-    """The same images as nodes, `A_ij = 1` where `i` is among the nearest of `j` or `j` among those of `i`.
+    """The images of `Digits` as the nodes of a graph that joins similar images.
 
-    `neighbours` nearest by Euclidean distance count; `labels_per_class` nodes of each class are labelled, 300
-    are for validation and 1,000 for the test; the others have no label in use. The split is fixed.
+    `A_ij = 1` where `i` is one of the `neighbours` nearest nodes of `j`, or `j` one of those of `i`, by
+    Euclidean distance. The training set is `labels_per_class` nodes of each class. 300 nodes are for validation and
+    1,000 for the test. The labels of the others are not used. The split is fixed.
     """
 
     def __init__(self, neighbours: int = 5, labels_per_class: int = 20) -> None:
@@ -62,25 +67,25 @@ class DigitsGraph:
         self.labels_per_class = labels_per_class
 
     def load(self, source: Source) -> Data:
-        """The graph. `source` is not needed: scikit-learn carries the images."""
+        """Build the graph. `source` is not used, since scikit-learn carries the images."""
         x, y, checksums = _load()
         labels = y.tolist()
         labelled: list[int] = []
         others: list[int] = []
         taken = [0] * CLASSES
-        for row in _shuffled_by_class(range(ROWS), labels):
+        for row in _stratified_shuffle(range(ROWS), labels):
             few = taken[labels[row]] < self.labels_per_class
             (labelled if few else others).append(row)
             taken[labels[row]] += few
-        others = _shuffled_by_class(others, labels)
+        others = _stratified_shuffle(others, labels)
         return Data(
             name="digits_graph",
             x=x / BRIGHTEST,
             y=y,
             classes=CLASSES,
-            train=_sorted(labelled),
-            validation=_sorted(others[:GRAPH_VALIDATION]),
-            test=_sorted(others[GRAPH_VALIDATION : GRAPH_VALIDATION + GRAPH_TEST]),
+            train=_sorted_indices(labelled),
+            validation=_sorted_indices(others[:GRAPH_VALIDATION]),
+            test=_sorted_indices(others[GRAPH_VALIDATION : GRAPH_VALIDATION + GRAPH_TEST]),
             split=f"fixed split, {self.labels_per_class} labels a class",
             edge_index=nearest_neighbours(x, self.neighbours),
             checksums=checksums,
@@ -88,10 +93,10 @@ class DigitsGraph:
 
 
 def nearest_neighbours(x: Tensor, neighbours: int) -> Tensor:
-    """Both directions of each edge `[2, edges]` of the symmetric nearest-neighbour graph of integer rows `x`.
+    """Build the symmetric nearest-neighbour graph of the rows of `x`, which hold integers.
 
-    `d_ij^2 = |x_i|^2 + |x_j|^2 - 2 x_i x_j` is exact for the small integers here, and the lower index wins a
-    tie, so that every machine builds the same graph.
+    Returns both directions of each edge, `[2, edges]`. Every machine builds the same graph:
+    `d_ij^2 = |x_i|^2 + |x_j|^2 - 2 x_i x_j` is exact for small integers, and the lower index wins a tie.
     """
     rows = len(x)
     squares = (x * x).sum(1)
@@ -106,7 +111,7 @@ def nearest_neighbours(x: Tensor, neighbours: int) -> Tensor:
 
 
 def _load() -> tuple[Tensor, Tensor, dict[str, str]]:
-    """Grey values 0..16 `[1797, 64]`, labels `[1797]`, and a checksum of both."""
+    """Return the grey values 0..16 `[1797, 64]`, the labels `[1797]`, and a checksum of both."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
@@ -116,11 +121,11 @@ def _load() -> tuple[Tensor, Tensor, dict[str, str]]:
     return x, y, {"sklearn.datasets.load_digits": digest.hexdigest()}
 
 
-def _shuffled_by_class(rows: range | list[int], labels: list[int]) -> list[int]:
-    """`rows` in a fixed random order in which every stretch holds the classes in the same proportion.
+def _stratified_shuffle(rows: range | list[int], labels: list[int]) -> list[int]:
+    """Shuffle `rows` so that every stretch of the result holds the classes in the same proportion.
 
-    Row `r` of a class with `n` rows stands at `(rank + 1/2) / n`, its rank drawn within the class. Ordered by
-    a hash and not by a library's generator, whose stream may change with its version.
+    A row gets a random rank among the `n` rows of its class, and is sorted by `(rank + 1/2) / n`. The ranks
+    come from a hash: the stream of a library's random generator may change with its version.
     """
     shuffled = sorted(rows, key=lambda row: stream_seed(SPLIT_SEED, f"digits/{row}"))
     by_class: dict[int, list[int]] = {}
@@ -134,5 +139,5 @@ def _shuffled_by_class(rows: range | list[int], labels: list[int]) -> list[int]:
     return sorted(shuffled, key=lambda row: places[row])
 
 
-def _sorted(rows: list[int]) -> Tensor:
+def _sorted_indices(rows: list[int]) -> Tensor:
     return torch.tensor(sorted(rows))

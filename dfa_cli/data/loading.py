@@ -1,4 +1,4 @@
-"""The data set that a configuration names, read once in a process."""
+"""Loads the data set that a configuration names, once in each process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def _loaded(data: str, data_dir: str | None, mirrors: tuple[str, ...], compute: 
 
 
 def load_data(config: Mapping[str, Any]) -> Data:
-    """The data set, read once in a process where jobs of a sweep name the same; nothing changes it after that."""
+    """Load the data set of `config`. The jobs of a sweep that run in one process share what it returns.
+
+    Nobody may change the tensors, since other jobs read them too.
+    """
     mirrors = config["mirrors"]
     mirrors = (mirrors,) if isinstance(mirrors, str) else tuple(mirrors or ())
     return _loaded(json.dumps(config["data"], sort_keys=True), config["data_dir"], mirrors, config["compute"])

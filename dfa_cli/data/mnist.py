@@ -18,15 +18,17 @@ if TYPE_CHECKING:
     from dfa_cli.data.source import Source
 
 TRAIN, TEST, PIXELS = 60_000, 10_000, 28 * 28
-MEAN, DEVIATION = 0.1307, 0.3081  # of the training pixels in 0..1, as published with most MNIST recipes
-_UNSIGNED_BYTES = 0x08  # the element type in an IDX header
+# Mean and standard deviation of the training pixels in 0..1, as most MNIST recipes state them.
+MEAN, DEVIATION = 0.1307, 0.3081
+_UNSIGNED_BYTES = 0x08  # code of the element type in an IDX header
 
 
 class MNIST:
-    """Handwritten digits `x` `[70000, 784]`, grey values in 0..1; training images first, then the test's.
+    """Handwritten digits: 60,000 training and 10,000 test images of 28 x 28 pixels, 10 classes.
 
-    The last `validation` of the 60,000 training images, in their published order, are held out.
-    `normalize=True` gives `(x - 0.1307) / 0.3081`.
+    `x` `[70000, 784]` holds grey values in 0..1, the training images first. The last `validation` training
+    images, in their published order, are held out for validation. `normalize=True` gives
+    `(x - 0.1307) / 0.3081`.
 
     Source: LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document recognition, 1998.
     """
@@ -37,20 +39,20 @@ class MNIST:
         self.normalize = normalize
 
     def load(self, source: Source) -> Data:
-        """The images. Raises `DfaError` when a raw file is missing or corrupt."""
+        """Read the images and labels. Raises `DfaError` when a raw file is missing or corrupt."""
         import numpy
 
         files = {file.name: file for file in entry("mnist").files}
 
         def raw(name: str, *dimensions: int) -> numpy.ndarray:
-            return idx(source.read("mnist", files[name]), dimensions, name)
+            return parse_idx(source.read("mnist", files[name]), dimensions, name)
 
         x = torch.empty(TRAIN + TEST, PIXELS)
         y = torch.empty(TRAIN + TEST, dtype=torch.int64)
         for part, first, rows in (("train", 0, TRAIN), ("t10k", TRAIN, TEST)):
             place = slice(first, first + rows)
             images = raw(f"{part}-images-idx3-ubyte", rows, 28, 28).reshape(rows, PIXELS)
-            # Bytes to float32 in one pass: 220 MB are written once, and no float64 is ever made.
+            # One pass from bytes to float32 writes the 220 MB once. `images / 255` would make float64 first.
             numpy.divide(images, numpy.float32(255), out=x[place].numpy())
             y[place].numpy()[:] = raw(f"{part}-labels-idx1-ubyte", rows)
         if self.normalize:
@@ -69,16 +71,18 @@ class MNIST:
         )
 
 
-def idx(content: bytes, dimensions: tuple[int, ...], name: str) -> numpy.ndarray:
-    """The unsigned bytes of an IDX file as an array of `dimensions`, without a copy.
+def parse_idx(content: bytes, dimensions: tuple[int, ...], name: str) -> numpy.ndarray:
+    """Read an IDX file of unsigned bytes as an array of shape `dimensions`, without a copy.
 
     An IDX file starts with two zero bytes, the element type, the number of dimensions, and each dimension as
-    a big-endian 32-bit integer. Raises `DfaError` when the header says anything else than `dimensions`.
+    a big-endian 32-bit integer. Raises `DfaError` when the header states another type or other dimensions.
     """
     import numpy
 
     expected = struct.pack(f">HBB{len(dimensions)}I", 0, _UNSIGNED_BYTES, len(dimensions), *dimensions)
     found = content[: len(expected)]
     if found != expected:
-        raise DfaError(f"{name}: expected the IDX header {expected.hex()}, found {found.hex()}")
+        raise DfaError(
+            f"{name} begins with {found.hex()}. It must begin with the IDX header {expected.hex()}."
+        )
     return numpy.frombuffer(content, numpy.uint8, offset=len(expected)).reshape(dimensions)

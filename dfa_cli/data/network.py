@@ -1,4 +1,4 @@
-"""Fetching raw files from their public addresses, and asking quickly whether that could work."""
+"""Downloads raw files from their public addresses, and finds out within seconds whether that can work."""
 
 from __future__ import annotations
 
@@ -15,46 +15,49 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from dfa_cli.data.catalogue import RawFile
-from dfa_cli.data.checksums import UnusableError, check, packed_limit, unpack
+from dfa_cli.data.checksums import UnusableError, check, decompress, gzip_size_limit
 
-SLOWEST = 10_000  # bytes a second; a server that drips more slowly than this is given up
-_FAILURES = (OSError, http.client.HTTPException, ValueError)  # ValueError: an address that is none
+MIN_BYTES_PER_SECOND = 10_000  # a download that is slower than this is given up
+# What urllib raises when a server cannot be asked. ValueError stands for text that is not an address.
+_FAILURES = (OSError, http.client.HTTPException, ValueError)
 
 
-def download(file: RawFile, timeout: float, silent: set[str]) -> bytes:
-    """The checked content of `file`, from the first of its addresses that serves it.
+def download(file: RawFile, timeout: float, unresponsive: set[str]) -> bytes:
+    """Download `file` from the first of its addresses that serves it, and check the content.
 
-    `timeout` in seconds holds for the connection and for every pause in the transfer. Hosts that do not
-    answer join `silent` and are not asked again, or each of a data set's files would wait for the same dead
-    server. Raises `UnusableError` with what every address answered.
+    `timeout` [s] holds for the connection and for every pause in the transfer. A host that does not answer is
+    added to `unresponsive`, and no host in it is asked: otherwise every file of a data set would wait for the
+    same dead server.
+
+    Raises `UnusableError` with what every address answered.
     """
     answers: list[str] = []
     for address in file.addresses:
         host = urlsplit(address).netloc
-        if host in silent:
+        if host in unresponsive:
             if not any(answer.startswith(f"{host} ") for answer in answers):
                 answers.append(f"{host} did not answer")
             continue
         try:
             packed = address.endswith(".gz")
-            raw = _get(address, packed_limit(file) if packed else file.size, timeout)
-            return unpack(io.BytesIO(raw), file) if packed else check(raw, file)
+            raw = _receive(address, gzip_size_limit(file) if packed else file.size, timeout)
+            return decompress(io.BytesIO(raw), file) if packed else check(raw, file)
         except UnusableError as error:
             answers.append(f"{address} sent another file ({error})")
         except urllib.error.HTTPError as error:
             error.close()
             answers.append(f"{address} answered {error.code} {error.reason}".rstrip())
         except _FAILURES as error:
-            silent.add(host)
+            unresponsive.add(host)
             answers.append(f"{host} did not answer ({_reason(error)})")
     raise UnusableError("; ".join(answers))
 
 
-def reachable(files: tuple[RawFile, ...], seconds: float) -> str | None:
-    """`None` when some host says within `seconds` that it has the first of `files`; else the reason in words.
+def why_unreachable(files: tuple[RawFile, ...], seconds: float) -> str | None:
+    """Ask all hosts for the first of `files`. Returns `None` as soon as one offers it, else the reason in words.
 
-    All hosts are asked at once, in threads that nobody waits for: looking up a name can block for longer than
-    any timeout of a socket.
+    The answer comes within `seconds`. Each host is asked in a daemon thread that may be left behind, because
+    the look-up of a host name can block for longer than the timeout of a socket.
     """
     addresses = {urlsplit(address).netloc: address for address in reversed(files[0].addresses)}
     answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -84,9 +87,9 @@ def reachable(files: tuple[RawFile, ...], seconds: float) -> str | None:
     return "; ".join(reasons)
 
 
-def _get(address: str, limit: int, timeout: float) -> bytes:
-    """What `address` serves, up to `limit` bytes. Raises `UnusableError` when there is more of it."""
-    deadline = time.monotonic() + timeout + limit / SLOWEST
+def _receive(address: str, limit: int, timeout: float) -> bytes:
+    """Download `address`. Raises `UnusableError` when it sends more than `limit` bytes."""
+    deadline = time.monotonic() + timeout + limit / MIN_BYTES_PER_SECOND
     request = urllib.request.Request(address, headers={"User-Agent": "dfa"})
     received = bytearray()
     with urllib.request.urlopen(request, timeout=timeout) as answer:
@@ -99,13 +102,13 @@ def _get(address: str, limit: int, timeout: float) -> bytes:
                 if len(received) > limit:
                     raise UnusableError(f"it sends more than the {limit} bytes expected")
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"slower than {SLOWEST // 1000} kB/s")
+                    raise TimeoutError(f"slower than {MIN_BYTES_PER_SECOND // 1000} kB/s")
     return bytes(received)
 
 
 @contextmanager
 def _progress(address: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal; elsewhere nothing, since half-drawn bars spoil a log."""
+    """Show a progress bar on a terminal. A log file gets none, since half-drawn bars would fill it."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -119,7 +122,7 @@ def _progress(address: str, total: int | None) -> Iterator[Callable[[int], None]
 
 
 def _reason(error: BaseException) -> str:
-    """The few words of a network error that say something."""
+    """Put the cause of a network error into a few words."""
     if isinstance(error, urllib.error.HTTPError):
         return f"{error.code} {error.reason}".rstrip()
     if isinstance(error, urllib.error.URLError):

@@ -22,16 +22,19 @@ if TYPE_CHECKING:
     from dfa_cli.data.source import Source
 
 NAMES = tuple(name for name, item in CATALOGUE.items() if item.kind == "graph" and item.files)
-FORMAT = 1  # of the processed file; a higher number makes every older one be built again
+FORMAT = 1  # version of the processed file: after a change, older files are built again
 
 
 class Planetoid:
-    """One graph of papers, `A_ij = 1` where one of `i`, `j` cites the other, and words `x` `[papers, words]`.
+    """A citation graph: nodes are papers, classes are their subjects.
 
-    `normalize=True` divides each row of `x` by its sum, where that is above 1 (Kipf & Welling 2017, section
-    5.2); `x` is `torch.sparse_csr`. The split is the public one: 20 labelled papers a class, 500 for
-    validation, 1,000 for the test. Built by torch_geometric once and kept in the cache as safetensors, so
-    that later runs neither import it nor unpickle anything.
+    `A_ij = 1` where one of the papers `i`, `j` cites the other. `x` `[papers, words]`, a `torch.sparse_csr`
+    matrix, holds the words of each paper. `normalize=True` divides each row of `x` by its sum, where that is
+    above 1 (Kipf & Welling 2017, section 5.2). The split is the public one: 20 labelled papers a class, 500 for
+    validation, 1,000 for the test.
+
+    torch_geometric builds the graph once. The cache keeps it as a safetensors file, so that later runs neither
+    import torch_geometric nor unpickle anything.
 
     Source: Yang, Cohen and Salakhutdinov, Revisiting semi-supervised learning with graph embeddings, ICML
     2016.
@@ -44,14 +47,14 @@ class Planetoid:
         self.normalize = normalize
 
     def load(self, source: Source) -> Data:
-        """The graph. Raises `DfaError` when a raw file is missing or corrupt."""
+        """Read the graph. Raises `DfaError` when a raw file is missing or corrupt."""
         item = entry(self.name)
         key = self._key(item)
         relative = f"{item.folder}/processed/dfa_{'normalised' if self.normalize else 'counts'}.safetensors"
         tensors = None if source.cache is None else _read_processed(source.cache / relative, key)
         if tensors is None:
             tensors = self._build(item, source)
-            source.keep(relative, _pack(tensors, key))
+            source.keep(relative, _serialise(tensors, key))
         shape = (len(tensors["y"]), item.features)
         return Data(
             name=self.name,
@@ -67,26 +70,26 @@ class Planetoid:
         )
 
     def _key(self, item: Entry) -> str:
-        """What the processed file was made of: it serves only the same raw files, format and features."""
+        """Hash all that the processed file depends on: its format, `normalize` and the raw files."""
         parts = [str(FORMAT), str(self.normalize), *(f"{file.name} {file.sha256}" for file in item.files)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def _build(self, item: Entry, source: Source) -> dict[str, Tensor]:
         raw = {file.name: source.read(self.name, file) for file in item.files}
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch_geometric names its own optional parts as it is imported
+            warnings.simplefilter("ignore")  # torch_geometric warns about its optional packages
             from torch_geometric.io import read_planetoid_data
             from torch_geometric.transforms import NormalizeFeatures
         try:
             with tempfile.TemporaryDirectory(prefix="dfa-") as folder:
                 for name, content in raw.items():
-                    clean = content if name.endswith(".index") else _repickled(name, content)
+                    clean = content if name.endswith(".index") else _repickle_safely(name, content)
                     (Path(folder) / name).write_bytes(clean)
                 graph = read_planetoid_data(folder, self.name)
         except OSError as error:
             raise DfaError(
-                f"the folder for temporary files cannot be written ({error}): make room there, or name "
-                "another one with TMPDIR"
+                f"The folder for temporary files cannot be written ({error}). Make room there, or name "
+                "another folder with TMPDIR=FOLDER."
             ) from error
         if self.normalize:
             graph = NormalizeFeatures()(graph)
@@ -104,11 +107,11 @@ class Planetoid:
         }
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Admits arrays, sparse matrices and dictionaries of lists, and nothing else that a pickle could call.
+class _AllowListUnpickler(pickle.Unpickler):
+    """Unpickles arrays, sparse matrices and dictionaries of lists, and refuses everything else.
 
-    The second wall behind the checksums. The files were written by Python 2 and old numpy and scipy, whose
-    names for these things are mapped to where they live today.
+    A pickle can call any function. The checksums already refuse an unknown file; this class is a second barrier.
+    Python 2 and old versions of numpy and scipy wrote the files, so their names are mapped to today's.
     """
 
     def find_class(self, module: str, name: str) -> Any:
@@ -118,7 +121,7 @@ class _PlainUnpickler(pickle.Unpickler):
         admitted = {
             "numpy.ndarray": numpy.ndarray,
             "numpy.dtype": numpy.dtype,
-            # The function numpy itself names when it pickles an array; its module moved in numpy 2.
+            # numpy pickles an array as a call of this function, whose module moved in numpy 2.
             "numpy.core.multiarray._reconstruct": numpy.empty(0).__reduce__()[0],
             "scipy.sparse.csr.csr_matrix": scipy.sparse.csr_matrix,
             "collections.defaultdict": collections.defaultdict,
@@ -127,16 +130,20 @@ class _PlainUnpickler(pickle.Unpickler):
         try:
             return admitted[f"{module}.{name}"]
         except KeyError:
-            raise pickle.UnpicklingError(f"a Planetoid file has no business with {module}.{name}") from None
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which no Planetoid file needs") from None
 
 
-def _repickled(name: str, content: bytes) -> bytes:
-    """The object in a pickle of our own; torch_geometric, whose unpickler admits all, reads only that."""
+def _repickle_safely(name: str, content: bytes) -> bytes:
+    """Unpickle `content` with the allow-list, and pickle the result again.
+
+    torch_geometric unpickles without an allow-list, so it is given only pickles that this process wrote.
+    Raises `DfaError` for a pickle that names anything else.
+    """
     try:
-        value = _PlainUnpickler(io.BytesIO(content), encoding="latin1").load()
+        value = _AllowListUnpickler(io.BytesIO(content), encoding="latin1").load()
     except pickle.UnpicklingError as error:
         raise DfaError(
-            f"{name} was refused: {error}; `dfa data verify` checks what is in the cache"
+            f"{name} was refused: {error}. `dfa data verify` checks the copies on this machine."
         ) from error
     return pickle.dumps(value)
 
@@ -150,16 +157,16 @@ def _digest(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _pack(tensors: dict[str, Tensor], key: str) -> bytes:
+def _serialise(tensors: dict[str, Tensor], key: str) -> bytes:
     from safetensors.torch import save
 
-    # What it was made of and a digest of what it holds: one entry, as safetensors writes several in any
-    # order, and the same graph is to be the same file.
+    # The key and the digest share one metadata entry. safetensors writes several entries in any order, and
+    # the same graph must give the same file.
     return save(tensors, metadata={"dfa": f"{key} {_digest(tensors)}"})
 
 
 def _read_processed(path: Path, key: str) -> dict[str, Tensor] | None:
-    """The tensors of a processed file; `None` when it is absent, damaged or of other raw files."""
+    """Read a processed file. Returns `None` when it is absent, damaged, or was built from something else."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -167,7 +174,7 @@ def _read_processed(path: Path, key: str) -> dict[str, Tensor] | None:
             made_of, _, digest = (file.metadata() or {}).get("dfa", "").partition(" ")
             if made_of != key:
                 return None
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (`file` is not a mapping)
     except (OSError, SafetensorError):
         return None
     return tensors if digest == _digest(tensors) else None

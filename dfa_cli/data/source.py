@@ -1,4 +1,4 @@
-"""Where raw files come from: the cache, mirror folders, the network, in that order, and none unchecked."""
+"""Finds raw files in the cache, in mirror folders and on the network, in that order, and checks each of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dfa_cli.data import checksums as content
+from dfa_cli.data import checksums
 from dfa_cli.data.catalogue import Entry, RawFile, entry
 from dfa_cli.data.checksums import UnusableError
 from dfa_cli.errors import DfaError
@@ -19,8 +19,11 @@ PROBE_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
-class Found:
-    """One copy of a raw file: `state` is ok, corrupt or missing; `detail` what was expected and found."""
+class CheckedCopy:
+    """The result of checking one copy of a raw file.
+
+    `state`: `ok`, `corrupt` or `missing`. `detail`: what was expected and what was found.
+    """
 
     file: RawFile
     state: str
@@ -30,11 +33,13 @@ class Found:
 
 @dataclass(frozen=True)
 class Source:
-    """Raw files by name, checked by SHA-256 before anything opens them.
+    """Gives data sets their raw files. Each file is checked by SHA-256 before anything parses it.
 
-    `cache` holds what was copied or fetched (`None`: nothing is kept); `mirrors` are folders laid out as
-    `NAME/raw/FILE`, `NAME/FILE` or just `FILE`; `network=False` stays on this machine; `timeout` in seconds
-    is for each connection; `warn` gets a line about every copy that had to be passed over.
+    `cache`: the folder that keeps what was copied or downloaded; `None` keeps nothing.
+    `mirrors`: folders that already hold files, as `NAME/raw/FILE`, `NAME/FILE` or just `FILE`.
+    `network`: whether files may be downloaded.
+    `timeout` [s]: for each connection.
+    `warn`: called with one line about every copy that could not be used.
     """
 
     cache: Path | None
@@ -42,8 +47,9 @@ class Source:
     network: bool = True
     timeout: float = 10.0
     warn: Callable[[str], None] = logging.getLogger("dfa_cli.data").warning
-    _silent: set[str] = field(default_factory=set, repr=False, compare=False)  # hosts that did not answer
-    _said: set[str] = field(default_factory=set, repr=False, compare=False)
+    # Hosts that did not answer; no other file is asked of them.
+    _unresponsive: set[str] = field(default_factory=set, repr=False, compare=False)
+    _warned: set[str] = field(default_factory=set, repr=False, compare=False)
 
     @classmethod
     def from_config(
@@ -55,175 +61,188 @@ class Source:
         timeout: float = 10.0,
         warn: Callable[[str], None] | None = None,
     ) -> Source:
-        """From the configuration's `data_dir` and `mirrors`, and `DFA_DATA_DIR` and `DFA_DATA_MIRROR`.
+        """Make a source from the keys `data_dir` and `mirrors` of a configuration.
 
-        `data_dir=None`: `DFA_DATA_DIR`, else the platform's cache folder. A relative mirror is looked for
-        beside the checkout, when the program runs from one, and in the working folder. Raises `DfaError` for
-        a mirror that is an address instead of a folder.
+        The environment adds to them: `DFA_DATA_MIRROR` names further mirrors, and `DFA_DATA_DIR` the cache where
+        `data_dir` is `None`. Without either, the cache is the platform's cache folder. A relative mirror is
+        looked for in the checkout, when the program runs from one, and in the working folder.
+
+        Raises `DfaError` for a mirror that is an address and not a folder.
         """
         named = [mirrors] if isinstance(mirrors, str) else list(mirrors or ())
         named += [part for part in os.environ.get("DFA_DATA_MIRROR", "").split(os.pathsep) if part]
         for mirror in named:
             if not isinstance(mirror, str) or "://" in mirror:
-                raise DfaError(f"a mirror is a folder on this machine, but got {mirror!r}")
-        folders = dict.fromkeys(folder for mirror in named for folder in _folders(mirror))
+                raise DfaError(
+                    f"The mirror {mirror!r} is not a folder. A mirror must be a folder on this machine."
+                )
+        folders = dict.fromkeys(folder for mirror in named for folder in _mirror_folders(mirror))
         if warn is None:
             warn = logging.getLogger("dfa_cli.data").warning
         return cls(_cache_folder(data_dir), tuple(folders), network, timeout, warn)
 
     @classmethod
     def default(cls) -> Source:
-        """What `from_config` gives when nothing is configured; for commands that read no configuration."""
+        """Make a source with the default mirrors, for commands that read no configuration."""
         return cls.from_config(None, DEFAULT_MIRRORS)
 
     def read(self, name: str | Entry, file: RawFile) -> bytes:
-        """The checked content of one raw file of the data set `name`, which is then in the cache.
+        """Return the checked content of one raw file of the data set `name`, and keep it in the cache.
 
-        A mirror's file is used even if it cannot be cached. A data set from outside the catalogue hands over
-        an `Entry` of its own. Raises `DfaError` with all that was tried.
+        A data set that is not in the catalogue passes its own `Entry` as `name`. A copy in a mirror is used
+        even if the cache cannot be written.
+
+        Raises `DfaError` with all that was tried.
         """
         item = name if isinstance(name, Entry) else entry(name)
-        return self._obtain(item, file, must_land=False)
+        return self._read_or_download(item, file, must_cache=False)
 
     def fetch(self, name: str) -> None:
         """Bring every raw file of `name` into the cache. Raises `DfaError` if that cannot be done."""
         for file in entry(name).files:
-            self._obtain(entry(name), file, must_land=True)
+            self._read_or_download(entry(name), file, must_cache=True)
 
     def available(self, name: str) -> str | None:
-        """`None` when `name` can be had, else the reason, within about `PROBE_SECONDS`.
+        """Return `None` when the files of `name` are here or can be downloaded, else the reason in words.
 
-        Local copies are judged by their size alone: a corrupt copy is to be an error that names it, not a
-        reason to take another data set silently.
+        It takes about `PROBE_SECONDS` at most. The files are not read: a copy of the right size counts. A corrupt
+        copy must end in an error that names it, not in another data set being taken silently.
         """
         item = entry(name)
-        missing = tuple(file for file in item.files if self._locate(item, file) is None)
+        missing = tuple(file for file in item.files if self._root_with_copy(item, file) is None)
         if not missing:
             return None
         looked = f"{missing[0].name} is neither in the cache ({self.cache or 'none'}) nor in a mirror folder"
         if not self.network:
             return f"{looked}, and the network is switched off"
-        from dfa_cli.data import network  # 50 ms of urllib and ssl, which a run on cached data does without
+        # Imported here: urllib and ssl take 50 ms, which a run on cached data does not need.
+        from dfa_cli.data import network
 
-        reason = network.reachable(missing, min(PROBE_SECONDS, self.timeout))
+        reason = network.why_unreachable(missing, min(PROBE_SECONDS, self.timeout))
         return None if reason is None else f"{looked}, and the network does not offer it ({reason})"
 
     def where(self, name: str) -> str:
-        """Where `name` is now, in a word or two and without asking the network."""
+        """Say in a few words where the files of `name` are now. The network is not asked."""
         item = entry(name)
         if not item.files:
             return "embedded"
-        roots = {self._locate(item, file) for file in item.files}
+        roots = {self._root_with_copy(item, file) for file in item.files}
         if None in roots:
             return "to be fetched"
         mirrors = [root for root in self.mirrors if root in roots]
         return f"mirror {mirrors[0]}" if mirrors else "cached"
 
-    def verify(self, name: str) -> Iterator[Found]:
-        """Every copy of every raw file of `name`, in the cache and in the mirrors, read and compared."""
+    def verify(self, name: str) -> Iterator[CheckedCopy]:
+        """Read and check every copy of every raw file of `name`, in the cache and in the mirrors."""
         item = entry(name)
         for file in item.files:
-            paths = [path for root in self._roots() for path in _copies(root, item, file)]
+            paths = [path for root in self._roots() for path in _existing_copies(root, item, file)]
             if not paths:
-                yield Found(file, "missing")
+                yield CheckedCopy(file, "missing")
             for path in paths:
                 try:
-                    content.read(path, file)
+                    checksums.read_checked(path, file)
                 except UnusableError as error:
-                    yield Found(file, "corrupt", path, str(error))
+                    yield CheckedCopy(file, "corrupt", path, str(error))
                 else:
-                    yield Found(file, "ok", path)
+                    yield CheckedCopy(file, "ok", path)
 
     def keep(self, relative: str, data: bytes) -> None:
-        """Store `data` in the cache as `relative`, if the cache can be written."""
+        """Write `data` to the file `relative` of the cache. It only warns when the cache cannot be written."""
         if self.cache is not None:
             try:
                 with landing(self.cache / relative) as out:
                     out.write(data)
             except OSError as error:
-                self._say(
-                    f"the cache {self.cache} cannot be written ({_words(error)}): {relative} is not kept"
+                self._warn_once(
+                    f"the cache {self.cache} cannot be written ({_error_text(error)}): {relative} is not kept"
                 )
 
-    def _obtain(self, item: Entry, file: RawFile, must_land: bool) -> bytes:
+    def _read_or_download(self, item: Entry, file: RawFile, must_cache: bool) -> bytes:
         tried: list[str] = []
         for root in self._roots():
-            copies = _copies(root, item, file)
+            copies = _existing_copies(root, item, file)
             for path in copies:
                 try:
-                    data = content.read(path, file)
+                    data = checksums.read_checked(path, file)
                 except UnusableError as error:
                     tried.append(f"{path} is corrupt ({error})")
-                    self._say(f"{tried[-1]}; looking for another copy")
+                    self._warn_once(f"{tried[-1]}; looking for another copy")
                     continue
-                if path != self._place(item, file):
-                    self._land(item, file, data, path, must_land)
+                if path != self._cache_path(item, file):
+                    self._copy_into_cache(item, file, data, path, must_cache)
                 return data
             if not copies:
                 label = "cache" if root == self.cache else "mirror"
                 lacks = "does not have it" if os.path.isdir(root) else "does not exist"
                 tried.append(f"the {label} {root} {lacks}")
         if not self.network:
-            raise _not_found(item, file, [*tried, "the network is switched off"])
+            raise _missing_file_error(item, file, [*tried, "the network is switched off"])
         return self._download(item, file, tried)
 
     def _download(self, item: Entry, file: RawFile, tried: list[str]) -> bytes:
         from dfa_cli.data import network
 
-        place = self._place(item, file)
+        place = self._cache_path(item, file)
         try:
             if place is None:
-                return network.download(file, self.timeout, self._silent)
-            # The part file is opened first: a cache that cannot be written is known before the transfer.
+                return network.download(file, self.timeout, self._unresponsive)
+            # The part file is opened first, so that a cache that cannot be written is found before the download.
             with landing(place) as out:
-                data = network.download(file, self.timeout, self._silent)
+                data = network.download(file, self.timeout, self._unresponsive)
                 out.write(data)
             return data
         except UnusableError as error:
-            raise _not_found(item, file, [*tried, str(error)]) from error
+            raise _missing_file_error(item, file, [*tried, str(error)]) from error
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self._cannot_write_cache(error) from error
 
-    def _land(self, item: Entry, file: RawFile, data: bytes, origin: Path, must_land: bool) -> None:
-        place = self._place(item, file)
+    def _copy_into_cache(
+        self, item: Entry, file: RawFile, data: bytes, origin: Path, must_cache: bool
+    ) -> None:
+        place = self._cache_path(item, file)
         if place is None:
             return
         try:
             with landing(place) as out:
                 out.write(data)
         except OSError as error:
-            if must_land:
-                raise self._unwritable(error) from error
-            self._say(
-                f"the cache {self.cache} cannot be written ({_words(error)}): "
+            if must_cache:
+                raise self._cannot_write_cache(error) from error
+            self._warn_once(
+                f"the cache {self.cache} cannot be written ({_error_text(error)}): "
                 f"reading from {origin.parent} directly"
             )
 
-    def _unwritable(self, error: OSError) -> DfaError:
+    def _cannot_write_cache(self, error: OSError) -> DfaError:
         return DfaError(cannot_write(f"the cache {self.cache}", error, "DFA_DATA_DIR=FOLDER"))
 
     def _roots(self) -> list[Path]:
         return [*([] if self.cache is None else [self.cache]), *self.mirrors]
 
-    def _place(self, item: Entry, file: RawFile) -> Path | None:
+    def _cache_path(self, item: Entry, file: RawFile) -> Path | None:
         return None if self.cache is None else self.cache / item.folder / "raw" / file.name
 
-    def _locate(self, item: Entry, file: RawFile) -> Path | None:
-        """The first folder with a plausible copy of `file`."""
+    def _root_with_copy(self, item: Entry, file: RawFile) -> Path | None:
+        """Find the first folder with a copy of `file` that has the right size, or is compressed."""
         for root in self._roots():
-            for path in _copies(root, item, file):
+            for path in _existing_copies(root, item, file):
                 if path.suffix == ".gz" or os.path.getsize(path) == file.size:
                     return root
         return None
 
-    def _say(self, message: str) -> None:
-        if message not in self._said:  # a cache that cannot be written is one line, not one for each file
-            self._said.add(message)
+    def _warn_once(self, message: str) -> None:
+        # Without this, a cache that cannot be written would give a line for every file.
+        if message not in self._warned:
+            self._warned.add(message)
             self.warn(message)
 
 
-def _copies(root: Path, item: Entry, file: RawFile) -> list[Path]:
-    """The copies of `file` under `root`, in the layouts that are understood, decompressed ones first."""
+def _existing_copies(root: Path, item: Entry, file: RawFile) -> list[Path]:
+    """List the copies of `file` under `root`, in every layout that is known.
+
+    In each folder the decompressed file comes before the `.gz`.
+    """
     folders = (
         root / item.folder / "raw",
         root / item.folder,
@@ -244,8 +263,11 @@ def _cache_folder(data_dir: str | None) -> Path:
     return Path(platformdirs.user_cache_dir("dfa", appauthor=False))
 
 
-def _folders(mirror: str) -> list[Path]:
-    """The folders a mirror's name can mean: those that exist, or the first, to be named in an error."""
+def _mirror_folders(mirror: str) -> list[Path]:
+    """List the existing folders that the name of a mirror can mean.
+
+    When there is none, the first candidate is returned, so that an error can name it.
+    """
     path = Path(mirror).expanduser()
     checkout = Path(__file__).resolve().parents[2]
     bases = [checkout] if (checkout / "pyproject.toml").is_file() else []
@@ -253,13 +275,13 @@ def _folders(mirror: str) -> list[Path]:
     return [folder for folder in candidates if os.path.isdir(folder)] or candidates[:1]
 
 
-def _not_found(item: Entry, file: RawFile, tried: list[str]) -> DfaError:
+def _missing_file_error(item: Entry, file: RawFile, tried: list[str]) -> DfaError:
     return DfaError(
-        f"{file.name} of data set {item.name} cannot be had: {'; '.join(tried)}; run `dfa data fetch "
+        f"{file.name} of data set {item.name} cannot be had: {'; '.join(tried)}. Run `dfa data fetch "
         f"{item.name}` where there is a network, or put its files into FOLDER/{item.folder}/raw and set "
-        "DFA_DATA_MIRROR=FOLDER"
+        "DFA_DATA_MIRROR=FOLDER."
     )
 
 
-def _words(error: OSError) -> str:
+def _error_text(error: OSError) -> str:
     return error.strerror or str(error)

@@ -1,4 +1,4 @@
-"""A toy data set on two local web servers, and the real ones where a copy is at hand."""
+"""Fixtures: a toy data set on two local web servers, and the real data sets where this machine has a copy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dfa_cli.data.source import Source
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[], Server]]:
-    """Starts web servers on 127.0.0.1 that end with the test."""
+    """Start web servers on 127.0.0.1; they stop when the test ends."""
     running: list[tuple[ThreadingHTTPServer, Server]] = []
 
     def start() -> Server:
@@ -41,13 +41,13 @@ def serve() -> Iterator[Callable[[], Server]]:
                 self.end_headers()
                 if with_body and body is not None:
                     quarter = len(body) // 4 + 1
-                    with suppress(ConnectionError):  # the other side may have heard enough
+                    with suppress(ConnectionError):  # the client may close the connection early
                         for start in range(0, len(body), quarter):
                             self.wfile.write(memoryview(body)[start : start + quarter])
                             time.sleep(server.pause)
 
             def log_message(self, format: str, *args: object) -> None:
-                """Keep the test's output clean."""
+                """Write nothing: the default prints a line for each request."""
 
         http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         http.daemon_threads = True
@@ -65,7 +65,7 @@ def serve() -> Iterator[Callable[[], Server]]:
 
 @pytest.fixture
 def toy(serve: Callable[[], Server], monkeypatch: pytest.MonkeyPatch) -> tuple[RawFile, Server, Server]:
-    """Data set `toy` of one file, with its content at the first server and nothing at the second."""
+    """The data set `toy` of one file. The first server has the file, the second has nothing."""
     first, second = serve(), serve()
     file = known("toy.bin", CONTENT, first.address + "toy.bin", second.address + "toy.bin")
     register(monkeypatch, file)
@@ -75,5 +75,5 @@ def toy(serve: Callable[[], Server], monkeypatch: pytest.MonkeyPatch) -> tuple[R
 
 @pytest.fixture
 def real(tmp_path: Path) -> Callable[[str], Source]:
-    """`local_source` with a cache of the test's own."""
+    """`local_source`, with an empty cache in the folder of the test."""
     return lambda name: local_source(name, tmp_path / "cache")

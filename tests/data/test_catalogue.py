@@ -1,4 +1,4 @@
-"""The catalogue, conf/data and the classes must agree with each other."""
+"""The catalogue, conf/data and the classes of the data sets agree with each other."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from dfa_cli.errors import DfaError
 CONF = Path(__file__).resolve().parents[2] / "conf" / "data"
 
 
-def test_every_data_set_has_a_configuration_and_the_other_way_round() -> None:
+def test_the_catalogue_and_conf_data_hold_the_same_names() -> None:
     assert {path.stem for path in CONF.glob("*.yaml")} == set(CATALOGUE)
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_the_configuration_builds_what_the_catalogue_states(name: str, real: Callable[[str], Source]) -> None:
+def test_a_loaded_data_set_has_the_sizes_of_its_catalogue_entry(
+    name: str, real: Callable[[str], Source]
+) -> None:
     from hydra.utils import instantiate
 
     config = yaml.safe_load((CONF / f"{name}.yaml").read_text())
@@ -48,6 +50,6 @@ def test_no_two_files_share_a_digest() -> None:
             assert address.removesuffix(".gz").endswith(f"/{file.name}")
 
 
-def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+def test_an_unknown_name_is_refused_and_the_nearest_suggested() -> None:
     with pytest.raises(DfaError, match=r"'pubmd' is not one of .*did you mean pubmed\?"):
         entry("pubmd")

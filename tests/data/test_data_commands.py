@@ -18,7 +18,7 @@ from dfa_cli.errors import DfaError
 def only_toy(
     toy: tuple[RawFile, Server, Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[RawFile, Server, Server]:
-    """Data sets `toy` and `digits`, an empty cache and an empty mirror."""
+    """Leave only the data sets `toy` and `digits`, an empty cache and an empty mirror."""
     for name in set(catalogue.CATALOGUE) - {"toy", "digits"}:
         monkeypatch.delitem(catalogue.CATALOGUE, name)
     monkeypatch.setenv("DFA_DATA_DIR", str(tmp_path / "cache"))
@@ -32,11 +32,11 @@ def run(*words: str) -> Result:
 
 
 def line(result: Result, name: str) -> list[str]:
-    """The words of the line that begins with `name`."""
+    """Split the output line that begins with `name` into words."""
     return next(text.split() for text in result.output.splitlines() if text.startswith(name))
 
 
-def test_list_says_where(tmp_path: Path, only_toy: tuple[RawFile, Server, Server]) -> None:
+def test_list_says_where_the_files_are(tmp_path: Path, only_toy: tuple[RawFile, Server, Server]) -> None:
     _, first, _ = only_toy
     assert line(run("list"), "toy") == ["toy", "samples", "2", "3", "2", "to", "be", "fetched"]
     assert line(run("list"), "digits")[-1] == "embedded"
@@ -47,7 +47,7 @@ def test_list_says_where(tmp_path: Path, only_toy: tuple[RawFile, Server, Server
     assert not first.asked
 
 
-def test_list_asks_the_network_only_when_told_to(only_toy: tuple[RawFile, Server, Server]) -> None:
+def test_list_asks_the_network_only_with_probe(only_toy: tuple[RawFile, Server, Server]) -> None:
     _, first, _ = only_toy
     assert line(run("list", "--probe"), "toy")[-3:] == ["to", "be", "fetched"]
     assert first.asked
@@ -55,7 +55,7 @@ def test_list_asks_the_network_only_when_told_to(only_toy: tuple[RawFile, Server
     assert line(run("list", "--probe"), "toy")[-2:] == ["not", "reachable"]
 
 
-def test_fetch(tmp_path: Path) -> None:
+def test_fetch_fills_the_cache(tmp_path: Path) -> None:
     result = run("fetch", "toy")
     assert result.exit_code == 0
     assert result.output == "toy: in the cache, 1 file checked\n"
@@ -74,14 +74,14 @@ def test_fetch_all_goes_on_after_a_failure(
 
 
 @pytest.mark.parametrize("command", ["fetch", "verify"])
-def test_an_unknown_name(command: str, tmp_path: Path) -> None:
+def test_an_unknown_name_is_refused_before_anything_is_done(command: str, tmp_path: Path) -> None:
     result = run(command, "digits", "toi")
     assert isinstance(result.exception, DfaError)
     assert "did you mean toy?" in str(result.exception)
     assert not (tmp_path / "cache").exists()
 
 
-def test_verify(tmp_path: Path) -> None:
+def test_verify_reports_missing_good_and_corrupt_copies(tmp_path: Path) -> None:
     result = run("verify")
     assert result.exit_code == 0
     assert line(result, "toy")[:3] == ["toy", "toy.bin", "missing"]

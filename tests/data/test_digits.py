@@ -15,7 +15,9 @@ NOWHERE = Source(None, network=False)
 @pytest.mark.parametrize(
     ("made", "sizes"), [(Digits(), (1_000, 297, 500)), (DigitsGraph(), (200, 300, 1_000))]
 )
-def test_the_split(made: Digits | DigitsGraph, sizes: tuple[int, int, int]) -> None:
+def test_the_split_is_stratified_and_without_overlap(
+    made: Digits | DigitsGraph, sizes: tuple[int, int, int]
+) -> None:
     data = made.load(NOWHERE)
     parts = (data.train, data.validation, data.test)
     assert tuple(len(part) for part in parts) == sizes
@@ -30,13 +32,13 @@ def test_the_split(made: Digits | DigitsGraph, sizes: tuple[int, int, int]) -> N
     assert (float(data.x.min()), float(data.x.max())) == (0.0, 1.0)
 
 
-def test_nothing_moves_the_split() -> None:
+def test_the_split_does_not_depend_on_a_seed() -> None:
     first = Digits().load(NOWHERE)
     torch.manual_seed(1)
     again = Digits().load(NOWHERE)
     assert torch.equal(first.train, again.train)
     assert first.checksums == again.checksums
-    # Of this version, and so of every run that is compared with another.
+    # Runs of other versions are compared with runs of this one, so these rows must stay.
     assert first.train[:8].tolist() == FIRST_ROWS
     assert DigitsGraph().load(NOWHERE).train[:8].tolist() == FIRST_LABELLED
 
@@ -45,13 +47,13 @@ FIRST_ROWS = [0, 1, 2, 3, 6, 8, 9, 10]
 FIRST_LABELLED = [21, 26, 36, 47, 57, 68, 75, 78]
 
 
-def test_labels_per_class() -> None:
+def test_labels_per_class_sets_the_training_rows() -> None:
     data = DigitsGraph(labels_per_class=3).load(NOWHERE)
     assert data.y[data.train].bincount().tolist() == [3] * 10
     assert (len(data.validation), len(data.test)) == (300, 1_000)
 
 
-def test_the_graph_goes_both_ways_and_joins_neighbours() -> None:
+def test_the_graph_has_both_directions_and_joins_similar_images() -> None:
     data = DigitsGraph(neighbours=5).load(NOWHERE)
     assert data.edge_index is not None
     source, target = data.edge_index
@@ -63,7 +65,7 @@ def test_the_graph_goes_both_ways_and_joins_neighbours() -> None:
     assert float((data.y[source] == data.y[target]).float().mean()) > 0.95
 
 
-def test_nearest_neighbours_by_hand() -> None:
+def test_nearest_neighbours_of_four_points() -> None:
     x = torch.tensor([[0.0], [1.0], [2.0], [9.0]])  # row 1 is as far from 0 as from 2: the lower index wins
     assert nearest_neighbours(x, 1).tolist() == [[1, 0, 2, 1, 3, 2], [0, 1, 1, 2, 2, 3]]
 
@@ -82,6 +84,6 @@ def test_nearest_neighbours_by_hand() -> None:
         ),
     ],
 )
-def test_out_of_range(arguments: dict[str, int], message: str) -> None:
+def test_arguments_out_of_range_are_refused(arguments: dict[str, int], message: str) -> None:
     with pytest.raises(DfaError, match=message):
         DigitsGraph(**arguments)

@@ -1,4 +1,4 @@
-"""MNIST: published order and split, and IDX headers that are not believed."""
+"""MNIST: the published order and split, and the check of IDX headers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from toy_data import local_source
 
 from dfa_cli.data.base import Data
 from dfa_cli.data.catalogue import entry
-from dfa_cli.data.mnist import MNIST, idx
+from dfa_cli.data.mnist import MNIST, parse_idx
 from dfa_cli.data.source import Source
 from dfa_cli.errors import DfaError
 
@@ -26,7 +26,7 @@ def data(source: Source) -> Data:
     return MNIST().load(source)
 
 
-def test_what_is_promised(data: Data) -> None:
+def test_shapes_split_and_order_are_as_published(data: Data) -> None:
     assert tuple(data.x.shape) == (70_000, 784)
     assert data.x.dtype == torch.float32
     assert data.y.dtype == torch.int64
@@ -47,7 +47,7 @@ def test_the_pixels_are_the_bytes_over_255(data: Data, source: Source) -> None:
     assert torch.equal(data.x[60_000:], raw / 255)
 
 
-def test_the_published_mean_and_deviation(source: Source) -> None:
+def test_normalised_pixels_have_mean_zero_and_deviation_one(source: Source) -> None:
     data = MNIST(validation=10_000, normalize=True).load(source)
     assert (len(data.train), len(data.validation)) == (50_000, 10_000)
     assert float(data.x[:60_000].mean()) == pytest.approx(0, abs=1e-3)
@@ -62,9 +62,9 @@ def test_validation_out_of_range(validation: int) -> None:
         MNIST(validation)
 
 
-def test_idx() -> None:
+def test_an_idx_file_is_read() -> None:
     content = struct.pack(">HBB2I", 0, 8, 2, 2, 3) + bytes(range(6))
-    assert idx(content, (2, 3), "toy").tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert parse_idx(content, (2, 3), "toy").tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,6 @@ def test_idx() -> None:
         b"\x00\x00",
     ],
 )
-def test_idx_with_another_header(header: bytes) -> None:
-    with pytest.raises(DfaError, match="toy: expected the IDX header 00000802"):
-        idx(header + bytes(6), (2, 3), "toy")
+def test_another_idx_header_is_refused(header: bytes) -> None:
+    with pytest.raises(DfaError, match=r"toy begins with .* must begin with the IDX header 00000802"):
+        parse_idx(header + bytes(6), (2, 3), "toy")

@@ -1,4 +1,4 @@
-"""What a run says of its files while it reads them."""
+"""Notes about raw files that a run writes while it reads them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from program import Dfa
 from dfa_cli.data.source import Source
 
 
-def test_a_corrupt_copy_is_told_where_it_is_seen_and_in_the_log(dfa: Dfa) -> None:
+def test_a_corrupt_copy_is_reported_on_the_terminal_and_in_the_log(dfa: Dfa) -> None:
     if Source.default().where("cora") == "to be fetched":
         pytest.skip("no copy of cora on this machine")
     cache = dfa.root / "damaged"

@@ -1,4 +1,4 @@
-"""The citation graphs: equal to torch_geometric's, never unpickled unchecked, quick the second time."""
+"""Citation graphs: they equal those of torch_geometric, unpickle nothing unknown, and are built once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROCESSED = "Cora/processed/dfa_normalised.safetensors"
 
 
 def same(one: Data, other: Data) -> bool:
-    """Every tensor equal to the bit."""
+    """Whether all tensors are equal to the last bit."""
     pairs = [(one.x.to_dense(), other.x.to_dense())]
     for name in ("y", "train", "validation", "test", "edge_index"):
         pairs.append((getattr(one, name), getattr(other, name)))
@@ -56,7 +56,7 @@ def test_equal_to_torch_geometric(name: str, normalize: bool, real: Real, tmp_pa
 
 
 @pytest.mark.parametrize(("name", "labelled"), [("cora", 140), ("citeseer", 120)])
-def test_what_is_promised(name: str, labelled: int, real: Real) -> None:
+def test_split_layout_and_edges_are_as_documented(name: str, labelled: int, real: Real) -> None:
     data = Planetoid(name).load(real(name))
     assert (len(data.train), len(data.validation), len(data.test)) == (labelled, 500, 1000)
     used = torch.cat([data.train, data.validation, data.test])
@@ -72,7 +72,7 @@ def test_what_is_promised(name: str, labelled: int, real: Real) -> None:
     source, target = data.edge_index
     assert not (source == target).any()
     edges = target * len(data.y) + source
-    assert torch.equal(edges, edges.unique())  # sorted, none twice
+    assert torch.equal(edges, edges.unique())  # sorted, and no edge twice
     assert torch.equal((source * len(data.y) + target).sort().values, edges)  # both directions
     assert data.checksums == {file.name: file.sha256 for file in entry(name).files}
     assert torch.equal(data.to("cpu").x.to_dense(), data.x.to_dense())
@@ -86,7 +86,7 @@ class TestProcessed:
 
     @pytest.fixture
     def builds(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-        """Which data sets were built from raw files."""
+        """The names of the data sets that were built from raw files, as they are built."""
         built: list[str] = []
         really = Planetoid._build
 
@@ -129,7 +129,7 @@ class TestProcessed:
         Planetoid("cora").load(source)
         assert builds == ["cora"]
 
-    def test_counts_do_not_take_the_place_of_normalised_features(self, loaded: tuple[Source, Data]) -> None:
+    def test_unnormalised_features_have_a_file_of_their_own(self, loaded: tuple[Source, Data]) -> None:
         source, first = loaded
         counts = Planetoid("cora", normalize=False).load(source)
         assert counts.x.values().unique().tolist() == [1.0]
@@ -162,14 +162,14 @@ def test_an_unknown_file_is_never_unpickled(place: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_a_known_file_may_call_nothing_either(protocol: int, tmp_path: Path) -> None:
+def test_a_file_with_the_right_checksum_may_call_nothing_either(protocol: int, tmp_path: Path) -> None:
     marker = tmp_path / "exploded"
     bomb = pickle.dumps(Bomb(marker), protocol)
-    with pytest.raises(DfaError, match="has no business with"):
-        planetoid._repickled("ind.cora.x", bomb)
+    with pytest.raises(DfaError, match="which no Planetoid file needs"):
+        planetoid._repickle_safely("ind.cora.x", bomb)
     assert not marker.exists()
     pickle.loads(bomb)
-    assert marker.exists()  # so it was a bomb
+    assert marker.exists()  # the plain unpickler does call it
 
 
 def test_an_unknown_name_is_refused() -> None:

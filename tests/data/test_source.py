@@ -1,4 +1,4 @@
-"""Where files come from: the order, the checks, and that nothing half-made is left."""
+"""Raw files: the order of the places, the checks, and that no partial file is left."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 from toy_data import CONTENT, Server, known, leftovers, put, register
 
-from dfa_cli.data import checksums as content
-from dfa_cli.data import network, source
+from dfa_cli.data import checksums, network, source
 from dfa_cli.data.catalogue import RawFile
 from dfa_cli.data.source import Source
 from dfa_cli.errors import DfaError
@@ -34,7 +33,7 @@ def warnings() -> list[str]:
 def test_the_cache_comes_first(toy: Toy, tmp_path: Path) -> None:
     file, first, _ = toy
     put(tmp_path / "cache", CONTENT)
-    put(tmp_path / "mirror", OTHER)  # would be refused if it were looked at
+    put(tmp_path / "mirror", OTHER)  # reading it would warn, and the test would fail
     assert Source(tmp_path / "cache", [tmp_path / "mirror"], warn=pytest.fail).read("toy", file) == CONTENT
     assert not first.asked
 
@@ -43,7 +42,9 @@ def test_the_cache_comes_first(toy: Toy, tmp_path: Path) -> None:
     "relative",
     ["Toy/raw/toy.bin", "Toy/toy.bin", "toy.bin", "toy/raw/toy.bin", "Toy/raw/toy.bin.gz", "toy.bin.gz"],
 )
-def test_then_a_mirror_which_is_copied_into_the_cache(toy: Toy, tmp_path: Path, relative: str) -> None:
+def test_a_mirror_comes_second_and_its_file_is_copied_into_the_cache(
+    toy: Toy, tmp_path: Path, relative: str
+) -> None:
     file, first, _ = toy
     put(tmp_path / "mirror", CONTENT, relative)
     here = Source(tmp_path / "cache", [tmp_path / "absent", tmp_path / "mirror"], warn=pytest.fail)
@@ -53,7 +54,7 @@ def test_then_a_mirror_which_is_copied_into_the_cache(toy: Toy, tmp_path: Path, 
     assert leftovers(tmp_path / "cache") == ["Toy", "Toy/raw", "Toy/raw/toy.bin"]
 
 
-def test_then_the_network(toy: Toy, tmp_path: Path) -> None:
+def test_the_network_comes_last(toy: Toy, tmp_path: Path) -> None:
     file, first, second = toy
     here = Source(tmp_path / "cache", [tmp_path / "mirror"], warn=pytest.fail)
     assert here.read("toy", file) == CONTENT
@@ -63,7 +64,7 @@ def test_then_the_network(toy: Toy, tmp_path: Path) -> None:
     assert leftovers(tmp_path / "cache") == ["Toy", "Toy/raw", "Toy/raw/toy.bin"]
 
 
-def test_nothing_is_kept_without_a_cache(toy: Toy, tmp_path: Path) -> None:
+def test_without_a_cache_nothing_is_kept(toy: Toy, tmp_path: Path) -> None:
     file, first, _ = toy
     put(tmp_path / "mirror", CONTENT)
     assert Source(None, [tmp_path / "mirror"]).read("toy", file) == CONTENT
@@ -72,7 +73,7 @@ def test_nothing_is_kept_without_a_cache(toy: Toy, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [OTHER, CONTENT[:-1], CONTENT + b"!", b""])
-def test_a_corrupt_cached_file_is_said_and_replaced(
+def test_a_corrupt_cached_file_is_reported_and_replaced(
     toy: Toy, tmp_path: Path, warnings: list[str], damage: bytes
 ) -> None:
     file, first, _ = toy
@@ -95,7 +96,9 @@ def test_a_corrupt_cached_file_is_replaced_from_the_network(toy: Toy, tmp_path: 
     assert first.asked == ["GET /toy.bin"]
 
 
-def test_a_corrupt_file_without_replacement_is_an_error_that_names_all(toy: Toy, tmp_path: Path) -> None:
+def test_a_corrupt_file_without_replacement_is_an_error_that_names_every_copy(
+    toy: Toy, tmp_path: Path
+) -> None:
     file, _, _ = toy
     cached = put(tmp_path / "cache", OTHER)
     mirrored = put(tmp_path / "mirror", CONTENT[:100])
@@ -124,7 +127,7 @@ def test_a_corrupt_mirror_file_is_passed_over(toy: Toy, tmp_path: Path, warnings
     assert str(bad) in line
 
 
-def test_a_folder_in_place_of_a_file_is_no_copy(toy: Toy, tmp_path: Path) -> None:
+def test_a_folder_with_the_name_of_the_file_does_not_count_as_a_copy(toy: Toy, tmp_path: Path) -> None:
     file, _, _ = toy
     (tmp_path / "mirror/Toy/raw/toy.bin").mkdir(parents=True)
     assert Source(tmp_path / "cache", [tmp_path / "mirror"], warn=pytest.fail).read("toy", file) == CONTENT
@@ -152,7 +155,7 @@ SENTENCE = {"file": "the cache .* cannot be written", "full": "No space is left 
 
 @pytest.mark.parametrize("broken", SENTENCE)
 class TestCacheThatCannotBeWritten:
-    """A file in the cache's place (which stops root too), and a disk that is full on the last step."""
+    """The cache cannot be written: a file has its name (which stops root too), or the disk is full at the end."""
 
     @pytest.fixture
     def cache(self, broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -175,7 +178,7 @@ class TestCacheThatCannotBeWritten:
         assert here.read("toy", file) == CONTENT
         assert here.read("toy", file) == CONTENT
         assert not first.asked
-        (line,) = warnings  # once, not for each file
+        (line,) = warnings  # one line for two reads
         assert str(cache) in line
         assert "cannot be written" in line
 
@@ -184,7 +187,7 @@ class TestCacheThatCannotBeWritten:
         with pytest.raises(DfaError, match=rf"{SENTENCE[broken]} .*DFA_DATA_DIR=FOLDER"):
             Source(cache).read("toy", file)
         if broken == "file":
-            assert not first.asked  # known before the transfer
+            assert not first.asked  # the cache is tried before the download
         else:
             assert not cache.exists()
 
@@ -195,7 +198,7 @@ class TestCacheThatCannotBeWritten:
         with pytest.raises(DfaError, match=SENTENCE[broken]):
             Source(cache, [tmp_path / "mirror"]).fetch("toy")
 
-    def test_keeping_something_for_later_is_only_a_warning(
+    def test_a_processed_file_that_cannot_be_kept_is_only_a_warning(
         self, broken: str, toy: Toy, cache: Path, warnings: list[str]
     ) -> None:
         Source(cache, warn=warnings.append).keep("Toy/processed/graph", b"...")
@@ -235,14 +238,14 @@ class TestNetwork:
         assert time.monotonic() - started < 5
         (tmp_path / "Toy/raw/toy.bin").unlink()
         here.read("toy", file)
-        assert first.asked == ["GET /toy.bin"]  # not asked again for the next file
+        assert first.asked == ["GET /toy.bin"]  # the first server is not asked a second time
 
-    def test_a_dripping_server_is_given_up(
+    def test_a_slow_server_is_given_up(
         self, toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         file, first, second = toy
         second.files = {"toy.bin": CONTENT}
-        first.pause = 0.2  # shorter than the timeout, but the whole is longer
+        first.pause = 0.2  # each pause is shorter than the timeout, all together are longer
         monkeypatch.setattr(network, "SLOWEST", 10**9)
         assert Source(tmp_path, timeout=0.3).read("toy", file) == CONTENT
         assert second.asked
@@ -270,7 +273,7 @@ class TestNetwork:
         _, first, _ = toy
         file = known("toy.bin", CONTENT, first.address + "toy.bin.gz")
         register(monkeypatch, file)
-        for level in (1, 9):  # different archives, the same content
+        for level in (1, 9):  # two different archives of the same content
             first.files["toy.bin.gz"] = gzip.compress(CONTENT, level, mtime=level)
             cache = tmp_path / str(level)
             assert Source(cache).read("toy", file) == CONTENT
@@ -289,14 +292,14 @@ class TestNetwork:
         assert peak < len(endless) / 8
 
 
-def test_a_decompression_bomb_is_defused(tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_not_decompressed(tmp_path: Path) -> None:
     file = known("toy.bin", bytes(2**17))
     packed = tmp_path / "toy.bin.gz"
     packed.write_bytes(gzip.compress(bytes(2**25), 9))  # 32 MiB in 32 KiB
-    assert packed.stat().st_size < content.packed_limit(file)
+    assert packed.stat().st_size < checksums.gzip_size_limit(file)
     tracemalloc.start()
-    with pytest.raises(content.UnusableError, match="found more than 131072 bytes"):
-        content.read(packed, file)
+    with pytest.raises(checksums.UnusableError, match="found more than 131072 bytes"):
+        checksums.read_checked(packed, file)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**21
@@ -304,9 +307,9 @@ def test_a_decompression_bomb_is_defused(tmp_path: Path) -> None:
 
 def test_an_archive_that_is_larger_than_its_content_is_not_opened(toy: Toy, tmp_path: Path) -> None:
     packed = tmp_path / "toy.bin.gz"
-    packed.write_bytes(gzip.compress(b"") * 1000)  # endless members that add nothing
-    with pytest.raises(content.UnusableError, match="larger than that"):
-        content.read(packed, toy[0])
+    packed.write_bytes(gzip.compress(b"") * 1000)  # many gzip members that hold nothing
+    with pytest.raises(checksums.UnusableError, match="larger than that"):
+        checksums.read_checked(packed, toy[0])
 
 
 @pytest.mark.parametrize("damage", ["truncated", "crc", "no gzip", "two files"])
@@ -322,14 +325,14 @@ def test_a_damaged_archive_is_refused(toy: Toy, tmp_path: Path, damage: str) -> 
             "two files": packed + gzip.compress(b"!"),
         }[damage]
     )
-    with pytest.raises(content.UnusableError, match=file.sha256):
-        content.read(path, file)
+    with pytest.raises(checksums.UnusableError, match=file.sha256):
+        checksums.read_checked(path, file)
 
 
 class TestLanding:
-    def test_two_at_once_both_succeed(self, toy: Toy, tmp_path: Path) -> None:
+    def test_two_processes_download_the_same_file_at_once(self, toy: Toy, tmp_path: Path) -> None:
         file, first, _ = toy
-        first.pause = 0.2  # both are in the middle of the file at the same time
+        first.pause = 0.2  # so that both downloads overlap
         script = f"""
 from pathlib import Path
 from dfa_cli.data import catalogue
@@ -345,7 +348,7 @@ assert len(Source(Path({str(tmp_path)!r})).read("toy", file)) == {len(CONTENT)}
         assert (tmp_path / "Toy/raw/toy.bin").read_bytes() == CONTENT
 
     @pytest.mark.parametrize("interruption", [KeyboardInterrupt, ValueError])
-    def test_an_interruption_leaves_what_was_there(
+    def test_an_interrupted_write_leaves_the_old_file(
         self, tmp_path: Path, interruption: type[BaseException]
     ) -> None:
         def stop_half_way(path: Path) -> None:
@@ -362,7 +365,7 @@ assert len(Source(Path({str(tmp_path)!r})).read("toy", file)) == {len(CONTENT)}
         assert leftovers(tmp_path) == ["file"]
         assert (tmp_path / "file").read_bytes() == b"old"
 
-    def test_parts_of_killed_processes_are_swept_up_when_old(self, tmp_path: Path) -> None:
+    def test_old_part_files_of_killed_processes_are_removed(self, tmp_path: Path) -> None:
         old, young = tmp_path / ".file.1.aa.tmp", tmp_path / ".file.2.bb.tmp"
         for part in (old, young):
             part.write_bytes(b"half of")
@@ -371,7 +374,7 @@ assert len(Source(Path({str(tmp_path)!r})).read("toy", file)) == {len(CONTENT)}
             out.write(b"all of it")
         assert leftovers(tmp_path) == [young.name, "file"]
 
-    def test_others_may_read_what_was_landed(self, tmp_path: Path) -> None:
+    def test_a_written_file_has_the_usual_permissions(self, tmp_path: Path) -> None:
         (tmp_path / "usual").write_bytes(b"")
         with landing(tmp_path / "file") as out:
             out.write(b"...")
@@ -379,17 +382,17 @@ assert len(Source(Path({str(tmp_path)!r})).read("toy", file)) == {len(CONTENT)}
 
 
 class TestAvailable:
-    def test_in_the_cache_or_a_mirror(self, toy: Toy, tmp_path: Path) -> None:
+    def test_a_copy_in_the_cache_or_in_a_mirror_is_enough(self, toy: Toy, tmp_path: Path) -> None:
         _, first, _ = toy
         put(tmp_path, CONTENT)
         assert Source(tmp_path).available("toy") is None
         assert Source(None, [tmp_path]).available("toy") is None
         assert not first.asked
 
-    def test_embedded_data_are_always_there(self) -> None:
+    def test_an_embedded_data_set_is_always_available(self) -> None:
         assert Source(None, network=False).available("digits") is None
 
-    def test_one_address_is_enough(self, toy: Toy, tmp_path: Path) -> None:
+    def test_one_server_that_answers_is_enough(self, toy: Toy, tmp_path: Path) -> None:
         _, first, second = toy
         first.stall.set()
         second.files = {"toy.bin": CONTENT}
@@ -398,13 +401,13 @@ class TestAvailable:
         assert time.monotonic() - started < 2
         assert second.asked == ["HEAD /toy.bin"]
 
-    def test_a_truncated_copy_does_not_count(self, toy: Toy, tmp_path: Path) -> None:
+    def test_a_copy_of_another_size_does_not_count(self, toy: Toy, tmp_path: Path) -> None:
         put(tmp_path, CONTENT[:-1])
         reason = Source(tmp_path, network=False).available("toy")
         assert reason is not None
         assert "switched off" in reason
 
-    def test_nothing_answers(self, toy: Toy, tmp_path: Path) -> None:
+    def test_without_an_answer_the_reason_comes_in_time(self, toy: Toy, tmp_path: Path) -> None:
         _, first, second = toy
         for server in (first, second):
             server.stall.set()
@@ -414,7 +417,7 @@ class TestAvailable:
         assert reason is not None
         assert str(tmp_path) in reason
 
-    def test_the_servers_do_not_have_it(self, toy: Toy, tmp_path: Path) -> None:
+    def test_the_answer_of_the_servers_is_the_reason(self, toy: Toy, tmp_path: Path) -> None:
         _, first, _ = toy
         first.files = {}
         reason = Source(tmp_path).available("toy")
@@ -428,7 +431,9 @@ class TestFromConfig:
         monkeypatch.delenv("DFA_DATA_DIR", raising=False)
         monkeypatch.delenv("DFA_DATA_MIRROR", raising=False)
 
-    def test_the_cache_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_data_dir_comes_before_the_environment_variable(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         usual = Source.from_config(None, None).cache
         assert usual is not None
         assert usual.name == "dfa"
@@ -438,7 +443,9 @@ class TestFromConfig:
         monkeypatch.setenv("DFA_DATA_DIR", "")
         assert Source.from_config(None, None).cache == usual
 
-    def test_mirrors(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_mirrors_of_the_configuration_come_before_those_of_the_environment(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for name in ("a", "b", "c"):
             (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path)
@@ -446,7 +453,7 @@ class TestFromConfig:
         made = Source.from_config(None, ["a", str(tmp_path / "b")])
         assert list(made.mirrors) == [tmp_path / "a", tmp_path / "b", tmp_path / "c"]
 
-    def test_a_relative_mirror_is_beside_the_checkout_too(
+    def test_a_relative_mirror_is_looked_for_in_the_checkout_too(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
@@ -459,12 +466,12 @@ class TestFromConfig:
         with pytest.raises(DfaError, match="gone does not exist"):
             made.read("toy", toy[0])
 
-    def test_an_address_is_no_mirror(self) -> None:
-        with pytest.raises(DfaError, match="a mirror is a folder"):
+    def test_an_address_is_refused_as_a_mirror(self) -> None:
+        with pytest.raises(DfaError, match="must be a folder on this machine"):
             Source.from_config(None, ["https://example.org/data"])
 
 
-def test_neither_torch_nor_numpy_is_imported() -> None:
+def test_finding_files_imports_neither_torch_nor_numpy() -> None:
     script = """
 import sys
 from dfa_cli.commands import data

@@ -1,4 +1,4 @@
-"""What the tests of `dfa_cli.data` share: a toy file, and how it is put somewhere."""
+"""Helpers of the tests of `dfa_cli.data`: a toy file, and functions that put it somewhere."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ CONTENT = b"what the file is known to hold, " * 64
 
 @dataclass
 class Server:
-    """A web server on this machine: `path` is answered from `files`, the rest with a 404.
+    """A web server on this machine that serves `files`, and answers 404 for every other path.
 
-    `asked` lists the requests; while `stall` is set no request is answered; `pause` seconds pass after
-    every quarter of an answer.
+    `asked`: the requests so far. `stall`: while it is set, no request is answered. `pause` [s]: how long the
+    server waits after every quarter of an answer.
     """
 
     address: str
@@ -34,18 +34,18 @@ class Server:
 
 
 def known(name: str, content: bytes, *addresses: str) -> RawFile:
-    """The catalogue's line for a file of that content."""
+    """Make the catalogue entry of a file with this content."""
     return RawFile(name, len(content), hashlib.sha256(content).hexdigest(), addresses)
 
 
 def register(monkeypatch: pytest.MonkeyPatch, *files: RawFile, name: str = "toy") -> None:
-    """Data set `name` of these files, until the test ends."""
+    """Put a data set `name` of these files into the catalogue until the test ends."""
     entry = Entry(name, name.capitalize(), "samples", 2, 3, 2, "a toy", files)
     monkeypatch.setitem(catalogue.CATALOGUE, name, entry)
 
 
 def put(root: Path, content: bytes, relative: str = "Toy/raw/toy.bin") -> Path:
-    """`content` at `root/relative`, compressed when the name says so."""
+    """Write `content` to `root/relative`, compressed when the name ends with `.gz`."""
     path = root / relative
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
@@ -53,12 +53,15 @@ def put(root: Path, content: bytes, relative: str = "Toy/raw/toy.bin") -> Path:
 
 
 def leftovers(root: Path) -> list[str]:
-    """Everything under `root`, hidden files and folders too."""
+    """List everything under `root`, hidden files and folders included."""
     return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
 
 
 def local_source(name: str, cache: Path) -> Source:
-    """An empty cache before the folders of this machine that hold data set `name`; skips when none does."""
+    """Make a source with an empty cache that copies from the folders of this machine.
+
+    Skips the test when no folder holds data set `name`.
+    """
     here = Source.from_config(None, [str(CHECKOUT.parent / "shared" / "datasets")], network=False)
     reason = here.available(name)
     if reason is not None:
