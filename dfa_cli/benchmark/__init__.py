@@ -1,1 +1,1 @@
-"""How long a projection takes, on this machine and on the modelled optics."""
+"""Measures how long a projection takes on this machine, and compares it with the modelled optics."""

@@ -1,7 +1,9 @@
-"""One device at several sizes, measured in a process of its own, so that its memory is its own.
+"""Measures the time and memory of one device at several sizes. `dfa bench` runs this module as a process.
+
+A process of its own shows the memory of this device alone.
 
 `python -m dfa_cli.benchmark.measure '{"device": "procedural", "sizes": [[1000, 1000]], "vectors": 1}'`
-prints a line of JSON for each size as soon as it is known.
+prints a line of JSON for each size as soon as it is measured.
 """
 
 from __future__ import annotations
@@ -19,15 +21,17 @@ from dfa_cli.devices.opu.media.procedural import Procedural
 from dfa_cli.devices.opu.media.structured import Structured
 from dfa_cli.machine.memory import peak_bytes, reset_peak_memory
 
-LEAST_SECONDS = 0.2  # a shorter measurement is repeated
+MIN_SECONDS = 0.2  # a projection is repeated until its repetitions have taken this long
 SEED = 1
 
-Prepared = Callable[[np.ndarray], object]
+Projection = Callable[[np.ndarray], object]
 
 
-def draw_store_multiply(n_in: int, n_out: int) -> Prepared:
-    """What needs no library: draw a complex Gaussian matrix with NumPy, store it, multiply; all of it each
-    time."""
+def draw_store_multiply(n_in: int, n_out: int) -> Projection:
+    """Draw a complex Gaussian matrix with NumPy, store it and multiply: what one does without a library.
+
+    Every projection draws the matrix again.
+    """
 
     def project(vectors: np.ndarray) -> object:
         draws = np.random.default_rng(SEED)
@@ -39,34 +43,39 @@ def draw_store_multiply(n_in: int, n_out: int) -> Prepared:
     return project
 
 
-def stored(n_in: int, n_out: int) -> Prepared:
-    """The digital device: a real matrix drawn once, beforehand; the product alone is measured."""
+def multiply_stored(n_in: int, n_out: int) -> Projection:
+    """Multiply with a stored real matrix, as the digital device does. Drawing the matrix is not measured."""
     matrix = torch.randn(n_in, n_out, generator=torch.Generator().manual_seed(SEED))
     return lambda vectors: torch.from_numpy(vectors) @ matrix
 
 
-def procedural(n_in: int, n_out: int) -> Prepared:
-    """Complex coefficients, computed while they are multiplied."""
+def procedural(n_in: int, n_out: int) -> Projection:
+    """Compute complex coefficients while multiplying with them (`Procedural`)."""
     medium = Procedural()
     medium.prepare(n_in, n_out, SEED, torch.device("cpu"))
     return lambda vectors: medium.fields(torch.from_numpy(vectors), imaginary=True)
 
 
-def structured(n_in: int, n_out: int) -> Prepared:
-    """The complex field by six fast Hadamard transforms."""
+def structured(n_in: int, n_out: int) -> Projection:
+    """Compute the complex field by six fast Hadamard transforms (`Structured`)."""
     medium = Structured()
     medium.prepare(n_in, n_out, SEED, torch.device("cpu"))
     return lambda vectors: medium.fields(torch.from_numpy(vectors), imaginary=True)
 
 
-DEVICES = {"numpy": draw_store_multiply, "cpu": stored, "procedural": procedural, "structured": structured}
+DEVICES = {
+    "numpy": draw_store_multiply,
+    "cpu": multiply_stored,
+    "procedural": procedural,
+    "structured": structured,
+}
 
 
 def measure(device: str, sizes: list[tuple[int, int]], vectors: int) -> None:
-    """Write `{"n_in", "n_out", "seconds", "memory_mb"}` of one projection of `vectors` vectors at each size.
+    """Measure one projection of `vectors` vectors at each size, and print the results as lines of JSON.
 
-    `seconds` is the shortest of the repetitions. `memory_mb` is the highest resident memory so far above that
-    after the imports and a first small projection.
+    A line is `{"n_in", "n_out", "seconds", "memory_mb"}`. `seconds` is the shortest of the repetitions.
+    `memory_mb` is the peak resident memory so far, less the memory after the imports and a first small projection.
     """
     _warm_up(DEVICES[device], vectors)
     memory = Memory()
@@ -74,7 +83,7 @@ def measure(device: str, sizes: list[tuple[int, int]], vectors: int) -> None:
         project = DEVICES[device](n_in, n_out)
         signs = np.random.default_rng(SEED).choice(np.array([-1, 1], np.float32), (vectors, n_in))
         times: list[float] = []
-        while not times or (sum(times) < LEAST_SECONDS and len(times) < 50):
+        while not times or (sum(times) < MIN_SECONDS and len(times) < 50):
             started = time.perf_counter()
             project(signs)
             times.append(time.perf_counter() - started)
@@ -84,13 +93,13 @@ def measure(device: str, sizes: list[tuple[int, int]], vectors: int) -> None:
         sys.stdout.flush()
 
 
-def _warm_up(device: Callable[[int, int], Prepared], vectors: int) -> None:
-    """Compile, start the threads: none of it belongs to a projection."""
+def _warm_up(device: Callable[[int, int], Projection], vectors: int) -> None:
+    """Do a small projection first, so that compiling and starting threads is not measured."""
     device(64, 4096)(np.ones((vectors, 64), np.float32))
 
 
 class Memory:
-    """The highest resident memory since it was made, above that at the time."""
+    """Measures how far the peak resident memory has grown since the object was made."""
 
     def __init__(self) -> None:
         reset_peak_memory()

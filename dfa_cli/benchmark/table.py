@@ -1,4 +1,4 @@
-"""`dfa bench`: what a projection costs on this machine, and what the modelled optics would take."""
+"""Runs the measurements of `dfa bench`, and writes its table, its sentences and its files."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dfa_cli.devices.optics import FRAME_SECONDS, POWER_WATTS
 from dfa_cli.errors import DfaError
 from dfa_cli.machine.files import write_atomically
 
-FRAMES = 2  # of a ternary vector: one for the +1, one for the -1, read by off-axis holography
-MOST_STORED = 2 * 10**8  # coefficients of 8 bytes that a benchmark may store
-QUOTED = (
+FRAMES = 2  # a ternary vector needs one frame for the +1 and one for the -1, read by off-axis holography
+MAX_STORED = 2 * 10**8  # coefficients of 8 bytes that a benchmark may store
+QUOTED_FIGURES = (
     "Quoted, not measured here: 1500 TeraOPS at 30 W for LightOn's OPU (arXiv 2107.11814); "
     "random projections with trillions of parameters (arXiv 2409.12965)."
 )
-ABOUT = {
+DESCRIPTIONS = {
     "numpy": "draw a complex matrix with NumPy, store it, multiply",
     "cpu": "multiply with a real matrix that is stored already",
     "procedural": "compute complex coefficients while multiplying",
@@ -28,8 +28,11 @@ ABOUT = {
 
 
 @dataclass(frozen=True)
-class Line:
-    """One device at one size: `vectors` vectors in `seconds`; memory above the import baseline."""
+class Measurement:
+    """The measurement of one device at one size: `vectors` vectors in `seconds`.
+
+    `memory_mb` is the memory above that after the imports.
+    """
 
     device: str
     n_in: int
@@ -48,7 +51,10 @@ class Line:
 
 
 def plan(sizes: list[tuple[int, int]] | None, full: bool) -> list[tuple[str, list[tuple[int, int]], int]]:
-    """(device, sizes, vectors) of each process: what is stored stops at what a benchmark may store."""
+    """List what is measured: `(device, sizes, vectors)` for each process.
+
+    Devices that store the matrix skip the sizes above `MAX_STORED`.
+    """
     square = [(n, n) for n in (300, 1000, 3162, 10_000)]
     computed = sizes or [
         *square,
@@ -57,24 +63,24 @@ def plan(sizes: list[tuple[int, int]] | None, full: bool) -> list[tuple[str, lis
     ]
     extreme = sizes or [*square, (100_000, 100_000), (10**6, 10**6)]
     batch = sizes or [(n, n) for n in ((3162, 10_000, 31_623) if full else (3162,))]
-    stored = [size for size in sizes or square if math.prod(size) <= MOST_STORED]
+    stored = [size for size in sizes or square if math.prod(size) <= MAX_STORED]
     cases = [("numpy", stored, 1), ("cpu", stored, 1), ("procedural", computed, 1), ("procedural", batch, 64)]
     return [case for case in [*cases, ("structured", extreme, 1)] if case[1]]
 
 
 def run_table(sizes: list[tuple[int, int]] | None, full: bool, folder: Path) -> None:
-    lines: list[Line] = []
-    for device, of_device, vectors in plan(sizes, full):
+    lines: list[Measurement] = []
+    for device, device_sizes, vectors in plan(sizes, full):
         batch = f", {vectors} vectors" if vectors > 1 else ""
-        say(f"{device}{batch}: {ABOUT[device]}")
-        lines += run_case(device, of_device, vectors)
-    show(lines)
-    save(lines, folder)
+        write_sentence(f"{device}{batch}: {DESCRIPTIONS[device]}")
+        lines += run_case(device, device_sizes, vectors)
+    print_table(lines)
+    save_files(lines, folder)
     write_stdout(f"Written to {folder}: bench.csv, bench.png\n")
 
 
-def run_case(device: str, sizes: list[tuple[int, int]], vectors: int) -> list[Line]:
-    """Measure in a process of its own. Raises `DfaError` when that ran out of memory."""
+def run_case(device: str, sizes: list[tuple[int, int]], vectors: int) -> list[Measurement]:
+    """Measure one device in a process of its own. Raises `DfaError` when that process fails."""
     import json
     import subprocess
     import sys
@@ -82,32 +88,34 @@ def run_case(device: str, sizes: list[tuple[int, int]], vectors: int) -> list[Li
     case = json.dumps({"device": device, "sizes": sizes, "vectors": vectors})
     command = [sys.executable, "-m", "dfa_cli.benchmark.measure", case]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    lines = [_line(device, vectors, **json.loads(row)) for row in done.stdout.splitlines()]
+    lines = [_measurement(device, vectors, **json.loads(row)) for row in done.stdout.splitlines()]
     if done.returncode:
         size = sizes[min(len(lines), len(sizes) - 1)]
         raise DfaError(
-            f"The measurement of {device} at {size[0]} x {size[1]} ended with code {done.returncode} "
-            "(out of memory, if it says nothing above); give smaller --sizes."
+            f"The measurement of {device} at {size[0]} x {size[1]} ended with code {done.returncode}. "
+            "If no error stands above, memory ran out: give smaller --sizes."
         )
     return lines
 
 
-def _line(device: str, vectors: int, n_in: int, n_out: int, seconds: float, memory_mb: float) -> Line:
+def _measurement(
+    device: str, vectors: int, n_in: int, n_out: int, seconds: float, memory_mb: float
+) -> Measurement:
     optical = vectors * FRAMES * FRAME_SECONDS
     size = n_in * n_out * vectors
     rate = size / seconds
-    return Line(
+    return Measurement(
         device, n_in, n_out, vectors, size, seconds, rate, memory_mb, optical, optical * POWER_WATTS
     )  # fmt: skip
 
 
-def crossing(lines: list[Line]) -> float | None:
-    """The coefficients of one vector at which a device takes as long as the modelled optics.
+def break_even(lines: list[Measurement]) -> float | None:
+    """Find the number of coefficients at which a device takes as long as the modelled optics for one vector.
 
-    Between two sizes the time is taken as a power of the size; None when the optics lose at all sizes
-    measured.
+    Between two measured sizes the time is interpolated as a power of the size. Returns `None` when the device is
+    faster than the optics at every measured size.
     """
-    before: Line | None = None
+    before: Measurement | None = None
     for line in sorted(lines, key=lambda line: line.coefficients):
         if line.seconds >= line.modelled_seconds:
             if before is None:
@@ -120,40 +128,47 @@ def crossing(lines: list[Line]) -> float | None:
     return None
 
 
-def conclusions(lines: list[Line]) -> list[str]:
-    """What the table says, in sentences."""
-    said = []
+def conclusions(lines: list[Measurement]) -> list[str]:
+    """Say in sentences what the table shows."""
+    sentences = []
     for device in ("cpu", "procedural", "structured"):
         single = [line for line in lines if line.device == device and line.vectors == 1]
         if not single:
             continue
-        wins = crossing(single)
+        wins = break_even(single)
         smallest = min(line.coefficients for line in single)
         if wins is None:
-            said.append(f"Modelled optics: slower than {device} at every size measured.")
+            sentences.append(f"Modelled optics: slower than {device} at every size measured.")
         elif wins == smallest:
-            said.append(
+            sentences.append(
                 f"Modelled optics: faster than {device} at every size measured, from {wins:.2g} coefficients."
             )
         else:
             side = f"about {math.sqrt(wins):.0f} x {math.sqrt(wins):.0f}"
-            said.append(f"Modelled optics: faster than {device} above {wins:.2g} coefficients ({side}).")
-    ratio = against_numpy(lines)
+            sentences.append(f"Modelled optics: faster than {device} above {wins:.2g} coefficients ({side}).")
+    ratio = speedup_over_numpy(lines)
     if ratio is not None:
         size, factor = ratio
-        said.append(f"procedural makes {factor:.1f} times the coefficients a second of numpy, at {size:.2g}.")
+        sentences.append(
+            f"procedural makes {factor:.1f} times the coefficients a second of numpy, at {size:.2g}."
+        )
     for batch in (line for line in lines if line.device == "procedural" and line.vectors > 1):
         alone = [line for line in lines if line.device == "procedural" and line.vectors == 1]
         for line in alone:
             if (line.n_in, line.n_out) == (batch.n_in, batch.n_out):
                 times = batch.seconds / line.seconds
                 size = f"{batch.n_in} x {batch.n_out}"
-                said.append(f"procedural: {batch.vectors} vectors cost {times:.1f} times one, at {size}.")
-    return said
+                sentences.append(
+                    f"procedural: {batch.vectors} vectors cost {times:.1f} times one, at {size}."
+                )
+    return sentences
 
 
-def against_numpy(lines: list[Line]) -> tuple[int, float] | None:
-    """The largest size both computed, and coefficients a second of `procedural` over `numpy` there."""
+def speedup_over_numpy(lines: list[Measurement]) -> tuple[int, float] | None:
+    """Compare `procedural` with `numpy` at the largest size that both computed.
+
+    Returns that size and the ratio of their coefficients a second, or `None` when they have no size in common.
+    """
     rates = {
         device: {line.coefficients: line.coefficients_per_second for line in lines if line.name == device}
         for device in ("numpy", "procedural")
@@ -162,12 +177,12 @@ def against_numpy(lines: list[Line]) -> tuple[int, float] | None:
     return (max(common), rates["procedural"][max(common)] / rates["numpy"][max(common)]) if common else None
 
 
-def say(sentence: str) -> None:
-    """Writes a sentence, folded to the terminal, or to 80 columns elsewhere."""
+def write_sentence(sentence: str) -> None:
+    """Write a sentence, wrapped to the width of the terminal, or to 80 columns when there is none."""
     write_stdout("\n".join(wrap(sentence, terminal_width() or 80)) + "\n")
 
 
-def show(lines: list[Line]) -> None:
+def print_table(lines: list[Measurement]) -> None:
     heads = ["device", "in x out", "time", "coef./s", "memory", "optics*", "energy*"]
     rows = [
         [
@@ -182,16 +197,16 @@ def show(lines: list[Line]) -> None:
         for line in lines
     ]
     write_stdout("\n".join(lay_out(heads, rows, [True] + 6 * [False], rule=False)) + "\n")
-    say(
+    write_sentence(
         f"* modelled, not measured: {FRAMES} frames of {FRAME_SECONDS * 1e6:.0f} us a vector, "
         f"{POWER_WATTS:.0f} W. Memory is above the import baseline."
     )
-    for sentence in [*conclusions(lines), QUOTED]:
-        say(sentence)
+    for sentence in [*conclusions(lines), QUOTED_FIGURES]:
+        write_sentence(sentence)
 
 
-def save(lines: list[Line], folder: Path) -> None:
-    """`bench.csv` and `bench.png`."""
+def save_files(lines: list[Measurement], folder: Path) -> None:
+    """Write `bench.csv` and `bench.png`."""
     import io
 
     from matplotlib.figure import Figure
@@ -221,9 +236,9 @@ def run_trillion(sizes: list[tuple[int, int]] | None, folder: Path) -> None:
     from dfa_cli.benchmark.trillion import SIZE, project
 
     n_in, n_out = (sizes or [(SIZE, SIZE)])[-1]
-    found = project(n_in, n_out, say)
+    found = project(n_in, n_out, write_sentence)
     write_atomically(folder / "trillion.json", json.dumps(found, indent=1) + "\n")
     for key, value in found.items():
         write_stdout(f"{key:>25}  {value:.6g}\n")
-    say(QUOTED)
+    write_sentence(QUOTED_FIGURES)
     write_stdout(f"Written to {folder / 'trillion.json'}\n")

@@ -1,4 +1,4 @@
-"""One real projection of 10^12 coefficients, to the end, with its checks."""
+"""Runs one whole projection of 10^12 coefficients, and checks the result."""
 
 from __future__ import annotations
 
@@ -20,19 +20,26 @@ SPOT_CHECKS = 8
 SEED = 1
 
 
-def project(n_in: int, n_out: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """`y = x Re T` of a random `x` of +-1, `T` `[n_in, n_out]` procedural, and what it took.
+def project(n_in: int, n_out: int, write_sentence: Callable[[str], None]) -> dict[str, Any]:
+    """Project one random vector, check the result, and return the measured figures.
 
-    `norm_ratio` is `|y|^2 / (n_out |x|^2)`, 1 within `sqrt(2 / n_out)`; `kolmogorov_p` that of `y / |x|`
-    against the standard normal distribution; `processor_seconds` the time of all threads, which a busy
-    machine does not lengthen; `spot_error` the largest difference at modes computed again, alone and by
-    torch, over `|x|`; `structured_*` the same vector by the structured medium.
+        y = x Re T,   x of +-1,   T [n_in, n_out] of the procedural medium
+
+    The result has, among others:
+
+    - `norm_ratio`: `|y|^2 / (n_out |x|^2)`, which is 1 within `sqrt(2 / n_out)`.
+    - `kolmogorov_p`: the p-value of Kolmogorov's test of `y / |x|` against the standard normal distribution.
+    - `processor_seconds`: processor time of all threads, which other work on the machine does not lengthen.
+    - `spot_error`: some modes are computed again, each alone and by torch; the largest difference, over `|x|`.
+    - `structured_*`: the same figures for the same vector and the structured medium.
+
+    `write_sentence` gets the lines of progress.
     """
     draws = torch.Generator().manual_seed(SEED)
     x = torch.randint(0, 2, (1, n_in), generator=draws).float().mul_(2).sub_(1)
     medium = Procedural()
     medium.prepare(n_in, n_out, SEED, torch.device("cpu"))
-    next(medium.fields_at(x, False, [(0, 1)]))  # compiles
+    next(medium.fields_at(x, False, [(0, 1)]))  # compiles the kernels, which is not measured
     memory = Memory()
 
     y = torch.empty(n_out)
@@ -42,7 +49,7 @@ def project(n_in: int, n_out: int, say: Callable[[str], None]) -> dict[str, Any]
         y[first:last] = field[0, 0]
         seconds = time.perf_counter() - started
         rate, to_go = last * n_in / seconds / 1e9, seconds * (n_out - last) / last
-        say(
+        write_sentence(
             f"{last / n_out:7.2%}  {last * n_in:.3g} coefficients in {seconds:.0f} s, "
             f"{rate:.2f} billion a second, {to_go:.0f} s to go"
         )

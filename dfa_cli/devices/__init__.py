@@ -1,6 +1,6 @@
-"""Projection devices: who computes `e B`. No device knows of networks.
+"""Projection devices compute `e B`, the random projection of the error; they know nothing of networks.
 
-The classes are imported on first use: `dfa bench --help`, which lives here too, needs no torch.
+The classes are imported on first use, so that `dfa bench` can read `optics.py` without importing torch.
 """
 
 from __future__ import annotations

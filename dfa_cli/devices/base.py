@@ -1,4 +1,4 @@
-"""What a projection device is: who computes `e B`, and at what cost."""
+"""`ProjectionDevice`, the interface of what computes `e B`, and `Cost`, what the projections have cost."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Cost:
-    """What the projections since `prepare` have cost.
+    """The cost of all projections since `prepare`.
 
-    `rows`: vectors projected; `frames`: binary images shown (0 on digital hardware); `coefficients`: entries of the
-    feedback matrix times rows; `measured_seconds`: time this machine spent; `modelled_seconds`, `modelled_joules`:
-    what the modelled hardware would have taken, `None` where nothing is modelled; `notes`: further figures of the
-    device, such as the fraction of saturated pixels.
+    `rows`: number of projected vectors.
+    `frames`: number of binary images shown; 0 on digital hardware.
+    `coefficients`: entries of the feedback matrix, times `rows`.
+    `measured_seconds` [s]: time that this machine spent.
+    `modelled_seconds` [s], `modelled_joules` [J]: time and energy that the modelled hardware would have needed;
+    `None` where no hardware is modelled.
+    `notes`: further figures of the device, such as the fraction of saturated pixels.
     """
 
     rows: int = 0
@@ -30,35 +33,41 @@ class Cost:
 
 @runtime_checkable
 class ProjectionDevice(Protocol):
-    """A fixed random linear map `project(e) = e B`, `B` of shape `[n_in, n_out]` with `E[B_ij] = 0, E[B_ij^2] = 1`.
+    """Projects the error with a fixed random matrix.
 
-    The learning rule scales the result by the width of each block; the device knows nothing of networks. A row of
-    zeros gives zeros and costs no frame.
+        project(e) = e B,   B [n_in, n_out],   E[B_ij] = 0,   E[B_ij^2] = 1
+
+    A learning rule asks it for the feedback of its blocks, and scales the result by the width of each block. The
+    device knows nothing of networks. A row of zeros gives zeros and costs no frame.
     """
 
     def prepare(self, n_in: int, n_out: int, compute: torch.device) -> None:
-        """Fix `B` from the device's own matrix seed; tensors will come from and return to `compute`.
+        """Fix `B` from the matrix seed of the device, and set the costs to zero.
 
-        Raises `DfaError` when the size is beyond the device.
+        `compute` is where the errors will come from, and where the results must return to.
+        Raises `DfaError` when the device cannot have this size.
         """
         ...
 
     def project(self, error: Tensor) -> Tensor:
-        """`error` `[rows, n_in]` -> `[rows, n_out]`, on the tensor's own device and in its own dtype."""
+        """Project `error` `[rows, n_in]` to `[rows, n_out]`, with the device and the dtype of `error`."""
         ...
 
     def matrix(self) -> Tensor:
-        """`B` `[n_in, n_out]`, for measurements. Raises `DfaError` when it is too large to be stored."""
+        """Return `B` `[n_in, n_out]`, for measurements. Raises `DfaError` when it is too large to be stored."""
         ...
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Tensors that make a resumed run equal to one that was never interrupted, its counts and times included."""
+        """Return the tensors that a checkpoint needs, counts and times included.
+
+        A run that is resumed with them equals one that was never interrupted.
+        """
         ...
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """The inverse of `state_dict`, after `prepare` with the same sizes."""
+        """Restore what `state_dict` returned. Call it after `prepare` with the same sizes."""
         ...
 
     def cost(self) -> Cost:
-        """Totals since `prepare`. May wait for the accelerator: called once an epoch at most."""
+        """Return the totals since `prepare`. Call it once an epoch at most: it may wait for the accelerator."""
         ...

@@ -1,4 +1,4 @@
-"""The projection by digital hardware: a stored matrix and a product."""
+"""Projects the error on digital hardware: a stored matrix and a matrix product."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from dfa_cli.seeding import generator
 
 
 class Digital:
-    """`project(e) = e B` with a stored `B` `[n_in, n_out]`, entries i.i.d. with mean 0 and variance 1.
+    """Projects the error with a stored random matrix, on the CPU or on a GPU.
 
-    `where`: `cpu`, `cuda`, or `auto` (CUDA if there is one); `distribution`: `gaussian`, or `uniform` in
-    `+-sqrt(3)`; `matrix_seed`: fixes `B`, drawn on the CPU so that every machine has the same.
+        project(e) = e B,   B [n_in, n_out],   entries i.i.d. with mean 0 and variance 1
 
-    Raises `DfaError` when CUDA is asked for and there is none.
+    `where`: `cpu`, `cuda`, or `auto` (CUDA where there is one).
+    `distribution`: `gaussian`, or `uniform` in `+-sqrt(3)`.
+    `matrix_seed`: fixes `B`. It is drawn on the CPU, so that every machine has the same matrix.
+
+    Raises `DfaError` for `cuda` on a machine without CUDA.
     """
 
     def __init__(self, where: str = "auto", distribution: str = "gaussian", matrix_seed: int = 0):
@@ -53,10 +56,13 @@ class Digital:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.feedback = state["matrix"].to(self.where)
         self._rows = int(state["rows"])
-        self._seconds = float(state.get("seconds", 0.0))  # a checkpoint from before it was kept has none
+        self._seconds = float(state.get("seconds", 0.0))  # older checkpoints have no such entry
 
     def cost(self) -> Cost:
-        """On CUDA `measured_seconds` is the time to queue the products, not to finish them."""
+        """Return the totals since `prepare`.
+
+        On CUDA, `measured_seconds` is the time to queue the products: waiting for the results would slow training.
+        """
         return Cost(
             rows=self._rows,
             coefficients=self._rows * self.feedback.numel(),

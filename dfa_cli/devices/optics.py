@@ -1,12 +1,12 @@
-"""The optical hardware that is modelled: sizes, speed and power. Free of torch, for `dfa bench`.
+"""Sizes, speed and power of the optical hardware that is modelled.
 
-The power is that of LightOn's processing unit (Brossollet et al. 2021, arXiv 2107.11814); docs/opu.md names the other
-sources.
+`dfa bench` reads this file, so it must not import torch. The power is that of LightOn's processing unit (Brossollet
+et al. 2021, arXiv 2107.11814); docs/opu.md names the other sources.
 """
 
 from __future__ import annotations
 
-MIRRORS = 1140 * 912  # of the micromirror device
-PIXELS = 1920 * 1080  # of the camera
+MIRRORS = 1140 * 912  # on the micromirror device
+PIXELS = 1920 * 1080  # on the camera
 FRAME_SECONDS = 500e-6
 POWER_WATTS = 30.0

@@ -1,4 +1,4 @@
-"""`dfa bench`: its sizes, its table, its files."""
+"""`dfa bench`: the sizes it measures, its table and its files."""
 
 import csv
 import json
@@ -13,11 +13,11 @@ from dfa_cli.commands import bench
 from dfa_cli.errors import DfaError
 
 
-def line(device: str, n: int, seconds: float, vectors: int = 1) -> table.Line:
-    return table._line(device, vectors, n, n, seconds, memory_mb=1.0)
+def line(device: str, n: int, seconds: float, vectors: int = 1) -> table.Measurement:
+    return table._measurement(device, vectors, n, n, seconds, memory_mb=1.0)
 
 
-def test_sizes_are_read() -> None:
+def test_sizes_are_read_and_sorted() -> None:
     assert bench.parse_sizes("1000") == [(1000, 1000)]
     assert bench.parse_sizes("20000x5000, 300") == [(300, 300), (20000, 5000)]
 
@@ -28,9 +28,9 @@ def test_bad_sizes_are_one_sentence(text: str) -> None:
         bench.parse_sizes(text)
 
 
-def test_what_is_stored_stops_at_what_may_be_stored() -> None:
+def test_devices_that_store_the_matrix_skip_large_sizes() -> None:
     cases = table.plan([(1000, 1000), (10**6, 10**6)], full=False)
-    sizes = {(device, vectors): of_device for device, of_device, vectors in cases}
+    sizes = {(device, vectors): device_sizes for device, device_sizes, vectors in cases}
     assert sizes["numpy", 1] == sizes["cpu", 1] == [(1000, 1000)]
     assert sizes["procedural", 1] == sizes["structured", 1] == [(1000, 1000), (10**6, 10**6)]
     assert {device for device, _, _ in table.plan([(10**6, 10**6)], full=False)} == {
@@ -39,14 +39,14 @@ def test_what_is_stored_stops_at_what_may_be_stored() -> None:
     }
 
 
-def test_crossing_is_where_the_optics_take_as_long() -> None:
-    """Times that grow with the number of coefficients: 1e-9 s each is 1 ms at 10^6."""
+def test_break_even_is_where_the_optics_take_as_long() -> None:
+    """A device that needs 1e-9 s a coefficient takes the 1 ms of the optics at 10^6 coefficients."""
     lines = [line("cpu", n, n * n * 1e-9) for n in (100, 300, 3000, 10_000)]
-    assert table.crossing(lines) == pytest.approx(1e6)
-    assert table.crossing(lines[:2]) is None
-    assert table.crossing(lines[2:]) == 9e6
-    said = " ".join(table.conclusions(lines))
-    assert "faster than cpu above 1e+06 coefficients (about 1000 x 1000)" in said
+    assert table.break_even(lines) == pytest.approx(1e6)
+    assert table.break_even(lines[:2]) is None
+    assert table.break_even(lines[2:]) == 9e6
+    sentences = " ".join(table.conclusions(lines))
+    assert "faster than cpu above 1e+06 coefficients (about 1000 x 1000)" in sentences
 
 
 def test_conclusions_name_the_ratios() -> None:
@@ -55,12 +55,14 @@ def test_conclusions_name_the_ratios() -> None:
         line("procedural", 1000, 0.01),
         line("procedural", 1000, 0.08, vectors=64),
     ]
-    said = table.conclusions(lines)
-    assert "procedural makes 10.0 times the coefficients a second of numpy, at 1e+06." in said
-    assert "procedural: 64 vectors cost 8.0 times one, at 1000 x 1000." in said
+    sentences = table.conclusions(lines)
+    assert "procedural makes 10.0 times the coefficients a second of numpy, at 1e+06." in sentences
+    assert "procedural: 64 vectors cost 8.0 times one, at 1000 x 1000." in sentences
 
 
-def test_table_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_fits_80_columns_and_the_files_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
         table,
         "run_case",
@@ -97,14 +99,14 @@ def test_a_device_is_measured_in_a_process_of_its_own(device: str) -> None:
         assert large.memory_mb < 300
 
 
-def test_a_measurement_that_dies_is_explained(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_measurement_that_fails_is_explained(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(DfaError, match="measurement of nothing at 10 x 10 ended with code 1"):
         table.run_case("nothing", [(10, 10)], 1)
     assert "KeyError" in capfd.readouterr().err
 
 
-def test_the_large_projection_at_a_small_size(tmp_path: Path) -> None:
-    """The same code as for 10^12 coefficients, its checks within 5 standard deviations."""
+def test_the_trillion_projection_at_a_small_size(tmp_path: Path) -> None:
+    """It runs the code for 10^12 coefficients; its checks hold within 5 standard deviations."""
     result = CliRunner().invoke(app, ["bench", "--trillion", "--sizes", "2000x3000", "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert "100.00%" in result.output
@@ -116,13 +118,13 @@ def test_the_large_projection_at_a_small_size(tmp_path: Path) -> None:
     assert abs(found["structured_norm_ratio"] - 1) < 5 * found["norm_ratio_deviation"]
 
 
-def test_options_that_contradict_each_other() -> None:
+def test_options_that_contradict_each_other_are_refused() -> None:
     result = CliRunner().invoke(app, ["bench", "--quick", "--full"])
     assert isinstance(result.exception, DfaError)
     assert "give one of them" in str(result.exception)
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DfaError, match=r"cannot be made .*; choose another --out"):
         bench._folder(tmp_path / "file" / "below", False, "bench.csv")
