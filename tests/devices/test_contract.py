@@ -1,6 +1,6 @@
-"""What every projection device of `conf/device` has to keep, one added tomorrow included.
+"""The contract of projection devices, tested on every file of `conf/device`.
 
-With `--config-dir FOLDER` the devices of that folder are asked instead.
+With `--config-dir FOLDER` the devices of that folder are tested instead.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dfa_cli.training.weights import load_tensors, save_tensors
 
 CPU = torch.device("cpu")
 N_IN, N_OUT = 10, 512
-SIGMAS = 4.2  # two-sided, of a normal number: wrong for one seed in 30,000
+SIGMAS = 4.2  # a correct device exceeds this many standard deviations for one seed in 30,000
 
 OWN = program.config_dir
 DEVICES = sorted(path.stem for path in (Path(OWN or conf_dir()) / "device").glob("*.yaml"))
@@ -33,7 +33,7 @@ STAGES = [
     if folder.is_dir()
     for path in sorted(folder.glob("*.yaml"))
 ]
-# each device as it comes, each of the OPU's stages, the OPU without imperfections, the other distribution
+# Each device with its defaults, each option of the OPU's stages, the perfect OPU, the other distribution.
 VARIANTS = [
     *([f"device={name}"] for name in DEVICES),
     *(["device=opu_sim", stage] for stage in STAGES),
@@ -43,12 +43,12 @@ VARIANTS = [
 if OWN:
     VARIANTS = [[f"device={name}"] for name in DEVICES]
 EXACT = ("device=auto", "device=cpu", "device=gpu", "device.perfect=true")
-# mean cosine of project(e) and e B that is asked for; None: another map than e B, by its own description
+# The mean cosine of project(e) and e B that an option must reach. None: it does not estimate e B at all.
 COSINE = {"device/encoding=sign": 0.4, "device/readout=intensity": None}
 
 
 def made(words: list[str], **values: Any) -> ProjectionDevice:
-    """As the command line makes it, with other values of some keys."""
+    """Build the device as the command line does, with `values` in place of the values of some keys."""
     if words == ["device=gpu"] and not torch.cuda.is_available():
         pytest.skip("device=gpu needs CUDA, and this machine has none")
     node = node_of(" ".join(words))
@@ -70,7 +70,7 @@ def prepared(words: list[str], **values: Any) -> ProjectionDevice:
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
-    """The products here are too small to share."""
+    """Use one thread: the products are too small to be divided among several."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -83,9 +83,9 @@ def words(request: pytest.FixtureRequest) -> list[str]:
 
 
 def exact(words: list[str]) -> bool:
-    """Whether the device says that it is linear; the others say what they approximate.
+    """Whether the device promises exactly `e B`; the others approximate it.
 
-    Of a device from elsewhere: whether it shows no frames, so that nothing stands between it and `e B`.
+    A device of `--config-dir` is taken as exact when it shows no frames.
     """
     if OWN:
         device = prepared(words)
@@ -95,7 +95,7 @@ def exact(words: list[str]) -> bool:
 
 
 def errors(rows: int, seed: int = 0) -> Tensor:
-    """What a softmax makes of random logits, as rules hand it over: rows sum to zero."""
+    """Make errors as a rule gets them from a softmax of random logits: the rows sum to zero."""
     draws = torch.Generator().manual_seed(seed)
     e = torch.softmax(torch.randn(rows, N_IN, generator=draws) * 2, 1)
     e[torch.arange(rows), torch.randint(N_IN, (rows,), generator=draws)] -= 1
@@ -115,7 +115,7 @@ def test_it_has_the_methods_of_a_projection_device(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("rows", "dtype"), [(1, torch.float32), (64, torch.float64)])
-def test_shapes_types_and_what_it_counts(words: list[str], rows: int, dtype: torch.dtype) -> None:
+def test_shapes_dtypes_and_counts(words: list[str], rows: int, dtype: torch.dtype) -> None:
     device = prepared(words)
     e = errors(rows).to(dtype)
     before = e.clone()
@@ -138,7 +138,7 @@ def test_shapes_types_and_what_it_counts(words: list[str], rows: int, dtype: tor
     assert device.cost().rows == device.cost().frames == 0, "costs are totals since `prepare`"
 
 
-def test_what_it_returned_stays_as_it_was(words: list[str]) -> None:
+def test_a_result_is_not_overwritten_by_the_next_projection(words: list[str]) -> None:
     device = prepared(words)
     first = device.project(errors(8))
     kept = first.clone()
@@ -182,7 +182,7 @@ def test_it_projects_by_its_matrix(words: list[str]) -> None:
         cosines = torch.cosine_similarity(out, expected, dim=1)
         assert cosines.mean() > least, "an approximation, and yet mostly the direction of e B"
         assert cosines.min() > least / 2
-    # E |project(e)|^2 is that of digital hardware, or a learning rate tuned there would not hold here
+    # The norm must be that of digital hardware. Otherwise a learning rate tuned there would not hold here.
     ratio = out.norm() / expected.norm()
     assert 0.8 < ratio < 1.25
 
@@ -196,7 +196,7 @@ def test_it_is_linear_or_at_least_keeps_the_scale(words: list[str]) -> None:
             combined, 3 * device.project(e) - 0.5 * device.project(other), rtol=1e-4, atol=1e-5
         )
         return
-    # with the same noise a factor of the error is a factor of the projection, whatever is done inside
+    # With the same noise, scaling the error scales the projection, whatever the encoding does.
     for factor in (2.0**-20, 8.0):
         torch.testing.assert_close(
             prepared(words).project(factor * e),
@@ -210,13 +210,13 @@ def test_entries_of_the_matrix_have_mean_zero_and_variance_one(words: list[str])
     b = prepared(words).matrix().double()
     n = b.numel()
     assert abs(b.mean().item()) <= SIGMAS / math.sqrt(n)
-    # the sum of squares of n normal numbers is chi-squared with variance 2 n; of uniform ones, 0.8 n
+    # The sum of squares of n normal numbers has the variance 2 n, that of uniform numbers 0.8 n.
     spread = math.sqrt((0.8 if "device.distribution=uniform" in words else 2.0) / n)
     assert abs(b.square().mean().item() - 1) <= SIGMAS * spread
-    for part in (b.T, b):  # each row and each column, with the level shared among them
+    for part in (b.T, b):  # each column and each row; the level grows with their number
         level = SIGMAS + math.sqrt(2 * math.log(len(part)))
         assert (part.square().mean(1) - 1).abs().max() <= level * math.sqrt(2 / part.shape[1]) * 1.5
-    # rows do not repeat one another: the correlation of two has standard deviation 1 / sqrt(n_out)
+    # Rows are not correlated: the correlation of two has the standard deviation 1 / sqrt(n_out).
     rows = torch.corrcoef(b)
     rows.fill_diagonal_(0)
     assert rows.abs().max() <= 6 / math.sqrt(N_OUT)
@@ -240,7 +240,7 @@ def test_the_matrix_follows_its_seed_and_nothing_else(words: list[str]) -> None:
     assert torch.equal(first, device.matrix()), "projecting has changed the matrix"
 
 
-def test_equal_seeds_equal_projections(words: list[str]) -> None:
+def test_equal_seeds_give_equal_projections(words: list[str]) -> None:
     e = errors(12)
     before = torch.get_rng_state()
     first, second = prepared(words), prepared(words)
@@ -250,7 +250,7 @@ def test_equal_seeds_equal_projections(words: list[str]) -> None:
     assert not torch.equal(first.project(e), prepared(words, matrix_seed=1).project(e))
 
 
-def test_the_state_carries_the_next_projections(words: list[str], tmp_path: Path) -> None:
+def test_a_restored_device_gives_the_same_next_projections(words: list[str], tmp_path: Path) -> None:
     device = prepared(words)
     for i in range(3):
         device.project(errors(5, seed=i))
@@ -273,8 +273,8 @@ def test_the_state_carries_the_next_projections(words: list[str], tmp_path: Path
     assert torch.equal(resumed.matrix(), device.matrix())
 
 
-def test_the_state_carries_the_seconds_spent(words: list[str]) -> None:
-    """What is put back stands for all that was spent by then, and for nothing that was spent since."""
+def test_a_restored_device_has_the_seconds_of_the_saved_one(words: list[str]) -> None:
+    """Restoring sets the seconds to those of the saved state; later seconds of the device are forgotten."""
     device, resumed = prepared(words), prepared(words)
     device.project(errors(64))
     spent, state = device.cost().measured_seconds, device.state_dict()
@@ -287,7 +287,7 @@ def test_the_state_carries_the_seconds_spent(words: list[str]) -> None:
     assert device.cost().measured_seconds > spent
 
 
-def test_the_state_carries_the_matrix_over_another_seed(words: list[str]) -> None:
+def test_a_restored_device_has_the_matrix_of_the_saved_one(words: list[str]) -> None:
     device, other = prepared(words), prepared(words, matrix_seed=9)
     other.load_state_dict(device.state_dict())
     assert torch.equal(other.matrix(), device.matrix())
@@ -301,7 +301,7 @@ def test_a_perfect_opu_equals_the_digital_device_on_the_real_part_of_its_matrix(
 
 
 def test_the_opu_counts_a_frame_for_each_sign() -> None:
-    """A ternary row of both signs takes two frames; of one sign, one; of zeros, none."""
+    """A ternary row with both signs takes two frames, one with one sign takes one, a row of zeros none."""
     device = prepared(["device=opu_sim"])
     e = torch.zeros(3, N_IN)
     e[0, 0], e[0, 1] = 1.0, -1.0

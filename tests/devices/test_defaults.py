@@ -1,4 +1,4 @@
-"""What a file of conf/device says and what its class takes by itself are one and the same."""
+"""The values in the files of conf/device equal the defaults of their classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from dfa_cli.config.paths import conf_dir
 
 DEVICE = conf_dir() / "device"
-OTHER_VALUES = ("cpu", "gpu", "camera/ideal")  # what these options are there for
+OTHER_VALUES = ("cpu", "gpu", "camera/ideal")  # these options exist to set other values
 FILES = [
     path for path in sorted(DEVICE.rglob("*.yaml")) if str(path.relative_to(DEVICE))[:-5] not in OTHER_VALUES
 ]

@@ -11,7 +11,7 @@ from dfa_cli.errors import DfaError
 CPU = torch.device("cpu")
 
 
-def test_it_is_a_product_with_a_stored_matrix() -> None:
+def test_the_projection_is_a_product_with_a_stored_matrix() -> None:
     device = Digital("cpu", matrix_seed=3)
     device.prepare(7, 50, CPU)
     e = torch.randn(20, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -20,11 +20,11 @@ def test_it_is_a_product_with_a_stored_matrix() -> None:
 
 
 @pytest.mark.parametrize(("distribution", "fourth"), [("gaussian", 3.0), ("uniform", 9 / 5)])
-def test_the_distribution_is_the_one_asked_for(distribution: str, fourth: float) -> None:
+def test_entries_have_the_fourth_moment_of_their_distribution(distribution: str, fourth: float) -> None:
     device = Digital("cpu", distribution)
     device.prepare(100, 4000, CPU)
     b = device.matrix().double()
-    # the mean of 400,000 fourth powers, with a standard error of 0.4 % at most
+    # The mean of 400,000 fourth powers has a standard error of 0.4 % at most.
     assert b.pow(4).mean().item() == pytest.approx(fourth, rel=0.02)
     if distribution == "uniform":
         assert b.abs().max().item() <= 3**0.5
@@ -39,13 +39,13 @@ def test_it_has_no_frames_and_models_nothing() -> None:
     assert cost.modelled_seconds is cost.modelled_joules is None
 
 
-def test_a_wrong_distribution_is_answered_with_those_there_are() -> None:
+def test_an_unknown_distribution_is_refused_and_the_known_ones_named() -> None:
     with pytest.raises(DfaError, match="gausian does not fit: expected one of gaussian, uniform"):
         Digital("cpu", distribution="gausian")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
-def test_without_cuda_auto_is_the_cpu_and_cuda_is_a_sentence() -> None:
+def test_without_cuda_auto_is_the_cpu_and_cuda_is_refused() -> None:
     auto, cpu = Digital("auto"), Digital("cpu")
     for device in (auto, cpu):
         device.prepare(4, 6, CPU)

@@ -1,4 +1,4 @@
-"""The simulated optical processing unit, stage by stage."""
+"""The simulated optical processing unit (OPU): encoding, medium, read-out and camera, one stage a module."""
 
 from dfa_cli.devices.opu.camera import Camera
 from dfa_cli.devices.opu.device import OPU

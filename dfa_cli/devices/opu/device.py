@@ -1,4 +1,4 @@
-"""The simulated optical processing unit: encoding, medium, read-out and camera in a row."""
+"""The simulated optical processing unit: it runs encoding, medium, read-out and camera in turn."""
 
 from __future__ import annotations
 
@@ -23,29 +23,35 @@ from dfa_cli.devices.opu.readout.statistical import Statistical
 from dfa_cli.seeding import generator, stream_seed
 
 log = logging.getLogger(__name__)
-# What is read together: rows times modes, some 50 MB of intermediate results, which a processor's cache can hold; more
-# on an accelerator, which waits for every start; rows times mirrors, 128 MB. Constants, not settings: the noise is
-# drawn part by part, so the size of a part enters the result.
-MODES_AT_ONCE, TIMES_ON_ACCELERATORS, MIRRORS_AT_ONCE = 1 << 20, 8, 1 << 24
-FEWEST_MODES = 256
-MOST_SATURATED = 0.01  # of the pixels: with more of them the noise model of `Statistical` no longer holds
+# A large projection is computed in tiles of rows and modes. Rows times modes of a tile: some 50 MB of intermediate
+# results, which a processor's cache can hold. An accelerator takes larger tiles, because every kernel launch costs
+# time. Rows times mirrors of a tile: 128 MB of ternary patterns.
+# These are constants, not settings: the noise is drawn tile by tile, so the size of a tile changes the result.
+MODES_AT_ONCE, ACCELERATOR_FACTOR, MIRRORS_AT_ONCE = 1 << 20, 8, 1 << 24
+MIN_MODES = 256
+# With more saturated pixels than this, the noise model of `Statistical` no longer holds.
+MAX_SATURATED_FRACTION = 0.01
 
 
 class OPU:
-    """`project(e) = scale * sum_f w_f Re(T^T x_f) + noise`: a projection by simulated light.
+    """Projects the error by simulated light, as an optical processing unit (OPU) does.
 
-    Binary frames `x_f` with weights `w_f` stand for the error (`encoding`); the medium sends them through its
-    complex Gaussian matrix `T` (`medium`); the camera sees intensities, from which the read-out recovers the
-    field (`readout`, `camera`); the scale of the error is restored. `B = Re T` is the feedback matrix.
+        project(e) = scale * sum_f w_f Re(T^T x_f) + noise,   feedback matrix B = Re T
 
-    `matrix_seed` fixes `T`, `noise_seed` the noise: neither is the seed of the training. `perfect` turns all
-    imperfections off at once: the error as it is, the field itself, `project(e) = e B`. `calibration`: the
-    fraction of the components that is lit in the frame for which reference and exposure are set.
-    `macropixel`: mirrors that show one component. `frame_seconds` [s], `power_watts` [W]: of the modelled
-    hardware, for `cost()`, which also warns in the log of more saturated pixels than the noise model bears.
+    The `encoding` turns the error into binary frames `x_f` with weights `w_f`. The `medium` sends their light
+    through its complex Gaussian matrix `T`. The `camera` measures intensities, from which the `readout` recovers
+    the field. At the end the scale of the error is restored.
 
-    A frame with no mirror on is not shown, not counted and free of noise. `cost().measured_seconds` is, on
-    CUDA, the time to queue the work.
+    `matrix_seed` fixes `T`, and `noise_seed` the noise. Both are separate from the seed of the training.
+    `perfect=True` turns all imperfections off at once, so that `project(e) = e B`.
+    `calibration`: fraction of the components that is lit in the frame for which reference and exposure are set.
+    `macropixel`: number of mirrors that show one component.
+    `frame_seconds` [s], `power_watts` [W]: time of a frame and power of the modelled hardware, for `cost()`.
+    `limits`: mirrors and pixels of the modelled hardware.
+
+    A frame with no mirror on is not shown: it is not counted, and has no noise. On CUDA,
+    `cost().measured_seconds` is the time to queue the work. `cost()` warns in the log when more pixels were
+    saturated than the noise model of `Statistical` allows.
 
     Raises `DfaError` for sizes beyond `limits`.
 
@@ -93,17 +99,17 @@ class OPU:
         )
         self.readout.calibrate(max(1.0, self.calibration * n_in), self.camera)
         self._noise = generator(self.noise_seed, "noise", self._compute)
-        # Counted where the tensors are, so that no call waits for an accelerator.
+        # The counters stay on the device of the tensors, so that no projection waits for an accelerator.
         self._frames = torch.zeros((), dtype=torch.int64, device=self._compute)
         self._full = torch.zeros((), dtype=torch.int64, device=self._compute)
-        self._rows, self._pixels_of_a_frame, self._seconds, self._warned = 0, 0, 0.0, False
+        self._rows, self._pixels_per_frame, self._seconds, self._has_warned = 0, 0, 0.0, False
 
     def project(self, error: Tensor) -> Tensor:
         if not len(error):
             return error.new_zeros(0, self._sizes[1])
         started = time.perf_counter()
         given = error.detach().to(torch.float32)
-        rows, spans = self._parts(len(given))
+        rows, spans = self._tiles(len(given))
         if len(given) <= rows and len(spans) == 1:
             values = next(self._project(given, spans))
         else:
@@ -114,17 +120,17 @@ class OPU:
         self._seconds += time.perf_counter() - started
         return values.to(error.dtype)
 
-    def _parts(self, rows: int) -> tuple[int, Spans]:
-        """How many of the rows, and which modes, are read together."""
+    def _tiles(self, rows: int) -> tuple[int, Spans]:
+        """Divide a projection of `rows` rows into tiles. Returns the rows of a tile, and the spans of modes."""
         n_in, n_out = self._sizes
-        most = MODES_AT_ONCE * (1 if self._compute.type == "cpu" else TIMES_ON_ACCELERATORS)
-        # Coefficients that are computed are computed again for each part of the rows: modes are divided first.
-        modes = min(n_out, max(FEWEST_MODES, most // rows)) if self.medium.separable else n_out
+        most = MODES_AT_ONCE * (1 if self._compute.type == "cpu" else ACCELERATOR_FACTOR)
+        # Modes are divided first, because `Procedural` computes all coefficients anew for each tile of rows.
+        modes = min(n_out, max(MIN_MODES, most // rows)) if self.medium.separable else n_out
         spans = [(first, min(first + modes, n_out)) for first in range(0, n_out, modes)]
         return max(1, min(most // modes, MIRRORS_AT_ONCE // n_in)), spans
 
     def _project(self, error: Tensor, spans: Spans) -> Iterator[Tensor]:
-        """What is read at the modes of each span, `[rows, last - first]`."""
+        """Yield the projection at the modes of each span, `[rows, last - first]`."""
         frames = self.encoding.encode(error)
         self._frames += frames.shown.count_nonzero()
         self._rows += len(error)
@@ -137,7 +143,7 @@ class OPU:
             reading = self.readout.read(field.view(count, rows, -1, last - first), frames, self._noise)
             if isinstance(reading.full, Tensor):
                 self._full += reading.full
-            self._pixels_of_a_frame = reading.pixels // (last - first) * self._sizes[1]
+            self._pixels_per_frame = reading.pixels // (last - first) * self._sizes[1]
             yield reading.values
 
     def _fields(self, patterns: Tensor, spans: Spans) -> Iterator[Tensor]:
@@ -154,7 +160,7 @@ class OPU:
         return mirrors.sum(1).mul_(self.macropixel**-0.5)
 
     def state_dict(self) -> dict[str, Tensor]:
-        counts = [int(self._frames), int(self._full), self._rows, self._pixels_of_a_frame]
+        counts = [int(self._frames), int(self._full), self._rows, self._pixels_per_frame]
         return {
             "matrix_seed": torch.tensor(self.matrix_seed),
             "shape": torch.tensor(self._sizes),
@@ -169,19 +175,19 @@ class OPU:
             self.matrix_seed = seed
             self.prepare(n_in, n_out, self._compute)
         self._noise.set_state(state["noise"])
-        frames, full, self._rows, self._pixels_of_a_frame = state["counts"].tolist()
+        frames, full, self._rows, self._pixels_per_frame = state["counts"].tolist()
         self._frames.fill_(frames)
         self._full.fill_(full)
-        self._seconds = float(state.get("seconds", 0.0))  # a checkpoint from before it was kept has none
+        self._seconds = float(state.get("seconds", 0.0))  # older checkpoints have no such entry
 
     def cost(self) -> Cost:
         n_in, n_out = self._sizes
         shown = int(self._frames)
         frames = shown * self.readout.exposures
         seconds = frames * self.frame_seconds
-        saturated = int(self._full) / max(1, shown * self._pixels_of_a_frame)
-        if saturated > MOST_SATURATED and not self._warned:
-            self._warned = True
+        saturated = int(self._full) / max(1, shown * self._pixels_per_frame)
+        if saturated > MAX_SATURATED_FRACTION and not self._has_warned:
+            self._has_warned = True
             log.warning(
                 "%.2g of the camera's pixels were saturated, more than one in a hundred: raise "
                 "device.camera.full_well, or lower a fixed device.camera.exposure.",

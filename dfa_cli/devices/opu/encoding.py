@@ -1,4 +1,4 @@
-"""Encoding: numbers to what the mirrors show, which is binary: a mirror is on or off."""
+"""Encodes an error as binary images, because a mirror is either on or off."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from dfa_cli.config.bounds import require, require_threshold
 
 @dataclass(frozen=True)
 class Frames:
-    """`e[r] ~ scale[r] * sum_f weights[f] * patterns[f, r]`.
+    """An encoded error: binary images, their weights, and a scale for each row.
 
-    `patterns` `[frames, rows, n_in]` is 0 or 1 (a mirror off or on), float32; `shown` `[frames, rows]` is 1
-    for a pattern with any mirror on and 0 for the others, which need no frame: no light is no field. `scale`
-    `[rows, 1]` keeps the norm of each row: `|scale * sum_f weights[f] patterns[f]| = |e|`.
+        e[r] ~ scale[r] * sum_f weights[f] * patterns[f, r]
+
+    `patterns` `[frames, rows, n_in]`: float32, 1 for a mirror that is on and 0 for one that is off.
+    `shown` `[frames, rows]`: 1 for a pattern with any mirror on, else 0. A pattern without light gives no field,
+    so it is not shown and costs no frame.
+    `scale` `[rows, 1]`: keeps the norm of each row, `|scale * sum_f weights[f] patterns[f]| = |e|`.
     """
 
     patterns: Tensor
@@ -28,21 +31,23 @@ class Frames:
 
 class Encoding(Protocol):
     def encode(self, error: Tensor) -> Frames:
-        """`error` `[rows, n_in]`, float32; a row of zeros gives patterns of zeros."""
+        """Encode `error` `[rows, n_in]`, float32. A row of zeros gives patterns of zeros."""
         ...
 
 
 class Ternary:
-    """`t_j = sign(e_j) [ |e_j| > cut ]`: one frame shows the +1, one the -1.
+    """Rounds every entry to -1, 0 or +1: one frame shows the +1, another the -1.
 
-    `cut = threshold * max_j |e_j|` of the same row, or `threshold` itself when `relative` is off.
+        t_j = sign(e_j)  where |e_j| > cut,  else 0
+        cut = threshold * max_j |e_j| of the row,  or  threshold  with `relative=False`
 
-    What is lost is the magnitude; `scale = |e| / |t|` restores it, so that `E |project(e)|^2 = n_out |e|^2`
-    for every row, as on digital hardware. The least-squares scale `<e, t> / |t|^2` would shrink the feedback
-    by the cosine between `e` and `t`, and a learning rate tuned on `cpu` would no longer hold.
+    The mirrors lose the norm of the row. `scale = |e| / |t|` restores it, so that
+    `E |project(e)|^2 = n_out |e|^2` for every row, as on digital hardware. The least-squares scale
+    `<e, t> / |t|^2` would shrink the feedback by the cosine between `e` and `t`, and a learning rate tuned on `cpu`
+    would no longer hold.
 
     The default threshold, 0.4 of the largest entry, gives the errors of a softmax the largest cosine with
-    their ternary form, 0.91 to 0.995 from uncertain to confident networks and from 3 to 100 classes.
+    their ternary form: 0.91 to 0.995, from uncertain to confident networks and from 3 to 100 classes.
 
     Raises `DfaError` for a threshold that is negative or that no entry could pass.
     """
@@ -63,13 +68,13 @@ class Ternary:
             torch.lt(error, -self.threshold, out=patterns[1])
         lit = patterns.sum(2)
         squares = (lit[0] + lit[1]).unsqueeze_(1)
-        # A row in which nothing is lit gives nothing, whatever its scale: 1 keeps the division in bounds.
+        # A row with no mirror on gives zeros, whatever its scale. The 1 only avoids a division by zero.
         scale = torch.linalg.vector_norm(error, 2, 1, keepdim=True).mul_(squares.clamp_(min=1.0).rsqrt_())
         return Frames(patterns, lit.clamp_(max=1.0), (1.0, -1.0), scale)
 
 
 class Sign:
-    """`t_j = sign(e_j)`: one frame for the positive entries, one for the negative."""
+    """Keeps only the signs, `t_j = sign(e_j)`: one frame for the positive entries, one for the negative."""
 
     def __init__(self) -> None:
         self._ternary = Ternary(threshold=0.0, relative=False)
@@ -79,9 +84,11 @@ class Sign:
 
 
 class Bitplanes:
-    """Fixed point, `q_j = round(|e_j| / max|e| * (2^bits - 1))`: a frame for each bit of each sign.
+    """Rounds entries to fixed-point numbers, and shows a frame for each bit of each sign.
 
-    `2 * bits` frames a row, with powers of 2 for weights; `bits` from 1 to 16. Raises `DfaError` beyond.
+        q_j = round(|e_j| / max|e| * (2^bits - 1))
+
+    A row takes `2 * bits` frames, whose weights are powers of 2. `bits` is from 1 to 16; other values raise `DfaError`.
     """
 
     def __init__(self, bits: int = 4):
@@ -90,30 +97,33 @@ class Bitplanes:
 
     def encode(self, error: Tensor) -> Frames:
         largest = error.abs().amax(1, keepdim=True)
-        levels = (error.abs() * ((2**self.bits - 1) / _nonzero(largest))).round_()
+        levels = (error.abs() * ((2**self.bits - 1) / _zeros_to_ones(largest))).round_()
         whole = levels.to(torch.int32)
         planes = torch.stack([(whole >> bit) & 1 for bit in range(self.bits)]).to(error.dtype)
         patterns = torch.cat([planes * (error > 0), planes * (error < 0)])
         weights = [2.0**bit for bit in range(self.bits)]
         norm = torch.linalg.vector_norm(levels, dim=1, keepdim=True)
-        scale = torch.linalg.vector_norm(error, dim=1, keepdim=True) / _nonzero(norm)
+        scale = torch.linalg.vector_norm(error, dim=1, keepdim=True) / _zeros_to_ones(norm)
         return Frames(patterns, patterns.amax(2), (*weights, *(-weight for weight in weights)), scale)
 
 
 class Float:
-    """`e` itself, divided by its largest entry: one frame of mirrors that reflect any amount of either sign.
+    """Shows the error itself, divided by its largest entry, in one frame.
 
-    No hardware has it; it separates what the encoding does to a training from what the rest of the chain
-    does.
+    No hardware can do this: the mirrors would have to reflect any amount of either sign. Use it to see what the
+    rest of the chain does to a training without the encoding.
     """
 
     def encode(self, error: Tensor) -> Frames:
         largest = error.abs().amax(1, keepdim=True)
         return Frames(
-            (error / _nonzero(largest))[None], (largest > 0).to(error.dtype).view(1, -1), (1.0,), largest
+            (error / _zeros_to_ones(largest))[None],
+            (largest > 0).to(error.dtype).view(1, -1),
+            (1.0,),
+            largest,
         )
 
 
-def _nonzero(size: Tensor) -> Tensor:
-    """`size` with 1 in place of zeros, to divide zeros by."""
+def _zeros_to_ones(size: Tensor) -> Tensor:
+    """Replace the zeros of `size` with 1, so that it can be divided by."""
     return torch.where(size > 0, size, torch.ones_like(size))

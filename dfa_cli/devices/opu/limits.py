@@ -1,4 +1,4 @@
-"""How many mirrors and pixels the modelled hardware has."""
+"""Checks sizes against the mirrors and pixels of the modelled hardware."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from dfa_cli.errors import DfaError
 
 @dataclass(frozen=True)
 class Limits:
-    """Mirrors of the micromirror device and pixels of the camera: 1140 x 912 and 1920 x 1080 by default.
+    """The size of the modelled hardware: mirrors of the micromirror device, and pixels of the camera.
 
-    `lift` skips the check, to plan for hardware that does not exist.
+    The defaults are 1140 x 912 mirrors and 1920 x 1080 pixels. `lift=True` skips the check, to plan for hardware
+    that does not exist.
     """
 
     mirrors: int = MIRRORS
@@ -20,18 +21,18 @@ class Limits:
     lift: bool = False
 
     def check(self, n_in: int, macropixel: int, n_out: int, pixels_per_mode: int) -> None:
-        """Raises `DfaError` naming the limit that `n_in` components or `n_out` modes are beyond."""
+        """Raise `DfaError`, with the limit, when `n_in` components or `n_out` modes are too many."""
         if self.lift:
             return
-        lift = "device.limits.lift=true lifts the limit for planning"
+        lift = "plan for larger hardware with device.limits.lift=true"
         if n_in * macropixel > self.mirrors:
             raise DfaError(
-                f"{n_in} components on {macropixel} mirror(s) each need {n_in * macropixel} mirrors, and the "
-                f"device has device.limits.mirrors={self.mirrors}; project fewer components, or {lift}."
+                f"{n_in} components on {macropixel} mirror(s) each need {n_in * macropixel} mirrors, but the "
+                f"device has device.limits.mirrors={self.mirrors}. Project fewer components, or {lift}."
             )
         if n_out * pixels_per_mode > self.pixels:
             raise DfaError(
                 f"{n_out} modes on {pixels_per_mode} camera pixel(s) each need {n_out * pixels_per_mode} "
-                f"pixels, and the camera has device.limits.pixels={self.pixels}; project to fewer modes, use "
+                f"pixels, but the camera has device.limits.pixels={self.pixels}. Project to fewer modes, use "
                 f"device/readout=phase_shifting (one pixel a mode), or {lift}."
             )

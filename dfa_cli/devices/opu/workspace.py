@@ -1,4 +1,4 @@
-"""Scratch memory that is kept from call to call."""
+"""Keeps scratch memory from one call to the next."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from torch import Tensor
 
 
 class Workspace:
-    """Tensors by name, for intermediate results only: what a name held is overwritten at the next call.
+    """Gives scratch tensors by name, and reuses their memory at the next call.
 
-    A fresh tensor of some megabytes costs more in page faults than the arithmetic on it.
+    A new tensor of some megabytes costs more in page faults than the arithmetic on it. The next call with the same
+    name overwrites the tensor, so use it for intermediate results only.
     """
 
     def __init__(self) -> None:
         self._held: dict[str, Tensor] = {}
 
     def tensor(self, name: str, shape: tuple[int, ...], device: torch.device) -> Tensor:
-        """An uninitialised float32 tensor of `shape`."""
+        """Return an uninitialised float32 tensor of `shape`."""
         size = math.prod(shape)
         held = self._held.get(name)
         if held is None or len(held) < size or held.device != device:

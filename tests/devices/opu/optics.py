@@ -1,4 +1,4 @@
-"""Fields and frames that several tests of the optics look at."""
+"""Fields and frames that several tests of the optics share."""
 
 import torch
 
@@ -12,7 +12,7 @@ def noise(seed: int = 0) -> torch.Generator:
 
 
 def speckle(rows: int = 50, modes: int = 2000, lit: float = LIT, seed: int = 1) -> torch.Tensor:
-    """The field of one frame with `lit` mirrors on, `[1, rows, 2, modes]`."""
+    """Make a random field of one frame with `lit` mirrors on, `[1, rows, 2, modes]`."""
     return torch.randn(1, rows, 2, modes, generator=noise(seed)) * lit**0.5
 
 

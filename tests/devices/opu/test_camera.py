@@ -1,4 +1,4 @@
-"""Photons to grey levels."""
+"""The camera: shot noise, read noise, grey levels, saturation, exposure."""
 
 import math
 from typing import Any
@@ -22,8 +22,10 @@ def noise(seed: int = 0) -> torch.Generator:
 
 @pytest.mark.parametrize("mean", [0.1, 1.0, 20.0, 63.0, 65.0, 200.0, 5000.0])
 def test_shot_noise_variance_equals_the_mean(mean: float) -> None:
-    """Mean, variance and third moment are the Poisson's, within 5 standard errors, on both sides of 64
-    photons."""
+    """Mean, variance and third moment are those of Poisson numbers, within 5 standard errors.
+
+    The means lie on both sides of 64 photons, where the method changes.
+    """
     n = 200_000
     counts = SHOT_ONLY.measure(torch.full((n,), mean), ONE_TO_ONE, noise())[0].double().numpy()
     assert abs(counts.mean() - mean) < 5 * math.sqrt(mean / n)
@@ -33,8 +35,8 @@ def test_shot_noise_variance_equals_the_mean(mean: float) -> None:
 
 
 @pytest.mark.parametrize("mean", [64.5, 300.0])
-def test_bent_normal_numbers_are_close_to_poisson_numbers(mean: float) -> None:
-    """The distributions differ by less than 0.004, the sampling error of 400,000 draws among it."""
+def test_above_64_photons_the_distribution_is_close_to_poisson(mean: float) -> None:
+    """The distribution functions differ by less than 0.004, sampling error of 400,000 draws included."""
     counts = SHOT_ONLY.measure(torch.full((400_000,), mean), ONE_TO_ONE, noise(1))[0].numpy()
     levels = np.arange(int(mean - 5 * mean**0.5), int(mean + 5 * mean**0.5))
     found = np.searchsorted(np.sort(counts), levels + 0.5) / counts.size
@@ -52,7 +54,7 @@ def test_read_noise_adds_its_variance() -> None:
     assert float(counts.var()) == pytest.approx(13.0, rel=0.02)
 
 
-def test_grey_levels_are_whole_and_their_error_is_that_of_rounding() -> None:
+def test_grey_levels_are_whole_numbers_with_the_error_of_rounding() -> None:
     camera = Camera(bits=6, full_well=6300.0, read_noise=0.0, shot_noise=False, photons=None)
     exposure = camera.expose(1000.0, 6300.0)
     assert exposure.step == pytest.approx(100.0)
@@ -87,7 +89,7 @@ def test_automatic_exposure_fills_the_well_or_takes_all_light() -> None:
     assert fixed.ceiling == pytest.approx(2.5)  # over-exposed
 
 
-def test_mistakes_are_explained() -> None:
+def test_arguments_out_of_bounds_are_refused() -> None:
     mistakes: list[tuple[dict[str, Any], str]] = [
         ({"bits": 0}, "bits=0 does not fit: expected a whole number from 1 to 24, or null"),
         ({"full_well": 0}, "full_well=0 does not fit: expected a number greater than 0, or null"),

@@ -1,4 +1,4 @@
-"""Numbers to binary frames."""
+"""The encodings of errors as binary frames."""
 
 import itertools
 

@@ -1,5 +1,7 @@
-"""The computed coefficients are what a Gaussian generator should give. Seeds are fixed; levels stand with the
-tests."""
+"""Statistical tests of the computed coefficients: they must behave like independent Gaussian numbers.
+
+Seeds are fixed, so the tests do not fail at random.
+"""
 
 import math
 
@@ -10,7 +12,7 @@ from scipy import stats
 
 from dfa_cli.devices.opu.media.gaussian import coefficients, row_keys
 
-# Of each test of a distribution: a correct generator fails one in a thousand seeds, and these are fixed.
+# The level of each test of a distribution: a correct generator fails it for one seed in a thousand.
 LEVEL = 1e-3
 
 
@@ -55,7 +57,7 @@ def test_tails_reach_beyond_five() -> None:
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("lag", [1, 2, 64, 256])
 def test_neighbours_in_rows_and_columns_are_independent(axis: int, lag: int) -> None:
-    """Correlation of values and of squares between entries `lag` apart: within 5 standard errors of zero."""
+    """Entries `lag` apart have uncorrelated values and squares, within 5 standard errors."""
     for part in draw(5, 600, 700):
         near = np.take(part, range(part.shape[axis] - lag), axis)
         far = np.take(part, range(lag, part.shape[axis]), axis)
@@ -69,8 +71,8 @@ def test_real_and_imaginary_parts_are_independent() -> None:
         assert abs(product.mean()) < 5 / math.sqrt(real.size)
 
 
-def test_correlations_between_all_rows_are_those_of_chance() -> None:
-    """The sum over pairs of squared correlations follows chi-squared; two-sided at 1e-3."""
+def test_correlations_between_all_rows_are_as_small_as_chance() -> None:
+    """The sum of squared correlations over all pairs follows chi-squared; two-sided test at 1e-3."""
     real, imaginary = draw(7, 300, 2000)
     vectors = np.concatenate([real, imaginary])
     correlation = np.corrcoef(vectors)[np.triu_indices(len(vectors), 1)]
@@ -82,12 +84,12 @@ def test_correlations_between_all_rows_are_those_of_chance() -> None:
 def test_seeds_give_unrelated_matrices(seed: int, other: int) -> None:
     (real, _), (other_real, _) = draw(seed, 200, 500), draw(other, 200, 500)
     assert abs((real * other_real).mean()) < 5 / math.sqrt(real.size)
-    # Nor is one a shifted copy of the other.
+    # One must not be a shifted copy of the other either.
     assert np.isin(real, other_real).mean() < 0.05  # single precision repeats a few by chance
 
 
 def test_rows_whose_keys_share_a_word_are_unrelated() -> None:
-    """Among a million rows a hundred pairs share 32 bits of their key: no more than chance may come of it."""
+    """Among a million rows, a hundred pairs share 32 bits of their key. Such rows must be uncorrelated too."""
     columns = torch.arange(30_000)
     key = torch.tensor([[123456789, -987654321, 5551212]], dtype=torch.int32)
     real, _ = coefficients(key, columns)
@@ -99,7 +101,7 @@ def test_rows_whose_keys_share_a_word_are_unrelated() -> None:
             assert abs(float((real * other).mean())) < 5 / math.sqrt(len(columns))
 
 
-def test_any_part_can_be_asked_for_alone() -> None:
+def test_any_part_can_be_computed_alone() -> None:
     whole, _ = draw(10, 50, 400)
     part, _ = draw(10, 50, 100, first=200)
     assert np.array_equal(whole[:, 200:300], part)
@@ -107,7 +109,7 @@ def test_any_part_can_be_asked_for_alone() -> None:
     assert np.array_equal(coefficients(keys, torch.arange(400))[0].numpy(), whole[[7, 3]].astype(np.float32))
 
 
-def test_columns_far_apart_are_not_repeated() -> None:
+def test_columns_do_not_repeat_after_2_to_the_31() -> None:
     low, _ = draw(11, 4, 1000)
     high, _ = draw(11, 4, 1000, first=2**31)
     assert np.isin(low, high).mean() < 0.05

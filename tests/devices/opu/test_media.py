@@ -1,4 +1,4 @@
-"""Three ways to hold one transmission matrix."""
+"""The media: the stored, the computed and the structured transmission matrix."""
 
 import logging
 import math
@@ -11,7 +11,7 @@ from scipy import stats
 from dfa_cli.devices.opu import Auto, Dense, Procedural, Structured
 from dfa_cli.devices.opu.media import auto
 from dfa_cli.devices.opu.media.hadamard import transform
-from dfa_cli.devices.opu.media.procedural import _product_by_torch
+from dfa_cli.devices.opu.media.procedural import _torch_product
 from dfa_cli.errors import DfaError
 
 CPU = torch.device("cpu")
@@ -26,7 +26,9 @@ def signs(rows: int, n: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(-1, 2, (rows, n), generator=torch.Generator().manual_seed(seed)).float()
 
 
-@pytest.mark.parametrize("size", [(300, 200), (2500, 1000)])  # made by torch, and by the compiled generator
+@pytest.mark.parametrize(
+    "size", [(300, 200), (2500, 1000)]
+)  # the first is computed by torch, the second by compiled code
 def test_stored_and_computed_coefficients_are_equal(size: tuple[int, int]) -> None:
     dense, procedural = prepared(Dense(), *size), prepared(Procedural(), *size)
     assert torch.equal(dense.feedback_matrix(), procedural.feedback_matrix())
@@ -35,19 +37,19 @@ def test_stored_and_computed_coefficients_are_equal(size: tuple[int, int]) -> No
 
 
 def test_stored_computed_and_torch_products_agree() -> None:
-    """Single precision sums in different orders: within 1e-5 of the field's standard deviation."""
+    """They sum in different orders in single precision, so they agree within 1e-5 of the field's deviation."""
     dense, procedural = prepared(Dense(), 1500, 400), prepared(Procedural(), 1500, 400)
     x = signs(5, 1500)
     computed = procedural.fields(x, imaginary=True).clone()
     by_torch = torch.empty_like(computed)
-    _product_by_torch(procedural._keys, x)(0, by_torch)
+    _torch_product(procedural._keys, x)(0, by_torch)
     scale = float(computed.std())
     assert float((dense.fields(x, imaginary=True) - computed).abs().max()) < 1e-5 * scale
     assert float((by_torch - computed).abs().max()) < 1e-5 * scale
     assert torch.equal(procedural.fields(x, imaginary=False)[:, 0], computed[:, 0])
 
 
-def test_computed_products_do_not_depend_on_slices_threads_or_company() -> None:
+def test_computed_products_do_not_depend_on_slices_threads_or_other_vectors() -> None:
     procedural = prepared(Procedural(), 2100, 3000)
     x = signs(3, 2100)
     whole = procedural.fields(x, imaginary=True).clone()
@@ -64,7 +66,7 @@ def test_computed_products_do_not_depend_on_slices_threads_or_company() -> None:
 
 
 def test_inputs_that_are_zero_are_skipped() -> None:
-    """Their coefficients are not even computed: keys that would give others change nothing."""
+    """Their coefficients are not computed: changing their keys changes nothing."""
     procedural = prepared(Procedural(), 500, 200)
     x = signs(2, 500)
     x[:, 100:400] = 0
@@ -89,26 +91,30 @@ def test_field_is_the_product_with_the_matrix(medium) -> None:
 
 @pytest.mark.parametrize("medium", [Dense(), Procedural(), Structured()])
 def test_projections_preserve_inner_products(medium) -> None:
-    """`<Px, Pz> / n_out = <x, z>` with variance `(|x|^2 |z|^2 + <x, z>^2) / n_out`: within 5 standard
-    deviations."""
+    """`<Px, Pz> / n_out` is `<x, z>` within 5 standard deviations.
+
+    The variance is `(|x|^2 |z|^2 + <x, z>^2) / n_out`.
+    """
     n_in, n_out = 400, 4000
     prepared(medium, n_in, n_out)
     x = torch.randn(20, n_in, generator=torch.Generator().manual_seed(1))
-    x[10:] = x[:10] + 0.5 * x[10:]  # some that are close to each other
+    x[10:] = x[:10] + 0.5 * x[10:]  # some vectors are parallel
     projected = medium.fields(x, imaginary=False)[:, 0].double()
     exact, found = (x @ x.T).double(), projected @ projected.T / n_out
     lengths = exact.diagonal()
     deviation = ((lengths[:, None] * lengths + exact**2) / n_out).sqrt()
     standard = (found - exact) / deviation
     assert float(standard.abs().max()) < 5
-    if not isinstance(medium, Structured):  # whose errors are smaller than chance, not equal to it
+    if not isinstance(medium, Structured):  # the errors of `Structured` are smaller than chance
         assert 0.6 < float(standard.std()) < 1.4
 
 
 @pytest.mark.parametrize("medium", [Procedural(), Structured()])
 def test_speckle_of_a_frame_is_exponential(medium) -> None:
-    """|Tx|^2 over the modes of a binary frame: Kolmogorov's test at 1e-3, contrast 1 within 5 standard
-    errors."""
+    """`|Tx|^2` of a binary frame is exponential over the modes.
+
+    It passes Kolmogorov's test at 1e-3, and the contrast is 1 within 5 standard errors.
+    """
     prepared(medium, 1000, 20_000)
     frame = (signs(1, 1000) > 0).float()
     field = medium.fields(frame, imaginary=True)[0]
@@ -118,8 +124,7 @@ def test_speckle_of_a_frame_is_exponential(medium) -> None:
 
 
 def test_structured_entries_are_nearly_gaussian_and_unrelated() -> None:
-    """Their distribution differs from the normal one by less than 0.01: they lie on a lattice of 1/64 at n =
-    512."""
+    """Their distribution differs from the normal one by less than 0.01: at n = 512 they are multiples of 1/64."""
     medium = prepared(Structured(), 512, 512)
     matrix = medium.entries(torch.arange(512), torch.arange(512))
     for part in (matrix.real, matrix.imag):
@@ -135,7 +140,7 @@ def test_structured_entries_are_nearly_gaussian_and_unrelated() -> None:
     assert abs(float((first * second).mean())) < 5 / 100
 
 
-def test_hadamard_transform_is_its_matrix() -> None:
+def test_the_hadamard_transform_equals_its_matrix() -> None:
     h = np.array([[1.0]])
     for bits in range(1, 9):
         h = np.block([[h, h], [h, -h]])
@@ -153,7 +158,7 @@ def test_auto_picks_by_size_and_says_which(
     assert (auto.STORED_UP_TO, auto.COMPUTED_UP_TO) == (
         2**25,
         2**36,
-    )  # what `auto` stands for in every record
+    )  # records rely on these numbers: they store `auto`, not the choice
     monkeypatch.setattr(auto, "STORED_UP_TO", 100)
     monkeypatch.setattr(auto, "COMPUTED_UP_TO", 400)
     for size, name in (((10, 10), Dense), ((20, 20), Procedural), ((40, 40), Structured)):

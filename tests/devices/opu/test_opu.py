@@ -1,4 +1,4 @@
-"""The whole device: the contract, the scale, the accounting, the limits."""
+"""The whole OPU: its projections, scale, counts, state and limits."""
 
 import logging
 import math
@@ -60,8 +60,7 @@ def errors(rows: int = 60, n: int = 10, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("chain", CHAINS)
 def test_every_chain_projects_the_encoded_error(chain: str) -> None:
-    """Cosine with the exact projection of what the mirrors show above 0.995; with that of the error, its
-    encoding's."""
+    """The projection and the exact projection of what the mirrors show have a mean cosine above 0.995."""
     device = made(**CHAINS[chain])
     assert isinstance(device, ProjectionDevice)
     error = errors()
@@ -75,7 +74,7 @@ def test_every_chain_projects_the_encoded_error(chain: str) -> None:
 
 @pytest.mark.parametrize("chain", [*CHAINS, "intensity"])
 def test_the_scale_of_the_error_is_kept(chain: str) -> None:
-    """E |project(e)|^2 = n_out |e|^2 over media, within 5 standard errors of 20 of them."""
+    """`E |project(e)|^2 = n_out |e|^2` over 20 media, within 5 standard errors."""
     arguments: dict[str, Any] = {"readout": Intensity()} if chain == "intensity" else CHAINS[chain]
     error = errors()
     ratios = []
@@ -83,7 +82,7 @@ def test_the_scale_of_the_error_is_kept(chain: str) -> None:
         device = made(matrix_seed=seed, noise_seed=seed, **arguments)
         ratios.append(float(device.project(error).square().sum() / (400 * error.square().sum())))
     found = torch.tensor(ratios)
-    noise = 0.003  # what the camera adds
+    noise = 0.003  # the camera adds this to the power
     assert abs(float(found.mean()) - 1) < 5 * float(found.std()) / math.sqrt(20) + noise
 
 
@@ -95,14 +94,14 @@ def test_a_perfect_opu_is_the_digital_device_on_the_real_part_of_its_matrix() ->
     assert torch.allclose(device.project(errors()), digital.project(errors()), atol=1e-7)
 
 
-def test_feedback_has_unit_variance_and_seeds_of_its_own() -> None:
+def test_feedback_has_unit_variance_and_follows_the_matrix_seed_alone() -> None:
     matrix = made(200, 500).matrix()
     assert float(matrix.var()) == pytest.approx(1.0, abs=5 * math.sqrt(2 / matrix.numel()))
     assert torch.equal(matrix, made(200, 500, noise_seed=9).matrix())
     assert not torch.equal(matrix, made(200, 500, matrix_seed=9).matrix())
 
 
-def test_noise_has_a_seed_of_its_own_and_is_drawn_anew() -> None:
+def test_noise_follows_its_seed_and_is_drawn_anew_each_time() -> None:
     error = errors()
     first, again, other = made(), made(), made(noise_seed=1)
     found = first.project(error)
@@ -112,7 +111,7 @@ def test_noise_has_a_seed_of_its_own_and_is_drawn_anew() -> None:
 
 
 @pytest.mark.parametrize("readout", [Statistical, OffAxis])
-def test_a_saved_device_goes_on_as_if_nothing_had_happened(readout) -> None:
+def test_a_restored_device_continues_like_an_uninterrupted_one(readout) -> None:
     error = errors()
     through, before = made(readout=readout()), made(readout=readout())
     through.project(error)
@@ -127,7 +126,7 @@ def test_a_saved_device_goes_on_as_if_nothing_had_happened(readout) -> None:
 
 @pytest.mark.parametrize("chain", ["default", "off_axis", "procedural"])
 def test_the_number_of_threads_changes_no_bit(chain: str) -> None:
-    """At sizes where torch shares the work among threads."""
+    """The size is one at which torch divides the work among threads."""
     error, threads = errors(256), torch.get_num_threads()
     found = []
     try:
@@ -142,9 +141,9 @@ def test_the_number_of_threads_changes_no_bit(chain: str) -> None:
 
 @pytest.mark.parametrize("medium", [Dense(), Procedural(), Structured()])
 @pytest.mark.parametrize(
-    "limit", [("MODES_AT_ONCE", 400 * 7), ("FEWEST_MODES", 16), ("MIRRORS_AT_ONCE", 10 * 7)]
+    "limit", [("MODES_AT_ONCE", 400 * 7), ("MIN_MODES", 16), ("MIRRORS_AT_ONCE", 10 * 7)]
 )
-def test_what_is_large_is_read_in_parts(
+def test_a_large_projection_in_tiles_equals_the_whole(
     monkeypatch: pytest.MonkeyPatch, medium: Any, limit: tuple[str, int]
 ) -> None:
     error = errors(50)
@@ -157,12 +156,12 @@ def test_what_is_large_is_read_in_parts(
     assert device.cost().rows == 50
 
 
-def test_pixels_are_counted_whole_when_they_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_do_not_change_the_saturated_fraction(monkeypatch: pytest.MonkeyPatch) -> None:
     error, camera = errors(50), Camera(exposure=3.0)  # bright, so that many are full
     whole = made(readout=OffAxis(), camera=camera)
     whole.project(error)
     monkeypatch.setattr(module, "MODES_AT_ONCE", 50 * 70)
-    monkeypatch.setattr(module, "FEWEST_MODES", 70)
+    monkeypatch.setattr(module, "MIN_MODES", 70)
     parts = made(readout=OffAxis(), camera=camera)
     parts.project(error)
     expected = whole.cost().notes["saturated_fraction"]
@@ -216,7 +215,7 @@ def test_saturation_is_recorded_and_warned_about_once(caplog: pytest.LogCaptureF
     assert not caplog.records
 
 
-def test_limits_of_the_hardware_name_the_key_that_lifts_them() -> None:
+def test_sizes_beyond_the_hardware_are_refused_with_the_key_that_allows_them() -> None:
     with pytest.raises(DfaError, match=r"1039681 mirrors.*limits.mirrors=1039680.*device.limits.lift=true"):
         made(1_039_681, 1)
     with pytest.raises(DfaError, match="need 1100000 mirrors"):
@@ -229,7 +228,7 @@ def test_limits_of_the_hardware_name_the_key_that_lifts_them() -> None:
     assert made(1, 518_401, limits=Limits(lift=True)).project(torch.ones(1, 1)).shape == (1, 518_401)
 
 
-def test_dtype_and_gradient_stay_outside() -> None:
+def test_the_result_has_the_dtype_of_the_error_and_no_gradient() -> None:
     error = errors().double().requires_grad_()
     found = made().project(error)
     assert found.dtype == torch.float64
@@ -245,13 +244,13 @@ def test_results_are_not_overwritten_by_the_next_call() -> None:
         assert torch.equal(first, copy)
 
 
-def test_the_field_is_the_sum_over_the_mirrors_of_a_macropixel() -> None:
+def test_a_macropixel_sums_the_light_of_its_mirrors() -> None:
     device = made(macropixel=4, medium=Dense(), readout=Ideal(), encoding=Ternary())
     mirrors = device.medium.feedback_matrix().view(10, 4, 400)
     assert torch.allclose(device.matrix(), mirrors.sum(1) / 2, atol=1e-6)
 
 
-def test_mistakes_are_explained() -> None:
+def test_arguments_out_of_bounds_are_refused() -> None:
     mistakes: list[tuple[dict[str, Any], str]] = [
         (
             {"calibration": 0},

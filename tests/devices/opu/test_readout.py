@@ -1,5 +1,4 @@
-"""Camera images to fields: holography, its noise, its limits; and the native read-out, which is not
-linear."""
+"""The read-outs: holography, its noise and its limits, and intensities, which are not linear."""
 
 import itertools
 import math
@@ -36,7 +35,7 @@ def test_holography_without_noise_recovers_the_field(kind, samples: int) -> None
 
 @pytest.mark.parametrize("kind", [OffAxis, PhaseShifting])
 def test_holography_recovers_the_field_within_the_grey_levels(kind) -> None:
-    """Each of the two pixels that matter is off by half a level at most: so is their weighted sum."""
+    """Each of the two pixels that count is off by half a level at most, which bounds their weighted sum."""
     readout = kind(4, headroom=6.0)
     camera = Camera(bits=8, read_noise=0.0, shot_noise=False, photons=None)
     field = speckle()
@@ -50,7 +49,7 @@ def test_holography_recovers_the_field_within_the_grey_levels(kind) -> None:
 
 @pytest.mark.parametrize("kind", [OffAxis, PhaseShifting])
 def test_signal_to_noise_rises_six_decibels_a_bit(kind) -> None:
-    """20 log10(2) = 6.02 dB for each bit from 6 to 12, within 0.2 dB."""
+    """A bit more gives 20 log10(2) = 6.02 dB, from 6 to 12 bits, within 0.2 dB."""
     field = speckle()
     found = [
         decibels(kind(4, headroom=6.0), Camera(bits=b, read_noise=0, shot_noise=False, photons=None), field)
@@ -83,7 +82,7 @@ def test_signal_to_noise_rises_ten_decibels_a_decade_of_photons_until_other_nois
 
 
 def test_shot_noise_of_a_hologram_has_the_variance_of_its_equation() -> None:
-    """`(|E|^2 + R^2) / (2 P V^2 R^2 gain)`, within 5 standard errors of a sampled variance."""
+    """The variance is `(|E|^2 + R^2) / (2 P V^2 R^2 gain)`, within 5 standard errors."""
     readout = OffAxis()
     camera = Camera(bits=None, full_well=None, read_noise=0.0, photons=2000.0)
     field = torch.tensor([3.0, -8.0]).repeat(200_000, 1).T.reshape(1, 1, 2, -1).contiguous()
@@ -97,7 +96,7 @@ def test_shot_noise_of_a_hologram_has_the_variance_of_its_equation() -> None:
 
 
 def test_off_axis_and_phase_shifting_agree() -> None:
-    """The same field within twice the noise; the same noise, but for the contrast lost on the pixels."""
+    """They give the same field up to noise; their noise differs by the contrast that pixels lose."""
     field, camera = speckle(), Camera(bits=12, photons=1000.0)
     off_axis, stepped = (
         read(OffAxis(), camera, field).values,
@@ -111,8 +110,7 @@ def test_off_axis_and_phase_shifting_agree() -> None:
 
 
 def test_superposition_holds_within_noise() -> None:
-    """What is read of two fields, added, is what is read of their sum: unbiased, slope 1 within 5 standard
-    errors."""
+    """Reading two fields and adding equals reading their sum, within 5 standard errors of mean and slope."""
     first, second, camera = speckle(seed=2, lit=20), speckle(seed=3, lit=20), Camera(bits=10)
     together = read(OffAxis(), camera, first + second, 4).values
     apart = read(OffAxis(), camera, first, 5).values + read(OffAxis(), camera, second, 6).values
@@ -137,11 +135,11 @@ def test_saturation_clips_and_is_counted() -> None:
     assert int(roomy.full) == 0
 
 
-def test_intensity_gives_its_kernel() -> None:
-    """E |Tx|^2 |Tz|^2 = 4 (|x|^2 |z|^2 + <x, z>^2), by the modes of one medium, within 5 standard errors."""
+def test_intensity_has_the_kernel_of_its_equation() -> None:
+    """`E |Tx|^2 |Tz|^2 = 4 (|x|^2 |z|^2 + <x, z>^2)` over the modes of one medium, within 5 standard errors."""
     modes, overlap = 400_000, 30
     parts = torch.randn(3, 2, modes, generator=noise(7))
-    # x lights 50 mirrors, z 40, of which 30 are the same: their sums are those of three groups of mirrors.
+    # x lights 50 mirrors, z lights 40, and 30 of them are the same. So both fields are sums of three groups.
     shared, only_x, only_z = parts[0] * overlap**0.5, parts[1] * 20**0.5, parts[2] * 10**0.5
     field = torch.stack([shared + only_x, shared + only_z])[None]
     patterns = torch.zeros(1, 2, 60)
@@ -150,7 +148,7 @@ def test_intensity_gives_its_kernel() -> None:
     readout = Intensity()
     readout.calibrate(LIT, NO_NOISE)
     light = readout.read(field, frames, noise()).values
-    # The scale makes E y^2 = |e|^2; undone here, to look at the intensity itself.
+    # The scale that makes E y^2 = |e|^2 is undone here, since the kernel is that of the intensity itself.
     for row, lit in enumerate((50, 40)):
         light[row] *= math.sqrt(4 * 2 * lit**2 / lit)
     products = (light[0] * light[1]).double()
@@ -165,7 +163,7 @@ def test_intensity_is_not_linear() -> None:
     assert float(once.min()) >= 0
 
 
-def test_ideal_is_the_real_part() -> None:
+def test_ideal_gives_the_real_part() -> None:
     field = speckle()
     assert torch.equal(read(Ideal(), Camera(), field).values, field[0, :, 0])
 
@@ -181,7 +179,7 @@ def test_a_frame_that_is_not_shown_adds_no_noise() -> None:
         assert not none.any()
 
 
-def test_mistakes_are_explained() -> None:
+def test_arguments_out_of_bounds_are_refused() -> None:
     for make, words in (
         (lambda: OffAxis(3), "pixels_per_mode=3 does not fit: expected a whole number of at least 4"),
         (lambda: PhaseShifting(2), "steps=2 does not fit: expected a whole number of at least 4"),
@@ -199,7 +197,7 @@ def test_mistakes_are_explained() -> None:
 
 @pytest.mark.parametrize("photons", [0.1, 1.0, 10.0])
 def test_little_light_costs_noise_and_no_signal(photons: float) -> None:
-    """The slope of what is read on the field is 1 within 5 standard errors: read noise is not clipped."""
+    """Regressed on the field, the values have slope 1 within 5 standard errors: read noise is not clipped."""
     field = speckle(50, 20_000)
     true = field[0, :, 0]
     found = read(OffAxis(), Camera(photons=photons), field)
@@ -210,8 +208,8 @@ def test_little_light_costs_noise_and_no_signal(photons: float) -> None:
 
 
 @pytest.mark.parametrize("readout", [OffAxis(), PhaseShifting(), Intensity()])
-def test_full_pixels_are_those_of_the_frames_shown(readout) -> None:
-    """With read noise above the well a third of all dark pixels are full; a frame that is not shown has none."""
+def test_saturated_pixels_are_counted_in_shown_frames_only(readout) -> None:
+    """With read noise above the full well, a third of all dark pixels saturate. Frames not shown must add none."""
     camera, rows = Camera(full_well=1000.0, read_noise=2000.0), 40
     shown = torch.zeros(2, rows)
     shown[0, : rows // 2] = 1.0

@@ -1,4 +1,4 @@
-"""Every YAML of the stages composes, is built, and has the defaults of its class."""
+"""Every file of the OPU's stages composes, can be built and run, and states the defaults of its class."""
 
 import inspect
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_every_stage_projects(stage: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("stage", "name"), [*STAGES, ("", "opu_sim")])
-def test_every_argument_is_written_out_with_its_default(stage: str, name: str) -> None:
+def test_a_file_states_every_argument_with_its_default(stage: str, name: str) -> None:
     node = device(f"device/{stage}={name}")[stage] if stage else device()
     parameters = inspect.signature(get_class(node._target_)).parameters
     assert set(parameters) == {str(key) for key in node} - {"_target_"}
@@ -41,7 +41,7 @@ def test_every_argument_is_written_out_with_its_default(stage: str, name: str) -
                 assert node[key] == parameter.default, key
 
 
-def test_the_default_chain_is_the_one_of_the_class() -> None:
+def test_opu_sim_uses_the_default_stages() -> None:
     built = instantiate(device())
     assert [type(part).__name__ for part in (built.encoding, built.medium, built.readout, built.camera)] == [
         "Ternary",

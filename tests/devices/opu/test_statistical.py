@@ -1,4 +1,4 @@
-"""The statistical model of a read-out against the pixels of the same read-out."""
+"""The statistical model of a read-out agrees with the pixels of the same read-out."""
 
 import itertools
 import math
@@ -10,7 +10,7 @@ from optics import LIT, noise, one_frame, speckle
 from dfa_cli.devices.opu import Camera, OffAxis, PhaseShifting, Statistical
 from dfa_cli.devices.opu.encoding import Frames
 
-# Bits, photons, mirrors lit (the signal); the noise on a pixel is above a third of a grey level in all.
+# (bits, photons, mirrors lit). In all of them the noise on a pixel is above a third of a grey level.
 GRID = [
     *itertools.product([6, 8, 12], [10, 100, 1000, 1e5], [1, 10, 50, 100]),
     *itertools.product([6, 8], [0.1, 1, 3], [10, 50]),
@@ -28,9 +28,10 @@ def errors(readout, camera: Camera, field: torch.Tensor, seed: int) -> tuple[tor
 
 @pytest.mark.parametrize(("bits", "photons", "lit"), GRID)
 def test_mean_and_variance_agree_with_the_pixels(bits: int, photons: float, lit: float) -> None:
-    """Over 100,000 modes: means equal, slopes on the signal equal, each within 5 standard errors, and
-    variances within 3 per cent (5 standard errors are 2.2, the rest is what clipped pixels lose of their
-    noise).
+    """Mean, slope on the signal and variance of both agree over 100,000 modes.
+
+    Means and slopes agree within 5 standard errors. Variances agree within 3 per cent: 5 standard errors are 2.2,
+    and clipped pixels lose some of their noise.
     """
     camera, field = Camera(bits=bits, photons=photons), speckle(50, 2000, lit, seed=int(lit))
     pixels, full = errors(OffAxis(), camera, field, 1)
@@ -39,7 +40,7 @@ def test_mean_and_variance_agree_with_the_pixels(bits: int, photons: float, lit:
     spread = math.sqrt(float(pixels.var() + model.var()) / true.numel())
     assert abs(float(pixels.mean() - model.mean())) < 5 * spread
     slope = float(((pixels - model) * true).mean() / true.square().mean())
-    # Single precision and the clipping of noisy pixels leave less than 0.4 per cent.
+    # Single precision and the clipping of noisy pixels may add 0.4 per cent.
     assert abs(slope) < 5 * spread / float(true.std()) + 0.004
     assert float(model.var() / pixels.var()) == pytest.approx(1.0, abs=0.03)
     assert model_full == pytest.approx(full, abs=0.0025)
@@ -58,7 +59,7 @@ def test_other_read_outs_agree_too(of) -> None:
 
 
 def test_noise_grows_with_the_signal_of_each_mode() -> None:
-    """Modes sorted by brightness: in each fifth the variance is the pixels', within 5 standard errors."""
+    """In each fifth of the modes, by brightness, both variances agree within 5 standard errors."""
     camera, field = Camera(bits=12, photons=100.0), speckle(100, 2000, 2 * LIT)
     brightness = field[0].square().sum(1).flatten()
     order = brightness.argsort()
@@ -71,7 +72,7 @@ def test_noise_grows_with_the_signal_of_each_mode() -> None:
 
 
 def test_weights_and_frames_enter_the_variance() -> None:
-    """Frames with weights 1, 2, -4, one of them not shown in the second row; both models, one variance."""
+    """Both variances agree for frames with weights 1, 2, -4, one of which is not shown in the second row."""
     field = torch.randn(3, 2, 2, 100_000, generator=noise(3)) * LIT**0.5
     shown = torch.tensor([[1.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     field[1, 1] = 0
@@ -84,7 +85,7 @@ def test_weights_and_frames_enter_the_variance() -> None:
     assert torch.allclose(found[0], found[1], rtol=0.03)
 
 
-def test_a_camera_without_noise_leaves_the_field() -> None:
+def test_a_camera_without_noise_gives_the_exact_field() -> None:
     field = speckle()
     camera = Camera(bits=None, full_well=None, read_noise=0.0, photons=None, shot_noise=False)
     found, full = errors(Statistical(), camera, field, 0)

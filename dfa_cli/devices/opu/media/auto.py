@@ -1,4 +1,4 @@
-"""The medium chosen by its size."""
+"""Chooses the medium by its size."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dfa_cli.devices.opu.media.procedural import Procedural
 from dfa_cli.devices.opu.media.structured import Structured
 
 log = logging.getLogger(__name__)
-# coefficients: 256 MB when they are stored, and about a minute of computing for each projection
+# In coefficients. 2^25 take 256 MB when they are stored; 2^36 take about a minute to compute at each projection.
 STORED_UP_TO, COMPUTED_UP_TO = 1 << 25, 1 << 36
 
 
 class Auto:
-    """The medium chosen by the number of coefficients: `Dense`, above 2^25 `Procedural`, above 2^36 `Structured`.
+    """Chooses the medium by the number of coefficients, and logs its choice.
 
-    The log says which.
+    `Dense` up to 2^25 coefficients, `Procedural` up to 2^36, `Structured` beyond.
     """
 
     def prepare(self, n_in: int, n_out: int, seed: int, compute: torch.device) -> None:

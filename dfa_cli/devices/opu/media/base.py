@@ -1,12 +1,12 @@
-"""The scattering medium: a transmission matrix `T` `[n_in, n_out]` of circular complex Gaussian entries.
+"""The interface of a scattering medium, which multiplies light with its transmission matrix `T` `[n_in, n_out]`.
 
-Every mirror sends light to every mode by more paths than can be counted, so the entries are sums of many
-independent phasors: complex Gaussian, independent and circular (Popoff et al. 2010, Phys. Rev. Lett. 104,
-100601; Saade et al. 2016, arXiv 1510.06664). Real and imaginary parts have unit variance each: `Re T` is the
+The entries of `T` are independent circular complex Gaussian numbers. Light goes from a mirror to a mode by many
+independent paths, so an entry is a sum of many independent phasors (Popoff et al. 2010, Phys. Rev. Lett. 104,
+100601; Saade et al. 2016, arXiv 1510.06664). Real and imaginary parts have unit variance each. `Re T` is the
 feedback matrix `B`, and a lit mirror gives each mode an intensity of 2 on average.
 
-Three ways to hold it, one contract: `Dense` and `Procedural` are the same matrix for the same seed;
-`Structured` is another, an approximation for the extreme sizes. `Auto` picks by size.
+`Dense` and `Procedural` hold the same matrix for the same seed. `Structured` holds another one, an approximation
+for extreme sizes. `Auto` chooses by size.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from torch import Tensor
 
 from dfa_cli.errors import DfaError
 
-MOST_STORED = 1 << 28  # coefficients: 2 GiB; computing them needs no memory
+MAX_STORED = 1 << 28  # coefficients of 8 bytes, 2 GiB
 
-Spans = Sequence[tuple[int, int]]  # of modes: first and past the last
+Spans = Sequence[tuple[int, int]]  # ranges of modes: the first mode, and the one after the last
 
 
 class Medium(Protocol):
-    """`prepare` fixes the matrix; the others may be called at any time after it.
+    """A scattering medium. `prepare` fixes its matrix; call it before any other method.
 
-    `separable`: whether the field at some of the modes costs no more than their share of all.
+    `separable`: whether the field at some of the modes can be computed alone, at their share of the cost of all.
     """
 
     separable: bool
@@ -35,30 +35,30 @@ class Medium(Protocol):
     def prepare(self, n_in: int, n_out: int, seed: int, compute: torch.device) -> None: ...
 
     def fields(self, patterns: Tensor, imaginary: bool) -> Tensor:
-        """`[k, n_in]` float32 -> `[k, parts, n_out]`: `patterns @ Re T` and, when `imaginary`, `patterns @ Im
-        T`.
+        """Multiply `patterns` `[k, n_in]`, float32, with the matrix. Returns `[k, parts, n_out]`.
 
-        The next call may overwrite what this one returned.
+        The parts are `patterns @ Re T` and, with `imaginary`, `patterns @ Im T`. The next call may overwrite what
+        this one returned.
         """
         ...
 
     def fields_at(self, patterns: Tensor, imaginary: bool, spans: Spans) -> Iterator[Tensor]:
-        """`fields` at the modes from `first` to `last - 1` alone, for each `(first, last)`."""
+        """Yield, for each span `(first, last)`, the result of `fields` at the modes `first` to `last - 1`."""
         ...
 
     def entries(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Entries of `T`, complex64 `[len(rows), len(columns)]`, for int64 indices."""
+        """Return the entries of `T` at int64 indices, complex64 `[len(rows), len(columns)]`."""
         ...
 
     def feedback_matrix(self) -> Tensor:
-        """`Re T` `[n_in, n_out]`, float32. Raises `DfaError` when it is too large to be stored."""
+        """Return `B = Re T` `[n_in, n_out]`, float32. Raises `DfaError` when it is too large to be stored."""
         ...
 
 
 def require_storable(n_in: int, n_out: int) -> None:
-    """Raises `DfaError` for a matrix too large to be stored."""
-    if n_in * n_out > MOST_STORED:
+    """Raise `DfaError` for a matrix that is too large to be stored."""
+    if n_in * n_out > MAX_STORED:
         raise DfaError(
-            f"A stored matrix of {n_in} x {n_out} coefficients is above the {MOST_STORED} that may be stored; use "
-            "device/medium=procedural, which needs no memory for it."
+            f"A matrix of {n_in} x {n_out} coefficients is above the {MAX_STORED} that may be stored. Use "
+            "device/medium=procedural, which computes them and needs no memory for them."
         )

@@ -1,11 +1,13 @@
-"""The arithmetic of `gaussian.py`, compiled for the processor: coefficients are made, used and forgotten.
+"""Compiles the arithmetic of `gaussian.py` for the CPU with numba.
 
-Imported only where it is used: numba takes half a second to load, and each kernel a second to compile. No
-kernel runs threads of its own; `in_threads` hands out columns, and each column is summed by one thread in one
-order, so neither the number of threads nor the width of the tiles changes a bit of the result.
+Coefficients are computed, used and forgotten, so they need no memory. Import this module only where it is used:
+numba takes half a second to load, and each kernel a second to compile.
+
+The kernels start no threads. `run_in_threads` hands out columns, and one thread sums each column in a fixed order.
+So neither the number of threads nor the width of the tiles changes a bit of the result.
 """
 
-# ruff: noqa: ANN001, ANN201  (numba finds the types of the kernels by itself)
+# ruff: noqa: ANN001, ANN201  (numba infers the types of the kernels)
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ import torch
 
 from dfa_cli.devices.opu.media import gaussian
 
-MADE_TOGETHER = 64  # inputs whose coefficients are held at once; a divisor of the next
-SUMMED_TOGETHER = 1024  # inputs summed in single precision, before their sum joins the others in double
+BLOCK_ROWS = 64  # rows of coefficients that are held at once; must divide SINGLE_PRECISION_ROWS
+SINGLE_PRECISION_ROWS = 1024  # rows summed in single precision, before the sum is added to a total in double
 
 u32, i32, f32 = np.uint32, np.int32, np.float32
 WEYL, ANGLE_ROUND = u32(gaussian.WEYL), u32(gaussian.ANGLE_ROUND)
@@ -35,8 +37,8 @@ FROM_ROOT_HALF, ROOT_HALF = (
 )
 
 
-# Every operation is wrapped in its type: numba widens an operation of two 32-bit numbers to 64 bits, at twice
-# the cost; and without `fastmath` a product and a sum are never fused, which would change the last bit.
+# Every operation is wrapped in its type, because numba widens an operation of two 32-bit integers to 64 bits, at
+# twice the cost. `fastmath` stays off: it could fuse a product and a sum, which would change the last bit.
 @numba.njit
 def radius_and_quarter(k1, k2, k3, column):
     x = u32(k1 + u32(column * WEYL))
@@ -83,8 +85,11 @@ def sine(quarter, square):
 
 
 @numba.njit(nogil=True)
-def make(k1, k2, k3, first, real, imaginary):
-    """One row of coefficients from column `first` on; `imaginary` may be empty."""
+def fill_row(k1, k2, k3, first, real, imaginary):
+    """Fill `real` and `imaginary` with one row of coefficients from column `first` on.
+
+    With an empty `imaginary`, only the real parts are computed.
+    """
     if len(imaginary):
         for j in range(len(real)):
             radius, quarter = radius_and_quarter(k1, k2, k3, u32(first + u32(j)))
@@ -99,54 +104,62 @@ def make(k1, k2, k3, first, real, imaginary):
 
 @numba.njit(nogil=True)
 def fill(keys, first, real, imaginary):
-    """Coefficients `[n, m]` from column `first` on."""
+    """Fill `real` and `imaginary` `[n, m]` with the coefficients from column `first` on."""
     for i in range(len(real)):
-        make(keys[i, 0], keys[i, 1], keys[i, 2], first, real[i], imaginary[i])
+        fill_row(keys[i, 0], keys[i, 1], keys[i, 2], first, real[i], imaginary[i])
 
 
 @numba.njit(nogil=True)
-def product(keys, starts, inputs, values, first, out, begin, end):
-    """`out[:, :, begin:end]` of `[k, parts, n_out]`: `k` sparse vectors times the columns from `first` on.
+def multiply(keys, starts, inputs, values, first, out, begin, end):
+    """Multiply `k` sparse vectors with the columns from `first` on, into `out[:, :, begin:end]`.
 
-    Vector `v` has `values[e]` at `inputs[e]`, in ascending order, for `e` from `starts[v]` to `starts[v + 1] - 1`.
-    Coefficients of a few inputs at a time are made, for those that any vector has, and added to all of them.
+    `out` is `[k, parts, n_out]`. The vectors are in CSR format: vector `v` has `values[e]` at `inputs[e]`, ascending,
+    for `e` from `starts[v]` to `starts[v + 1] - 1`. The coefficients of `BLOCK_ROWS` inputs are computed at a time,
+    only for inputs that some vector has, and added to all vectors.
     """
     count, parts, width = out.shape[0], out.shape[1], end - begin
     n = len(keys)
-    long = n > SUMMED_TOGETHER
-    real = np.empty((MADE_TOGETHER, width), np.float32)
-    imaginary = np.empty((MADE_TOGETHER, width if parts == 2 else 0), np.float32)
+    long = n > SINGLE_PRECISION_ROWS
+    real = np.empty((BLOCK_ROWS, width), np.float32)
+    imaginary = np.empty((BLOCK_ROWS, width if parts == 2 else 0), np.float32)
     out[:, :, begin:end] = 0
     total = np.zeros((count, parts, width if long else 0), np.float64)
-    at = starts[:-1].copy()
-    held = inputs % MADE_TOGETHER  # where among those held
+    next_entry = starts[:-1].copy()
+    slots = inputs % BLOCK_ROWS  # the row of the block that holds the coefficients of each input
     needed = np.zeros(n, np.bool_)
     for i in inputs:
         needed[i] = True
-    for start in range(0, n, MADE_TOGETHER):
-        stop = min(start + MADE_TOGETHER, n)
+    for start in range(0, n, BLOCK_ROWS):
+        stop = min(start + BLOCK_ROWS, n)
         for i in range(start, stop):
             if needed[i]:
-                make(keys[i, 0], keys[i, 1], keys[i, 2], first, real[i - start], imaginary[i - start])
+                fill_row(keys[i, 0], keys[i, 1], keys[i, 2], first, real[i - start], imaginary[i - start])
         for v in range(count):
-            e = at[v]
-            while at[v] < starts[v + 1] and inputs[at[v]] < stop:
-                at[v] += 1
-            if at[v] > e:
-                add(values[e : at[v]], held[e : at[v]], real, out[v, 0, begin:end])
+            e = next_entry[v]
+            while next_entry[v] < starts[v + 1] and inputs[next_entry[v]] < stop:
+                next_entry[v] += 1
+            if next_entry[v] > e:
+                add_weighted_rows(
+                    values[e : next_entry[v]], slots[e : next_entry[v]], real, out[v, 0, begin:end]
+                )
                 if parts == 2:
-                    add(values[e : at[v]], held[e : at[v]], imaginary, out[v, 1, begin:end])
-        if long and (stop == n or stop % SUMMED_TOGETHER == 0):
+                    add_weighted_rows(
+                        values[e : next_entry[v]], slots[e : next_entry[v]], imaginary, out[v, 1, begin:end]
+                    )
+        if long and (stop == n or stop % SINGLE_PRECISION_ROWS == 0):
             for v in range(count):
                 for part in range(parts):
-                    carry(out[v, part, begin:end], total[v, part])
+                    flush(out[v, part, begin:end], total[v, part])
     if long:
         out[:, :, begin:end] = total
 
 
 @numba.njit
-def add(values, inputs, rows, to):
-    """`to += sum_e values[e] rows[inputs[e]]`, one after the other; four of them for each visit to `to`."""
+def add_weighted_rows(values, inputs, rows, to):
+    """Add `sum_e values[e] rows[inputs[e]]` to `to`, in the order of `e`.
+
+    Four terms are added for each pass over `to`, which saves loads and stores.
+    """
     fours = len(values) // 4 * 4
     for e in range(0, fours, 4):
         a, b, c, d = inputs[e], inputs[e + 1], inputs[e + 2], inputs[e + 3]
@@ -163,14 +176,15 @@ def add(values, inputs, rows, to):
 
 
 @numba.njit
-def carry(partial, total):
+def flush(partial, total):
+    """Move the single-precision sums of `partial` to the double-precision `total`."""
     for j in range(len(total)):
         total[j] += partial[j]
         partial[j] = 0
 
 
-def in_threads(work: Callable[[int, int], None], length: int, width: int) -> None:
-    """`work(first, last)` over `length` columns, `width` at a time, in as many threads as torch uses."""
+def run_in_threads(work: Callable[[int, int], None], length: int, width: int) -> None:
+    """Call `work(first, last)` for `length` columns, `width` at a time, in as many threads as torch uses."""
     pieces = [(first, min(first + width, length)) for first in range(0, length, width)]
     threads = min(torch.get_num_threads(), len(pieces))
     if threads == 1:

@@ -1,4 +1,4 @@
-"""The transmission matrix stored."""
+"""A medium that stores its transmission matrix."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from dfa_cli.devices.opu.workspace import Workspace
 
 
 class Dense:
-    """`T` stored as `[Re T | Im T]` `[n_in, 2 n_out]`: one product gives both parts of the field.
+    """Stores the transmission matrix as `[Re T | Im T]` `[n_in, 2 n_out]`.
 
+    One matrix product then gives both parts of the field. It is the fastest medium while the matrix fits memory.
     `prepare` raises `DfaError` above 2^28 coefficients, of 8 bytes each.
     """
 
@@ -27,12 +28,12 @@ class Dense:
     def prepare(self, n_in: int, n_out: int, seed: int, compute: torch.device) -> None:
         require_storable(n_in, n_out)
         self._n_out = n_out
-        self._parts = torch.empty(n_in, 2 * n_out, device=compute)
+        self._real_and_imaginary = torch.empty(n_in, 2 * n_out, device=compute)
         keys = row_keys(seed, torch.arange(n_in, device=compute))
-        fill(keys, self._parts[:, :n_out], self._parts[:, n_out:])
+        fill(keys, self._real_and_imaginary[:, :n_out], self._real_and_imaginary[:, n_out:])
 
     def fields(self, patterns: Tensor, imaginary: bool) -> Tensor:
-        parts = self._parts if imaginary else self._parts[:, : self._n_out]
+        parts = self._real_and_imaginary if imaginary else self._real_and_imaginary[:, : self._n_out]
         field = self._scratch.tensor("field", (len(patterns), parts.shape[1]), parts.device)
         return torch.mm(patterns, parts, out=field).view(len(patterns), -1, self._n_out)
 
@@ -42,11 +43,13 @@ class Dense:
             if (first, last) == (0, self._n_out):
                 yield self.fields(patterns, imaginary)
                 continue
-            yield torch.stack([patterns @ self._parts[:, n + first : n + last] for n in starts], 1)
+            yield torch.stack(
+                [patterns @ self._real_and_imaginary[:, n + first : n + last] for n in starts], 1
+            )
 
     def entries(self, rows: Tensor, columns: Tensor) -> Tensor:
-        of_rows = self._parts[rows]
+        of_rows = self._real_and_imaginary[rows]
         return torch.complex(of_rows[:, columns], of_rows[:, columns + self._n_out])
 
     def feedback_matrix(self) -> Tensor:
-        return self._parts[:, : self._n_out]
+        return self._real_and_imaginary[:, : self._n_out]

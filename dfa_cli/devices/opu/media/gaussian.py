@@ -1,15 +1,16 @@
-"""Complex Gaussian numbers that are computed, not stored: a matrix from its seed, entry by entry.
+"""Computes the entries of a complex Gaussian matrix from its seed, each entry on its own.
 
-The generator is counter-based: a key for each row (SplitMix64 of seed and row), then for each column three
-rounds of multiply and xor-shift of 32 bits, which give the 23 bits of a radius and the 24 bits of an angle.
-Box and Muller's
+The random generator is counter-based. SplitMix64 of seed and row gives a key for each row. For each column, three
+rounds of multiply and xor-shift of 32 bits give the 23 bits of a radius and the 24 bits of an angle. The transform
+of Box and Muller,
 
-    t = sqrt(-2 ln u) exp(2 pi i v)
+    t = sqrt(-2 ln u) exp(2 pi i v),
 
-is a circular complex Gaussian with real and imaginary parts of unit variance; the radius reaches 5.77.
-Logarithm, sine and cosine are polynomials of single precision (error below 2e-6), made of additions and
-multiplications only, so that every processor gives the same bits. `compiled.py` holds the same arithmetic
-for numba; a test compares them.
+gives a circular complex Gaussian number, whose real and imaginary parts have unit variance. The radius reaches 5.77.
+
+Logarithm, sine and cosine are polynomials in single precision (error below 2e-6). They use additions and
+multiplications only, so that every processor gives the same bits. `compiled.py` holds the same arithmetic for
+numba; a test compares the two.
 
 Salmon et al. 2011 (counter-based generators); Steele et al. 2014 (SplitMix); the constants of the 32-bit
 rounds are C. Wellons' "triple32".
@@ -31,39 +32,40 @@ MINUS_TWO_LN2 = -1.3862943611198906
 LOG = (-2.00000206, 1.00001754, -0.66627126, 0.49840672, -0.41050872, 0.3714772, -0.23315612)
 SIN = (1.57079513, -0.64592572, 0.07950001, -0.00437059)
 COS = (0.999999953, -1.2336982, 0.253650674, -0.0208105152, 0.000858134467)
-MOST_COLUMNS = 1 << 32
+MAX_COLUMNS = 1 << 32  # a column is counted in 32 bits
 
 
 def row_keys(seed: int, rows: Tensor) -> Tensor:
-    """The keys of `rows` (int64 `[n]`) -> int32 `[n, 3]`, on the device of `rows`."""
-    # The seed is mixed by itself first, or row i of one seed would be row i + 1 of the seed before it.
-    start = _mix64(torch.tensor(_signed(seed, 64))).item()
-    first = _mix64(rows * _signed(0x9E3779B97F4A7C15, 64) + start)
-    second = _mix64(first ^ _signed(0xD1B54A32D192ED03, 64))
+    """Compute the keys of `rows` (int64 `[n]`). Returns int32 `[n, 3]` on the device of `rows`."""
+    # The seed is mixed alone first. Otherwise row i of one seed would equal row i + 1 of the seed before it.
+    start = _mix64(torch.tensor(_as_signed(seed, 64))).item()
+    first = _mix64(rows * _as_signed(0x9E3779B97F4A7C15, 64) + start)
+    second = _mix64(first ^ _as_signed(0xD1B54A32D192ED03, 64))
     return torch.stack([_low32(first), _low32(first >> 32), _low32(second)], dim=-1)
 
 
 def coefficients(keys: Tensor, columns: Tensor, imaginary: bool = True) -> tuple[Tensor, Tensor | None]:
-    """Real and imaginary parts `[n, m]`, float32, of the rows with `keys` `[n, 3]` at `columns` (int64
-    `[m]`).
+    """Compute the entries of the rows with `keys` `[n, 3]` at `columns` (int64 `[m]`).
 
-    Real and imaginary parts are independent, with zero mean and unit variance.
+    Returns their real and imaginary parts `[n, m]`, float32, which are independent, with zero mean and unit
+    variance. With `imaginary=False` the second is `None`.
     """
     k1, k2, k3 = (keys[:, i, None] for i in range(3))
     x = k1 + _low32(columns * WEYL)
-    x = x ^ _right(x, 17)
-    x = x * _signed(ROUNDS[0], 32)
+    x = x ^ _shift_right_logical(x, 17)
+    x = x * _as_signed(ROUNDS[0], 32)
     x = x ^ k2
-    x = x ^ _right(x, 11)
-    x = x * _signed(ROUNDS[1], 32)
-    z = x ^ _right(x, 15)
-    h = z * _signed(ROUNDS[2], 32)
-    h = h ^ _right(h, 14)
-    g = (z ^ k3) * _signed(ANGLE_ROUND, 32)
-    g = g ^ _right(g, 16)
+    x = x ^ _shift_right_logical(x, 11)
+    x = x * _as_signed(ROUNDS[1], 32)
+    z = x ^ _shift_right_logical(x, 15)
+    h = z * _as_signed(ROUNDS[2], 32)
+    h = h ^ _shift_right_logical(h, 14)
+    g = (z ^ k3) * _as_signed(ANGLE_ROUND, 32)
+    g = g ^ _shift_right_logical(g, 16)
 
-    radius = _radius(_right(h, 9))
-    quarter = ((_right(g, 7) & 0xFFFFFE) - 0x7FFFFF).to(torch.float32) * 2.0**-23  # (-1, 1) of a quarter turn
+    radius = _radius(_shift_right_logical(h, 9))
+    # The angle in quarter turns, from -1 to 1. A negative radius covers the other half of the circle.
+    quarter = ((_shift_right_logical(g, 7) & 0xFFFFFE) - 0x7FFFFF).to(torch.float32) * 2.0**-23
     radius = torch.where(g < 0, -radius, radius)
     square = quarter * quarter
     real = radius * _polynomial(COS, square)
@@ -71,7 +73,7 @@ def coefficients(keys: Tensor, columns: Tensor, imaginary: bool = True) -> tuple
 
 
 def _radius(k: Tensor) -> Tensor:
-    """`sqrt(-2 ln u)` of `u = (2 k + 1) / 2^24`, `k` of 23 bits."""
+    """Compute `sqrt(-2 ln u)` of `u = (2 k + 1) / 2^24`, where `k` has 23 bits."""
     bits = ((2 * k + 1).to(torch.float32) * 2.0**-24).view(torch.int32) + (BITS_OF_ONE - BITS_OF_ROOT_HALF)
     exponent = ((bits >> 23) - 127).to(torch.float32)
     f = ((bits & 0x7FFFFF) + BITS_OF_ROOT_HALF).view(torch.float32) - 1.0
@@ -79,7 +81,10 @@ def _radius(k: Tensor) -> Tensor:
 
 
 def _sqrt(x: Tensor) -> Tensor:
-    """Correctly rounded. Torch's on the CPU is not in the last bit (it calls MKL), NumPy's and CUDA's are."""
+    """Compute the correctly rounded square root.
+
+    On the CPU torch calls MKL, whose last bit can be wrong. NumPy and CUDA round correctly.
+    """
     return torch.from_numpy(np.sqrt(x.numpy())) if x.device.type == "cpu" else torch.sqrt(x)
 
 
@@ -91,22 +96,22 @@ def _polynomial(terms: tuple[float, ...], x: Tensor) -> Tensor:
 
 
 def _mix64(x: Tensor) -> Tensor:
-    """SplitMix64's finaliser on int64, whose products wrap as those of uint64 do."""
-    x = (x ^ ((x >> 30) & 0x3FFFFFFFF)) * _signed(0xBF58476D1CE4E5B9, 64)
-    x = (x ^ ((x >> 27) & 0x1FFFFFFFFF)) * _signed(0x94D049BB133111EB, 64)
+    """Apply the finaliser of SplitMix64. Products of int64 wrap as those of uint64 do, so int64 serves."""
+    x = (x ^ ((x >> 30) & 0x3FFFFFFFF)) * _as_signed(0xBF58476D1CE4E5B9, 64)
+    x = (x ^ ((x >> 27) & 0x1FFFFFFFFF)) * _as_signed(0x94D049BB133111EB, 64)
     return x ^ ((x >> 31) & 0x1FFFFFFFF)
 
 
-def _right(x: Tensor, by: int) -> Tensor:
-    """Shift to the right with zeros from the left: torch's own brings the sign of an int32."""
+def _shift_right_logical(x: Tensor, by: int) -> Tensor:
+    """Shift an int32 to the right, with zeros from the left. `>>` of torch would copy the sign bit."""
     return (x >> by) & ((1 << (32 - by)) - 1)
 
 
 def _low32(x: Tensor) -> Tensor:
-    """The low 32 bits of int64, as int32."""
+    """Return the low 32 bits of int64 as int32."""
     return (((x & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000).to(torch.int32)
 
 
-def _signed(value: int, bits: int) -> int:
+def _as_signed(value: int, bits: int) -> int:
     value &= (1 << bits) - 1
     return value - (1 << bits) if value >> (bits - 1) else value

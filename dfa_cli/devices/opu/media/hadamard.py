@@ -9,28 +9,29 @@ RADIX_BITS = 5
 
 
 def transform(x: Tensor) -> Tensor:
-    """`x @ H_n` for each row of `x` `[k, n]`, `n` a power of 2, with `H_n` of entries +-1 (Sylvester's
-    order).
+    """Compute `x @ H_n` for each row of `x` `[k, n]`, where `n` is a power of 2.
 
-    `H_n` is a Kronecker product of small ones. With factors of 32 a transform of 2^20 takes 4 passes over
-    memory, each a matrix product, in place of the 20 of additions and subtractions. Raises `ValueError` for
-    another `n`.
+    `H_n` is the Hadamard matrix with entries +-1, in Sylvester's order. It is a Kronecker product of small Hadamard
+    matrices. With factors of size 32, a transform of size 2^20 takes 4 passes over memory, each a matrix product.
+    The usual additions and subtractions would take 20.
+
+    Raises `ValueError` when `n` is not a power of 2.
     """
     k, n = x.shape
     if n & (n - 1):
-        raise ValueError(f"a Walsh-Hadamard transform needs a power of 2, not {n}")
+        raise ValueError(f"The size of a Walsh-Hadamard transform must be a power of 2, not {n}.")
     bits = n.bit_length() - 1
     inner = 1
     while bits:
         step = min(bits, RADIX_BITS)
         bits -= step
-        factor = _matrix(step, x)
+        factor = _sylvester_matrix(step, x)
         x = (x.view(-1, 1 << step) @ factor) if inner == 1 else factor @ x.view(-1, 1 << step, inner)
         inner <<= step
     return x.reshape(k, n)
 
 
-def _matrix(bits: int, like: Tensor) -> Tensor:
+def _sylvester_matrix(bits: int, like: Tensor) -> Tensor:
     h = like.new_ones(1, 1)
     for _ in range(bits):
         h = torch.cat([torch.cat([h, h], 1), torch.cat([h, -h], 1)])

@@ -1,4 +1,4 @@
-"""The transmission matrix computed when it is needed."""
+"""A medium that computes its transmission matrix while it multiplies."""
 
 from __future__ import annotations
 
@@ -10,28 +10,30 @@ from torch import Tensor
 
 from dfa_cli.devices.opu.media.base import Spans, require_storable
 from dfa_cli.devices.opu.media.fill import BLOCK, fill, unsigned
-from dfa_cli.devices.opu.media.gaussian import MOST_COLUMNS, coefficients, row_keys
+from dfa_cli.devices.opu.media.gaussian import MAX_COLUMNS, coefficients, row_keys
 from dfa_cli.devices.opu.workspace import Workspace
 from dfa_cli.errors import DfaError
 
-COLUMNS_TOGETHER = 1024  # long loops, and what they read stays in the second-level cache
+COLUMNS_AT_ONCE = 1024  # the inner loops are long, and their data stay in the second-level cache
 
 
 class Procedural:
-    """`T` never stored: each coefficient is computed from (seed, row, column) when it is needed, then
-    forgotten.
+    """Never stores the transmission matrix: a coefficient is computed from (seed, row, column) when it is needed.
 
-    Memory does not grow with the number of coefficients, any part of the matrix can be asked for alone, and
-    the matrix is its seed and its shape. Rows at which all vectors are zero are not computed. On the CPU the
-    sums are equal to the last bit for any number of threads and any slicing, and for a vector alone or among
-    others; on CUDA, and compared with `Dense`, they differ by the rounding of single precision.
+    Memory does not grow with the number of coefficients, and any part of the matrix can be computed alone. Use it
+    for matrices that are too large to be stored. Rows at which all vectors are zero are skipped.
+
+    On the CPU the products are equal to the last bit for any number of threads, any slice, and a vector alone or
+    among others. On CUDA, and compared with `Dense`, they differ by the rounding of single precision.
     """
 
     separable = True
 
     def prepare(self, n_in: int, n_out: int, seed: int, compute: torch.device) -> None:
-        if n_out > MOST_COLUMNS:
-            raise DfaError(f"The medium has at most {MOST_COLUMNS} modes, and {n_out} were asked for.")
+        if n_out > MAX_COLUMNS:
+            raise DfaError(
+                f"A projection to {n_out} modes is too large. The medium has at most {MAX_COLUMNS} modes."
+            )
         self._shape = (n_in, n_out)
         self._scratch = Workspace()
         self._keys = row_keys(seed, torch.arange(n_in, device=compute))
@@ -40,12 +42,12 @@ class Procedural:
         return next(self.fields_at(patterns, imaginary, [(0, self._shape[1])]))
 
     def fields_at(self, patterns: Tensor, imaginary: bool, spans: Spans) -> Iterator[Tensor]:
-        multiply = _product_compiled if patterns.device.type == "cpu" else _product_by_torch
-        into = multiply(self._keys, patterns)
+        make_product = _compiled_product if patterns.device.type == "cpu" else _torch_product
+        multiply_into = make_product(self._keys, patterns)
         for first, last in spans:
             shape = len(patterns), 2 if imaginary else 1, last - first
             field = self._scratch.tensor("field", shape, patterns.device)
-            into(first, field)
+            multiply_into(first, field)
             yield field
 
     def entries(self, rows: Tensor, columns: Tensor) -> Tensor:
@@ -61,30 +63,33 @@ class Procedural:
         return real
 
 
-def _product_compiled(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor], None]:
-    """`into(start, out)`: the product with the columns from `start` on, into `out` `[k, parts, columns]`."""
+def _compiled_product(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor], None]:
+    """Return `multiply_into(start, out)`, which multiplies `patterns` with the columns from `start` on.
+
+    The result goes into `out` `[k, parts, columns]`.
+    """
     from dfa_cli.devices.opu.media import compiled as kernels
 
     vectors = patterns.numpy()
     rows, inputs = vectors.nonzero()
     entries = np.searchsorted(rows, np.arange(len(vectors) + 1)), inputs, vectors[rows, inputs]
 
-    def into(start: int, out: Tensor) -> None:
+    def multiply_into(start: int, out: Tensor) -> None:
         def work(first: int, last: int) -> None:
-            kernels.product(unsigned(keys), *entries, kernels.u32(start + first), out.numpy(), first, last)
+            kernels.multiply(unsigned(keys), *entries, kernels.u32(start + first), out.numpy(), first, last)
 
-        width = min(COLUMNS_TOGETHER, -(-out.shape[2] // torch.get_num_threads()))
-        kernels.in_threads(work, out.shape[2], width)
+        width = min(COLUMNS_AT_ONCE, -(-out.shape[2] // torch.get_num_threads()))
+        kernels.run_in_threads(work, out.shape[2], width)
 
-    return into
+    return multiply_into
 
 
-def _product_by_torch(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor], None]:
-    """The same with torch alone, on any of its devices: blocks of coefficients, made and multiplied."""
-    # the only place that waits for an accelerator: what is zero is skipped
+def _torch_product(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor], None]:
+    """Do the same as `_compiled_product` with torch alone, on any device, one block of coefficients at a time."""
+    # Finding the inputs that are not zero waits for the accelerator. It saves computing the rows of the others.
     lit = patterns.any(0).nonzero().squeeze(1)
 
-    def into(start: int, out: Tensor) -> None:
+    def multiply_into(start: int, out: Tensor) -> None:
         out.zero_()
         width = min(out.shape[2], 1 << 16)
         for first in range(0, out.shape[2], width):
@@ -95,4 +100,4 @@ def _product_by_torch(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor],
                     assert coefficient is not None
                     out[:, part, first : first + width] += patterns[:, rows] @ coefficient
 
-    return into
+    return multiply_into

@@ -1,4 +1,4 @@
-"""A transmission matrix of random signs and fast transforms."""
+"""A medium whose transmission matrix is made of random signs and fast Hadamard transforms."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ SIGNS_AT_ONCE = 1 << 18
 
 
 class Structured:
-    """`Re T` and `Im T`, each `sqrt(n) H D3 H D2 H D1` of its own signs, cut to `[n_in, n_out]`: O(n log n).
+    """Approximates a Gaussian transmission matrix by fast transforms, in O(n log n) operations. For extreme sizes.
 
+        Re T = sqrt(n) H D3 H D2 H D1, cut to [n_in, n_out];  Im T likewise, with other signs
         H = orthonormal Walsh-Hadamard transform of size n,  n = next power of 2 >= max(n_in, n_out)
         D = diagonal of random signs
 
-    An approximation of a Gaussian matrix: entries have unit variance and are Gaussian to within 1 / sqrt(n),
-    and projections keep lengths and inner products at least as well, but entries are not independent. The
-    columns of a square one are exactly orthogonal, so that `|project(e)|^2 / n_out` does not fluctuate as it
-    does in a medium.
+    Entries have unit variance and are Gaussian to within `1 / sqrt(n)`. Projections keep lengths and inner products
+    at least as well as those of a Gaussian matrix. But the entries are not independent: the columns of a square
+    matrix are exactly orthogonal, so that `|project(e)|^2 / n_out` does not fluctuate as it does in a medium.
 
     Choromanski et al. 2017 (arXiv 1703.00864); Yu et al. 2016 (arXiv 1610.09072).
     """

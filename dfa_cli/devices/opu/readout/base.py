@@ -1,4 +1,4 @@
-"""Read-out: intensities are all a camera sees; holography finds the field behind them."""
+"""The interface of a read-out, which recovers the field from the intensities that the camera measures."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ INTENSITY_OF_A_MIRROR = 2.0  # E |T_ij|^2
 
 @dataclass(frozen=True)
 class Reading:
-    """`values` `[rows, n_out]`: `sum_f weights[f] * (what is read of frame f)`, times the row's scale.
+    """What a read-out returns for a batch of rows.
 
-    `full` counts the saturated pixels of the frames shown, a 0-dimensional tensor unless it is known to be 0;
-    `pixels` were looked at in each of these frames.
+    `values` `[rows, n_out]`: `scale * sum_f weights[f] * (value read from frame f)` for each row.
+    `full`: number of saturated pixels in all frames shown; a 0-dimensional tensor, or 0 when that is known.
+    `pixels`: number of pixels that were read in each of these frames.
     """
 
     values: Tensor
@@ -28,28 +29,33 @@ class Reading:
 
 
 class Readout(Protocol):
-    """`exposures`: images taken of each frame; `pixels_per_mode`: camera pixels that a mode lies on."""
+    """A read-out: it takes images of each frame, and turns them into a value for each mode.
+
+    `exposures`: number of images for each frame.
+    `pixels_per_mode`: number of camera pixels for each mode.
+    `imaginary`: whether it needs the imaginary part of the field.
+    """
 
     exposures: int
     pixels_per_mode: int
-    imaginary: bool  # whether it needs the imaginary part of the field
+    imaginary: bool
 
     def calibrate(self, lit: float, camera: Camera) -> None:
-        """Set reference and exposure for a frame with `lit` mirrors on (the calibration frame)."""
+        """Set reference and exposure for the calibration frame, which has `lit` mirrors on."""
         ...
 
     def read(self, field: Tensor, frames: Frames, noise: torch.Generator) -> Reading:
-        """`field` `[frames, rows, parts, n_out]` of what the frames show; it may be overwritten."""
+        """Read the field `[frames, rows, parts, n_out]` that the frames give. It may overwrite `field`."""
         ...
 
 
 def count_shown(full: Tensor | int, frames: Frames) -> Tensor | int:
-    """Of counts `[frames, rows]` the sum over the frames that are shown: the camera looks at no others."""
+    """Sum the counts `full` `[frames, rows]` over the frames that are shown, since no image is taken of others."""
     return torch.where(frames.shown > 0, full, 0).sum() if isinstance(full, Tensor) else full
 
 
 def weighted_sum(values: Tensor, weights: tuple[float, ...]) -> Tensor:
-    """`sum_f weights[f] values[f]`, a new tensor."""
+    """Return `sum_f weights[f] values[f]` as a new tensor."""
     if weights == (1.0, -1.0):
         return values[0] - values[1]
     total = values[0] * weights[0]

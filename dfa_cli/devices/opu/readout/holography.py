@@ -1,4 +1,4 @@
-"""Holographic read-outs: off-axis and phase-shifting."""
+"""Holographic read-outs: they recover the field from its interference with a reference beam."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ from dfa_cli.devices.opu.workspace import Workspace
 
 
 class OffAxis:
-    """Off-axis holography: a tilted reference beam writes fringes across the pixels of a mode.
+    """Off-axis holography: a tilted reference beam draws fringes across the pixels of a mode.
+
+    One image of a frame is enough to recover the field `E`.
 
         I_p = |E|^2 + R^2 + 2 V R Re(E exp(-i phi_p)),   phi_p = 2 pi p / P,  p = 0 .. P - 1
         E   = 1 / (P V R) sum_p I_p exp(i phi_p)
 
-    `pixels_per_mode` (P): camera pixels, and one fringe, a mode; at least 4, below which the |E|^2 of shot
-    noise does not separate. `reference`: reference intensity over the mean signal intensity of the
-    calibration frame, `R^2 = reference * 2 lit`. `visibility`: contrast of the fringes before the pixels; a
-    pixel integrates over its own width, which leaves `V = visibility * sinc(1 / P)`. `headroom`: how many
-    r.m.s. amplitudes of the calibration field the camera should take without saturating, when its exposure is
-    automatic.
+    `pixels_per_mode` (P): number of camera pixels of a mode, which hold one fringe. At least 4: with fewer, the
+    shot noise of `|E|^2` cannot be separated.
+    `reference`: intensity of the reference over the mean signal intensity of the calibration frame,
+    `R^2 = reference * 2 lit`.
+    `visibility`: contrast of the fringes before the pixels. A pixel integrates over its own width, which leaves
+    `V = visibility * sinc(1 / P)`.
+    `headroom`: how many r.m.s. amplitudes of the calibration field the camera takes without saturating, when its
+    exposure is `auto`.
 
-    The field is taken as constant over the pixels of a mode, and modes as separate.
+    The model assumes that the field is constant over the pixels of a mode, and that modes do not overlap.
 
     Cuche, Marquet and Depeursinge 2000, Appl. Opt. 39, 4070.
     """
@@ -55,13 +59,13 @@ class OffAxis:
 
 
 class PhaseShifting:
-    """Phase-shifting holography: `steps` exposures of each frame, the reference stepped round once.
+    """Phase-shifting holography: `steps` images of each frame, while the phase of the reference goes round once.
 
-    The equations are those of `OffAxis` with the steps in place of the pixels: one pixel a mode, `steps`
-    times the frames, and no loss of contrast on the pixels. The medium and the light are taken as steady
-    between the steps.
+    The equations are those of `OffAxis`, with steps in place of pixels. It takes one pixel a mode and `steps`
+    times the frames, and loses no contrast on the pixels. Use it where the camera has too few pixels for `OffAxis`.
+    The model assumes that the medium and the light do not change between the steps.
 
-    `steps` is at least 4; `reference`, `visibility`, `headroom`: see `OffAxis`.
+    `steps`: at least 4. `reference`, `visibility`, `headroom`: as for `OffAxis`.
 
     Yamaguchi and Zhang 1997, Opt. Lett. 22, 1268.
     """
@@ -84,7 +88,10 @@ class PhaseShifting:
 
 
 class Holography:
-    """The equations of `OffAxis` and `PhaseShifting`: `samples` of the fringe, in space or in time."""
+    """Computes what `OffAxis` and `PhaseShifting` share.
+
+    Both take `samples` intensities along a fringe: one in space, the other in time.
+    """
 
     def __init__(self, samples: int, reference: float, visibility: float, headroom: float):
         self.samples = samples
@@ -99,7 +106,7 @@ class Holography:
         self.amplitude = math.sqrt(self.reference * signal)  # R
         peak = (self.amplitude + self.headroom * math.sqrt(signal)) ** 2
         self.exposure: Exposure = camera.expose(self.amplitude**2 + signal, peak)
-        # (cos phi_p, sin phi_p, cos phi_p / (P V R)) of the samples that enter the real part, 2 of 4.
+        # (cos phi_p, sin phi_p, cos phi_p / (P V R)) of each sample that enters the real part. With P = 4, two do.
         angles = [cosine_and_sine(p, self.samples) for p in range(self.samples)]
         over = 1 / (self.samples * self.visibility * self.amplitude)
         self.weights = [(cosine, sine, cosine * over) for cosine, sine in angles if cosine]
@@ -108,7 +115,7 @@ class Holography:
         count, rows, _, n_out = field.shape
         signal = self._scratch.tensor("signal", (count, rows, n_out), field.device)
         torch.mul(field[:, :, 0], field[:, :, 0], out=signal).addcmul_(field[:, :, 1], field[:, :, 1])
-        # A frame with no mirror on is not shown: its field is known to be zero, and no noise comes with it.
+        # A frame with no mirror on is not shown. Its field is known to be zero, so it must get no noise.
         shown = frames.shown.unsqueeze(2)
         real = self._scratch.tensor("real", tuple(signal.shape), field.device).zero_()
         full: Tensor | int = 0
@@ -124,7 +131,7 @@ class Holography:
     def intensity(
         self, field: Tensor, signal: Tensor, cosine: float, sine: float, scratch: Workspace
     ) -> Tensor:
-        """`I_p` `[frames, rows, n_out]` of one sample of the fringe; `signal` is `|E|^2`."""
+        """Compute the intensity `I_p` `[frames, rows, n_out]` of one sample. `signal` is `|E|^2`."""
         fringe = 2 * self.visibility * self.amplitude
         light = scratch.tensor("intensity", tuple(signal.shape), signal.device)
         torch.add(signal, field[:, :, 0], alpha=fringe * cosine, out=light)
@@ -134,13 +141,13 @@ class Holography:
 
 
 def cosine_and_sine(p: int, samples: int) -> tuple[float, float]:
-    """Of `p / samples` of a turn, with exact zeros."""
+    """Return the cosine and sine of `p / samples` of a turn, with exact zeros."""
     angle = 2 * math.pi * p / samples
     cosine, sine = math.cos(angle), math.sin(angle)
     return (0.0 if abs(cosine) < 1e-12 else cosine), (0.0 if abs(sine) < 1e-12 else sine)
 
 
 def require_fringes(**values: float) -> None:
-    """Raises `DfaError` for a value out of the bounds of its key."""
+    """Raise `DfaError` for a value outside the bounds of its key `device.readout.NAME`."""
     for name, value in values.items():
         require(f"device.readout.{name}", value)

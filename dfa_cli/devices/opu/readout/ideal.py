@@ -1,4 +1,4 @@
-"""A read-out without a camera."""
+"""A read-out that takes the field as it is, without a camera."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dfa_cli.devices.opu.readout.base import Reading, weighted_sum
 
 
 class Ideal:
-    """The real part of the field itself, with no camera."""
+    """Returns the real part of the field, with no camera and no noise. Use it to see what the camera costs."""
 
     exposures = 1
     pixels_per_mode = 1

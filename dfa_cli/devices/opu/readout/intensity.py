@@ -1,4 +1,4 @@
-"""The camera's own read-out: intensities."""
+"""A read-out without holography: it takes the intensities as they are."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from dfa_cli.devices.opu.readout.base import INTENSITY_OF_A_MIRROR, Reading, cou
 
 
 class Intensity:
-    """`|E|^2`, the camera's own read-out: one frame, one pixel a mode, no reference, and not linear.
+    """Returns the intensity `|E|^2`, which the camera measures without a reference beam. It is not linear.
 
         y = s * sum_f weights[f] |T^T x_f|^2
 
-    Its kernel over media is `E |T^T x|^2 |T^T z|^2 = 4 (|x|^2 |z|^2 + <x, z>^2)` for each mode, from which
-    `s` is taken so that `E |y|^2 = n_out |e|^2` as for the linear read-outs. `headroom`: the brightest pixel
-    to be expected is `headroom^2` times the mean of the calibration frame.
+    It takes one image a frame and one pixel a mode. The kernel over media is
+    `E |T^T x|^2 |T^T z|^2 = 4 (|x|^2 |z|^2 + <x, z>^2)` for each mode. The scale `s` follows from it, so that
+    `E |y|^2 = n_out |e|^2` as for the linear read-outs.
+
+    `headroom`: the brightest pixel to be expected is `headroom^2` times the mean of the calibration frame.
 
     Saade et al. 2016 (arXiv 1510.06664).
     """
@@ -37,7 +39,7 @@ class Intensity:
         self.exposure = camera.expose(mean, self.headroom**2 * mean)
 
     def read(self, field: Tensor, frames: Frames, noise: torch.Generator) -> Reading:
-        light = field.square().sum(2)  # none where no mirror is on
+        light = field.square().sum(2)
         measured, full = self.camera.measure(light, self.exposure, noise)
         values = weighted_sum(measured.mul_(frames.shown.unsqueeze(2)), frames.weights)
 

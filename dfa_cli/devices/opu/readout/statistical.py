@@ -1,4 +1,4 @@
-"""What a holographic read-out does to each mode, without its pixels: the model for training."""
+"""Models the noise of a holographic read-out without simulating its pixels, which makes training fast."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from dfa_cli.devices.opu.workspace import Workspace
 class Statistical:
     """The read-out `of`, with one Gaussian number for each mode in place of the noise of its pixels.
 
-    Each pixel has the variance `a + b I_p` (`Camera.variance`), and the demodulation weighs it with
-    `cos(phi_p) / (P V R)`. With `P >= 4` samples `sum_p cos^2(phi_p) = P / 2` and `sum_p cos^3(phi_p) =
-    sum_p cos^2(phi_p) sin(phi_p) = 0`: the fringes drop out of the variance, and
+    A pixel has the variance `a + b I_p` (`Camera.variance`), and demodulation weighs it with `cos(phi_p) / (P V R)`.
+    With `P >= 4` samples, `sum_p cos^2(phi_p) = P / 2` and `sum_p cos^3(phi_p) = sum_p cos^2(phi_p) sin(phi_p) = 0`.
+    So the fringes drop out of the variance:
 
         mean     = Re E, of clipped intensities where they exceed the full well
         variance = (a + b (|E|^2 + R^2)) / (2 P V^2 R^2)
 
-    which depends on the signal through `|E|^2`. The frames of a row are independent, so their variances add,
-    times their squared weights, and one random number a mode will do.
+    The variance depends on the signal through `|E|^2`. The frames of a row are independent, so their variances add,
+    times their squared weights. One random number for each mode is then enough.
 
     It holds where the grey levels act as independent noise: where the other noise on a pixel is above about a
     third of a level, or the fringes span several levels. Clipped pixels keep their noise here and lose it on
@@ -58,7 +58,7 @@ class Statistical:
         for f, weight in enumerate(frames.weights):
             into = by_frame[f].mul_(weight**2) if f == 0 else deviation.add_(by_frame[f], alpha=weight**2)
             torch.add(into, signal[f], alpha=self._by_signal * weight**2, out=deviation)
-        drawn = signal[0].normal_(generator=noise)  # its values are used up
+        drawn = signal[0].normal_(generator=noise)  # `signal` is not needed any more, so its memory is reused
         return Reading(
             values.addcmul_(deviation.sqrt_(), drawn).mul_(frames.scale),
             full,
@@ -69,7 +69,7 @@ class Statistical:
         """Take from `values` what full pixels do not count; returns how many are full."""
         fringes = self.of.fringes
         ceiling = fringes.exposure.ceiling
-        # No pixel is brighter than (R + |E|)^2. On the CPU, where asking costs nothing, that mostly ends it.
+        # No pixel is brighter than (R + |E|)^2. On the CPU, where the maximum costs little, this mostly ends it.
         if ceiling == float("inf") or (
             signal.device.type == "cpu" and (fringes.amplitude + float(signal.max()) ** 0.5) ** 2 < ceiling
         ):
