@@ -246,7 +246,7 @@ class TestNetwork:
         file, first, second = toy
         second.files = {"toy.bin": CONTENT}
         first.pause = 0.2  # each pause is shorter than the timeout, all together are longer
-        monkeypatch.setattr(network, "SLOWEST", 10**9)
+        monkeypatch.setattr(network, "MIN_BYTES_PER_SECOND", 10**9)
         assert Source(tmp_path, timeout=0.3).read("toy", file) == CONTENT
         assert second.asked
 

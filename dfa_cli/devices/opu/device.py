@@ -23,11 +23,11 @@ from dfa_cli.devices.opu.readout.statistical import Statistical
 from dfa_cli.seeding import generator, stream_seed
 
 log = logging.getLogger(__name__)
-# A large projection is computed in tiles of rows and modes. Rows times modes of a tile: some 50 MB of intermediate
-# results, which a processor's cache can hold. An accelerator takes larger tiles, because every kernel launch costs
-# time. Rows times mirrors of a tile: 128 MB of ternary patterns.
-# These are constants, not settings: the noise is drawn tile by tile, so the size of a tile changes the result.
-MODES_AT_ONCE, ACCELERATOR_FACTOR, MIRRORS_AT_ONCE = 1 << 20, 8, 1 << 24
+# A large projection is computed in tiles of rows and modes. The sizes of a tile are constants, not settings: the noise
+# is drawn tile by tile, so they change the result.
+MODES_AT_ONCE = 1 << 20  # rows times modes: some 50 MB of intermediate results, which fit a processor's cache
+ACCELERATOR_FACTOR = 8  # an accelerator takes larger tiles, because it waits at the start of each
+MIRRORS_AT_ONCE = 1 << 24  # rows times mirrors: 128 MB of ternary patterns
 MIN_MODES = 256
 # With more saturated pixels than this, the noise model of `Statistical` no longer holds.
 MAX_SATURATED_FRACTION = 0.01

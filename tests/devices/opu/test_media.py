@@ -98,7 +98,7 @@ def test_projections_preserve_inner_products(medium) -> None:
     n_in, n_out = 400, 4000
     prepared(medium, n_in, n_out)
     x = torch.randn(20, n_in, generator=torch.Generator().manual_seed(1))
-    x[10:] = x[:10] + 0.5 * x[10:]  # some vectors are parallel
+    x[10:] = x[:10] + 0.5 * x[10:]  # some pairs of vectors are close to each other
     projected = medium.fields(x, imaginary=False)[:, 0].double()
     exact, found = (x @ x.T).double(), projected @ projected.T / n_out
     lengths = exact.diagonal()
@@ -124,7 +124,7 @@ def test_speckle_of_a_frame_is_exponential(medium) -> None:
 
 
 def test_structured_entries_are_nearly_gaussian_and_unrelated() -> None:
-    """Their distribution differs from the normal one by less than 0.01: at n = 512 they are multiples of 1/64."""
+    """Their distribution differs from the normal one by less than 0.01: at n = 512 they lie on a lattice of 1/64."""
     medium = prepared(Structured(), 512, 512)
     matrix = medium.entries(torch.arange(512), torch.arange(512))
     for part in (matrix.real, matrix.imag):
