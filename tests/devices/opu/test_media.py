@@ -26,9 +26,8 @@ def signs(rows: int, n: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(-1, 2, (rows, n), generator=torch.Generator().manual_seed(seed)).float()
 
 
-@pytest.mark.parametrize(
-    "size", [(300, 200), (2500, 1000)]
-)  # the first is computed by torch, the second by compiled code
+# Torch computes the coefficients of the first size, compiled code those of the second.
+@pytest.mark.parametrize("size", [(300, 200), (2500, 1000)])
 def test_stored_and_computed_coefficients_are_equal(size: tuple[int, int]) -> None:
     dense, procedural = prepared(Dense(), *size), prepared(Procedural(), *size)
     assert torch.equal(dense.feedback_matrix(), procedural.feedback_matrix())
@@ -155,10 +154,8 @@ def test_the_hadamard_transform_equals_its_matrix() -> None:
 def test_auto_picks_by_size_and_says_which(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert (auto.STORED_UP_TO, auto.COMPUTED_UP_TO) == (
-        2**25,
-        2**36,
-    )  # records rely on these numbers: they store `auto`, not the choice
+    # Records store `auto` and not its choice, so these numbers must stay.
+    assert (auto.STORED_UP_TO, auto.COMPUTED_UP_TO) == (2**25, 2**36)
     monkeypatch.setattr(auto, "STORED_UP_TO", 100)
     monkeypatch.setattr(auto, "COMPUTED_UP_TO", 400)
     for size, name in (((10, 10), Dense), ((20, 20), Procedural), ((40, 40), Structured)):
