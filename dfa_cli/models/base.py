@@ -1,4 +1,4 @@
-"""What a model is: a list of blocks, `h_i = block_i(h_{i-1})`, the last of which gives the logits."""
+"""Base classes of all models. A model is a list of blocks, `h_i = block_i(h_{i-1})`; the last gives the logits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from dfa_cli.models.dropout import Dropout
 
 
 class Block(nn.Module):
-    """`h_i = activation(layer(dropout(h_{i-1})))`; `width` is the number of columns of `h_i`."""
+    """One trainable layer, with dropout before it and an activation after it.
+
+        h_i = activation(layer(dropout(h_{i-1})))
+
+    `width` is the number of columns of `h_i`. `activation` is a key of `ACTIVATIONS`, or `None` for a linear block.
+    """
 
     def __init__(self, layer: nn.Module, width: int, activation: str | None, dropout: float):
         super().__init__()
@@ -28,21 +33,22 @@ class Block(nn.Module):
 
     def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
         h = self.dropout(h)
-        in_one_pass = getattr(self.layer, "activated", None)  # a layer may have a faster way to both
-        if in_one_pass is not None and self.activation is not None:
-            return in_one_pass(h, graph, self.activation)
+        # A layer that has a method `activated` computes itself and the activation in one pass, which is faster.
+        activated = getattr(self.layer, "activated", None)
+        if activated is not None and self.activation is not None:
+            return activated(h, graph, self.activation)
         return self.activate(self.layer(h, graph))
 
     def activate(self, z: Tensor) -> Tensor:
         return z if self.activation is None else self.activation(z)
 
     def matrices(self) -> dict[str, Tensor]:
-        """The weights of the layer that multiply, by name: all its parameters with two dimensions or more."""
+        """Return the weight matrices of the layer by name: its parameters with two or more dimensions, so no biases."""
         return {name: weight for name, weight in self.layer.named_parameters() if weight.dim() > 1}
 
 
 class Model(nn.Module):
-    """A list of blocks. Rules go through `blocks` one by one; `forward` is for whoever wants the logits only."""
+    """A network as a list of blocks. Training rules call `blocks` one by one; `forward` computes only the logits."""
 
     blocks: Sequence[Block]  # an nn.ModuleList, typed by what it holds
 
@@ -55,26 +61,28 @@ class Model(nn.Module):
 
     @property
     def widths(self) -> list[int]:
-        """Width of each hidden block: what the feedback has to be projected to."""
+        """Widths of the hidden blocks, which are also the widths that the error is projected to."""
         return [block.width for block in self.blocks[:-1]]
 
     def set_matmul_dtype(self, dtype: torch.dtype) -> None:
-        """Let the hidden blocks multiply in `dtype`, with parameters and gradients as they are.
+        """Let the hidden blocks multiply in `dtype`; parameters and their gradients keep their own type.
 
-        Their activations then have that type too. The last block stays as it is, and with it the logits, the loss,
-        the error and its projection: they are a small part of the work, and what every gradient is made of. Sparse
-        products stay as they are, too. Raises `DfaError` for a layer that has no such choice.
+        The activations of the hidden blocks then have the type `dtype`. The last block keeps its type, and so do the
+        logits, the loss, the error and its projection: they are a small part of the work, and every gradient is
+        computed from them. Sparse products keep their type too. Raises `DfaError` for a layer without the attribute
+        `matmul_dtype`.
         """
         for block in self.blocks[:-1]:
             if not hasattr(block.layer, "matmul_dtype"):
                 kind = type(block.layer).__name__
                 raise DfaError(
-                    f"precision=bf16 does not fit {kind}, which has no `matmul_dtype`; use precision=fp32."
+                    f"The layer {kind} cannot multiply in bfloat16: it has no attribute `matmul_dtype`. "
+                    "Use precision=fp32."
                 )
             block.layer.matmul_dtype = dtype  # type: ignore[assignment]
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits `[rows, classes]`."""
+        """Compute the logits `[rows, classes]`."""
         h = batch.x
         for block in self.blocks:
             h = block(h, batch.graph)
@@ -83,7 +91,7 @@ class Model(nn.Module):
 
 
 def glorot_(weight: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Uniform in `+-sqrt(6 / (fan_in + fan_out))`, in place (Glorot & Bengio 2010)."""
+    """Fill `weight` in place with uniform values in `+-sqrt(6 / (fan_in + fan_out))` (Glorot & Bengio 2010)."""
     bound = (6.0 / (weight.shape[0] + weight.shape[1])) ** 0.5
     with torch.no_grad():
         return weight.uniform_(-bound, bound, generator=generator)
@@ -91,7 +99,10 @@ def glorot_(weight: Tensor, generator: torch.Generator | None) -> Tensor:
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What a model has to fit: columns of the input, classes of the output, and its sources of randomness."""
+    """What a model needs to know of its surroundings: the input's columns, the classes, and the random generators.
+
+    `weights` draws the initial weights, `dropout` the dropout masks.
+    """
 
     features: int
     classes: int
@@ -107,9 +118,10 @@ def stack_blocks(
     dropout: float,
     input_dropout: float,
 ) -> list[Block]:
-    """Blocks of one kind of layer, `layer(inputs, width, generator)`, from the features to the classes.
+    """Build the blocks of a model from one kind of layer, `layer(inputs, width, generator)`.
 
-    The first block drops of its input `input_dropout`, the others `dropout`; the last has no activation.
+    `hidden` lists the widths of the hidden blocks. The first block drops its input with probability `input_dropout`,
+    the others with `dropout`. The last block has the width `sizes.classes` and no activation.
     """
     widths = [sizes.features, *hidden, sizes.classes]
     return [

@@ -1,4 +1,4 @@
-"""What one step reads."""
+"""The input of one training step: features, labels, and the graph that connects the rows, if there is one."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from dfa_cli.kernels.sparse import SparseMatrix, normalised_adjacency
 
 @dataclass(eq=False)
 class Graph:
-    """`edge_index` `[2, edges]` over `nodes` nodes, and what the layers derive from it, once."""
+    """A graph of `nodes` nodes with `edge_index` `[2, edges]`. The matrix that layers derive from it is cached."""
 
     edge_index: Tensor
     nodes: int
 
     @cached_property
     def adjacency(self) -> SparseMatrix:
-        """The normalised adjacency `A'` `[nodes, nodes]` with self loops."""
+        """The normalised adjacency matrix `A'` `[nodes, nodes]`, with self loops."""
         return normalised_adjacency(self.edge_index, self.nodes)
 
 
 @dataclass(eq=False)
 class Batch:
-    """What one step reads: inputs, labels, and for a graph its edges.
+    """The input of one training step: samples, or all nodes of a graph.
 
-    `x` `[rows, features]`; `y` `[rows]`; `rows` `[labelled]` are the rows whose labels count, `None` for all of
-    them; `graph` is `None` where rows do not depend on one another.
+    `x` `[rows, features]` holds the inputs, `y` `[rows]` the labels. `rows` `[labelled]` are the rows whose labels
+    enter the loss; `None` means all of them. `graph` is `None` where rows do not depend on one another.
     """
 
     x: Tensor | SparseMatrix
@@ -38,5 +38,5 @@ class Batch:
 
     @cached_property
     def targets(self) -> Tensor:
-        """The labels that count `[labelled]`."""
+        """The labels `[labelled]` that enter the loss."""
         return self.y if self.rows is None else self.y[self.rows]

@@ -1,4 +1,4 @@
-"""Dropout with a generator of its own."""
+"""Dropout that draws from the model's own generator."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dfa_cli.kernels.sparse import SparseMatrix
 
 
 class Dropout(nn.Module):
-    """Zeroes entries with probability `p` in training and scales the rest by `1 / (1 - p)` (Srivastava 2014).
+    """Zeroes entries with probability `p` in training and scales the others by `1 / (1 - p)` (Srivastava 2014).
 
-    The mask comes from the model's own generator, not from the global one. Of a sparse input only the stored
-    entries are drawn: a zero dropped is a zero still.
+    Unlike `torch.nn.Dropout` it draws from the model's own generator, not from the global one. For a sparse input the
+    mask covers the stored entries only, since the others are zero with or without dropout.
     """
 
     def __init__(self, p: float):

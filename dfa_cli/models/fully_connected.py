@@ -15,9 +15,12 @@ from dfa_cli.models.batch import Graph
 
 
 class Linear(nn.Module):
-    """`h W + b`, `W` `[inputs, width]`: kept the way the product reads it, sparse inputs included."""
+    """A linear layer `h W + b` for dense and sparse inputs.
 
-    deterministic = True  # nothing is drawn: training and evaluation compute the same
+    Unlike `torch.nn.Linear` it stores `W` as `[inputs, width]`, the layout in which the products read it.
+    """
+
+    deterministic = True  # the layer draws no random numbers: training and evaluation give the same output
 
     def __init__(self, inputs: int, width: int, generator: torch.Generator | None):
         super().__init__()
@@ -31,7 +34,7 @@ class Linear(nn.Module):
     def activated(
         self, h: Tensor | SparseMatrix, graph: Graph | None, activation: Activation | None
     ) -> Tensor:
-        """`activation(h W + b)`."""
+        """Compute `activation(h W + b)`, in one pass where that is faster."""
         if isinstance(h, SparseMatrix):
             z = h @ self.weight + self.bias
             return z if activation is None else activation(z)
@@ -39,10 +42,12 @@ class Linear(nn.Module):
 
 
 class FullyConnected(Model):
-    """`h_i = act(dropout(h_{i-1}) W_i + b_i)`, the last block linear.
+    """A fully connected network (multilayer perceptron) with any number of hidden blocks.
 
-    `hidden`: widths of the hidden blocks, any number of them; `activation`: `tanh` or `relu`; `input_dropout`: of
-    the first block's input; `dropout`: of every other block's.
+        h_i = act(dropout(h_{i-1}) W_i + b_i)      the last block without act
+
+    `hidden`: widths of the hidden blocks. `activation`: `tanh` or `relu`. `input_dropout`: probability with which the
+    first block drops its input. `dropout`: the same for every other block.
     """
 
     def __init__(

@@ -14,13 +14,15 @@ from dfa_cli.models.batch import Graph
 
 
 class GraphConvolution(nn.Module):
-    """`A' h W + b`, `A' = D^-1/2 (A + I) D^-1/2` (Kipf & Welling 2017, eq. 2).
+    """One graph convolution: mixes each node's features with its neighbours' and applies a linear map.
 
-    `h` `[nodes, inputs]`, `W` `[inputs, width]`. The narrow side is propagated: `A' (h W)` when the layer narrows,
-    `(A' h) W` when it widens; the result is the same.
+        A' h W + b      A' = D^-1/2 (A + I) D^-1/2      (Kipf & Welling 2017, eq. 2)
+
+    `h` `[nodes, inputs]`, `W` `[inputs, width]`. The sparse product is done on the narrower side: `A' (h W)` when the
+    layer narrows, `(A' h) W` when it widens. The result is the same.
     """
 
-    deterministic = True  # nothing is drawn: training and evaluation compute the same
+    deterministic = True  # the layer draws no random numbers: training and evaluation give the same output
 
     def __init__(self, inputs: int, width: int, generator: torch.Generator | None):
         super().__init__()
@@ -35,7 +37,7 @@ class GraphConvolution(nn.Module):
         return self._product(graph.adjacency @ h.to(self.weight.dtype)) + self.bias
 
     def _product(self, h: Tensor | SparseMatrix) -> Tensor:
-        """`h W`, in the weights' own type whatever it was computed in: sparse products have no other."""
+        """Compute `h W` in `matmul_dtype` and return it in the type of the weights, which sparse products need."""
         if isinstance(h, SparseMatrix):
             return h @ self.weight
         h, weight = cast(self.matmul_dtype, h, self.weight)
@@ -43,10 +45,14 @@ class GraphConvolution(nn.Module):
 
 
 class GraphConvolutional(Model):
-    """`h_i = act(A' dropout(h_{i-1}) W_i + b_i)`, the last block linear (Kipf & Welling 2017, arXiv 1609.02907).
+    """A graph convolutional network (GCN) with any number of hidden blocks.
 
-    `hidden`: widths of the hidden blocks, any number of them; `activation`: `tanh` or `relu`; `input_dropout`: of
-    the node features; `dropout`: of every other block's input.
+        h_i = act(A' dropout(h_{i-1}) W_i + b_i)      the last block without act
+
+    `hidden`: widths of the hidden blocks. `activation`: `tanh` or `relu`. `input_dropout`: probability with which the
+    first block drops the node features. `dropout`: the same for the input of every other block.
+
+    Kipf & Welling 2017 (arXiv 1609.02907).
     """
 
     def __init__(

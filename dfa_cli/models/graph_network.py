@@ -1,4 +1,4 @@
-"""Graph networks made of any torch_geometric convolution."""
+"""Graph networks built from any convolution of torch_geometric."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dfa_cli.models.batch import Graph
 
 
 class Convolution(nn.Module):
-    """A torch_geometric convolution, called as `conv(h, edge_index)` on dense features."""
+    """A layer that calls a torch_geometric convolution as `conv(h, edge_index)`, on dense features."""
 
     def __init__(self, conv: nn.Module):
         super().__init__()
@@ -33,11 +33,14 @@ class Convolution(nn.Module):
 
 
 class GraphNetwork(Model):
-    """`h_i = act(conv_i(dropout(h_{i-1}), edges))` for any convolution with the arguments `(in, out, ...)`.
+    """A graph network built from any torch_geometric convolution whose arguments begin with `(in, out, ...)`.
 
-    `conv`: the convolution, its keywords bound (`_partial_: true` in a YAML); `last`: the keywords that the last
-    block changes, such as `heads: 1`; `hidden`: the `out_channels` of the hidden blocks (with `heads` attention heads
-    side by side, a block is `heads` times as wide). Raises `DfaError` for values that the convolution does not take.
+        h_i = act(conv_i(dropout(h_{i-1}), edges))      the last block without act
+
+    `conv`: the convolution with its keyword arguments bound (`_partial_: true` in a YAML file). `last`: the keyword
+    arguments that differ in the last block, such as `heads: 1`. `hidden`: the `out_channels` of the hidden blocks; with
+    `heads` attention heads side by side, a block is `heads` times as wide. Raises `DfaError` for arguments that the
+    convolution refuses.
     """
 
     def __init__(
@@ -52,12 +55,12 @@ class GraphNetwork(Model):
     ):
         blocks: list[Block] = []
         width = sizes.features
-        # torch_geometric draws its weights from the global generator and offers no other way
+        # torch_geometric can draw its weights only from the global generator, so that one is seeded and put back.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(sizes.weights.initial_seed())
             for i, channels in enumerate([*hidden, sizes.classes]):
                 is_last = i == len(hidden)
-                layer, width = _made(conv, width, channels, last if is_last else {})
+                layer, width = _make_convolution(conv, width, channels, last if is_last else {})
                 blocks.append(
                     Block(
                         Convolution(layer),
@@ -68,29 +71,32 @@ class GraphNetwork(Model):
                 )
         if width != sizes.classes:
             raise DfaError(
-                f"The last block gives {width} columns for {sizes.classes} classes: model.last is to say what its "
-                "convolution changes, such as heads: 1."
+                f"The last block gives {width} columns for {sizes.classes} classes. model.last must set what differs "
+                "in the last convolution, such as heads: 1."
             )
         super().__init__(blocks, sizes.dropout)
 
 
-def _made(
+def _make_convolution(
     conv: Callable[..., nn.Module], inputs: int, channels: int, more: Mapping[str, Any]
 ) -> tuple[nn.Module, int]:
-    """The convolution and its width, or what is wrong with its keywords."""
+    """Build a convolution and find its width. Raises `DfaError` with the convolution's own words when it refuses."""
     try:
         layer = conv(inputs, channels, **more)
-        return layer, _width_of(layer, inputs)
+        return layer, _output_width(layer, inputs)
     except (AssertionError, ArithmeticError, RuntimeError, ValueError) as error:
         name = getattr(getattr(conv, "func", conv), "__name__", "the convolution")
         raise DfaError(
-            f"{name} cannot be made with these keys of model.conv ({str(error) or type(error).__name__})."
+            f"{name} cannot be built with these keys of model.conv ({str(error) or type(error).__name__})."
         ) from error
 
 
-def _width_of(conv: nn.Module, inputs: int) -> int:
-    """Columns that `conv` really gives, tried on two connected nodes: heads may be averaged or set side by side."""
+def _output_width(conv: nn.Module, inputs: int) -> int:
+    """Find the number of columns that `conv` gives, by calling it on a graph of two connected nodes.
+
+    It cannot be computed from `out_channels`: attention heads may be averaged or set side by side.
+    """
     with torch.no_grad():
-        # a copy: a convolution that caches its graph would keep this one
+        # A copy is called, because a convolution that caches its graph would keep this one.
         h = copy.deepcopy(conv).eval()(torch.zeros(2, inputs), torch.tensor([[0, 1], [1, 0]]))
     return int(h.shape[-1])

@@ -1,4 +1,4 @@
-"""Training rules: who computes the gradients of the blocks. No rule knows which device projects."""
+"""Training rules compute the gradients of the blocks. No rule knows which device projects the error."""
 
 from dfa_cli.rules.backpropagation import Backpropagation
 from dfa_cli.rules.base import LearningRule, Step, cross_entropy

@@ -1,4 +1,4 @@
-"""Backpropagation."""
+"""Backpropagation, the reference that the other rules are compared with."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from dfa_cli.rules.base import Step, loss_and_error, scatter_to_rows
 
 
 class Backpropagation:
-    """The true gradient of every block, `dL/dh_{i-1} = J_i^T dL/dh_i`, from the last to the first.
+    """Backpropagation: every block learns from the true gradient, which passes from the last block to the first.
 
-    Rumelhart, Hinton & Williams 1986. Needs no projection: the device is not asked for anything.
+        dL/dh_{i-1} = J_i^T dL/dh_i      with J_i the Jacobian of block i
+
+    Nothing is projected, so the device is not used. Rumelhart, Hinton & Williams 1986.
     """
 
     def prepare(self, model: Model, classes: int, device: ProjectionDevice, compute: torch.device) -> None:

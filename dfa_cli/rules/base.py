@@ -1,4 +1,4 @@
-"""What a training rule is, and the loss they all start from."""
+"""The interface of a training rule, and the loss and error from which all rules start."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from dfa_cli.models.batch import Batch
 
 
 class Step(NamedTuple):
-    """`loss`: scalar, mean over the labelled rows; `correct`: how many of them the logits got right, scalar."""
+    """The result of one training step, as two scalar tensors.
+
+    `loss`: the mean over the labelled rows. `correct`: the number of labelled rows that were classified correctly.
+    """
 
     loss: Tensor
     correct: Tensor
@@ -21,33 +24,33 @@ class Step(NamedTuple):
 
 @runtime_checkable
 class LearningRule(Protocol):
-    """Leaves a gradient in `.grad` of every parameter it trains; an ordinary torch optimizer does the step.
+    """The interface of a training rule: it fills `.grad` of the parameters, and a torch optimizer takes the step.
 
-    A parameter that the rule does not train keeps `grad = None`, and the optimizer passes it by. A rule that never
-    trains a hidden block may say so with `last_block_only = True`; what those give is then computed once.
+    A parameter that the rule does not train keeps `grad = None`, and the optimizer skips it. A rule that never trains
+    a hidden block may set `last_block_only = True`. The outputs of the hidden blocks are then computed only once.
     """
 
     def prepare(self, model: Model, classes: int, device: ProjectionDevice, compute: torch.device) -> None:
-        """Called once before training: fixes the feedback matrices, if the rule has any."""
+        """Fix the feedback matrices, if the rule has any. Called once, before training."""
         ...
 
     def backward(self, model: Model, batch: Batch) -> Step:
-        """One forward pass and the rule's own backward pass."""
+        """Run the forward pass and the rule's own backward pass, and leave the gradients in `.grad`."""
         ...
 
 
 @runtime_checkable
 class HasFeedbackMatrices(Protocol):
-    """What a rule may have besides: a fixed feedback matrix for each hidden block, to be compared with the weights."""
+    """An optional part of a rule: a fixed feedback matrix for each hidden block. Its alignment can be measured."""
 
     def feedback_matrices(self) -> list[Tensor]:
-        """`B_i` `[classes, width_i]` of each hidden block, in order."""
+        """Return `B_i` `[classes, width_i]` of each hidden block, in order."""
         ...
 
 
 @runtime_checkable
 class Stateful(Protocol):
-    """What a rule may have besides, and every model and device has: tensors that it remembers from step to step."""
+    """Has tensors that change from step to step and are saved in checkpoints. Models and devices do; a rule may."""
 
     def state_dict(self) -> dict[str, Tensor]: ...
 
@@ -55,9 +58,10 @@ class Stateful(Protocol):
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The loss `-1/n sum_r log p[r, y_r]`, `p = softmax(logits)`, and its gradient with respect to the logits.
+    """Compute the cross-entropy loss and the error, which is the gradient of the loss with respect to the logits.
 
-    That gradient is the error `e = (p - onehot(y)) / n` `[n, classes]`, from which every rule starts.
+    The loss is `-1/n sum_r log p[r, y_r]` with `p = softmax(logits)`; the error is `e = (p - onehot(y)) / n`
+    `[n, classes]`.
     """
     log_p = torch.log_softmax(logits, dim=1)
     at_target = targets.unsqueeze(1)
@@ -68,7 +72,10 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def loss_and_error(logits: Tensor, batch: Batch) -> tuple[Step, Tensor]:
-    """Loss, hits and error `[labelled, classes]` of detached logits `[rows, classes]`."""
+    """Compute the loss, the number of correct rows and the error `[labelled, classes]` from logits `[rows, classes]`.
+
+    Only labelled rows enter. Nothing is recorded for autograd.
+    """
     logits = logits.detach()
     labelled = logits if batch.rows is None else logits[batch.rows]
     loss, error = cross_entropy(labelled, batch.targets)
@@ -76,7 +83,7 @@ def loss_and_error(logits: Tensor, batch: Batch) -> tuple[Step, Tensor]:
 
 
 def scatter_to_rows(values: Tensor, batch: Batch, rows: int) -> Tensor:
-    """Values of the labelled rows `[labelled, width]` among zeros `[rows, width]`: the others have no error."""
+    """Put the labelled rows `[labelled, width]` in their places among all rows `[rows, width]`; the others are zero."""
     if batch.rows is None:
         return values
     return values.new_zeros(rows, values.shape[1]).index_copy_(0, batch.rows, values)

@@ -13,16 +13,19 @@ from dfa_cli.rules.base import Step, loss_and_error, scatter_to_rows
 
 
 class DirectFeedbackAlignment:
-    """Block `i < last` takes the vector-Jacobian product of its own function at `e B_i`; the last, the true gradient.
+    """Direct feedback alignment (DFA): every hidden block learns from a fixed random projection of the output error.
 
-        h_i = block_i(h_{i-1})                    block by block, no graph between them
+        h_i = block_i(h_{i-1})                    autograd stops at the border of each block
         dL/dW_i  <-  (d h_i / d W_i)^T  e B_i     for i < last
         dL/dW_last = (d h_last / d W_last)^T e
 
-    `e` `[rows, classes]` is the gradient of the loss with respect to the logits and `B_i` `[classes, width_i]` a
-    fixed random matrix with standard deviation `scale / sqrt(width_i)`. No block waits for another: all products
-    are one projection of `e`, `[rows, classes] -> [rows, sum of widths]`, and the gradients follow in any order.
-    Rows without a label have no error; they are not projected and cost no frame.
+    A hidden block takes the vector-Jacobian product of its own function at `e B_i`. The last block takes its true
+    gradient. `e` `[rows, classes]` is the gradient of the loss with respect to the logits. `B_i` `[classes, width_i]`
+    is a fixed random matrix with standard deviation `scale / sqrt(width_i)`.
+
+    No block waits for another. One projection of `e`, `[rows, classes] -> [rows, sum of widths]`, serves all blocks,
+    and their gradients can be computed in any order. Rows without a label have no error: they are not projected and
+    cost no frame.
 
     `share`: all blocks read the first columns of one projection as wide as the widest block, instead of a slice
     each. `spread` (graphs): the feedback of block `i` is passed back over the normalised adjacency, `A'^T`, once
@@ -58,22 +61,22 @@ class DirectFeedbackAlignment:
         return step
 
     def feedback_matrices(self) -> list[Tensor]:
-        """`B_i` `[classes, width_i]` of each hidden block, in order."""
+        """Return `B_i` `[classes, width_i]` of each hidden block, in order."""
         if not self.slices:
             return []
         matrix = self.device.matrix()
         return [matrix[:, columns] * scale for columns, scale in zip(self.slices, self.scales, strict=True)]
 
     def projected_signal(self, error: Tensor, batch: Batch) -> Tensor:
-        """What the device projects to the hidden blocks, `[labelled, classes]`: the error. A subclass may change it."""
+        """Return what the device projects, `[labelled, classes]`: the error. Override it to project something else."""
         return self.teaching(error, batch)
 
     def teaching(self, error: Tensor, batch: Batch) -> Tensor:
-        """The earlier name of `projected_signal`, for subclasses that were written for it."""
+        """The earlier name of `projected_signal`. Subclasses that override it still work."""
         return error
 
     def _feedback(self, error: Tensor, batch: Batch, rows: int) -> list[Tensor]:
-        """`e B_i` `[rows, width_i]` of each hidden block."""
+        """Compute `e B_i` `[rows, width_i]` of each hidden block."""
         if not self.slices:
             return []
         projected = self.device.project(error)
@@ -88,7 +91,7 @@ class DirectFeedbackAlignment:
 
 
 def _slices(widths: list[int], share: bool) -> list[slice]:
-    """The columns of the projection that each hidden block reads."""
+    """Choose the columns of the projection that each hidden block reads."""
     if share:
         return [slice(0, width) for width in widths]
     stops = [sum(widths[: i + 1]) for i in range(len(widths))]

@@ -10,11 +10,13 @@ from dfa_cli.rules.dfa import DirectFeedbackAlignment
 
 
 class DirectRandomTargetProjection(DirectFeedbackAlignment):
-    """Direct feedback alignment with the labels in the place of the error: block `i < last` is taught by `-y B_i / n`.
+    """Direct random target projection (DRTP): hidden blocks learn from a random projection of the label.
 
-    `y` `[labelled, classes]` is the one-hot label, whose negative has the sign of the error `p - y` wherever that is
-    large. Hidden blocks need not even wait for the output. Of the same family and options as `dfa`; on an optical
-    device a label is one bright frame and an empty one.
+        dL/dW_i  <-  (d h_i / d W_i)^T (-y B_i / n)      for i < last
+
+    `y` `[labelled, classes]` is the one-hot label. Its negative has the sign of the error `p - y` wherever the error is
+    large. Everything else, the options included, is as in direct feedback alignment. In principle a hidden block need
+    not wait for the output. On an optical device each label is one bright frame and one dark frame.
 
     Frenkel, Lefebvre & Bol 2021, Frontiers in Neuroscience 15, 629892 (arXiv 1909.01311).
     """

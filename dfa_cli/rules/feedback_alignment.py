@@ -1,4 +1,4 @@
-"""Feedback alignment and its sign-symmetric variants: backpropagation with other weights on the way back."""
+"""Feedback alignment and its sign-symmetric variants: backpropagation with other weights in the backward pass."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ Weights = dict[str, Tensor]
 
 
 class SequentialFeedback(ABC):
-    """Backpropagation in which every forward weight `W_i` is replaced by `F_i` when the error passes back.
+    """Base class of rules that send the error back block by block, through `F_i` in place of the weights `W_i`.
 
         g_last  =  e
         dL/dW_i <- (d z_i / d W_i)^T      act'(z_i) g_i
         g_{i-1} =  (d z_i / d h_{i-1})^T  act'(z_i) g_i      at W_i = F_i
 
-    `z_i` is the output of the block's layer, `h_i = act(z_i)`. Unlike direct feedback alignment the blocks wait for
-    one another. It holds exactly for layers that are linear in their input (fully connected, GCN, Chebyshev, SAGE);
-    in an attention layer the attention, too, is computed with `F_i` on the way back. Vectors (biases) are kept.
+    `z_i` is the output of the block's layer, `h_i = act(z_i)`. Unlike in direct feedback alignment, each block waits
+    for the block above it. The equations are exact for layers that are linear in their input (fully connected, GCN,
+    Chebyshev, SAGE). In an attention layer the attention is computed with `F_i` too in the backward pass. Biases are
+    not replaced.
     """
 
     def __init__(self, feedback_seed: int = 0):
@@ -37,16 +38,19 @@ class SequentialFeedback(ABC):
         self.magnitudes = [
             {name: self.draw(weight) for name, weight in block.matrices().items()} for block in model.blocks
         ]
-        if compute.type != "cpu":  # what is drawn in every step, is drawn where it is needed
+        # From here on the generator draws only what a step needs, and on the device where the step runs.
+        if compute.type != "cpu":
             self.draws = generator(self.feedback_seed, "feedback", compute)
 
     @abstractmethod
     def feedback(self, weight: Tensor, magnitude: Tensor) -> Tensor:
-        """`F` of the shape of `weight`; `magnitude` was drawn once, Gaussian with the weight's initial spread."""
+        """Return `F`, of the shape of `weight`. `magnitude` is what `draw` returned for this weight before training."""
 
     def draw(self, weight: Tensor) -> Tensor:
-        """Gaussian with the standard deviation that `weight` has now: that of its initialisation, in `prepare`. Drawn
-        on the CPU, so that every machine has the same."""
+        """Draw a Gaussian matrix with the standard deviation of `weight`. `prepare` passes the initial weights.
+
+        The matrix is drawn on the CPU, so that every machine draws the same numbers.
+        """
         noise = torch.randn(weight.shape, generator=self.draws, dtype=weight.dtype).to(weight.device)
         return noise * weight.detach().std()
 
@@ -57,8 +61,8 @@ class SequentialFeedback(ABC):
         self.draws.set_state(state["draws"].cpu())
 
     def backward(self, model: Model, batch: Batch) -> Step:
-        inputs: list[Tensor] = []  # h_{i-1}, cut from what was before
-        dropped: list[Tensor] = []  # what of it the layer sees
+        inputs: list[Tensor] = []  # h_{i-1}, detached from the block below
+        dropped: list[Tensor] = []  # h_{i-1} after dropout: the input of the layer
         outputs: list[Tensor] = []  # z_i
         h = batch.x
         for block in model.blocks:
@@ -87,7 +91,7 @@ class SequentialFeedback(ABC):
     def _signal_below(
         self, block: Block, magnitudes: Weights, seen: Tensor, h: Tensor, batch: Batch, signal: Tensor
     ) -> Tensor:
-        """`g_{i-1}` through the block's layer with `F` for its weights, and through its dropout."""
+        """Compute `g_{i-1}`: pass the signal back through the layer, with `F` as its weights, and through its dropout."""
         weights = {
             name: self.feedback(weight.detach(), magnitudes[name])
             for name, weight in block.matrices().items()
@@ -101,7 +105,7 @@ class SequentialFeedback(ABC):
 
 
 class FeedbackAlignment(SequentialFeedback):
-    """`F_i = M_i`, fixed and random: the way back knows nothing of the forward weights.
+    """Feedback alignment: the error passes back through fixed random matrices, `F_i = M_i`.
 
     Lillicrap, Cownden, Tweed & Akerman 2016, Nature Communications 7, 13276.
     """
@@ -111,7 +115,9 @@ class FeedbackAlignment(SequentialFeedback):
 
 
 class UniformSign(SequentialFeedback):
-    """`F_i = s_i sign(W_i)`, `s_i` the initial spread of `W_i`: right signs, all of one size (uSF).
+    """Uniform sign-concordant feedback (uSF): the error passes back through the signs of the weights.
+
+        F_i = s_i sign(W_i)      s_i the standard deviation of the initial W_i
 
     Liao, Leibo & Poggio 2016 (arXiv 1510.05067); Moskovitz, Litwin-Kumar & Abbott 2018 (arXiv 1812.06488).
     """
@@ -124,7 +130,9 @@ class UniformSign(SequentialFeedback):
 
 
 class BatchwiseRandomSign(SequentialFeedback):
-    """`F_i = |M_i| sign(W_i)`, `M_i` drawn anew for every batch (brSF).
+    """Batchwise random sign-concordant feedback (brSF): the signs of the weights, magnitudes drawn for every batch.
+
+        F_i = |M_i| sign(W_i)      M_i Gaussian, drawn anew for every batch
 
     Moskovitz, Litwin-Kumar & Abbott 2018 (arXiv 1812.06488).
     """
@@ -138,7 +146,9 @@ class BatchwiseRandomSign(SequentialFeedback):
 
 
 class FixedRandomSign(SequentialFeedback):
-    """`F_i = |M_i| sign(W_i)`, `M_i` drawn once (frSF).
+    """Fixed random sign-concordant feedback (frSF): the signs of the weights, magnitudes drawn once.
+
+        F_i = |M_i| sign(W_i)      M_i Gaussian, drawn once before training
 
     Moskovitz, Litwin-Kumar & Abbott 2018 (arXiv 1812.06488).
     """

@@ -1,4 +1,4 @@
-"""Only the last block learns."""
+"""Training of the last block alone, the lower bound for the other rules."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dfa_cli.rules.base import Step, loss_and_error, scatter_to_rows
 
 
 class Shallow:
-    """The last block takes its true gradient; the hidden blocks keep their random weights.
+    """Trains the last block only, with its true gradient. The hidden blocks keep their random weights.
 
-    What is left is a linear classifier on random features: the floor that any rule which claims to train hidden
-    layers has to rise above (the "shallow" baseline of Launay et al. 2020, arXiv 2012.06373).
+    This is a linear classifier on random features. A rule that claims to train hidden layers has to reach a higher
+    accuracy (the "shallow" baseline of Launay et al. 2020, arXiv 2012.06373).
     """
 
-    last_block_only = True  # so that what the hidden blocks give may be computed once
+    last_block_only = True  # lets the loop compute the outputs of the hidden blocks only once
 
     def prepare(self, model: Model, classes: int, device: ProjectionDevice, compute: torch.device) -> None:
         pass
