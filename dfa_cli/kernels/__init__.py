@@ -1,1 +1,1 @@
-"""Fast forms of plain torch lines."""
+"""Faster replacements for single lines of torch. Each module begins with the plain torch line that it replaces."""

@@ -1,4 +1,4 @@
-"""The functions between two layers, elementwise, and their derivatives.
+"""Elementwise activation functions and their derivatives.
 
 The plain torch lines are `torch.tanh(z)` and `torch.relu(z)`.
 """
@@ -15,14 +15,14 @@ Activation = Callable[[Tensor], Tensor]
 
 
 def tanh(z: Tensor) -> Tensor:
-    """`(e^z - e^-z) / (e^z + e^-z)`, elementwise."""
+    """Compute the hyperbolic tangent of each entry."""
     if z.dtype == torch.bfloat16 and not z.is_cuda:
         return _TanhOfBFloat16.apply(z)  # type: ignore[no-any-return]
     return torch.tanh(z)
 
 
 class _TanhOfBFloat16(torch.autograd.Function):
-    """The same numbers as `torch.tanh`, whose own loop over bfloat16 takes three times as long on some CPUs."""
+    """Computes the numbers of `torch.tanh`, whose loop over bfloat16 takes three times as long on some CPUs."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor) -> Tensor:  # type: ignore[override]
@@ -38,7 +38,7 @@ class _TanhOfBFloat16(torch.autograd.Function):
 
 ACTIVATIONS: dict[str, Activation] = {"tanh": tanh, "relu": torch.relu}
 
-# `dL/dz` of `dL/dh` and `h = activation(z)`
+# Each function computes `dL/dz` from `dL/dh` and from the output `h = activation(z)`.
 DERIVATIVES: dict[Activation, Callable[[Tensor, Tensor], Tensor]] = {
     tanh: torch.ops.aten.tanh_backward,
     torch.relu: lambda gradient, h: torch.ops.aten.threshold_backward(gradient, h, 0),

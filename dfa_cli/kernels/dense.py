@@ -1,4 +1,4 @@
-"""Products of activations and weights, in the layouts in which matrix libraries are fast.
+"""Products of activations and weights, computed in the memory layouts in which matrix libraries are fast.
 
 The plain torch lines are `activation(h @ W + b)` for `affine` and `h @ W` for `product`.
 """
@@ -14,13 +14,13 @@ from dfa_cli.kernels import onednn
 from dfa_cli.kernels.activations import DERIVATIVES, Activation, tanh
 from dfa_cli.kernels.sparse import SparseMatrix
 
-NARROW = 16  # below this width a row-major result costs several times its transpose
+NARROW = 16  # columns; computing a narrower result row by row takes several times as long as computing its transpose
 
 
 def cast(dtype: torch.dtype | None, h: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
-    """Activations and parameters in the type that a layer multiplies in; `None` for that of the parameters.
+    """Convert activations and parameters to the type in which a layer multiplies. `None` means the parameters' type.
 
-    Gradients of the parameters come back in the parameters' own type.
+    Gradients of the parameters still have the parameters' own type.
     """
     dtype = dtype or parameters[0].dtype
     return h.to(dtype), *(parameter.to(dtype) for parameter in parameters)
@@ -29,34 +29,37 @@ def cast(dtype: torch.dtype | None, h: Tensor, *parameters: Tensor) -> tuple[Ten
 def affine(
     h: Tensor, weight: Tensor, bias: Tensor, activation: Activation | None, dtype: torch.dtype | None
 ) -> Tensor:
-    """`activation(h W + b)` `[rows, width]`, multiplied in `dtype` as `cast` says.
+    """Compute `activation(h W + b)` `[rows, width]`, multiplied in `dtype` (see `cast`).
 
-    Where oneDNN serves, the same numbers up to the order of summation come in one pass.
+    Where oneDNN is faster, it does the product, the bias and tanh in one pass. The numbers are the same up to the order
+    of summation.
     """
     h, weight, bias = cast(dtype, h, weight, bias)
     if weight.shape[1] < NARROW:
         z = product(h, weight) + bias
-    elif onednn.serves(h, weight):
-        return _InOnePass.apply(h, weight, bias, activation)  # type: ignore[no-any-return]
+    elif onednn.is_faster(h, weight):
+        return _FusedAffine.apply(h, weight, bias, activation)  # type: ignore[no-any-return]
     else:
         z = torch.addmm(bias, h, weight)
     return z if activation is None else activation(z)
 
 
 def product(h: Tensor | SparseMatrix, weight: Tensor) -> Tensor:
-    """`h W` `[rows, width]` of `h` `[rows, inputs]` and `W` `[inputs, width]`; gradients `G W^T` and `h^T G`.
+    """Compute `h W` `[rows, width]` from `h` `[rows, inputs]` and `W` `[inputs, width]`.
 
-    The same numbers as `h @ W` up to the order of summation. A result of few columns (the classes) is computed as
-    `(W^T h^T)^T`, which matrix libraries do several times faster than the same product row by row.
+    The gradients are `G W^T` and `h^T G`. The numbers are those of `h @ W` up to the order of summation. A result with
+    few columns (the classes) is computed as `(W^T h^T)^T`, which matrix libraries do several times faster.
     """
     if isinstance(h, SparseMatrix):
         return h @ weight
     if weight.shape[1] >= NARROW:
         return h @ weight
-    return _Narrow.apply(h, weight)  # type: ignore[no-any-return]
+    return _NarrowProduct.apply(h, weight)  # type: ignore[no-any-return]
 
 
-class _Narrow(torch.autograd.Function):
+class _NarrowProduct(torch.autograd.Function):
+    """Computes a product with few columns, and its gradients, through transposes."""
+
     @staticmethod
     def forward(ctx: Any, h: Tensor, weight: Tensor) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(h, weight)
@@ -71,10 +74,10 @@ class _Narrow(torch.autograd.Function):
         )
 
 
-class _InOnePass(torch.autograd.Function):
-    """`activation(h W + b)`; the gradients are those of the plain way.
+class _FusedAffine(torch.autograd.Function):
+    """Computes `activation(h W + b)` by oneDNN, with tanh in the same pass. The gradients are the usual ones.
 
-    ReLU stays apart: oneDNN's makes a zero of what is not a number, and hides that a training has diverged.
+    ReLU is applied by torch, because oneDNN's ReLU turns NaN into 0, which would hide that training has diverged.
     """
 
     @staticmethod

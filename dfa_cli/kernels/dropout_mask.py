@@ -1,7 +1,7 @@
-"""The mask of dropout, from a quarter of the random numbers.
+"""Dropout masks from a quarter of the usual random numbers.
 
-The plain torch line is `torch.empty_like(h).bernoulli_(1 - p, generator=generator).div_(1 - p)`: the same
-distribution, other draws.
+The plain torch line is `torch.empty_like(h).bernoulli_(1 - p, generator=generator).div_(1 - p)`. The distribution is
+the same, the drawn masks are others.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from torch import Tensor
 
 
 def dropout_mask(like: Tensor, p: float, generator: torch.Generator | None) -> Tensor:
-    """`1 / (1 - p)` where an entry is kept, else 0, of the shape and type of `like`.
+    """Draw a dropout mask of the shape and type of `like`: `1 / (1 - p)` where an entry is kept, else 0.
 
-    Each random number of 64 bits gives four draws of 16 bits, since the generator is what costs. `p` is met to within
-    2^-17; above 1 - 2^-16 it counts as that.
+    The random generator takes most of the time, so each of its 64-bit numbers is split into four draws of 16 bits.
+    Entries are dropped with probability `p` to within 2^-17, and at most with 1 - 2^-16.
     """
     draws = torch.empty((like.numel() + 3) // 4, dtype=torch.int64, device=like.device)
     draws.random_(-(2**63), None, generator=generator)

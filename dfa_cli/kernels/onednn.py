@@ -1,8 +1,8 @@
-"""Products on a processor by oneDNN, where torch would take a slower library.
+"""Matrix products by oneDNN on processors where torch would use a slower library.
 
 The plain torch lines are `torch.tanh(h @ W + b)` for `linear` and `a @ b` for `matmul`.
-In float32 torch multiplies with MKL, which on an AMD EPYC takes up to a third longer; in either type the bare product
-of torch's interface has no place for an activation. torch's own compiler reaches both through the operator below.
+In float32 torch multiplies with MKL, which takes up to a third longer on an AMD EPYC. In every type, torch's public
+product cannot apply an activation in the same pass. The operator used below does both; torch's compiler uses it too.
 """
 
 from __future__ import annotations
@@ -14,44 +14,49 @@ from torch import Tensor
 
 from dfa_cli.machine.cpu import cpu_info
 
-# rows and columns of a result from which oneDNN's fixed cost, some 15 us, no longer shows
+# From this many rows and columns of the result on, oneDNN's fixed cost of some 15 us no longer matters.
 ROWS, COLUMNS = 64, 256
 
 
-def serves(a: Tensor, b: Tensor) -> bool:
-    """Whether oneDNN is the faster way to `a b` `[rows, inner] [inner, width]`, a bias and an activation included."""
+def is_faster(a: Tensor, b: Tensor) -> bool:
+    """Tell whether oneDNN computes `a b` `[rows, inner] [inner, width]` faster, with or without bias and activation."""
     return (
         a.shape[0] >= ROWS
         and b.shape[1] >= COLUMNS
         and len(b) > 0
         and a.device.type == b.device.type == "cpu"
         and a.dtype == b.dtype
-        and _fast_in(a.dtype)
+        and _is_fast_type(a.dtype)
     )
 
 
 def linear(h: Tensor, weight: Tensor, bias: Tensor | None = None, tanh: bool = False) -> Tensor:
-    """`h W + b`, or `tanh` of it, in one pass; nothing for autograd. `h` `[rows, inputs]`, `W` `[inputs, width]`."""
+    """Compute `h W + b`, or its tanh, in one pass without autograd. `h` `[rows, inputs]`, `W` `[inputs, width]`."""
     activation = "tanh" if tanh else "none"
     return torch.ops.mkldnn._linear_pointwise(h, weight.t(), bias, activation, [], "")  # type: ignore[no-any-return]
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:
-    """`a b` by the faster library; nothing for autograd."""
-    return linear(a, b) if serves(a, b) else a @ b
+    """Compute `a b` by the faster library, without autograd."""
+    return linear(a, b) if is_faster(a, b) else a @ b
 
 
 @functools.cache
-def _fast_in(dtype: torch.dtype) -> bool:
+def _is_fast_type(dtype: torch.dtype) -> bool:
     instructions = torch.backends.cpu.get_cpu_capability()
     if dtype == torch.bfloat16:
         return instructions == "AVX512" and _has_operator()
-    return dtype == torch.float32 and instructions in ("AVX2", "AVX512") and not _intel() and _has_operator()
+    return (
+        dtype == torch.float32
+        and instructions in ("AVX2", "AVX512")
+        and not _may_be_intel()
+        and _has_operator()
+    )
 
 
 @functools.cache
 def _has_operator() -> bool:
-    """It is none of torch's public ones: whether this build has it, and with these arguments, is tried."""
+    """Try whether this build of torch has the operator with these arguments: it is not part of torch's public API."""
     one = torch.ones(1, 1)
     try:
         return bool(torch.allclose(linear(one, one, tanh=True), torch.tanh(one)))
@@ -59,7 +64,7 @@ def _has_operator() -> bool:
         return False
 
 
-def _intel() -> bool:
-    """`True` where the system does not tell."""
+def _may_be_intel() -> bool:
+    """Tell whether the processor is Intel's, or of a maker that the system does not name."""
     info = cpu_info()
     return info is None or "GenuineIntel" in info

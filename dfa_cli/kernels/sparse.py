@@ -14,15 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SUM = 0  # torch.embedding_bag's number for it
+SUM = 0  # torch.embedding_bag's number for the mode "sum"
 
 
 @dataclass(frozen=True, eq=False)
 class SparseMatrix:
-    """A constant `S` `[rows, columns]` in CSR with its transpose beside it, so that no step has to transpose.
+    """A constant sparse matrix `S` `[rows, columns]`, stored in CSR format together with its transpose.
 
-    `order` maps the values of `S` to those of its transpose: `transposed.values() == csr.values()[order]`. Indices
-    are 32 bit where they fit: the sparse product on a CPU takes no others, and would copy them every time.
+    The stored transpose saves every step from transposing. `order` maps the values of `S` to those of its transpose:
+    `transposed.values() == csr.values()[order]`. Indices have 32 bits where they fit, because the sparse product on a
+    CPU would convert 64-bit indices every time.
     """
 
     csr: Tensor
@@ -31,21 +32,21 @@ class SparseMatrix:
 
     @classmethod
     def of(cls, matrix: Tensor) -> SparseMatrix:
-        """From a `torch.sparse_csr` or `torch.sparse_coo` tensor."""
+        """Build from a `torch.sparse_csr` or `torch.sparse_coo` tensor."""
         coo = matrix.detach().to_sparse_coo().coalesce()
         rows, columns = coo.indices()
         order = torch.argsort(columns, stable=True)
-        transposed = _from_sorted(columns[order], rows[order], coo.values()[order], coo.shape[::-1])
-        return cls(_from_sorted(rows, columns, coo.values(), coo.shape), transposed, order)
+        transposed = _csr_from_sorted(columns[order], rows[order], coo.values()[order], coo.shape[::-1])
+        return cls(_csr_from_sorted(rows, columns, coo.values(), coo.shape), transposed, order)
 
     @property
     def shape(self) -> torch.Size:
         return self.csr.shape
 
     def with_values(self, values: Tensor) -> SparseMatrix:
-        """The same places, other values `[stored]`."""
-        transposed = _like(self.transposed, values.index_select(0, self.order))
-        return SparseMatrix(_like(self.csr, values), transposed, self.order)
+        """Return a matrix with the same sparsity pattern and other values `[stored]`."""
+        transposed = _with_pattern_of(self.transposed, values.index_select(0, self.order))
+        return SparseMatrix(_with_pattern_of(self.csr, values), transposed, self.order)
 
     @cached_property
     def dense(self) -> Tensor:
@@ -55,35 +56,35 @@ class SparseMatrix:
         return SparseMatrix(self.csr.to(device), self.transposed.to(device), self.order.to(device))
 
     def __matmul__(self, dense: Tensor) -> Tensor:
-        """`S H` `[rows, width]` for a dense `H` `[columns, width]`; its gradient is `S^T G`."""
+        """Compute `S H` `[rows, width]` for a dense `H` `[columns, width]`. The gradient for `H` is `S^T G`."""
         return _Product.apply(self.csr, self.transposed, dense)  # type: ignore[no-any-return]
 
     def transpose_matmul(self, signal: Tensor) -> Tensor:
-        """`S^T G` `[columns, width]` for a signal `G` `[rows, width]` at the product; nothing for autograd."""
-        return _times(self.transposed, signal)
+        """Compute `S^T G` `[columns, width]` for a signal `G` `[rows, width]`, without autograd."""
+        return _matmul(self.transposed, signal)
 
 
 class _Product(torch.autograd.Function):
-    """torch's own sparse product would also prepare the gradient of the constant matrix."""
+    """Computes `S H` with a gradient for `H` only. torch's own product would also prepare one for the constant `S`."""
 
     @staticmethod
     def forward(ctx: Any, csr: Tensor, transposed: Tensor, dense: Tensor) -> Tensor:  # type: ignore[override]
         ctx.transposed = transposed
-        return _times(csr, dense)
+        return _matmul(csr, dense)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor):  # type: ignore[override]
-        return None, None, _times(ctx.transposed, gradient)
+        return None, None, _matmul(ctx.transposed, gradient)
 
 
-def _times(csr: Tensor, dense: Tensor) -> Tensor:
-    """`S H` without gradients.
+def _matmul(csr: Tensor, dense: Tensor) -> Tensor:
+    """Compute `S H` without autograd.
 
-    In float32 on an x86 processor as embedding bags: row `i` is the sum of the rows `H[columns of i]`, weighted. They
-    fetch the rows ahead; on an AMD EPYC they are as fast as the sparse product when `H` is 16 wide, three times as
-    fast when it is 64 wide, and more beyond.
+    In float32 on an x86 processor `torch.embedding_bag` does it: row `i` of the result is the weighted sum of the rows
+    `H[columns of i]`. It fetches those rows ahead of time. On an AMD EPYC it is as fast as torch's sparse product when
+    `H` is 16 wide, three times as fast when `H` is 64 wide, and faster still beyond.
     """
-    if dense.dtype != torch.float32 or dense.device.type != "cpu" or not _fast_bags():
+    if dense.dtype != torch.float32 or dense.device.type != "cpu" or not _has_fast_embedding_bag():
         return csr @ dense
     return torch.embedding_bag(
         dense.contiguous(),
@@ -96,8 +97,8 @@ def _times(csr: Tensor, dense: Tensor) -> Tensor:
 
 
 @functools.cache
-def _fast_bags() -> bool:
-    """Whether torch has its library for them, FBGEMM; without, and without its instructions, a bag is a plain loop."""
+def _has_fast_embedding_bag() -> bool:
+    """Tell whether torch has FBGEMM and the processor its instructions. Otherwise `embedding_bag` is a slow loop."""
     return (
         "fbgemm" in torch.backends.quantized.supported_engines
         and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
@@ -105,16 +106,16 @@ def _fast_bags() -> bool:
 
 
 def csr_tensor(starts: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """`torch.sparse_csr_tensor`, without its checks, which take longer than a product, and without its warning."""
-    _let_torch_warn_unheard()
+    """Call `torch.sparse_csr_tensor` without its checks, which take longer than a product, and without its warning."""
+    _silence_beta_warning()
     return torch.sparse_csr_tensor(starts, columns, values, shape, check_invariants=False)
 
 
 @functools.cache
-def _let_torch_warn_unheard() -> None:
-    """Makes a first CSR tensor: of that one torch says, once in every process, that the layout is in beta state.
+def _silence_beta_warning() -> None:
+    """Make a first CSR tensor with warnings off: torch warns once per process that this layout is in beta state.
 
-    The tests hold this layout to a second route.
+    The warning is not needed, since the tests check products in this layout against dense ones.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -123,32 +124,34 @@ def _let_torch_warn_unheard() -> None:
 
 
 def row_starts(rows: Tensor, count: int) -> Tensor:
-    """Where each of `count` rows starts among entries that are sorted by row `[entries]`, and where the last ends."""
+    """Return the CSR row pointers `[count + 1]` of entries that are sorted by row, `rows` `[entries]`."""
     starts = torch.zeros(count + 1, dtype=torch.int64, device=rows.device)
     torch.cumsum(torch.bincount(rows, minlength=count), 0, out=starts[1:])
     return starts
 
 
-def _from_sorted(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """CSR from entries that are sorted by row; with indices of 32 bits where they fit."""
+def _csr_from_sorted(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Build a CSR tensor from entries that are sorted by row, with 32-bit indices where they fit."""
     index = torch.int32 if max(len(values), *shape) < 2**31 else torch.int64
     return csr_tensor(row_starts(rows, shape[0]).to(index), columns.to(index), values, shape)
 
 
-def _like(csr: Tensor, values: Tensor) -> Tensor:
+def _with_pattern_of(csr: Tensor, values: Tensor) -> Tensor:
     return csr_tensor(csr.crow_indices(), csr.col_indices(), values, csr.shape)
 
 
 def normalised_adjacency(edge_index: Tensor, nodes: int) -> SparseMatrix:
-    """`D^-1/2 (A + I) D^-1/2` `[nodes, nodes]`, `D` the degrees of `A + I` (Kipf & Welling 2017, eq. 2).
+    """Build the normalised adjacency matrix `D^-1/2 (A + I) D^-1/2` `[nodes, nodes]` (Kipf & Welling 2017, eq. 2).
+
+    `D` holds the degrees of `A + I`: every node has one self loop, and self loops of `edge_index` are not counted too.
 
     `edge_index` `[2, edges]` holds (source, target); row `target` gathers from `source`, as in torch_geometric.
     """
     loops = torch.arange(nodes, device=edge_index.device)
     source, target = edge_index
-    apart = source != target
-    source = torch.cat([source[apart], loops])
-    target = torch.cat([target[apart], loops])
+    is_no_loop = source != target
+    source = torch.cat([source[is_no_loop], loops])
+    target = torch.cat([target[is_no_loop], loops])
     degree = torch.zeros(nodes, device=edge_index.device).scatter_add_(
         0, target, torch.ones(len(target), device=edge_index.device)
     )

@@ -1,4 +1,4 @@
-"""Vector-Jacobian products of several outputs at once.
+"""Vector-Jacobian products (VJPs) of several outputs at once.
 
 The plain torch line is `torch.autograd.backward(outputs, signals)`.
 """
@@ -13,10 +13,11 @@ from torch import Tensor
 
 
 def accumulate_vjps(outputs: Sequence[Tensor], signals: Sequence[Tensor]) -> None:
-    """Accumulate `sum_i J_i^T s_i` in the parameters, `J_i` the Jacobian of output `i` and `s_i` the signal at it.
+    """Pass each signal back from its output and add the results to `.grad` of the parameters.
 
-    `torch.autograd.backward`, when it is given signals, imports a library of symbolic algebra to compare their shapes:
-    a third of a second in every process.
+    The sum is `sum_i J_i^T s_i`, with `J_i` the Jacobian of output `i` and `s_i` the signal at that output. The numbers
+    are those of `torch.autograd.backward(outputs, signals)`, which imports sympy to compare shapes and so costs every
+    process a third of a second.
     """
     _VJPSum.apply(len(outputs), *outputs, *signals).backward()  # type: ignore[no-untyped-call]
 

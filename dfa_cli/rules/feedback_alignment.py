@@ -91,7 +91,7 @@ class SequentialFeedback(ABC):
     def _signal_below(
         self, block: Block, magnitudes: Weights, seen: Tensor, h: Tensor, batch: Batch, signal: Tensor
     ) -> Tensor:
-        """Compute `g_{i-1}`: pass the signal back through the layer, with `F` as its weights, and through its dropout."""
+        """Compute `g_{i-1}`: pass the signal back through the layer, with weights `F`, and through its dropout."""
         weights = {
             name: self.feedback(weight.detach(), magnitudes[name])
             for name, weight in block.matrices().items()

@@ -25,7 +25,7 @@ needs_operator = pytest.mark.skipif(
 @pytest.fixture
 def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """oneDNN in both types, whatever this processor is: the numbers are right on all, if not fast."""
-    monkeypatch.setattr(onednn, "_fast_in", lambda dtype: dtype in SPACING)
+    monkeypatch.setattr(onednn, "_is_fast_type", lambda dtype: dtype in SPACING)
 
 
 def drawn(seed: int, *shape: int) -> Tensor:
@@ -52,7 +52,7 @@ def test_numbers_and_gradients_are_those_of_double_precision(
 ) -> None:
     ours = [operand.requires_grad_() for operand in operands(dtype)]
     exact = [operand.detach().double().requires_grad_() for operand in ours]
-    assert onednn.serves(ours[0], ours[1])
+    assert onednn.is_faster(ours[0], ours[1])
     h = affine(ours[0], ours[1], ours[2], ACTIVATIONS[activation] if activation else None, dtype)
     z = exact[0] @ exact[1] + exact[2]
     expected = z if activation is None else z.tanh() if activation == "tanh" else z.clamp(min=0)
@@ -114,7 +114,7 @@ def test_operands_may_lie_in_memory_as_they_like() -> None:
             (square[:, one].t(), square.t()),
             (square[one], square[:, ::2]),
         ):
-            assert onednn.serves(a, b)
+            assert onednn.is_faster(a, b)
             assert distance(onednn.matmul(a, b), a.double() @ b.double()) < 16 * SPACING[torch.float32]
 
 
@@ -131,14 +131,14 @@ def test_operands_may_lie_in_memory_as_they_like() -> None:
 )
 def test_a_small_product_is_left_to_torch(a: tuple[int, int], b: tuple[int, int]) -> None:
     left, right = torch.ones(a), torch.ones(b)
-    assert not onednn.serves(left, right)
+    assert not onednn.is_faster(left, right)
     assert torch.equal(onednn.matmul(left, right), torch.full((a[0], b[1]), float(a[1])))
 
 
 def test_other_types_are_left_to_torch() -> None:
     a, b = torch.ones(ROWS, 4), torch.ones(4, WIDTH)
-    assert not onednn.serves(a.double(), b.double())
-    assert not onednn.serves(a.bfloat16(), b)
+    assert not onednn.is_faster(a.double(), b.double())
+    assert not onednn.is_faster(a.bfloat16(), b)
 
 
 @needs_operator
@@ -151,7 +151,7 @@ def test_intels_processors_keep_torchs_own_library_in_float32(
         info.write_text(f"vendor_id\t: {vendor}\n", encoding="utf-8")
     monkeypatch.setattr(cpu, "CPU_INFO", info)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    fast = onednn._fast_in.__wrapped__  # what was asked before is remembered
+    fast = onednn._is_fast_type.__wrapped__  # what was asked before is remembered
     assert fast(torch.float32) is (vendor == "AuthenticAMD")
     assert fast(torch.bfloat16)
 
@@ -164,7 +164,7 @@ def test_it_is_taken_where_the_processor_has_the_instructions(
     (tmp_path / "cpuinfo").write_text("vendor_id\t: AuthenticAMD\n", encoding="utf-8")
     monkeypatch.setattr(cpu, "CPU_INFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: instructions)
-    fast = onednn._fast_in.__wrapped__
+    fast = onednn._is_fast_type.__wrapped__
     assert fast(torch.float32) is (instructions != "DEFAULT")
     assert fast(torch.bfloat16) is (instructions == "AVX512")
 

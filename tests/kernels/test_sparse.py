@@ -70,7 +70,7 @@ def test_float32_is_exact_to_its_rounding_by_either_library(
     pair: tuple[Tensor, SparseMatrix], width: int, bags: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Columns of something wider, too: they do not lie side by side."""
-    monkeypatch.setattr(sparse_module, "_fast_bags", lambda: bags)
+    monkeypatch.setattr(sparse_module, "_has_fast_embedding_bag", lambda: bags)
     dense, double = pair
     single = SparseMatrix.of(double.csr.float())
     wide = some(dense.shape[1], 2 * width, seed=1, density=1).float()
@@ -91,7 +91,7 @@ def test_float32_is_exact_to_its_rounding_by_either_library(
 def test_what_is_not_a_number_reaches_the_rows_that_read_it(
     pair: tuple[Tensor, SparseMatrix], bags: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sparse_module, "_fast_bags", lambda: bags)
+    monkeypatch.setattr(sparse_module, "_has_fast_embedding_bag", lambda: bags)
     dense, double = pair
     h = torch.ones(dense.shape[1], 16)
     h[3] = torch.nan

@@ -113,7 +113,7 @@ def test_a_processor_without_bfloat16_is_told_so(tmp_path: Path, monkeypatch: py
 
 def test_a_layer_that_cannot_multiply_in_bfloat16_is_named() -> None:
     model = Model([Block(torch.nn.Identity(), 3, None, 0.0) for _ in range(2)])
-    with pytest.raises(DfaError, match=r"The layer Identity cannot multiply in bfloat16.* Use precision=fp32"):
+    with pytest.raises(DfaError, match=r"Identity cannot multiply in bfloat16.* Use precision=fp32"):
         model.set_matmul_dtype(torch.bfloat16)
 
 
