@@ -1,1 +1,1 @@
-"""The loop: it knows a rule, not which."""
+"""The training loop and what it needs: batches, optimizer, evaluation, checkpoints. It works with any rule."""

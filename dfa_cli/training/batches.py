@@ -15,9 +15,10 @@ from dfa_cli.models.batch import Batch, Graph
 
 
 class Batches:
-    """The training rows, in a new order each epoch, `size` at a time; the whole graph at once for a graph.
+    """Iterates over the batches of one epoch: `size` training rows at a time, in a new order every epoch.
 
-    `order` is the generator of the shuffling. With `size = None` every epoch is a single step on all training rows.
+    With `size = None` an epoch is one batch of all training rows. For a graph an epoch is always one batch, the whole
+    graph. `order` is the generator that shuffles.
     """
 
     def __init__(self, data: Data, size: int | None, order: torch.Generator):
@@ -41,7 +42,7 @@ class Batches:
         if self.size is None:
             yield self.of(rows)
             return
-        # drawn on the CPU, so that the order does not depend on where the tensors live
+        # The order is drawn on the CPU, so that it does not depend on the device that trains.
         rows = rows[
             torch.randperm(len(rows), generator=self.order).to(rows.device, non_blocking=rows.is_cuda)
         ]
@@ -49,11 +50,11 @@ class Batches:
             yield self.of(chunk)
 
     def sample(self, size: int = 1024) -> Batch:
-        """The same rows in every call, for measurements: the first `size` of the training set, or the whole graph."""
+        """Return the same batch in every call, for measurements: the first `size` training rows, or the whole graph."""
         return self.whole if self.whole is not None else self.of(self.train[:size])
 
     def of_inputs(self, x: Tensor) -> Batches:
-        """The same rows in the same order, with `x` `[rows, columns]` in the place of the features."""
+        """Return batches of the same rows in the same order, with `x` `[rows, columns]` in place of the features."""
         other = copy.copy(self)
         other.x = x
         if self.whole is not None:
@@ -61,7 +62,7 @@ class Batches:
         return other
 
     def of(self, rows: Tensor) -> Batch:
-        """The batch of these rows `[n]`."""
+        """Return the batch of these rows `[n]`."""
         assert isinstance(self.x, Tensor)
-        # index_select: a third of the time of x[rows]
+        # index_select takes a third of the time of x[rows].
         return Batch(self.x.index_select(0, rows), self.y.index_select(0, rows))

@@ -1,4 +1,4 @@
-"""Hidden blocks that no step changes: what they give is computed once."""
+"""Caches the output of hidden blocks that never change (`rule=shallow`)."""
 
 from __future__ import annotations
 
@@ -11,45 +11,46 @@ from dfa_cli.rules.base import LearningRule
 from dfa_cli.training.batches import Batches
 from dfa_cli.training.evaluation import ROWS_AT_ONCE
 
-FLOAT = 4  # bytes
-MOST_BYTES = 512 * 2**20  # of stored activations; beyond, each step computes its own
+BYTES_PER_FLOAT = 4
+MAX_BYTES = 512 * 2**20  # of cached activations; above it nothing is cached, and each step computes its own
 
 
 def cache_hidden_features(model: Model, rule: LearningRule, batches: Batches) -> tuple[Model, Batches]:
-    """A model of the last block alone and batches of what the hidden blocks give it, or the arguments as they are.
+    """Return the last block as a model of its own, and batches whose inputs are the cached output of the hidden blocks.
 
-    `h_{last-1}` `[rows, width]` is the same in every epoch when the rule trains the last block only and nothing
-    before that block is random. The parameters are shared: what trains is still `model`. The numbers are those of
-    the whole model up to the order of summation.
+    This is possible when the rule trains only the last block and the hidden blocks draw no random numbers, since
+    `h_{last-1}` `[rows, width]` is then the same in every epoch. Otherwise, or when the cache would need more than
+    `MAX_BYTES`, the arguments are returned unchanged. The returned model shares its parameters with `model`. The
+    numbers are those of the whole model up to the order of summation.
     """
     *hidden, last = model.blocks
-    if not (hidden and getattr(rule, "last_block_only", False) and all(map(_same_every_time, hidden))):
+    if not (hidden and getattr(rule, "last_block_only", False) and all(map(_is_deterministic, hidden))):
         return model, batches
-    if len(batches.y) * hidden[-1].width * FLOAT > MOST_BYTES:
+    if len(batches.y) * hidden[-1].width * BYTES_PER_FLOAT > MAX_BYTES:
         return model, batches
-    return Model([last], last.dropout.generator), batches.of_inputs(_outputs(hidden, batches))
+    return Model([last], last.dropout.generator), batches.of_inputs(_hidden_features(hidden, batches))
 
 
-def _same_every_time(block: Block) -> bool:
+def _is_deterministic(block: Block) -> bool:
     return block.dropout.p == 0.0 and getattr(block.layer, "deterministic", False)
 
 
 @torch.no_grad()
-def _outputs(hidden: list[Block], batches: Batches) -> Tensor:
-    """`h_{last-1}` of every row of the data set, the batches' bound on memory kept."""
+def _hidden_features(hidden: list[Block], batches: Batches) -> Tensor:
+    """Compute `h_{last-1}` for every row of the data set, `ROWS_AT_ONCE` rows at a time to bound the memory."""
     if batches.whole is not None:
-        return _through(hidden, batches.whole)
-    every = torch.arange(len(batches.y), device=batches.y.device)
-    found: Tensor | None = None
-    for rows in every.split(ROWS_AT_ONCE):
-        h = _through(hidden, batches.of(rows))
-        found = h.new_empty(len(every), h.shape[1]) if found is None else found
-        found[rows] = h
-    assert found is not None
-    return found
+        return _forward(hidden, batches.whole)
+    all_rows = torch.arange(len(batches.y), device=batches.y.device)
+    features: Tensor | None = None
+    for rows in all_rows.split(ROWS_AT_ONCE):
+        h = _forward(hidden, batches.of(rows))
+        features = h.new_empty(len(all_rows), h.shape[1]) if features is None else features
+        features[rows] = h
+    assert features is not None
+    return features
 
 
-def _through(hidden: list[Block], batch: Batch) -> Tensor:
+def _forward(hidden: list[Block], batch: Batch) -> Tensor:
     h = batch.x
     for block in hidden:
         h = block(h, batch.graph)

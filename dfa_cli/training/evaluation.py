@@ -11,17 +11,20 @@ from torch.nn.functional import cross_entropy
 from dfa_cli.models.base import Model
 from dfa_cli.training.batches import Batches
 
-ROWS_AT_ONCE = 2048  # bounds the memory of an evaluation; large enough for the products to run at full speed
+ROWS_AT_ONCE = 2048  # small enough to bound the memory, large enough for products at full speed
 
 Outputs = Callable[[Tensor], Iterator[tuple[Tensor, Tensor]]]
 
 
 @torch.no_grad()
 def evaluate(model: Model, batches: Batches, validation: Tensor, test: Tensor) -> Tensor:
-    """Summed validation loss, validation hits and test hits `[3]`, still on the device: reading them waits for it."""
+    """Evaluate the model without dropout and return `[summed validation loss, validation hits, test hits]`.
+
+    The tensor stays on the accelerator, because reading a number would make the CPU wait for it.
+    """
     was_training = model.training
     model.eval()
-    outputs = _of_graph(model, batches) if batches.whole is not None else _of_samples(model, batches)
+    outputs = _graph_outputs(model, batches) if batches.whole is not None else _sample_outputs(model, batches)
     loss = torch.zeros((), device=validation.device)
     hits = torch.zeros(2, device=validation.device)
     for logits, y in outputs(validation):
@@ -33,12 +36,12 @@ def evaluate(model: Model, batches: Batches, validation: Tensor, test: Tensor) -
     return torch.cat([loss.unsqueeze(0), hits])
 
 
-def _of_graph(model: Model, batches: Batches) -> Outputs:
-    """One forward pass has every node in it."""
+def _graph_outputs(model: Model, batches: Batches) -> Outputs:
+    """Run one forward pass over the whole graph, which serves every choice of rows."""
     assert batches.whole is not None
     logits, y = model(batches.whole), batches.y
     return lambda rows: iter([(logits.index_select(0, rows), y.index_select(0, rows))])
 
 
-def _of_samples(model: Model, batches: Batches) -> Outputs:
+def _sample_outputs(model: Model, batches: Batches) -> Outputs:
     return lambda rows: ((model(batch), batch.targets) for batch in map(batches.of, rows.split(ROWS_AT_ONCE)))

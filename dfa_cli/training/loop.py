@@ -1,4 +1,4 @@
-"""Training, an epoch at a time."""
+"""The training loop, one epoch at a time."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from dfa_cli.training.setup import Experiment
 
 @dataclass(frozen=True)
 class Course:
-    """How long and how a run trains: at most `epochs`, fewer when `patience` epochs bring nothing better.
+    """Settings of the loop: how long it trains, how the learning rate falls, and when the alignment is measured.
 
-    `schedule`: how the learning rate falls; `alignment_every`: in which epochs the alignment is measured.
+    Training ends after `epochs` epochs, or when the validation accuracy has not risen for `patience` epochs.
+    `schedule`: a key of `SCHEDULES`. `alignment_every`: the alignment is measured in every so many epochs.
     """
 
     epochs: int
@@ -35,16 +36,19 @@ class Course:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Course:
-        """From the keys of a configuration that have these names."""
+        """Read the settings from the configuration keys of the same names."""
         return cls(config["epochs"], config["patience"], config["schedule"], config["alignment_every"])
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch measured. Accuracies are fractions; the training figures are those of the steps themselves,
-    dropout included; the others are measured after the epoch. `seconds` count from the start of training.
+    """The measurements of one epoch. Accuracies are fractions.
 
-    `frames`: shown so far, `None` for a rule that projects nothing; `alignment`: its columns, if it is measured."""
+    The training loss and accuracy are those of the steps themselves, with dropout. The validation and test figures are
+    measured after the epoch, without dropout. `seconds` count from the start of training. `frames` counts the frames
+    shown so far; it is `None` for a rule that projects nothing. `alignment` holds the columns of the alignment, if it
+    is measured.
+    """
 
     epoch: int
     train_loss: float
@@ -57,13 +61,13 @@ class Epoch:
     alignment: Mapping[str, float | None] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
-        """The columns of a line of metrics.csv."""
+        """Return the epoch as one line of metrics.csv, by column."""
         values = asdict(self)
         return values | values.pop("alignment")
 
 
 class DivergenceError(DfaError):
-    """The loss of `epoch` is not a number, or infinite."""
+    """Training has diverged: the loss of `epoch` is NaN or infinite."""
 
     def __init__(self, epoch: int, sentence: str):
         super().__init__(sentence)
@@ -72,9 +76,10 @@ class DivergenceError(DfaError):
 
 @dataclass(frozen=True)
 class History:
-    """What the epochs so far have left: the last of them, the best of them, and the seconds they took.
+    """What the loop has to know of the epochs so far, to go on after them.
 
-    `best_accuracy`: the highest validation accuracy, `best_epoch` its first epoch, from which the patience counts.
+    `epoch`: the last epoch. `best_accuracy`: the highest validation accuracy. `best_epoch`: the first epoch that
+    reached it, from which the patience counts. `seconds`: the time that the epochs took.
     """
 
     epoch: int = 0
@@ -84,45 +89,45 @@ class History:
 
     @classmethod
     def of(cls, rows: Iterable[Mapping[str, float]]) -> History:
-        """From the lines of a metrics.csv."""
+        """Build the history from the lines of metrics.csv."""
         history = cls()
         for row in rows:
             history = history.after(int(row["epoch"]), row["validation_accuracy"], row["seconds"])
         return history
 
     def after(self, epoch: int, validation_accuracy: float, seconds: float) -> History:
-        """The history with one more epoch in it."""
+        """Return the history with one more epoch."""
         if validation_accuracy > self.best_accuracy:
             return History(epoch, validation_accuracy, epoch, seconds)
         return History(epoch, self.best_accuracy, self.best_epoch, seconds)
 
 
 def train(experiment: Experiment, course: Course, history: History = History()) -> Iterator[Epoch]:
-    """Yields after each epoch until the course is run. A resumed run goes on after the last epoch of its `history`.
+    """Train, and yield the measurements of each epoch. A resumed run goes on after the last epoch of its `history`.
 
-    The test set is measured and never steers anything. Raises `DivergenceError` when the loss is no longer finite.
+    The test accuracy is measured but decides nothing. Raises `DivergenceError` when the loss is no longer finite.
     """
     model, batches = cache_hidden_features(experiment.model, experiment.rule, experiment.batches)
     rule, optimizer = experiment.rule, experiment.optimizer
     validation, test = experiment.validation, experiment.test
-    began = time.perf_counter() - history.seconds
+    start = time.perf_counter() - history.seconds
     model.train()
     for epoch in range(history.epoch + 1, course.epochs + 1):
         if course.patience is not None and epoch - 1 - history.best_epoch >= course.patience:
             return
         set_rate(optimizer, course.schedule, epoch, course.epochs)
-        seen, rows = train_epoch(model, rule, optimizer, batches)
+        train_totals, rows = train_epoch(model, rule, optimizer, batches)
         scores = evaluate(model, batches, validation, test)
-        # one read an epoch: reading waits for the accelerator
-        loss, hits, validation_loss, validation_hits, test_hits = torch.cat([seen, scores]).tolist()
+        # Read all numbers at once, because every read makes the CPU wait for the accelerator.
+        loss, hits, validation_loss, validation_hits, test_hits = torch.cat([train_totals, scores]).tolist()
         loss /= rows
         if not math.isfinite(loss):
             raise DivergenceError(
                 epoch,
-                f"The training loss became {loss} in epoch {epoch}: training has diverged and was stopped; "
-                "try a smaller optimizer.lr.",
+                f"The training loss became {loss} in epoch {epoch}: training has diverged and was stopped. "
+                "Try a smaller optimizer.lr.",
             )
-        history = history.after(epoch, validation_hits / len(validation), time.perf_counter() - began)
+        history = history.after(epoch, validation_hits / len(validation), time.perf_counter() - start)
         yield Epoch(
             epoch=epoch,
             train_loss=loss,
@@ -139,7 +144,7 @@ def train(experiment: Experiment, course: Course, history: History = History()) 
 def train_epoch(
     model: Model, rule: LearningRule, optimizer: torch.optim.Optimizer, batches: Batches
 ) -> tuple[Tensor, int]:
-    """One pass over the training rows: their summed loss and hits `[2]`, still on the device, and how many they are."""
+    """Train on every batch once. Returns `[summed loss, hits]`, still on the accelerator, and the number of rows."""
     total = torch.zeros(2, device=batches.y.device)
     rows = 0
     for batch in batches:

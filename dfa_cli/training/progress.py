@@ -1,4 +1,4 @@
-"""What a run shows: a bar on a terminal, lines elsewhere, and the result at the end."""
+"""The output of a run: a progress bar on a terminal, lines elsewhere, and the result at the end."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from dfa_cli.training.loop import Epoch
 
 
-LINES = 10  # of a run whose output is not a terminal
-SECONDS_BETWEEN_LINES = 30.0  # after which a slow run shows a line all the same
-SECONDS_BETWEEN_FRAMES = 0.1
+LINES = 10  # about so many lines are printed in a run whose output is not a terminal
+SECONDS_BETWEEN_LINES = 30.0  # a slow run prints a line at least this often
+SECONDS_BETWEEN_REDRAWS = 0.1  # of the bar
 
 
 class Progress:
-    """`progress=auto` shows a bar when the output is a terminal and about ten lines when it is not."""
+    """Shows how far a run is. With `progress=auto` as a bar on a terminal, else as about ten lines."""
 
     def __init__(self, config: Mapping[str, Any], choices: Mapping[str, str]):
         kind = config["progress"]
@@ -29,9 +29,9 @@ class Progress:
         self.epochs = config["epochs"]
         self.title = run_in_words(config, choices)
         self._bar = None
-        self._shown = 0.0
-        self._last: Epoch | None = None
-        self._printed: Epoch | None = None
+        self._last_shown = 0.0
+        self._last_epoch: Epoch | None = None
+        self._last_printed: Epoch | None = None
 
     def __enter__(self) -> Progress:
         if self.kind != "none":
@@ -39,7 +39,7 @@ class Progress:
         if self.kind == "bar":
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-            # redrawn by hand: a thread of rich's own would take time from a millisecond's epoch
+            # The bar is redrawn after epochs: rich's own thread would slow down epochs that take a millisecond.
             self._bar = Progress(
                 BarColumn(bar_width=16),
                 TextColumn("{task.description}"),
@@ -53,32 +53,38 @@ class Progress:
         return self
 
     def epoch(self, epoch: Epoch) -> None:
-        self._last = epoch
+        self._last_epoch = epoch
         now = time.monotonic()
         if self._bar is not None:
-            if now - self._shown >= SECONDS_BETWEEN_FRAMES or epoch.epoch == self.epochs:
-                self._shown = now
-                self._bar.update(self._task, completed=epoch.epoch, description=self._words(epoch))
+            if now - self._last_shown >= SECONDS_BETWEEN_REDRAWS or epoch.epoch == self.epochs:
+                self._last_shown = now
+                self._bar.update(self._task, completed=epoch.epoch, description=self._format(epoch))
                 self._bar.refresh()
         elif self.kind == "lines":
             step = max(1, self.epochs // LINES)
-            if epoch.epoch % step == 0 or epoch.epoch == 1 or now - self._shown >= SECONDS_BETWEEN_LINES:
-                self._shown = now
-                self._line(epoch)
+            if epoch.epoch % step == 0 or epoch.epoch == 1 or now - self._last_shown >= SECONDS_BETWEEN_LINES:
+                self._last_shown = now
+                self._print_line(epoch)
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
-            if self._last is not None:
-                self._bar.update(self._task, completed=self._last.epoch, description=self._words(self._last))
+            if self._last_epoch is not None:
+                self._bar.update(
+                    self._task, completed=self._last_epoch.epoch, description=self._format(self._last_epoch)
+                )
             self._bar.stop()
-        elif self.kind == "lines" and self._last is not None and self._last is not self._printed:
-            self._line(self._last)
+        elif (
+            self.kind == "lines"
+            and self._last_epoch is not None
+            and self._last_epoch is not self._last_printed
+        ):
+            self._print_line(self._last_epoch)
 
-    def _line(self, epoch: Epoch) -> None:
-        self._printed = epoch
-        print(self._words(epoch), flush=True)
+    def _print_line(self, epoch: Epoch) -> None:
+        self._last_printed = epoch
+        print(self._format(epoch), flush=True)
 
-    def _words(self, epoch: Epoch) -> str:
+    def _format(self, epoch: Epoch) -> str:
         count = f"{epoch.epoch:{len(str(self.epochs))}}/{self.epochs}"
         return (
             f"epoch {count}  loss {epoch.train_loss:.3f}  train {percent(epoch.train_accuracy)}  "
@@ -86,13 +92,13 @@ class Progress:
         )
 
     def summary(self, record: Mapping[str, Any], folder: Path) -> None:
-        """The result, once the record is closed."""
+        """Print the result. The record must be complete."""
         if self.kind != "none":
             print("\n".join(summary(record, folder)), flush=True)
 
 
 def summary(record: Mapping[str, Any], folder: Path) -> list[str]:
-    """The lines that end a run, none longer than 80 characters but for a long path."""
+    """Return the lines that end a run. None is longer than 80 characters, except for a long path."""
     result, cost, times = record["result"], record["projection"], record["time"]
     sizes = ", ".join(f"{count:,} {name}" for name, count in result["sizes"].items())
     best, last = result["test_accuracy_at_best_validation"], result["test_accuracy_at_last_epoch"]

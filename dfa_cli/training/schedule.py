@@ -1,4 +1,4 @@
-"""How the learning rate falls over a run."""
+"""Schedules of the learning rate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-# factor of the learning rate, `t` from 0 in the first epoch to just below 1 in the last
+# Each schedule gives the factor of the learning rate at `t`, from 0 in the first epoch to just below 1 in the last.
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda t: 1.0,
     "linear": lambda t: 1.0 - t,
@@ -16,10 +16,10 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 
 def set_rate(optimizer: torch.optim.Optimizer, schedule: str, epoch: int, epochs: int) -> None:
-    """`lr = lr_0 f((epoch - 1) / epochs)` in every parameter group; epochs count from 1.
+    """Set the learning rate of an epoch in every parameter group: `lr = lr_0 f((epoch - 1) / epochs)`.
 
-    A function of the epoch alone: a resumed run needs no state for it. `lr_0` is the rate the optimizer was made
-    with, kept in the group as torch's own schedulers do.
+    Epochs count from 1. The rate depends on the epoch alone, so a resumed run needs no saved scheduler. `lr_0` is the
+    rate with which the optimizer was built. It is kept in the group as `initial_lr`, as torch's schedulers do.
     """
     factor = SCHEDULES[schedule]((epoch - 1) / epochs)
     for group in optimizer.param_groups:

@@ -1,4 +1,4 @@
-"""Everything that a run consists of, built from its configuration."""
+"""Builds all parts of a run from its configuration."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from dfa_cli.training.optimizer import make_optimizer
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything that a run consists of, ready to train.
+    """All parts of a run, ready to train.
 
-    `device` is `None` for a rule that projects nothing; `validation` and `test` are row indices; `generators` are all
-    that training draws from, by the names of their streams.
+    `device` is `None` for a rule that projects nothing. `validation` and `test` are row indices. `generators` holds
+    every generator that training draws from, by the name of its stream.
     """
 
     model: Model
@@ -41,13 +41,14 @@ class Experiment:
     generators: dict[str, torch.Generator]
 
     def frames(self) -> int | None:
-        """Frames shown so far; `None` for a rule that projects nothing."""
+        """Return the number of frames shown so far, or `None` for a rule that projects nothing."""
         return None if self.device is None else self.device.cost().frames
 
     def alignment(self, epoch: int, every: int | None) -> dict[str, float | None]:
-        """How far the rule's gradients point where the true ones do, as columns of metrics.csv.
+        """Measure how well the rule's gradients align with the true ones, as columns of metrics.csv.
 
-        Measured in every `every`-th epoch; the columns have no values in the others. `None`: no columns at all.
+        They are measured in every `every`-th epoch, and the columns are empty in the others. With `every = None` there
+        are no columns.
         """
         if every is None:
             return {}
@@ -61,14 +62,14 @@ class Experiment:
 
 
 def build_experiment(config: Mapping[str, Any], data: Data) -> Experiment:
-    """Build what the configuration names, each from its own stream of randomness.
+    """Build the model, the rule, the device, the optimizer and the batches that the configuration names.
 
-    Sets the number of torch's threads and the global generator's state in this process. Raises `DfaError` for a class
-    that is not there and for keys that it does not take.
+    Each has its own stream of random numbers. In this process, the number of torch's threads and the state of torch's
+    global generator are set. Raises `DfaError` for a class that cannot be found and for keys that it does not accept.
     """
     seed, compute = config["seed"], torch.device(config["compute"])
     torch.set_num_threads(threads_for(config, data))
-    torch.manual_seed(stream_seed(seed, "layers"))  # layers of other libraries draw from the global generator
+    torch.manual_seed(stream_seed(seed, "layers"))  # for layers of other libraries
 
     generators = {"order": generator(seed, "order"), "dropout": generator(seed, "dropout", compute)}
     sizes = ModelShape(data.x.shape[1], data.classes, generator(seed, "weights"), generators["dropout"])
@@ -76,7 +77,7 @@ def build_experiment(config: Mapping[str, Any], data: Data) -> Experiment:
     if config["precision"] == "bf16":
         model.set_matmul_dtype(torch.bfloat16)
         if data.edge_index is None:
-            data = replace(data, x=data.x.to(torch.bfloat16))  # the first layer would round every batch anew
+            data = replace(data, x=data.x.to(torch.bfloat16))  # once, instead of for every batch
     device: ProjectionDevice = build(config["device"])
     rule: LearningRule = build(config["rule"])
     rule.prepare(model, data.classes, device, compute)
@@ -106,11 +107,12 @@ def parameter_groups(model: Model, decay: str) -> list[dict[str, Any]]:
 
 
 def threads_for(config: Mapping[str, Any], data: Data) -> int:
-    """Threads of torch for a run: `config["threads"]`, or what suits the size of the work.
+    """Choose how many threads torch uses in a run: `config["threads"]`, or a number that suits the size of the work.
 
-    A small graph, whose products are too short to share, gets one; everything else this process's share of the cores.
+    A small graph gets one thread, because its products are too short to be divided. Everything else gets this process's
+    share of the cores.
     """
-    share = process_threads()  # asked in any case, before a run sets its own number
+    share = process_threads()  # Called in any case: the number has to be read before a run changes it.
     if config["threads"]:
         return config["threads"]
     return 1 if data.edge_index is not None and data.edge_index.shape[1] < 200_000 else share
@@ -118,5 +120,5 @@ def threads_for(config: Mapping[str, Any], data: Data) -> int:
 
 @functools.cache
 def process_threads() -> int:
-    """This process's share of the cores, as torch has it before any run has set a number of threads."""
+    """Return this process's share of the cores: torch's number of threads before any run has changed it."""
     return torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Weights on disk, without pickle."""
+"""Saves and loads weights without pickle."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from dfa_cli.records.run import WEIGHTS as WEIGHTS  # experiment.py takes the na
 
 
 def save_weights(path: Path, model: Model, device: ProjectionDevice | None) -> None:
-    """The model's parameters under their own names, the device's state under `feedback.`, as safetensors; less the
-    time it took, which no two equal runs have the same."""
+    """Save the model's parameters under their own names and the device's state under `feedback.`, as safetensors.
+
+    The device's time is left out, so that equal runs have equal files.
+    """
     tensors = dict(model.state_dict())
     if device is not None:
         state = device.state_dict()
@@ -25,13 +27,13 @@ def save_weights(path: Path, model: Model, device: ProjectionDevice | None) -> N
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Replace the file by one with these tensors, or leave it as it was."""
-    # cloned: safetensors refuses tensors that share memory, as the weights of two layers may
+    """Write the tensors to `path`. When that fails, an older file stays as it was. Raises `DfaError`."""
+    # The tensors are cloned because safetensors refuses tensors that share memory, as the weights of two layers may.
     content = save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()})
     with disk_errors_as_sentences(path.parent):
         write_atomically(path, content)
 
 
 def load_tensors(path: Path, where: torch.device | str = "cpu") -> dict[str, Tensor]:
-    """The tensors of a safetensors file; nothing in it is executed."""
+    """Load the tensors of a safetensors file. Nothing in the file is executed."""
     return load_file(path, device=str(where))

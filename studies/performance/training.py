@@ -149,7 +149,7 @@ def shallow(rounds: int) -> Section:
             *CPU,
         ),
     }
-    bound = frozen.MOST_BYTES
+    bound = frozen.MAX_BYTES
     for name, words in cases.items():
         config = settled(*words, "rule=shallow", f"epochs={FOREVER}")
         data = loading.load_data(config)
@@ -158,10 +158,10 @@ def shallow(rounds: int) -> Section:
         )
         contenders: dict[str, Round] = {}
         for label, most in (("every time", 0), ("once", bound)):
-            frozen.MOST_BYTES = most
+            frozen.MAX_BYTES = most
             loop = train(setup.build_experiment(config, data), Course(FOREVER))
             contenders[label] = with_threads(threads, several(loop, count))
-        frozen.MOST_BYTES = bound
+        frozen.MAX_BYTES = bound
         times = alternate(contenders, rounds)
         report(section, times, "every time", f"{name}, ms an epoch", 1e3 / count)
         section.at_least(f"{name}, times as fast computed once", faster(times, "once", "every time"), 1.0)

@@ -63,7 +63,7 @@ def test_metrics_and_weights_are_those_of_the_plain_path(
     short = parts(*words)
     assert taken(short)
     fast = list(train(short, Course(4)))
-    monkeypatch.setattr(frozen, "MOST_BYTES", 0)
+    monkeypatch.setattr(frozen, "MAX_BYTES", 0)
     plain = parts(*words)
     assert not taken(plain)
     for a, b in zip(fast, train(plain, Course(4)), strict=True):
@@ -109,7 +109,7 @@ def test_a_record_is_the_same_either_way(dfa: Dfa, monkeypatch: pytest.MonkeyPat
     """The whole model is saved, and the alignment measured on it."""
     words = (*FC, "rule=shallow", "epochs=4", "alignment_every=2", "progress=none")
     fast = dfa.run(*words)
-    monkeypatch.setattr(frozen, "MOST_BYTES", 0)
+    monkeypatch.setattr(frozen, "MAX_BYTES", 0)
     plain = dfa.run(*words)
     assert fast.record["identity"] == plain.record["identity"]
     assert [row.keys() for row in fast.metrics] == [row.keys() for row in plain.metrics]
