@@ -1,1 +1,1 @@
-"""What makes the numbers on our pages, and what tries to break the tool."""
+"""Programs that make the numbers and pictures of docs/ and that test speed and reliability. `dfa_cli` imports none."""

@@ -1,6 +1,6 @@
-"""Two checkouts of `dfa`, each used through its command line and the files it writes, and through nothing else.
+"""Runs two checkouts of `dfa` side by side, through their command lines and the files that they write.
 
-So a study can set a tree beside one of which every module lies elsewhere.
+No module of either is imported, so a study can compare checkouts whose modules have moved.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ WHERE = "import dfa_cli; print(dfa_cli.__file__)"
 
 
 class FailedError(Exception):
-    """A command of a tree ended with another code than 0."""
+    """A command of a tree failed: its exit code is not 0."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """A process that ended well: its seconds from start to end, and what it printed."""
+    """The result of a successful process: its seconds from start to end, and what it printed."""
 
     seconds: float
     output: str
@@ -39,9 +39,9 @@ class Done:
 
 @dataclass(frozen=True)
 class Tree:
-    """A checkout at `root`, with a folder of its own for what it writes and keeps.
+    """A checkout at `root`, with a folder of its own for everything that it writes.
 
-    The data sets it prepares are kept there too: two trees do not read each other's.
+    The folder also holds the prepared data sets, so that no tree reads what another one has prepared.
     """
 
     name: str
@@ -49,9 +49,9 @@ class Tree:
     folder: Path
 
     def python(self, *arguments: str) -> Done:
-        """`python ARGUMENTS` from start to end. Raises `FailedError` with the last it said when it fails.
+        """Run `python ARGUMENTS` and time it. Raises `FailedError` with the last lines of the output when it fails.
 
-        Its working folder is none of the trees: Python would look there before it looks in PYTHONPATH.
+        The working folder is outside both trees, because Python searches it for packages before PYTHONPATH.
         """
         began = time.perf_counter()
         done = subprocess.run(
@@ -76,7 +76,7 @@ class Tree:
         return self.python("-m", "dfa_cli.cli", *words)
 
     def has(self, data: str) -> bool:
-        """Whether the data set can be had; its files are in the tree's cache then."""
+        """Fetch the data set into the tree's cache, and tell whether that succeeded."""
         try:
             self.dfa("data", "fetch", data)
         except FailedError:
@@ -84,23 +84,23 @@ class Tree:
         return True
 
     def check(self) -> None:
-        """Raises `FailedError` when Python would not take the package from here."""
+        """Raise `FailedError` when Python does not import `dfa_cli` from this tree."""
         found = Path(self.python("-c", WHERE).output.strip())
         if self.root not in found.resolve().parents:
             raise FailedError(
-                f"{self.root} is no checkout of dfa: Python takes the package from {found.parent}"
+                f"{self.root} is not a checkout of dfa: Python imports dfa_cli from {found.parent}"
             )
 
     def _environment(self) -> dict[str, str]:
-        """Copies of the data sets are taken from beside both trees and from the user's own cache."""
-        kept = os.environ.get("DFA_DATA_DIR") or platformdirs.user_cache_dir("dfa")
+        """Return the environment of a command. It finds data sets beside both trees and in the user's cache."""
+        user_cache = os.environ.get("DFA_DATA_DIR") or platformdirs.user_cache_dir("dfa")
         beside = [str(root.parent / "shared" / "datasets") for root in dict.fromkeys((self.root, HERE))]
-        named = os.environ.get("DFA_DATA_MIRROR")
+        mirror = os.environ.get("DFA_DATA_MIRROR")
         return {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, (str(self.root), os.environ.get("PYTHONPATH")))),
             "DFA_DATA_DIR": str(self.folder / "cache"),
-            "DFA_DATA_MIRROR": os.pathsep.join(filter(None, (named, kept, *beside))),
+            "DFA_DATA_MIRROR": os.pathsep.join(filter(None, (mirror, user_cache, *beside))),
             "COLUMNS": "120",
         }
 
@@ -116,8 +116,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def two_trees(options: argparse.Namespace) -> Iterator[tuple[Tree, Tree]]:
-    """`--this` and `--other` with a temporary folder each, which is gone at the end, after Ctrl-C too."""
-    # a kill is to leave as little behind as Ctrl-C does
+    """Give each tree a temporary folder, and remove both folders at the end, also after Ctrl-C."""
+    # SIGTERM must remove the temporary folders too, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="dfa-study-") as temporary:
         trees = []
@@ -130,7 +130,7 @@ def two_trees(options: argparse.Namespace) -> Iterator[tuple[Tree, Tree]]:
 
 
 def records(folder: Path) -> list[Path]:
-    """The folders of the runs below `folder`, in the order of their names."""
+    """Return the folders of the runs below `folder`, sorted by name."""
     return sorted(path.parent for path in folder.rglob("run.json"))
 
 

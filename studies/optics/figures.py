@@ -1,9 +1,9 @@
-"""The pictures of docs/opu.md, made by the simulator itself.
+"""Draws the pictures of docs/opu.md with the simulator itself.
 
     python -m studies.optics.figures                  speckle, fringes, signal-to-noise: some seconds
-    python -m studies.optics.figures --runs outputs      also accuracy against photons, from runs of opu_sim
+    python -m studies.optics.figures --runs outputs   also accuracy against photons, from runs of opu_sim
 
-They are written to docs/images, or to the folder given with --out.
+The pictures are written to docs/images, or to the folder given with --out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 
 
 def field_of_a_frame(modes: int, seed: int = 0) -> Tensor:
-    """The complex field `[modes]` of a binary frame with half of 1000 mirrors on."""
+    """Return the complex field `[modes]` of a binary frame with half of 1000 mirrors on."""
     medium = Procedural()
     medium.prepare(MIRRORS, modes, seed, CPU)
     frame = torch.zeros(1, MIRRORS)
@@ -41,7 +41,7 @@ def field_of_a_frame(modes: int, seed: int = 0) -> Tensor:
 
 
 def speckle(out: Path) -> None:
-    """A speckle image, and the histogram of its intensity against the exponential law."""
+    """Draw a speckle image, and the histogram of its intensity beside the exponential law."""
     side = 96
     intensity = (field_of_a_frame(side * side).abs().square() / (2 * LIT)).view(side, side)
     figure = Figure(figsize=(9, 3.8), layout="constrained")
@@ -60,8 +60,8 @@ def speckle(out: Path) -> None:
 
 
 def fringes(out: Path) -> None:
-    """Off-axis fringes as the 8-bit camera sees them, and the recovered field against the true one."""
-    rows, columns, tall = 5, 8, 4  # tall: pixels that a mode is drawn high, all alike
+    """Draw off-axis fringes as the 8-bit camera sees them, and the recovered field against the true one."""
+    rows, columns, height = 5, 8, 4  # A mode is drawn `height` equal pixels high.
     readout, camera = OffAxis(), Camera()
     readout.calibrate(LIT, camera)
     optics = readout.fringes
@@ -75,7 +75,7 @@ def fringes(out: Path) -> None:
         light = optics.intensity(parts, signal, float(angle.cos()), float(angle.sin()), Workspace())
         samples.append(camera.measure(light.clone(), optics.exposure, noise)[0].flatten())
     levels = torch.stack(samples, 1) * optics.exposure.gain / optics.exposure.step
-    image = levels.view(rows, columns * optics.samples).repeat_interleave(tall, 0)
+    image = levels.view(rows, columns * optics.samples).repeat_interleave(height, 0)
 
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -87,7 +87,7 @@ def fringes(out: Path) -> None:
     left.set(title="Off-axis fringes: 4 pixels across each mode", xlabel="mode", ylabel="mode")
     figure.colorbar(shown, ax=left, label="grey level (8 bits)")
     many = field_of_a_frame(4000)
-    read = reading(OffAxis(), camera, many[None])[0]
+    read = recover_real_part(OffAxis(), camera, many[None])[0]
     unit = LIT**0.5
     right.plot(many.real / unit, read / unit, ".", markersize=2)
     right.plot([-4, 4], [-4, 4], "k-", linewidth=0.7)
@@ -96,8 +96,8 @@ def fringes(out: Path) -> None:
     figure.savefig(out / "opu_fringes.png", dpi=130)
 
 
-def reading(readout: Readout, camera: Camera, field: Tensor) -> Tensor:
-    """The recovered real part of complex `field` `[rows, modes]`, calibrated for its light."""
+def recover_real_part(readout: Readout, camera: Camera, field: Tensor) -> Tensor:
+    """Return the real part of the complex `field` `[rows, modes]` as the calibrated read-out recovers it."""
     readout.calibrate(LIT, camera)
     parts = torch.stack([field.real, field.imag], 1)[None]
     rows = len(field)
@@ -105,13 +105,13 @@ def reading(readout: Readout, camera: Camera, field: Tensor) -> Tensor:
     return readout.read(parts, frames, torch.Generator().manual_seed(2)).values
 
 
-def decibels(readout: Readout, camera: Camera, field: Tensor) -> float:
-    error = reading(readout, camera, field) - field.real
+def snr_in_decibels(readout: Readout, camera: Camera, field: Tensor) -> float:
+    error = recover_real_part(readout, camera, field) - field.real
     return float(10 * torch.log10(field.real.var() / error.var()))
 
 
 def signal_to_noise(out: Path) -> None:
-    """Signal-to-noise ratio against bits and photons: pixels as dots, the statistical model as lines."""
+    """Draw the signal-to-noise ratio against bits and photons: pixels as dots, the statistical model as lines."""
     field = field_of_a_frame(20_000)[None]
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     by_bits, by_photons = figure.subplots(1, 2, sharey=True)
@@ -147,14 +147,14 @@ def signal_to_noise(out: Path) -> None:
 
 
 def _dots_and_line(axes: Axes, x: list, cameras: list[Camera], field: Tensor, color: str, label: str) -> None:
-    pixels = [decibels(OffAxis(headroom=5.0), camera, field) for camera in cameras]
-    model = [decibels(Statistical(OffAxis(headroom=5.0)), camera, field) for camera in cameras]
+    pixels = [snr_in_decibels(OffAxis(headroom=5.0), camera, field) for camera in cameras]
+    model = [snr_in_decibels(Statistical(OffAxis(headroom=5.0)), camera, field) for camera in cameras]
     axes.plot(x, pixels, "o", color=color, markersize=4)
     axes.plot(x, model, "-", color=color, linewidth=1, label=label)
 
 
 def read_outs(out: Path) -> None:
-    """Signal-to-noise ratio of each read-out against the mirrors that are lit."""
+    """Draw the signal-to-noise ratio of each read-out against the number of mirrors that are lit."""
     lit = [LIT * 2.0**-k for k in range(8, -2, -1)]
     base = field_of_a_frame(20_000)[None]
     figure = Figure(figsize=(5.5, 3.8), layout="constrained")
@@ -164,7 +164,7 @@ def read_outs(out: Path) -> None:
         ("statistical model of it", Statistical()),
         ("phase-shifting", PhaseShifting()),
     ):
-        found = [decibels(readout, Camera(), base * (mirrors / LIT) ** 0.5) for mirrors in lit]
+        found = [snr_in_decibels(readout, Camera(), base * (mirrors / LIT) ** 0.5) for mirrors in lit]
         axes.plot(
             [mirrors / LIT for mirrors in lit], found, "o-" if label != "off-axis" else "s", label=label
         )
@@ -176,7 +176,7 @@ def read_outs(out: Path) -> None:
 
 
 def accuracy(out: Path, runs: Path) -> None:
-    """Test accuracy against the camera's photons, a line for each number of bits, from completed runs."""
+    """Draw the test accuracy of completed runs against the camera's photons, with one line for each number of bits."""
     found: dict[tuple[str, object], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for path in sorted(runs.rglob("run.json")):
         record = json.loads(path.read_text())
@@ -188,7 +188,9 @@ def accuracy(out: Path, runs: Path) -> None:
             score = record["result"]["test_accuracy_at_best_validation"]
             found[name, camera["bits"]][float(camera["photons"])].append(score)
     if not found:
-        raise SystemExit(f"No completed runs with device=opu_sim and device.camera.photons under {runs}.")
+        raise SystemExit(
+            f"{runs} has no completed runs with device=opu_sim and a number of device.camera.photons."
+        )
     figure = Figure(figsize=(5.5, 3.8), layout="constrained")
     axes = figure.subplots()
     for (name, bits), scores in sorted(found.items(), key=str):

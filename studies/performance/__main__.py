@@ -1,10 +1,10 @@
-"""Speed and memory beside what a user would take today, written to docs/performance.md.
+"""Measures the speed and memory of dfa against standard PyTorch programs, and writes docs/performance.md.
 
-    scripts/benchmark                 every part, some twenty minutes on a quiet machine
-    scripts/benchmark graphs mnist    these parts; the others keep what was measured before
+    scripts/benchmark                 all parts, some twenty minutes on a quiet machine
+    scripts/benchmark graphs mnist    only these parts; the others keep their earlier measurements
 
-Contenders take turns in one process, or in alternating processes: A B C A B C. A figure is the median of the rounds
-with the fastest and the slowest beside it, a ratio the median of the ratios round by round, since machines drift.
+The programs compared take turns: A B C A B C. A figure is the median of the rounds, with the fastest and the slowest
+round beside it. A ratio is the median of the ratios of each round, because the speed of a machine drifts.
 """
 
 from __future__ import annotations
@@ -32,12 +32,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="scripts/benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS) + "; none: all of them")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of each contender (7)")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS) + " (default: all)")
+    parser.add_argument("--rounds", type=int, default=7, help="how often each program is measured (7)")
     options = parser.parse_args()
     unknown = [part for part in options.parts if part not in PARTS]
     if unknown or options.rounds < 1:
-        parser.error(f"no such part: {', '.join(unknown)}" if unknown else "--rounds: at least 1")
+        parser.error(
+            f"no such part: {', '.join(unknown)}; choose from {', '.join(PARTS)}"
+            if unknown
+            else f"--rounds is {options.rounds}; it must be at least 1"
+        )
     for name in options.parts or PARTS:
         section = PARTS[name](options.rounds)
         print("\n".join(section.lines()), end="\n\n", flush=True)

@@ -1,5 +1,8 @@
-"""docs/performance.md: a section a part and in it one a machine, each with its own date, so that a part can be measured
-again alone, and on another machine without losing what this one gave."""
+"""Writes docs/performance.md.
+
+The page has one section for each part of the benchmark, and in it one for each machine, with its own date. So one part
+can be measured again alone, and a measurement on another machine replaces nothing.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ MARK, MACHINE = "<!-- part: {} -->", "### "
 
 @dataclass
 class Section:
-    """A title, what is compared, tables, and the bars: `(what, figure, bar, whether it is met)`."""
+    """One section of the page: its title, what it compares, its tables, and its bars `(what, figure, bar, is met)`."""
 
     title: str
     about: str
@@ -50,7 +53,7 @@ class Section:
         )
 
     def lines(self) -> list[str]:
-        """What this machine gave."""
+        """Return the Markdown lines of this machine."""
         lines = [MACHINE + machine(), "", *self.body]
         if self.bars:
             held = [
@@ -76,13 +79,13 @@ def conditions() -> str:
 
 
 def write(section: Section, order: Sequence[str], name: str, page: Path = PAGE) -> None:
-    """Put what this machine gave in its place on the page; other parts and other machines stay as they are."""
+    """Put the section of this machine in its place on the page. Other parts and other machines stay as they are."""
     parts: dict[str, str] = {}
     if page.exists():
         pieces = re.split(MARK.format("(.+)"), page.read_text(encoding="utf-8"))[1:]
         parts = dict(zip(pieces[::2], pieces[1::2], strict=True))
-    _, *told = re.split(f"^(?={MACHINE})", parts.get(name, ""), flags=re.MULTILINE)
-    machines = {text.partition("\n")[0]: text.strip() for text in told}
+    _, *texts = re.split(f"^(?={MACHINE})", parts.get(name, ""), flags=re.MULTILINE)
+    machines = {text.partition("\n")[0]: text.strip() for text in texts}
     machines[MACHINE + machine()] = "\n".join(section.lines())
     parts[name] = "\n\n".join([f"## {section.title}", section.about, *machines.values()])
     body = "\n\n".join(MARK.format(one) + "\n\n" + parts[one].strip() for one in order if one in parts)

@@ -1,4 +1,4 @@
-"""Whole processes, from the first byte to the exit."""
+"""Measures whole processes, from their start to their exit: start-up, a sweep, and memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dfa_cli.records.run import record_of
 from studies.performance.page import Section
-from studies.performance.rounds import Process, alternate, dfa, faster, median, process, report
+from studies.performance.rounds import Process, add_times, alternate, dfa, median, process, speedup
 
 GCN = ("model=gcn", "data=cora")
 CORA = (*GCN, "epochs=200", "progress=none")
@@ -30,7 +30,7 @@ def startup(rounds: int) -> Section:
             },
             rounds,
         )
-    report(section, times, "import torch", "seconds", 1.0)
+    add_times(section, times, "import torch", "seconds", 1.0)
     beyond = statistics.median(
         whole - base for whole, base in zip(times["dfa train"], times["import torch"], strict=True)
     )
@@ -67,14 +67,14 @@ def sweep(rounds: int) -> Section:
     times = alternate(
         {name: lambda w=words: run(*w) for name, words in launchers.items()}, min(rounds, 3), False
     )
-    report(section, times, "one process", "seconds", 1.0)
+    add_times(section, times, "one process", "seconds", 1.0)
     allowed = median(loops) + median(start["start-up"]) + 3.0
     section.text(
         f"The {JOBS} training loops took {median(loops):.2f} s, the start-up of one run "
         f"{median(start['start-up']):.2f} s."
     )
     section.at_most("one process, against loops + start-up + 3 s", median(times["one process"]), allowed, "s")
-    best = faster(times, "joblib, 2 workers", "one process")
+    best = speedup(times, "joblib, 2 workers", "one process")
     section.at_least("2 workers, times as fast as one process", best, 1.7)
     return section
 
@@ -94,7 +94,7 @@ def memory(rounds: int) -> Section:
     }
     rows = [["import torch", f"{process('-c', 'import torch').peak_mb:.0f}"]]
     for name, (words, most) in cases.items():
-        # the allocator's mood moves a peak by a few megabytes: the highest of some processes counts
+        # A peak varies by a few megabytes between equal processes, so the highest of several counts.
         with tempfile.TemporaryDirectory() as outputs:
             peak = max(dfa("train", *words, f"outputs={outputs}").peak_mb for _ in range(min(rounds, 2)))
         rows.append([name, f"{peak:.0f}"])

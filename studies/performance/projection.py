@@ -1,4 +1,4 @@
-"""The simulated optics against a stored complex matrix, each in processes of its own."""
+"""Compares the simulated optical device with a stored complex matrix, each in processes of its own."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from torch import Tensor
 from dfa_cli.benchmark.measure import Memory
 from dfa_cli.devices.opu import OPU, Procedural, Ternary
 from studies.performance.page import Section
-from studies.performance.rounds import faster, median, process, report
+from studies.performance.rounds import add_times, median, process, speedup
 
 N_IN, N_OUT, ROWS = 1_000, 100_000, 256
-THRESHOLD = 0.1  # of a row's largest entry: lower than by default, so that more mirrors are on
-BATCHES = 3  # after a first one, of which a training has one, too
+THRESHOLD = 0.1  # of a row's largest entry; lower than the default, so that more mirrors are on
+BATCHES = 3  # that are timed, after one that is not
 STORED, DRAWN = "stored complex matrix", "its drawing and its product"
 SIMULATED = "opu_sim"
 
 
 def stored(n_in: int, n_out: int) -> Callable[[Tensor], object]:
-    """As lightonml's simulated device: a complex Gaussian matrix by `RandomState.normal`, `np.dot`, `|.|^2`.
+    """Project as lightonml's simulated device does: `|frames M|^2` with a stored complex Gaussian matrix `M`.
 
-    Each error is two binary frames, one for the +1 and one for the -1, as on the device. Written from the
-    description of that class, not taken from it.
+    NumPy draws the matrix (`RandomState.normal`) and multiplies (`np.dot`). Each error becomes two binary frames, one
+    for the +1 and one for the -1, as on the device. This code was written from the description of lightonml's class,
+    not copied from it.
     """
     draws = np.random.RandomState(0)
     deviation = n_in**-0.5
@@ -46,41 +47,40 @@ def stored(n_in: int, n_out: int) -> Callable[[Tensor], object]:
 
 
 def simulated(n_in: int, n_out: int) -> Callable[[Tensor], object]:
-    device = OPU(
-        encoding=Ternary(THRESHOLD), medium=Procedural()
-    )  # what auto takes at this size; in the warm-up, too
+    # medium=auto would choose Procedural at this size, but not at the small size of the warm-up.
+    device = OPU(encoding=Ternary(THRESHOLD), medium=Procedural())
     device.prepare(n_in, n_out, torch.device("cpu"))
     return device.project
 
 
-def of_a_softmax(draws: torch.Generator) -> Tensor:
-    """Errors as rules project them, of a softmax over as many classes: few components are above the threshold."""
+def softmax_errors(draws: torch.Generator) -> Tensor:
+    """Draw errors as a rule projects them, from a softmax over N_IN classes. Few components exceed the threshold."""
     error = torch.softmax(2 * torch.randn(ROWS, N_IN, generator=draws), 1)
     error[torch.arange(ROWS), torch.randint(N_IN, (ROWS,), generator=draws)] -= 1
     return error / ROWS
 
 
-def gaussian(draws: torch.Generator) -> Tensor:
-    """Errors of which three components in four are above the threshold."""
+def gaussian_errors(draws: torch.Generator) -> Tensor:
+    """Draw Gaussian errors. Three components in four exceed the threshold."""
     return torch.randn(ROWS, N_IN, generator=draws)
 
 
 CONTENDERS = {STORED: stored, SIMULATED: simulated}
-ERRORS = {"errors of a softmax": of_a_softmax, "Gaussian errors": gaussian}
+ERRORS = {"errors of a softmax": softmax_errors, "Gaussian errors": gaussian_errors}
 
 
 def measure(name: str) -> None:
-    """In a process of its own: seconds to prepare and to project a batch, and memory above that of the imports."""
+    """Print the seconds to prepare and to project a batch, and the memory above that of the imports, as JSON."""
     draws = torch.Generator().manual_seed(0)
-    CONTENDERS[name](16, 4096)(torch.randn(4, 16, generator=draws))  # compile, start the threads
-    held = Memory()
+    CONTENDERS[name](16, 4096)(torch.randn(4, 16, generator=draws))  # warm-up: compiles, starts the threads
+    memory = Memory()
     began = time.perf_counter()
     project = CONTENDERS[name](N_IN, N_OUT)
     found = {"prepare": time.perf_counter() - began}
     for kind, draw in ERRORS.items():
         error = draw(draws)
         found[kind] = median([_seconds(project, error) for _ in range(1 + BATCHES)][1:])
-    found["memory_mb"] = held.grown_mb()
+    found["memory_mb"] = memory.grown_mb()
     sys.stdout.write(json.dumps(found) + "\n")
 
 
@@ -106,9 +106,9 @@ def projection(rounds: int) -> Section:
     for kind in ERRORS:
         times = {name: [one[kind] for one in each] for name, each in found.items()}
         times[DRAWN] = [one["prepare"] + one[kind] for one in found[STORED]]
-        report(section, times, STORED, f"{kind}, seconds a batch", 1.0)
+        add_times(section, times, STORED, f"{kind}, seconds a batch", 1.0)
         for against in (DRAWN, STORED):
-            section.at_least(f"{kind}, times as fast as {against}", faster(times, SIMULATED, against), 5)
+            section.at_least(f"{kind}, times as fast as {against}", speedup(times, SIMULATED, against), 5)
     peaks = {name: median([one["memory_mb"] for one in each]) for name, each in found.items()}
     section.table(("memory above the imports", "MB"), [[name, f"{peak:.0f}"] for name, peak in peaks.items()])
     section.at_most("share of the other's memory", peaks[SIMULATED] / peaks[STORED], 0.25, "")

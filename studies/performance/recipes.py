@@ -1,4 +1,4 @@
-"""What a user would take today: the recipes that the training loop is held against."""
+"""Standard PyTorch programs ("recipes") with which the training loop is compared."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from studies.performance.rounds import Round
 
 
 def geometric_recipe(data: Data) -> Iterator[None]:
-    """torch_geometric's own example of a GCN: cached GCNConv, dense features, autograd, Adam."""
+    """Train as torch_geometric's GCN example: cached GCNConv, dense features, autograd, Adam. Yields every epoch."""
     from torch_geometric.nn import GCNConv
 
     class Recipe(nn.Module):

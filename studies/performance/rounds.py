@@ -1,4 +1,4 @@
-"""Measuring in turns."""
+"""Times several programs in turns, so that a drift of the machine's speed affects all alike."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Times = dict[str, list[float]]
 
 
 def alternate(contenders: Mapping[str, Round], rounds: int, warm_up: bool = True) -> Times:
-    """Seconds of each round of each contender, A B C A B C ..., after one round that is not counted."""
+    """Time the contenders in turns (A B C A B C ...) and return the seconds of each round. A warm-up is not counted."""
     times: Times = {name: [] for name in contenders}
     for number in range(rounds + warm_up):
         for name, one_round in contenders.items():
@@ -32,8 +32,8 @@ def alternate(contenders: Mapping[str, Round], rounds: int, warm_up: bool = True
     return times
 
 
-def faster(times: Times, name: str, against: str) -> float:
-    """How many times as fast as `against`: the median over the rounds."""
+def speedup(times: Times, name: str, against: str) -> float:
+    """Return how many times as fast as `against` the contender `name` is: the median of the ratios of each round."""
     return statistics.median(b / a for a, b in zip(times[name], times[against], strict=True))
 
 
@@ -41,20 +41,21 @@ def median(values: Sequence[float]) -> float:
     return statistics.median(values)
 
 
-def report(section: Section, times: Times, against: str, unit: str, scale: float) -> None:
-    """A line a contender: median, fastest, slowest, and how many times as fast as `against`."""
+def add_times(section: Section, times: Times, against: str, unit: str, scale: float) -> None:
+    """Add a table with one line a contender: median, fastest, slowest, and how many times as fast as `against`."""
     rows = [
         [
             name,
             *(f"{scale * value:.3f}" for value in (median(seconds), min(seconds), max(seconds))),
-            f"{faster(times, name, against):.2f}",
+            f"{speedup(times, name, against):.2f}",
         ]
         for name, seconds in times.items()
     ]
     section.table((unit, "median", "fastest", "slowest", f"times as fast as {against}"), rows)
 
 
-def settled(*words: str) -> dict:
+def resolved_config(*words: str) -> dict:
+    """Compose a configuration and replace every `auto` by what it means on this machine."""
     spec = compose_run(words)
     return auto.resolve_auto(spec.config)
 
@@ -69,14 +70,15 @@ def with_threads(count: int, one_round: Round) -> Round:
 
 @dataclass(frozen=True)
 class Process:
-    """What a whole process took."""
+    """The time, peak memory and output of a whole process."""
 
     seconds: float
     peak_mb: float
     output: str
 
 
-# A process counts into its peak what the one that started it had: so a small one starts it, and reports.
+# The measured process inherits the peak memory of its parent. So a small Python process, which has imported nothing,
+# starts it and reports.
 STARTER = """
 import resource, subprocess, sys, time
 began = time.perf_counter()
@@ -89,7 +91,7 @@ sys.exit(code)
 
 
 def process(*arguments: str) -> Process:
-    """`python ARGUMENTS` from start to end. Raises `RuntimeError` with what it said when it fails."""
+    """Run `python ARGUMENTS` and measure it. Raises `RuntimeError` with the output when it fails."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     read, write = os.pipe()
     child = subprocess.Popen(
@@ -104,11 +106,11 @@ def process(*arguments: str) -> Process:
     os.close(write)
     output, _ = child.communicate()
     with open(read) as found:
-        said = found.read().split()
+        figures = found.read().split()
     if child.returncode:
         raise RuntimeError(f"{' '.join(arguments)} ended with code {child.returncode}:\n{output}")
-    per_mb = 1e6 if sys.platform == "darwin" else 1e3
-    return Process(float(said[0]), float(said[1]) / per_mb, output)
+    per_mb = 1e6 if sys.platform == "darwin" else 1e3  # macOS counts bytes, Linux kilobytes
+    return Process(float(figures[0]), float(figures[1]) / per_mb, output)
 
 
 def dfa(*words: str) -> Process:

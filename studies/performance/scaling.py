@@ -1,4 +1,4 @@
-"""Time and memory against the size of the graph and of the network."""
+"""Measures how time and memory grow with the size of the graph and of the network."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ ABOUT = {
     "width": f"`fc` with two hidden blocks of that width, batch {ROWS}",
     "blocks": f"`fc` of that many blocks, {WIDTH} wide, batch {ROWS}",
 }
-LEAST_SECONDS, MOST_REPEATS = 0.6, 30
-TOLERANCE = 0.1  # of a slope: what a fit over a few sizes can tell apart
+MIN_SECONDS, MAX_REPEATS = 0.6, 30
+TOLERANCE = 0.1  # of a slope; a fit over a few sizes cannot resolve less
 
 
-def case(what: str, size: int) -> tuple[Model, Batch]:
+def make_case(what: str, size: int) -> tuple[Model, Batch]:
     draws = torch.Generator().manual_seed(0)
     features = WIDTH if what == "blocks" else FEATURES
     sizes = ModelShape(features, CLASSES, draws)
@@ -58,7 +58,7 @@ def case(what: str, size: int) -> tuple[Model, Batch]:
 
 
 def operations(what: str, size: int) -> float:
-    """Multiplications of a forward pass, which every pass back repeats about once or twice."""
+    """Count the multiplications of a forward pass. A backward pass has about once or twice as many."""
     if what == "nodes":
         return size * (FEATURES * 16 + 16 * CLASSES) + (EDGES + 1) * size * (16 + CLASSES)
     hidden = [size, size] if what == "width" else [WIDTH] * (size - 1)
@@ -67,17 +67,19 @@ def operations(what: str, size: int) -> float:
 
 
 def measure(what: str, size: int) -> None:
-    """In a process of its own: seconds of a forward pass and of a whole step by each rule, and memory above the
-    imports."""
+    """Print the seconds of a forward pass and of a step by each rule, and the memory above the imports, as JSON.
+
+    It runs in a process of its own, so that the memory of one case does not count for the next.
+    """
     keep_freed_memory()  # as a run does
-    held = Memory()
-    model, batch = case(what, size)
+    memory = Memory()
+    model, batch = make_case(what, size)
     found = {"forward": _seconds(lambda: model(batch))}
     rules: dict[str, LearningRule] = {"bp": Backpropagation(), "dfa": DirectFeedbackAlignment()}
     for name, rule in rules.items():
         rule.prepare(model, CLASSES, Digital("cpu"), torch.device("cpu"))
         found[name] = _seconds(lambda rule=rule: _step(model, rule, batch))
-    found["memory_mb"] = held.grown_mb()
+    found["memory_mb"] = memory.grown_mb()
     sys.stdout.write(json.dumps(found) + "\n")
 
 
@@ -89,7 +91,7 @@ def _step(model: Model, rule: LearningRule, batch: Batch) -> Tensor:
 def _seconds(work: Callable[[], object]) -> float:
     work()
     times: list[float] = []
-    while len(times) < 3 or (sum(times) < LEAST_SECONDS and len(times) < MOST_REPEATS):
+    while len(times) < 3 or (sum(times) < MIN_SECONDS and len(times) < MAX_REPEATS):
         began = time.perf_counter()
         work()
         times.append(time.perf_counter() - began)
@@ -157,7 +159,7 @@ def backward(one: dict[str, float], rule: str) -> float:
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> float:
-    """Of the straight line through the logarithms, by least squares."""
+    """Fit a straight line to the logarithms by least squares and return its slope."""
     a, b = [math.log(v) for v in x], [math.log(max(v, 1e-9)) for v in y]
     mean_a, mean_b = sum(a) / len(a), sum(b) / len(b)
     over = sum((u - mean_a) ** 2 for u in a)
@@ -165,7 +167,7 @@ def slope(x: Sequence[float], y: Sequence[float]) -> float:
 
 
 def draw(found: dict[str, Measured]) -> bytes:
-    """Time above memory, a column each for nodes, width and blocks, all axes logarithmic."""
+    """Draw time above memory, with a column each for nodes, width and blocks. All axes are logarithmic."""
     import matplotlib
 
     matplotlib.use("Agg")

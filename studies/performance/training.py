@@ -1,4 +1,4 @@
-"""The training loop beside the standard recipes."""
+"""Compares the training loop with standard PyTorch programs."""
 
 from __future__ import annotations
 
@@ -11,17 +11,24 @@ from dfa_cli.data import loading
 from dfa_cli.data.base import Data
 from dfa_cli.errors import DfaError
 from dfa_cli.kernels.onednn import matmul
-from dfa_cli.training import cached_features as frozen
-from dfa_cli.training import setup
+from dfa_cli.training import cached_features, setup
 from dfa_cli.training.loop import Course, train, train_epoch
 from dfa_cli.training.setup import Experiment
 from studies.performance.page import Section
 from studies.performance.recipes import geometric_recipe, sequential_recipe
-from studies.performance.rounds import Round, alternate, faster, median, report, settled, with_threads
+from studies.performance.rounds import (
+    Round,
+    add_times,
+    alternate,
+    median,
+    resolved_config,
+    speedup,
+    with_threads,
+)
 
-FOREVER = 10**6  # epochs of a loop that is stepped through by hand
-CPU = ("device=cpu", "compute=cpu")  # beside recipes that know nothing else
-# the network of the recipe, for every rule: no dropout, no weight decay
+FOREVER = 10**6  # epochs of a loop that runs for as long as the measurement takes
+CPU = ("device=cpu", "compute=cpu")  # the standard programs run on the CPU only
+# The network of the standard program, used for every rule: no dropout, no weight decay.
 FC = (
     "model=fc",
     "data=mnist",
@@ -48,19 +55,21 @@ def graphs(rounds: int) -> Section:
     recipe = f"recipe, threads {cores}"
     for name in ("cora", "citeseer"):
         common = ("model=gcn", f"data={name}", "model.hidden=[16]", f"epochs={FOREVER}", "compute=cpu")
-        data = loading.load_data(settled(*common, *RULES["bp"]))
+        data = loading.load_data(resolved_config(*common, *RULES["bp"]))
         contenders: dict[str, Round] = {
-            f"recipe, threads {count}": with_threads(count, several(geometric_recipe(data), epochs))
+            f"recipe, threads {count}": with_threads(count, epochs_at_a_time(geometric_recipe(data), epochs))
             for count in sorted({1, cores})
         }
         for label, words in RULES.items():
-            config = settled(*common, *words)
+            config = resolved_config(*common, *words)
             loop = train(setup.build_experiment(config, data), Course(FOREVER))
-            contenders[label] = with_threads(setup.threads_for(config, data), several(loop, epochs))
+            contenders[label] = with_threads(setup.threads_for(config, data), epochs_at_a_time(loop, epochs))
         times = alternate(contenders, rounds)
-        report(section, times, recipe, f"{name}, ms an epoch", 1e3 / epochs)
+        add_times(section, times, recipe, f"{name}, ms an epoch", 1e3 / epochs)
         for label in RULES:
-            section.at_least(f"{name}, {label}, times as fast as the recipe", faster(times, label, recipe), 8)
+            section.at_least(
+                f"{name}, {label}, times as fast as the recipe", speedup(times, label, recipe), 8
+            )
     return section
 
 
@@ -72,14 +81,14 @@ def mnist(rounds: int) -> Section:
     )
     data = mnist_data()
     contenders: dict[str, Round] = {"recipe": sequential_recipe(data)}
-    contenders |= {label: one_epoch(parts(data, *words)) for label, words in RULES.items()}
+    contenders |= {label: one_epoch(build(data, *words)) for label, words in RULES.items()}
     contenders |= {f"{rule} products alone": products(data, rule, torch.float32) for rule in ("bp", "dfa")}
     times = alternate(contenders, rounds)
-    report(section, times, "recipe", "seconds an epoch", 1.0)
-    section.at_least("dfa, times as fast as the recipe", faster(times, "dfa", "recipe"), 1.2)
-    section.at_least("bp, times as fast as the recipe", faster(times, "bp", "recipe"), 1.0)
+    add_times(section, times, "recipe", "seconds an epoch", 1.0)
+    section.at_least("dfa, times as fast as the recipe", speedup(times, "dfa", "recipe"), 1.2)
+    section.at_least("bp, times as fast as the recipe", speedup(times, "bp", "recipe"), 1.0)
     for rule in ("bp", "dfa"):
-        share = 1 / faster(times, f"{rule} products alone", rule)
+        share = 1 / speedup(times, f"{rule} products alone", rule)
         section.at_least(f"{rule}, share of the epoch in products at the rate of bare ones", share, 0.6)
     return section
 
@@ -91,7 +100,7 @@ def precision(rounds: int) -> Section:
     )
     data = mnist_data()
     try:
-        settled(*FC, *CPU, "precision=bf16")
+        resolved_config(*FC, *CPU, "precision=bf16")
     except DfaError as error:
         section.text(f"Not measured: {error}")
         return section
@@ -99,12 +108,12 @@ def precision(rounds: int) -> Section:
     for rule in ("bp", "dfa"):
         for kind, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
             words = (*RULES[rule], f"precision={kind}")
-            contenders[f"{rule} {kind}"] = one_epoch(parts(data, *words))
+            contenders[f"{rule} {kind}"] = one_epoch(build(data, *words))
             contenders[f"{rule} {kind}, products alone"] = products(data, rule, dtype)
     times = alternate(contenders, rounds)
-    report(section, times, "recipe in float32", "seconds an epoch", 1.0)
+    add_times(section, times, "recipe in float32", "seconds an epoch", 1.0)
     rates = {
-        kind: work(data, "dfa") / median(times[f"dfa {kind}, products alone"]) / 1e9
+        kind: flops(data, "dfa") / median(times[f"dfa {kind}, products alone"]) / 1e9
         for kind in ("fp32", "bf16")
     }
     section.text(
@@ -112,10 +121,10 @@ def precision(rounds: int) -> Section:
         f"{rates['bf16'] / rates['fp32']:.2f} times as many: what nothing else in an epoch can exceed."
     )
     section.at_least(
-        "dfa bf16, times as fast as the recipe", faster(times, "dfa bf16", "recipe in float32"), 2.5
+        "dfa bf16, times as fast as the recipe", speedup(times, "dfa bf16", "recipe in float32"), 2.5
     )
     section.at_least(
-        "bp bf16, times as fast as the recipe", faster(times, "bp bf16", "recipe in float32"), 2.5
+        "bp bf16, times as fast as the recipe", speedup(times, "bp bf16", "recipe in float32"), 2.5
     )
     epochs, seeds = 5, 2
     for rule in ("bp", "dfa"):
@@ -149,52 +158,52 @@ def shallow(rounds: int) -> Section:
             *CPU,
         ),
     }
-    bound = frozen.MAX_BYTES
+    bound = cached_features.MAX_BYTES
     for name, words in cases.items():
-        config = settled(*words, "rule=shallow", f"epochs={FOREVER}")
+        config = resolved_config(*words, "rule=shallow", f"epochs={FOREVER}")
         data = loading.load_data(config)
         count, threads = (
             (1, setup.process_threads()) if name == "mnist" else (50, setup.threads_for(config, data))
         )
         contenders: dict[str, Round] = {}
         for label, most in (("every time", 0), ("once", bound)):
-            frozen.MAX_BYTES = most
+            cached_features.MAX_BYTES = most
             loop = train(setup.build_experiment(config, data), Course(FOREVER))
-            contenders[label] = with_threads(threads, several(loop, count))
-        frozen.MAX_BYTES = bound
+            contenders[label] = with_threads(threads, epochs_at_a_time(loop, count))
+        cached_features.MAX_BYTES = bound
         times = alternate(contenders, rounds)
-        report(section, times, "every time", f"{name}, ms an epoch", 1e3 / count)
-        section.at_least(f"{name}, times as fast computed once", faster(times, "once", "every time"), 1.0)
+        add_times(section, times, "every time", f"{name}, ms an epoch", 1e3 / count)
+        section.at_least(f"{name}, times as fast computed once", speedup(times, "once", "every time"), 1.0)
     return section
 
 
 def mnist_data() -> Data:
     torch.set_num_threads(setup.process_threads())
-    return loading.load_data(settled(*FC, *CPU, "rule=bp"))
+    return loading.load_data(resolved_config(*FC, *CPU, "rule=bp"))
 
 
-def parts(data: Data, *words: str) -> Experiment:
-    return setup.build_experiment(settled(*FC, "compute=cpu", *words), data)
+def build(data: Data, *words: str) -> Experiment:
+    return setup.build_experiment(resolved_config(*FC, "compute=cpu", *words), data)
 
 
 def one_epoch(made: Experiment) -> Round:
     return lambda: train_epoch(made.model, made.rule, made.optimizer, made.batches)
 
 
-def several(epochs: Iterator[object], count: int) -> Round:
+def epochs_at_a_time(epochs: Iterator[object], count: int) -> Round:
     return lambda: [next(epochs) for _ in range(count)]
 
 
 def accuracy(data: Data, epochs: int, seed: int, *words: str) -> float:
-    config = settled(*FC, "compute=cpu", *words, f"epochs={epochs}", f"seed={seed}")
+    config = resolved_config(*FC, "compute=cpu", *words, f"epochs={epochs}", f"seed={seed}")
     *_, last = train(setup.build_experiment(config, data), Course.of(config))
     return last.test_accuracy
 
 
 def products(data: Data, rule: str, dtype: torch.dtype) -> Round:
-    """The matrix products of an epoch on operands that are there: forward, gradients, and what is passed back.
+    """Return a round that computes only the matrix products of an epoch: forward, gradients, and the backward signal.
 
-    By the library that is the faster one here, as the network's own.
+    The operands are ready, and the library is the faster one on this machine, as in the network.
     """
     pairs = [(_random(a, dtype), _random(b, dtype)) for a, b in shapes(data, rule)]
     batches = -(-len(data.train) // 256)
@@ -207,18 +216,20 @@ def products(data: Data, rule: str, dtype: torch.dtype) -> Round:
     return run
 
 
-def work(data: Data, rule: str) -> float:
-    """Floating-point operations of `products`."""
+def flops(data: Data, rule: str) -> float:
+    """Count the floating-point operations of `products`."""
     return sum(2 * a[0] * a[1] * b[1] for a, b in shapes(data, rule)) * -(-len(data.train) // 256)
 
 
 def shapes(data: Data, rule: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Operands of a step's products of the two wide layers; those of the ten classes are a hundredth of the work."""
+    """List the shapes of a step's products in the two wide layers. The ten classes add only a hundredth of the work."""
     n, features, width = 256, data.x.shape[1], 1024
     forward = [((n, features), (features, width)), ((n, width), (width, width))]
     gradients = [((features, n), (n, width)), ((width, n), (n, width))]
-    transpose_matmul = [((n, width), (width, width))] if rule == "bp" else []
-    return [*forward, *gradients, *transpose_matmul]
+    backward = (
+        [((n, width), (width, width))] if rule == "bp" else []
+    )  # dfa sends no signal from layer to layer
+    return [*forward, *gradients, *backward]
 
 
 def _random(shape: tuple[int, int], dtype: torch.dtype) -> Tensor:

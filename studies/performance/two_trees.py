@@ -1,12 +1,13 @@
-"""Times this checkout of dfa against another one: A B A B, every figure from a fresh process.
+"""Compares the speed of this checkout of dfa with that of another one.
 
     git worktree add ../before 4af7c01
     .venv/bin/python -m studies.performance.two_trees --other ../before
     .venv/bin/python -m studies.performance.two_trees --other ../before --only runs train --rounds 15
 
-A figure is the median of the rounds with its quartiles. The last column is the median of the ratios pair by pair, since
-machines drift. A first round is not counted. `import torch` is the same work in both trees: its ratio shows how far
-the machine can be trusted.
+The two take turns (A B A B), every measurement is a new process, and a first round is not counted. A figure is the
+median of the rounds with its quartiles. The last column is the median of the ratios pair by pair, because the speed of
+a machine drifts. `import torch` is the same work in both trees, so the distance of its ratio from 1 is the error of the
+measurement.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ FEW, MANY = 20, 5000
 
 @dataclass(frozen=True)
 class Part:
-    """What one part measures: `seconds` is one round of one tree, after `prepare` has been called once."""
+    """One measurement: `seconds` times one round of one tree. `prepare`, if there is one, is called once before."""
 
     what: str
     seconds: Callable[[Tree], float]
@@ -50,7 +51,7 @@ class Part:
 
 
 def trained(tree: Tree, *words: str) -> tuple[float, float]:
-    """Seconds of a whole `dfa train`, and those of its training alone."""
+    """Run `dfa train` and return the seconds of the whole process and of the training alone."""
     outputs = tree.folder / "trained"
     whole = tree.dfa("train", f"outputs={outputs}", *words).seconds
     (run,) = records(outputs)
@@ -77,29 +78,29 @@ def sweep(tree: Tree) -> float:
     ).seconds
     found = len(records(outputs))
     if found != 60:
-        raise FailedError(f"{tree.name}: the sweep left {found} records instead of 60")
+        raise FailedError(f"{tree.name}: the sweep has {found} records. It must have 60.")
     shutil.rmtree(outputs)
     return seconds
 
 
-def patterns(tree: Tree) -> Path:
-    """Four real runs of this tree, for others to be made from."""
-    folder = tree.folder / "patterns"
+def templates(tree: Tree) -> Path:
+    """Make four real runs with this tree, from which `store` makes many others."""
+    folder = tree.folder / "templates"
     if not folder.exists():
         tree.dfa("sweep", f"outputs={folder}", *TINY, *FOUR, "seed=0", "epochs=20")
     return folder
 
 
 def store(tree: Tree, count: int) -> Path:
-    """A folder of `count` records: those of `patterns` with other seeds, ids, times and accuracies."""
+    """Make a folder of `count` records: those of `templates` with other seeds, ids, times and accuracies."""
     folder = tree.folder / f"store_{count}"
     if folder.exists():
         return folder
-    found = [(record(run), (run / "metrics.csv").read_bytes()) for run in records(patterns(tree))]
-    dice = random.Random(count)
+    found = [(record(run), (run / "metrics.csv").read_bytes()) for run in records(templates(tree))]
+    rng = random.Random(count)
     for number in range(count):
-        pattern, metrics = found[number % len(found)]
-        made = another(pattern, number, number // len(found), dice)
+        template, metrics = found[number % len(found)]
+        made = vary(template, number, number // len(found), rng)
         choices = made["choices"]
         names = "-".join(choices[key] for key in ("model", "data", "rule"))
         place = (
@@ -111,21 +112,21 @@ def store(tree: Tree, count: int) -> Path:
     return folder
 
 
-def another(pattern: dict[str, Any], number: int, seed: int, dice: random.Random) -> dict[str, Any]:
-    """A record like the pattern, of another seed and `number` minutes later."""
-    made = copy.deepcopy(pattern)
+def vary(template: dict[str, Any], number: int, seed: int, rng: random.Random) -> dict[str, Any]:
+    """Make a record like the template, with another seed and `number` minutes later."""
+    made = copy.deepcopy(template)
     made["id"], made["identity"] = _digits(f"id {number}", 8), _digits(f"identity {number}", 16)
     for key in ("created", "ended"):
-        made[key] = (datetime.fromisoformat(pattern[key]) + timedelta(minutes=number)).isoformat()
+        made[key] = (datetime.fromisoformat(template[key]) + timedelta(minutes=number)).isoformat()
     made["config"]["run_id"] = made["id"]
     made["config"]["seed"] = seed
     for key in ("matrix_seed", "noise_seed"):
         if key in made["config"]["device"]:
             made["config"]["device"][key] = seed
-    made["overrides"] = [re.sub(r"^seed=.*", f"seed={seed}", word) for word in pattern["overrides"]]
-    for key, value in pattern["result"].items():
+    made["overrides"] = [re.sub(r"^seed=.*", f"seed={seed}", word) for word in template["overrides"]]
+    for key, value in template["result"].items():
         if "accuracy" in key and value is not None:
-            made["result"][key] = min(1.0, max(0.0, value + dice.gauss(0, 0.01)))
+            made["result"][key] = min(1.0, max(0.0, value + rng.gauss(0, 0.01)))
     return made
 
 
@@ -155,16 +156,16 @@ PARTS = {
 
 
 def _discard(_: object) -> None:
-    """Nothing: what was made lies on the disk."""
+    """Ignore the path: only the files that were made matter."""
 
 
 def measure(trees: Sequence[Tree], names: Sequence[str], rounds: int) -> dict[str, list[list[float]]]:
-    """Seconds by part, tree and round. The trees take turns within a part, the parts within a round."""
+    """Return the seconds by part, tree and round. The trees take turns within a part, and the parts within a round."""
     times: dict[str, list[list[float]]] = {name: [[] for _ in trees] for name in names}
     for number in range(rounds + 1):
         if sys.stderr.isatty():
-            said = f"round {number} of {rounds}" if number else "a round to warm up"
-            print(f"\r{said}", end="\x1b[K", file=sys.stderr, flush=True)
+            message = f"round {number} of {rounds}" if number else "warm-up round"
+            print(f"\r{message}", end="\x1b[K", file=sys.stderr, flush=True)
         for name in names:
             for tree, seconds in zip(trees, times[name], strict=True):
                 taken = PARTS[name].seconds(tree)
@@ -176,7 +177,7 @@ def measure(trees: Sequence[Tree], names: Sequence[str], rounds: int) -> dict[st
 
 
 def spread(values: Sequence[float]) -> str:
-    """Median and quartiles."""
+    """Write the median with the quartiles in brackets."""
     quartiles = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
     low, middle, high = (f"{value:.3f}" for value in quartiles)
     return f"{middle} ({low} to {high})"
@@ -208,11 +209,13 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add_options(parser)
-    parser.add_argument("--only", nargs="+", choices=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}")
-    parser.add_argument("--rounds", type=int, default=9, help="rounds that count (9)")
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, metavar="PART", help=f"measure only these: {', '.join(PARTS)}"
+    )
+    parser.add_argument("--rounds", type=int, default=9, help="rounds, without the warm-up (9)")
     options = parser.parse_args()
     if options.rounds < 1:
-        parser.error("--rounds: at least 1")
+        parser.error(f"--rounds is {options.rounds}; it must be at least 1")
 
     with two_trees(options) as trees:
         print(f"this: {trees[0].root}\nother: {trees[1].root}\n", flush=True)
@@ -220,7 +223,7 @@ def main() -> int:
         for data in sorted({PARTS[name].data or "" for name in shown} - {""}):
             if not all(tree.has(data) for tree in trees):
                 gone = [name for name in shown if PARTS[name].data == data]
-                print(f"left out: {', '.join(gone)}; {data} can't be had here", flush=True)
+                print(f"left out: {', '.join(gone)}; the data set {data} is not available", flush=True)
                 shown = [name for name in shown if name not in gone]
         for name in shown:
             for tree in trees:
@@ -230,7 +233,7 @@ def main() -> int:
         names = [name for name in PARTS if name in shown or (name == IMPORT and beside)]
         times = measure(trees, names, options.rounds)
         print("\n".join(table(times, names)))
-        processor = record(records(patterns(trees[0]))[0])["provenance"]["processor"]
+        processor = record(records(templates(trees[0]))[0])["provenance"]["processor"]
     print(f"\nrounds: {options.rounds}; processor: {processor}, {os.cpu_count()} as the system counts them")
     return 0
 

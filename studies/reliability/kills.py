@@ -1,6 +1,7 @@
-"""Kills a sweep with SIGKILL at random moments, starts it again each time, and looks for any trace of it.
+"""Tests that a sweep survives being killed: kills it with SIGKILL at random moments and starts it again each time.
 
-`scripts/kill_test` runs it for long; the suite runs a short one.
+The results must be those of a sweep that was not disturbed: nothing lost, nothing run twice, no number changed.
+`scripts/kill_test` runs the test for long; the test suite runs a short one.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from dfa_cli.comparison.tables import compare_table
 from dfa_cli.records.find import find
 from dfa_cli.records.run import Run
 
-# whom the signal takes: the sweep, which leaves the process of its jobs alone; that process, which the sweep has to
-# replace; both and all that they have started, as a power cut does
+# The processes that are killed. "sweep": the sweep alone, so that its worker is left behind. "jobs": the worker, which
+# the sweep then has to replace. "all": both and every process that they have started, as in a power cut.
 TARGETS = ("sweep", "jobs", "all")
 JOBS = (
     "data=digits_graph",
@@ -33,13 +34,13 @@ JOBS = (
     "rule=bp,dfa,shallow",
     "device=cpu,opu_sim",
 )
-REACH = 0.6  # the latest moment of a kill, as a fraction of what the undisturbed sweep took
+LATEST_KILL = 0.6  # the latest moment of a kill, as a fraction of the time of the undisturbed sweep
 NOT_REPEATABLE = ("seconds",)
 
 
 @dataclass
 class Report:
-    """What happened: kills by their target, commands that were needed, records by status."""
+    """Counts of what happened: kills by target, commands that were needed, records by status."""
 
     kills: Counter[str] = field(default_factory=Counter)
     commands: int = 0
@@ -62,16 +63,16 @@ class Report:
 def study(
     root: Path, moments: int, seed: int, seeds: int = 6, epochs: int = 200, extra: tuple[str, ...] = ()
 ) -> Report:
-    """`moments` kills, spread over as many sweeps as they take, each compared with one that nobody disturbed."""
-    draw = random.Random(seed)
+    """Kill sweeps `moments` times, over as many sweeps as that takes, and compare each with an undisturbed sweep."""
+    rng = random.Random(seed)
     words = (*JOBS, f"seed=range({seeds})", f"epochs={epochs}", f"checkpoint_every={epochs // 4}", *extra)
     report = Report()
     undisturbed = root / "undisturbed"
-    began = time.monotonic()
+    start = time.monotonic()
     code = run(root, undisturbed, words).wait()
-    duration = time.monotonic() - began
+    duration = time.monotonic() - start
     if code != 0:
-        raise RuntimeError(f"the undisturbed sweep ended with {code}: {log(root)}")
+        raise RuntimeError(f"The undisturbed sweep ended with exit code {code}: {log(root)}")
     report.jobs = len(completed(undisturbed))
 
     while sum(report.kills.values()) < moments:
@@ -82,7 +83,7 @@ def study(
             process = run(root, outputs, words)
             report.commands += 1
             if sum(report.kills.values()) < moments:
-                time.sleep(draw.uniform(0.0, REACH * duration))
+                time.sleep(rng.uniform(0.0, LATEST_KILL * duration))
                 if process.poll() is None:
                     target = TARGETS[sum(report.kills.values()) % len(TARGETS)]
                     if kill(process, target):
@@ -94,9 +95,9 @@ def study(
             known = now
             if code == 0:
                 break
-            # a job whose process was killed twice in one sweep is given up, and the same command takes it up
+            # A sweep gives up a job whose worker was killed twice. The same command then runs that job again.
             if code != -signal.SIGKILL and b"was killed" not in (root / "log").read_bytes():
-                raise RuntimeError(f"exit code {code}: {log(root)}")
+                raise RuntimeError(f"The sweep ended with exit code {code}: {log(root)}")
         report.wrong += differences(undisturbed, outputs)
         runs = find([outputs]).runs
         report.statuses.update(run.status for run in runs)
@@ -120,8 +121,8 @@ def log(root: Path) -> str:
 
 
 def kill(process: subprocess.Popen[bytes], target: str) -> bool:
-    """Whether there was somebody to kill."""
-    descendants = list(below(process.pid))
+    """Kill the processes of a target, and tell whether there were any."""
+    descendants = list(descendants_of(process.pid))
     victims = {"sweep": [process.pid], "jobs": descendants[:1], "all": [process.pid, *descendants]}[target]
     for pid in victims:
         try:
@@ -131,8 +132,8 @@ def kill(process: subprocess.Popen[bytes], target: str) -> bool:
     return bool(victims)
 
 
-def below(pid: int) -> Iterator[int]:
-    """All processes that `pid` has started, directly or not."""
+def descendants_of(pid: int) -> Iterator[int]:
+    """Yield all processes that `pid` has started, directly or not."""
     listed = subprocess.run(
         ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
     ).stdout
@@ -150,7 +151,7 @@ def completed(outputs: Path) -> list[Run]:
 
 
 def differences(undisturbed: Path, disturbed: Path) -> list[str]:
-    """What tells the two apart, apart from how long they took."""
+    """List the differences between the results of the two sweeps. Times are not compared."""
     wrong = []
     expected = {run.identity: run for run in completed(undisturbed)}
     there = completed(disturbed)

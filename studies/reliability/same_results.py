@@ -1,14 +1,13 @@
-"""Trains six configurations in two checkouts on this machine, and compares metrics and weights bit for bit.
+"""Checks that two checkouts of dfa give the same results: trains six configurations in both and compares bit for bit.
 
     git worktree add ../before 4af7c01
     .venv/bin/python -m studies.reliability.same_results --other ../before
 
-The metrics are compared as text, all columns but the seconds; the weights as the bytes of their file, tensor by
-tensor, with type and shape. One thread, under two minutes. The exit code is 1 when anything differs, and each
-difference is named by its first epoch, column or tensor. A configuration whose data set can't be had is left out, and
-named.
+The metrics are compared as text, in all columns but the seconds. The weights are compared tensor by tensor: type, shape
+and bytes. It takes one thread and less than two minutes. The exit code is 1 when anything differs, and each difference
+is named by its first epoch, column or tensor. A configuration whose data set is not available is left out and named.
 
-`--golden FILE` writes what the other tree measured, for tests/training/test_golden_metrics.py.
+`--golden FILE` writes the metrics of the other tree, for tests/training/test_golden_metrics.py.
 """
 
 from __future__ import annotations
@@ -83,7 +82,7 @@ ALWAYS = ("compute=cpu", "threads=1", "seed=0", "progress=none")
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor as its file has it."""
+    """A tensor as it is stored in a safetensors file."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -91,20 +90,23 @@ class Tensor:
 
 
 def tensors(file: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file: eight bytes of length, a header in JSON, then the numbers."""
+    """Read the tensors of a safetensors file.
+
+    It consists of eight bytes with the length of the header, the header in JSON, and the numbers.
+    """
     content = file.read_bytes()
     start = 8 + int.from_bytes(content[:8], "little")
     header: dict[str, Any] = json.loads(content[8:start])
     found = {}
-    for name, said in header.items():
+    for name, entry in header.items():
         if name != "__metadata__":
-            first, end = said["data_offsets"]
-            found[name] = Tensor(said["dtype"], tuple(said["shape"]), content[start + first : start + end])
+            first, end = entry["data_offsets"]
+            found[name] = Tensor(entry["dtype"], tuple(entry["shape"]), content[start + first : start + end])
     return found
 
 
 def metrics(run: Path) -> list[dict[str, str]]:
-    """The lines of metrics.csv as text, less the seconds."""
+    """Read the lines of metrics.csv as text, without the seconds."""
     with open(run / "metrics.csv", newline="", encoding="utf-8") as file:
         return [
             {name: cell for name, cell in row.items() if name != NOT_REPEATABLE}
@@ -112,8 +114,8 @@ def metrics(run: Path) -> list[dict[str, str]]:
         ]
 
 
-def unlike_metrics(this: list[dict[str, str]], other: list[dict[str, str]]) -> str | None:
-    """The first difference in words, or `None`."""
+def metrics_difference(this: list[dict[str, str]], other: list[dict[str, str]]) -> str | None:
+    """Describe the first difference, or return `None`."""
     columns = [list(rows[0]) if rows else [] for rows in (this, other)]
     if columns[0] != columns[1]:
         return f"the columns are {', '.join(columns[0])} here and {', '.join(columns[1])} there"
@@ -126,8 +128,8 @@ def unlike_metrics(this: list[dict[str, str]], other: list[dict[str, str]]) -> s
     return None
 
 
-def unlike_weights(this: dict[str, Tensor], other: dict[str, Tensor]) -> str | None:
-    """The first difference in words, or `None`."""
+def weights_difference(this: dict[str, Tensor], other: dict[str, Tensor]) -> str | None:
+    """Describe the first difference, or return `None`."""
     if list(this) != list(other):
         return f"the tensors are {', '.join(this)} here and {', '.join(other)} there"
     for name, mine in this.items():
@@ -140,12 +142,12 @@ def unlike_weights(this: dict[str, Tensor], other: dict[str, Tensor]) -> str | N
 
 
 def train(tree: Tree, number: int, words: tuple[str, ...]) -> Path:
-    """The folder of the run that the words make. Raises `FailedError`."""
+    """Train with these words and return the folder of the run. Raises `FailedError` when there is not exactly one."""
     outputs = tree.folder / f"outputs_{number}"
-    said = tree.dfa("train", f"outputs={outputs}", *ALWAYS, *words).output
+    output = tree.dfa("train", f"outputs={outputs}", *ALWAYS, *words).output
     found = records(outputs)
     if len(found) != 1:
-        raise FailedError(f"{tree.name}: {len(found)} records instead of one:\n{said}")
+        raise FailedError(f"{tree.name}: {len(found)} records instead of one:\n{output}")
     return found[0]
 
 
@@ -158,7 +160,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add_options(parser)
-    parser.add_argument("--golden", type=Path, metavar="FILE", help="write what the other tree measured")
+    parser.add_argument(
+        "--golden", type=Path, metavar="FILE", help="write the metrics of the other tree to FILE"
+    )
     options = parser.parse_args()
 
     lines: list[str] = []
@@ -174,7 +178,7 @@ def main() -> int:
         }
         for number, (name, words) in enumerate(CONFIGURATIONS.items()):
             if data_set(words) in missing:
-                print(f"{name:<30} left out: {data_set(words)} can't be had here", flush=True)
+                print(f"{name:<30} left out: the data set {data_set(words)} is not available", flush=True)
                 continue
             try:
                 runs = [train(tree, number, words) for tree in trees]
@@ -184,20 +188,24 @@ def main() -> int:
                 continue
             this, other = (metrics(run) for run in runs)
             differences = {
-                "metrics": unlike_metrics(this, other),
-                "weights": unlike_weights(*(tensors(run / "weights.safetensors") for run in runs)),
+                "metrics": metrics_difference(this, other),
+                "weights": weights_difference(*(tensors(run / "weights.safetensors") for run in runs)),
             }
-            lines += [f"{name}, {kind}: {said}" for kind, said in differences.items() if said]
-            told = ["equal" if said is None else "DIFFERENT" for said in differences.values()]
+            lines += [
+                f"{name}, {kind}: {difference}" for kind, difference in differences.items() if difference
+            ]
+            verdicts = ["equal" if difference is None else "DIFFERENT" for difference in differences.values()]
             accuracy = record(runs[0])["result"]["test_accuracy_at_best_validation"]
-            print(f"{name:<30} {len(this):>6}  {told[0]:<10} {told[1]:<10} {accuracy:>8.1%}", flush=True)
+            print(
+                f"{name:<30} {len(this):>6}  {verdicts[0]:<10} {verdicts[1]:<10} {accuracy:>8.1%}", flush=True
+            )
             golden[name] = {"words": [*ALWAYS, *words], "metrics": _csv(other)}
             origin = record(runs[1])["provenance"]
 
     if options.golden:
         whole = {"made_with": _made_with(origin), "configurations": golden}
         options.golden.write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
-        print(f"\nwhat the other tree measured is in {options.golden}")
+        print(f"\nthe metrics of the other tree are in {options.golden}")
     compared = f"{len(golden)} of {len(CONFIGURATIONS)} configurations compared"
     print(f"\n{compared}; {'all equal, bit for bit' if not lines else 'differences:'}")
     for line in lines:
@@ -210,7 +218,7 @@ def _csv(rows: list[dict[str, str]]) -> list[str]:
 
 
 def _made_with(origin: dict[str, Any]) -> dict[str, str]:
-    """Whence the figures come: a later reader can make them again."""
+    """Return the commit, processor and torch version that made the figures, so that they can be made again."""
     return {
         "commit": origin["git"]["commit"],
         "processor": origin["processor"],

@@ -1,10 +1,10 @@
-"""Holds the claims of the paper against the runs: what was measured, the bar, and whether it is met."""
+"""Checks the claims of the paper against the runs: what was measured, what is required, and whether it is met."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from studies.results.averages import aligned, certainty, points_between
+from studies.results.averages import alignment, certainty, points_between
 from studies.results.selection import NAMES, SERIES, by_setting, hidden_blocks, main_results, pick
 from studies.results.table import Row
 
@@ -12,12 +12,12 @@ Claim = tuple[str, str, str, str]
 
 
 def claims(rows: Sequence[Row]) -> list[Claim]:
-    """The lines of the first table of docs/results.md: of each claim whose runs are there."""
+    """Return the lines of the first table of docs/results.md, one for each claim whose runs exist."""
     lines: list[Claim] = []
     bp, cpu, optics, last = SERIES
 
     def compare(what: str, data: str, more: str, less: str, bar: str, met: Callable[[float], bool]) -> None:
-        """`more - less` in points against a bar."""
+        """Add a line that compares `more - less`, in points, with a bar."""
         points, ci = points_between(main_results(rows, data, more), main_results(rows, data, less))
         if ci is not None:
             claim = f"{what}: {NAMES[data]}, {more} less {less}"
@@ -35,14 +35,14 @@ def claims(rows: Sequence[Row]) -> list[Claim]:
 
 
 def _alignment(rows: Sequence[Row]) -> Iterator[Claim]:
-    """The least certain block of each model."""
+    """Yield one line for each model: the block whose alignment is least certain."""
     for model in ("fc", "gcn"):
         settings = by_setting(pick(rows, experiment="feedback", model=model))
         blocks = [(runs, i) for runs in settings for i in hidden_blocks(runs[0])]
         if blocks:
             runs, i = min(blocks, key=lambda block: certainty(*block))
             claim = f"the hidden blocks' gradients align with the true ones: `{model}`, all {len(settings)} settings"
-            measured = f"least certain: block {i}, {aligned(runs, i)}"
+            measured = f"least certain: block {i}, {alignment(runs, i)}"
             yield claim, measured, "above its standard error", _answer(certainty(runs, i) > 1)
 
 

@@ -1,4 +1,4 @@
-"""The figures of docs/results.md."""
+"""Draws the figures of docs/results.md."""
 
 from __future__ import annotations
 
@@ -15,30 +15,33 @@ from dfa_cli.plots.style import COLOURS, DASHES, MARKERS, dress, save
 from dfa_cli.records.find import find
 from studies.results.averages import numbers
 from studies.results.sections import BREAKS
-from studies.results.selection import KNOBS, NAMES, SERIES, of_series, pick, turned
+from studies.results.selection import KNOBS, NAMES, SERIES, of_series, pick, with_knob_at
 from studies.results.table import Row
 
 ACCURACY = "test accuracy (%)"
 
 
 def draw(rows: Sequence[Row], folder: Path) -> None:
-    """Every figure whose experiment is in the table."""
+    """Draw every figure whose experiment is in the table."""
     if chosen := pick(rows, experiment="mnist_width"):
-        _keep(
+        _write(
             _over_width(chosen, list(SERIES), "2 hidden blocks, width of each"),
             folder / "results_mnist_widths.svg",
         )
     if chosen := pick(rows, experiment="shallow_width"):
         names = [name for name in SERIES if "opu_sim" not in name]
-        _keep(_over_width(chosen, names, "width of the hidden block"), folder / "results_shallow_width.svg")
+        _write(_over_width(chosen, names, "width of the hidden block"), folder / "results_shallow_width.svg")
     if chosen := pick(rows, experiment="noise"):
-        _keep(
+        _write(
             _noise(chosen, pick(rows, experiment="citation_gcn", data="cora")), folder / "results_noise.svg"
         )
 
 
 def alignment(outputs: Path, rows: Sequence[Row], folder: Path) -> None:
-    """Alignment over the epochs, from the records of the experiment `feedback`: Gaussian slices, band over seeds."""
+    """Draw the alignment over the epochs from the records of the experiment `feedback`, with a band over the seeds.
+
+    Only runs with Gaussian feedback matrices and a slice of the projection for each block are drawn.
+    """
     wanted = {
         row["identity"]
         for row in rows
@@ -65,7 +68,7 @@ def alignment(outputs: Path, rows: Sequence[Row], folder: Path) -> None:
         ]
         for i in (1, 2):
             by_epoch: dict[float, list[float]] = {}
-            for run in {run.identity: run for run in reversed(some)}.values():  # of equals the newest
+            for run in {run.identity: run for run in reversed(some)}.values():  # the newest of equal runs
                 pairs = zip(run.curves["epoch"], run.curves.get(f"alignment_{i}", []), strict=False)
                 for epoch, value in pairs:
                     if epoch is not None and value is not None:
@@ -74,7 +77,7 @@ def alignment(outputs: Path, rows: Sequence[Row], folder: Path) -> None:
         axis.axhline(0.0, color="#888888", linewidth=0.8)
         dress(axis, heading, "epoch", "cosine with the true gradient" if axis is panels[0] else "")
     _legend(figure, panels[0])
-    _keep(figure, folder / "results_alignment.svg")
+    _write(figure, folder / "results_alignment.svg")
 
 
 def _over_width(rows: Sequence[Row], names: Sequence[str], below: str) -> Figure:
@@ -100,7 +103,7 @@ def _noise(rows: Sequence[Row], citation: Sequence[Row]) -> Figure:
     for axis, (knob, (words, usual)) in zip(panels, KNOBS.items(), strict=True):
         values = sorted({row[knob] for row in rows}, key=float)
         for place, data in enumerate(("cora", "mnist")):
-            found = {float(value): numbers(turned(rows, data, knob, value)) for value in values}
+            found = {float(value): numbers(with_knob_at(rows, data, knob, value)) for value in values}
             _line(axis, sorted(found), found, place, f"{NAMES[data]}, dfa on opu_sim")
             if usually := found.get(float(usual)):
                 axis.axhline(
@@ -123,7 +126,8 @@ def _noise(rows: Sequence[Row], citation: Sequence[Row]) -> Figure:
             fontsize=7.5,
             color="#555555",
         )
-        if float(values[-1]) > 100:  # over orders of magnitude, from zero where zero is among the values
+        # Values over orders of magnitude get a logarithmic axis, which also has a zero if zero is among the values.
+        if float(values[-1]) > 100:
             least = min(float(value) for value in values if float(value) > 0)
             axis.set_xscale("symlog", linthresh=least, linscale=0.5)
             axis.set_xlim(left=float(values[0]) * 0.8 if float(values[0]) else -0.15 * least)
@@ -142,7 +146,7 @@ def _line(
     label: str,
     scale: float = 100.0,
 ) -> None:
-    """Mean and a band of one standard deviation, in the look of the `place`-th series."""
+    """Draw the mean with a band of one standard deviation, in the style of series number `place`."""
     at = [x for x in at if values[x]]
     middle = [scale * mean(values[x]) for x in at]
     spread = [scale * (deviation(values[x]) or 0.0) for x in at]
@@ -167,5 +171,5 @@ def _legend(figure: Figure, axis: Axes, columns: int = 4) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8.5)
 
 
-def _keep(figure: Figure, path: Path) -> None:
+def _write(figure: Figure, path: Path) -> None:
     write_atomically(path, save(figure, path.suffix))

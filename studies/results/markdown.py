@@ -1,4 +1,4 @@
-"""Writes the parts of a Markdown page that change: a table, values with one in bold, what is between two marks."""
+"""Writes Markdown: tables, values with one in bold, and new text between two marks of a page."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ def table(heads: Sequence[str], lines: Iterable[Sequence[str]], text_columns: in
 
 
 def bold(values: Iterable[str], one: str) -> list[str]:
-    """The values with one of them in bold."""
+    """Return the values with one of them in bold."""
     return [f"**{value}**" if value == one else value for value in values]
 
 
-def between(text: str, mark: str, new: str) -> str:
-    """`text` with what stands between `<!-- mark -->` and `<!-- end of mark -->` replaced."""
+def replace_between(text: str, mark: str, new: str) -> str:
+    """Replace what stands in `text` between `<!-- mark -->` and `<!-- end of mark -->`."""
     first, last = f"<!-- {mark} -->\n", f"\n<!-- end of {mark} -->"
     before, _, rest = text.partition(first)
-    assert last in rest, f"the marks {first.strip()} and {last.strip()} are missing"
+    assert last in rest, f"The page must have the marks {first.strip()} and {last.strip()}."
     return before + first + new + last + rest.partition(last)[2]

@@ -11,14 +11,14 @@ from dfa_cli.machine.files import write_atomically
 from studies.results import sections
 from studies.results.averages import percent
 from studies.results.claims import claims
-from studies.results.markdown import between, table
+from studies.results.markdown import replace_between, table
 from studies.results.selection import SERIES, main_results
 from studies.results.table import Row
 from studies.results.tuning import tried
 
 
 def page(rows: Sequence[Row]) -> str:
-    """The whole of docs/results.md."""
+    """Return the text of docs/results.md."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -45,7 +45,7 @@ def page(rows: Sequence[Row]) -> str:
 
 
 def with_results(readme: str, rows: Sequence[Row]) -> str:
-    """README.md with the table between its two marks written anew."""
+    """Return the text of README.md with a new table of results between its two marks."""
     sets = {
         "cora": "Cora, `gcn`, 64 wide",
         "citeseer": "CiteSeer, `gcn`, 64 wide",
@@ -57,17 +57,17 @@ def with_results(readme: str, rows: Sequence[Row]) -> str:
         cells = [main_results(rows, data, name) for name in SERIES]
         if all(cells):
             lines.append((label, *map(percent, cells), str(min(map(len, cells)))))
-    return between(readme, "results", table(("", *SERIES, "seeds"), lines))
+    return replace_between(readme, "results", table(("", *SERIES, "seeds"), lines))
 
 
 def with_tuning(text: str, rows: Sequence[Row]) -> str:
-    """docs/tuning.md with the table between its two marks written anew."""
+    """Return the text of docs/tuning.md with a new table between its two marks."""
     bold = "values tried, the chosen one in bold"
     heads = ("", "rule", bold, "combinations", "seeds", "epochs", "validation")
-    return between(text, "tuning", table(heads, tried(rows), 3))
+    return replace_between(text, "tuning", table(heads, tried(rows), 3))
 
 
-def replace(path: Path, text: str) -> None:
-    """Written only where it differs, so that a page that says the same keeps its date."""
+def write_if_changed(path: Path, text: str) -> None:
+    """Write a page only if its text differs, so that an unchanged page keeps its date."""
     if not path.exists() or path.read_text("utf-8") != text:
         write_atomically(path, text)

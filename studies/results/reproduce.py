@@ -1,12 +1,12 @@
-"""The claims of the paper, checked: every experiment that is not there yet, then the page.
+"""Runs the experiments that check the claims of the paper, and writes docs/results.md.
 
-    scripts/reproduce                     all experiments of docs/results.md
-    scripts/reproduce mnist_fc noise      these only; the others keep the numbers they have
-    scripts/reproduce --tuning            first the searches that conf/tuned comes from
-    scripts/reproduce --page              no experiment: what the records tell by now
+    scripts/reproduce                     all experiments that have not been run yet
+    scripts/reproduce mnist_fc noise      only these; the others keep their numbers
+    scripts/reproduce --tuning            first the searches that chose the values in conf/tuned
+    scripts/reproduce --page              runs nothing, and writes the pages from the records that exist
 
-Stopped or killed, the same command goes on where it was. Records are in outputs/reproduce; docs/results.csv has a line
-for each run, docs/results.md and README.md the tables that are computed from those lines and from nothing else.
+When it is stopped or killed, the same command goes on where it was. The records are in outputs/reproduce. From them
+docs/results.csv gets one line for each run, and from these lines alone come docs/results.md and the table of README.md.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main() -> int:
             update(name, outputs)
     publish()
     if failed:
-        print(f"not complete: {', '.join(failed)}; the same command tries again", file=sys.stderr)
+        print(f"Not complete: {', '.join(failed)}. Run the same command to try again.", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -68,13 +68,16 @@ def arguments() -> argparse.Namespace:
     )
     known = (*EXPERIMENTS, *SEARCHES)
     parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=", ".join(known))
-    parser.add_argument("--tuning", action="store_true", help="the searches too")
-    parser.add_argument("--page", action="store_true", help="run nothing, only write the page")
+    parser.add_argument("--tuning", action="store_true", help="also run the searches")
+    parser.add_argument("--page", action="store_true", help="run nothing, only write the pages")
     parser.add_argument(
         "--outputs", type=Path, default=ROOT / "outputs" / "reproduce", help="folder of the records"
     )
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="runs at a time (one a core)"
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="how many runs train at once (default: one for each core)",
     )
     options = parser.parse_args()
     if unknown := set(options.experiments) - set(known):
@@ -83,7 +86,7 @@ def arguments() -> argparse.Namespace:
 
 
 def run(name: str, outputs: Path, workers: int) -> bool:
-    """One experiment as a sweep in processes of its own; whether something of it failed."""
+    """Run one experiment as a sweep in processes of its own, and tell whether any of its runs failed."""
     print(f"\n== {name}", flush=True)
     began = time.monotonic()
     command = [sys.executable, "-m", "dfa_cli.cli", "sweep", f"experiment={name}", *words(name)]
@@ -95,7 +98,7 @@ def run(name: str, outputs: Path, workers: int) -> bool:
             code = sweep.wait()
             break
         except KeyboardInterrupt:
-            continue  # the sweep got it, too: it records what was interrupted and says how to go on
+            continue  # The sweep gets Ctrl-C too. It records what was interrupted and says how to go on.
     if code == INTERRUPTED:
         sys.exit(INTERRUPTED)
     print(f"{name}: {(time.monotonic() - began) / 60:.1f} min", flush=True)
@@ -103,7 +106,10 @@ def run(name: str, outputs: Path, workers: int) -> bool:
 
 
 def words(name: str) -> list[str]:
-    """What an experiment gets beside its file: PubMed, where there is a copy of it or was one."""
+    """Return the overrides of an experiment beside its file.
+
+    Only citation_gcn has any: it runs on PubMed too, where a copy of PubMed exists or docs/results.csv has it already.
+    """
     from dfa_cli.data.source import Source
 
     if name != "citation_gcn":
@@ -113,11 +119,16 @@ def words(name: str) -> list[str]:
 
 
 def update(name: str, outputs: Path) -> None:
-    """The lines of one experiment in docs/results.csv (a search: docs/tuning.csv), once all its runs have ended."""
+    """Write the lines of an experiment into docs/results.csv, if all its runs have ended.
+
+    The lines of a search go into docs/tuning.csv.
+    """
     table = TUNING if name in SEARCHES else RESULTS
     rows, missing = collect(name, words(name), outputs)
     if missing:
-        print(f"{name}: {missing} of {missing + len(rows)} runs are not there; its numbers stay as they are")
+        print(
+            f"{name}: {missing} of {missing + len(rows)} runs are missing, so its numbers stay as they are."
+        )
         return
     others: list[Row] = [row for row in read(table) if row["experiment"] != name]
     order = (*SEARCHES, *EXPERIMENTS).index
@@ -130,16 +141,16 @@ def publish() -> None:
     docs = ROOT / "docs"
     if found := read(TUNING):
         tuning = docs / "tuning.md"
-        page.replace(tuning, page.with_tuning(tuning.read_text("utf-8"), found))
+        page.write_if_changed(tuning, page.with_tuning(tuning.read_text("utf-8"), found))
         print("wrote the table in docs/tuning.md")
     rows = read(RESULTS)
     if not rows:
-        print("no experiment is complete yet, so there is no docs/results.md to write", file=sys.stderr)
+        print("No experiment is complete yet, so docs/results.md is not written.", file=sys.stderr)
         return
     figures.draw(rows, docs / "images")
-    page.replace(docs / "results.md", page.page(rows))
+    page.write_if_changed(docs / "results.md", page.page(rows))
     readme = ROOT / "README.md"
-    page.replace(readme, page.with_results(readme.read_text("utf-8"), rows))
+    page.write_if_changed(readme, page.with_results(readme.read_text("utf-8"), rows))
     print("wrote docs/results.md, its figures, and the table in README.md")
 
 

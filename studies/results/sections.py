@@ -9,7 +9,7 @@ from math import isnan
 from typing import Any
 
 from dfa_cli.comparison.statistics import mean
-from studies.results.averages import aligned, average, percent, points_between
+from studies.results.averages import alignment, average, percent, points_between
 from studies.results.markdown import bold
 from studies.results.selection import (
     KNOBS,
@@ -20,7 +20,7 @@ from studies.results.selection import (
     main_results,
     of_series,
     pick,
-    turned,
+    with_knob_at,
 )
 from studies.results.table import SETTINGS, Row
 
@@ -37,7 +37,8 @@ RULES = {
     "shallow": "only the last block",
 }
 
-Shown = dict[str, Any]  # empty where the experiment was not run, and then there is no section
+# What the template shows of a section. It is empty when the experiment was not run; the section is then left out.
+Shown = dict[str, Any]
 
 
 def mnist(rows: Sequence[Row]) -> Shown:
@@ -51,7 +52,7 @@ def mnist(rows: Sequence[Row]) -> Shown:
         "epochs": chosen[0]["epochs"],
         "seeds": len(found[BP]),
         "lines": [(name, percent(some)) for name, some in found.items()],
-        "loss": f"{round(loss, 1) + 0.0:.1f}",  # no minus before a zero
+        "loss": f"{round(loss, 1) + 0.0:.1f}",  # adding 0.0 turns -0.0 into 0.0
         "worth": f"{worth:.1f}",
     }
 
@@ -98,7 +99,7 @@ def architectures(rows: Sequence[Row]) -> Shown:
         found = [of_series(same, name) for name in (BP, CPU, OPTICS)]
         behind, optical = (round(points_between(after, before)[0], 1) for before, after in pairwise(found))
         lines.append((f"`{model}`", blocks, *map(percent, found), f"{behind:+.1f}", f"{optical:+.1f}"))
-        if not behind >= -5:  # no number where all runs of a setting failed
+        if not behind >= -5:  # also true for NaN, which stands where all runs of a setting failed
             broken.append(f"`{model}` with {blocks} blocks")
         if not isnan(optical):
             moved.append(optical)
@@ -130,18 +131,18 @@ def encoding(rows: Sequence[Row]) -> Shown:
 
 
 def noise(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
-    """Of each knob its name, its settings, their table, and where training broke."""
+    """Return for each parameter its name, its settings, the table of accuracies, and where training broke."""
     chosen = pick(rows, experiment="noise")
     knobs = []
     for knob, (name, usual) in KNOBS.items():
         values = sorted({row[knob] for row in chosen}, key=float)
         lines, broken = [], []
         for data in ("cora", "mnist"):
-            found = {value: turned(chosen, data, knob, value) for value in values}
+            found = {value: with_knob_at(chosen, data, knob, value) for value in values}
             lines.append((NAMES[data], *map(percent, found.values())))
             base = average(found.get(usual, []))
             at = [value for value, some in found.items() if 100 * (base - average(some)) > BREAKS]
-            broken.append(f"{NAMES[data]} at {_listed(at) if at else 'none of these'}")
+            broken.append(f"{NAMES[data]} at {_join_with_and(at) if at else 'none of these'}")
         knobs.append((name, bold(values, usual), lines, ", ".join(broken)))
     return knobs if chosen else []
 
@@ -163,7 +164,7 @@ def feedback(rows: Sequence[Row]) -> dict[str, Shown]:
                 line = [one["model.hidden"], *line, "yes" if one["rule.spread"] == "True" else "no"]
             line.append(percent(group))
             for kind in ("alignment", "matrix_alignment"):
-                line.append(" · ".join(aligned(group, i, kind) for i in hidden_blocks(one)))
+                line.append(" · ".join(alignment(group, i, kind) for i in hidden_blocks(one)))
             lines.append(line)
         seeds = [len(group) for group in groups]
         shown[model] = {"seeds": " to ".join(map(str, sorted({min(seeds), max(seeds)}))), "lines": lines}
@@ -200,7 +201,7 @@ def fairness(rows: Sequence[Row]) -> Shown:
         chosen = pick(rows, experiment=experiment, model=model, data=data)
         if not chosen:
             continue
-        # an empty cell is a value, too: a key that the rule has not
+        # An empty cell counts as a value: it means that the rule does not have the key.
         differing = [key for key in keys if len({row[key] for row in chosen}) > 1 or key == "optimizer.lr"]
         where = NAMES[data] + (", family of rules" if (experiment, data) == ("rules", "mnist") else "")
         same = (f"{key} {chosen[0][key]}" for key in keys if key not in differing and chosen[0][key])
@@ -213,7 +214,7 @@ def fairness(rows: Sequence[Row]) -> Shown:
 
 
 def origin(rows: Sequence[Row]) -> Shown:
-    def told(column: str) -> str:
+    def with_counts(column: str) -> str:
         counts = Counter(row[column].strip() for row in rows)
         return "; ".join(f"{words} ({count} lines)" for words, count in counts.most_common())
 
@@ -222,22 +223,22 @@ def origin(rows: Sequence[Row]) -> Shown:
         "runs": len({row["identity"] for row in rows}),
         "failed": len(pick(rows, status="failed")),
         "changed": len(pick(rows, dirty="True")),
-        **{column: told(column) for column in ("commit", "torch", "python", "dfa", "processor")},
+        **{column: with_counts(column) for column in ("commit", "torch", "python", "dfa", "processor")},
     }
 
 
 def _by_width(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
-    """Each width of the first hidden block, and the rows with it."""
+    """Yield each width of the first hidden block with its rows."""
     for width in sorted({row["model.hidden"].split()[0] for row in rows}, key=int):
         yield width, [row for row in rows if row["model.hidden"].split()[0] == width]
 
 
 def _depths(rows: Sequence[Row]) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Each model, how many blocks it has with the last one, and the setting that makes them."""
+    """Yield each model, its number of blocks (the last one included), and the setting that makes them."""
     for model in ("fc", "gcn", "gat", "cheb", "sage"):
         for hidden in sorted({row["model.hidden"] for row in pick(rows, model=model)}, key=len):
             yield model, str(1 + len(hidden.split())), {"model.hidden": hidden}
 
 
-def _listed(values: Sequence[str]) -> str:
+def _join_with_and(values: Sequence[str]) -> str:
     return values[0] if len(values) == 1 else ", ".join(values[:-1]) + " and " + values[-1]

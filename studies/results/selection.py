@@ -1,4 +1,4 @@
-"""Chooses the runs that a number of docs/results.md is computed from."""
+"""Chooses the runs from which the numbers of docs/results.md are computed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from studies.results.table import Row
 
 NAMES = {"cora": "Cora", "citeseer": "CiteSeer", "pubmed": "PubMed", "mnist": "MNIST"}
-# as the command line names them: rule, device (an empty one: any)
+# Name -> rule and device, as the command line names them. An empty device means any device.
 SERIES = {
     "`bp`": ("bp", ""),
     "`dfa` on `cpu`": ("dfa", "cpu"),
@@ -23,31 +23,31 @@ KNOBS = {
 
 
 def pick(rows: Iterable[Row], **conditions: str) -> list[Row]:
-    """The rows with these values."""
+    """Return the rows with these values."""
     return [row for row in rows if conditions.items() <= row.items()]
 
 
 def of_series(rows: Iterable[Row], name: str) -> list[Row]:
-    """The rows of one of SERIES."""
+    """Return the rows of one entry of SERIES."""
     rule, device = SERIES[name]
     return [row for row in pick(rows, rule=rule) if device in ("", row["device"])]
 
 
 def main_results(rows: Sequence[Row], data: str, name: str) -> list[Row]:
-    """The runs of one data set and one of SERIES that the first tables are made of."""
+    """Return the runs of one data set and one entry of SERIES from which the first tables are made."""
     experiment = "mnist_fc" if data == "mnist" else "citation_gcn"
     readout = {"readout": "off_axis"} if "opu_sim" in name else {}
     return of_series(pick(rows, experiment=experiment, data=data, **readout), name)
 
 
-def turned(rows: Sequence[Row], data: str, knob: str, value: str) -> list[Row]:
-    """The runs with one knob at `value` and the others where they usually are."""
+def with_knob_at(rows: Sequence[Row], data: str, knob: str, value: str) -> list[Row]:
+    """Return the runs in which one parameter of KNOBS has `value` and the others have their usual values."""
     usually = {key: usual for key, (_, usual) in KNOBS.items()}
     return pick(rows, data=data, **(usually | {knob: value}))
 
 
 def by_setting(rows: Sequence[Row]) -> list[list[Row]]:
-    """The runs of the experiment `feedback` that differ in the seed only, in the order of the table."""
+    """Group the runs of the experiment `feedback` that differ only in the seed, in the order of the table."""
     sets: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         key = (row["model.hidden"], row["device.distribution"], row["rule.share"], row["rule.spread"])
@@ -56,5 +56,5 @@ def by_setting(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def hidden_blocks(row: Row) -> range:
-    """The numbers of the hidden blocks, from one on."""
+    """Return the numbers of the hidden blocks, from 1."""
     return range(1, 1 + len(row["model.hidden"].split()))

@@ -1,4 +1,4 @@
-"""From records to the lines of docs/results.csv: what was run, what came out, and what it came from."""
+"""Turns records into the lines of docs/results.csv: what was run, what was measured, and which code measured it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dfa_cli.records.run import Run
 
 Row = dict[str, str]
 
-# settings that an experiment varies or that differ between the rules
+# Settings that an experiment varies or that differ between the rules.
 SETTINGS = (
     "epochs",
     "schedule",
@@ -48,22 +48,24 @@ COLUMNS = ("experiment", "identity", "status", *CHOICES, "seed", *SETTINGS, *MEA
 
 
 def collect(name: str, words: Sequence[str], outputs: Path) -> tuple[list[Row], int]:
-    """A line for each configuration of an experiment, the newest completed run of it or else the newest that failed,
-    and how many have neither."""
+    """Return one line for each configuration of an experiment, and the number of configurations without a line.
+
+    The line is that of the newest completed run, or of the newest failed run where none is completed.
+    """
     jobs = compose_sweep([f"experiment={name}", *words])
     wanted = dict.fromkeys(identity(resolve_auto(job.config)) for job in jobs)
     ended: dict[str, Run] = {}
     for run in find([outputs]).runs:  # newest first
-        name_of = run.identity or ""
-        held = ended.get(name_of)
+        key = run.identity or ""
+        held = ended.get(key)
         better = held is None or (held.status, run.status) == ("failed", "completed")
-        if name_of in wanted and better and run.status in ("completed", "failed"):
-            ended[name_of] = run
+        if key in wanted and better and run.status in ("completed", "failed"):
+            ended[key] = run
     return [line(name, ended[one]) for one in wanted if one in ended], len(wanted) - len(ended)
 
 
 def line(name: str, run: Run) -> Row:
-    """One run as text."""
+    """Return one run as a line of text cells."""
     projects = run.record.get("projection") is not None
     origin = run.provenance
     versions, git = origin.get("versions") or {}, origin.get("git") or {}
@@ -97,7 +99,7 @@ def _setting(run: Run, key: str, projects: bool) -> Any:
 
 
 def _last(run: Run, column: str) -> float | None:
-    """The last value measured, `None` for a column that the run has not."""
+    """Return the last measured value of a column, or `None` when the run does not have the column."""
     if run.config.get("alignment_every") is None:
         return None
     return next((value for value in reversed(run.curves.get(column, [])) if value is not None), None)
@@ -117,7 +119,7 @@ def read(path: Path) -> list[Row]:
     if not path.exists():
         return []
     with open(path, newline="", encoding="utf-8") as file:
-        # a table from before a column was added has nothing in it
+        # A table that is older than a column has empty cells in that column.
         return [{column: row.get(column) or "" for column in COLUMNS} for row in csv.DictReader(file)]
 
 

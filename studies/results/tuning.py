@@ -1,4 +1,4 @@
-"""Says what the searches of docs/tuning.csv tried and which values they chose."""
+"""Finds what the searches of docs/tuning.csv tried and which values they chose."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ SEARCHED = [key for key in SETTINGS if not key.startswith("device.")]
 
 
 def choices(rows: Sequence[Row]) -> dict[tuple[str, str, str, str], list[Row]]:
-    """Of each experiment, model, data set and rule that was searched, the runs of the combination with the highest
-    validation accuracy, the mean over its seeds and devices; of equals the first. Where a second round gave some
-    combinations more seeds, it is between these."""
+    """Return the runs of the best combination for each experiment, model, data set and rule that was searched.
+
+    The best combination has the highest validation accuracy, averaged over its seeds and devices; of equals it is the
+    first. Where a second round gave some combinations more seeds, only those are compared.
+    """
     found: dict[tuple[str, str, str, str], dict[tuple[str, ...], list[Row]]] = {}
     for row in rows:
-        of = found.setdefault((row["experiment"], row["model"], row["data"], row["rule"]), {})
-        of.setdefault(tuple(row[key] for key in SEARCHED), []).append(row)
+        combinations = found.setdefault((row["experiment"], row["model"], row["data"], row["rule"]), {})
+        combinations.setdefault(tuple(row[key] for key in SEARCHED), []).append(row)
     return {
         key: max(combinations.values(), key=lambda runs: (len(runs), average(runs, "validation")))
         for key, combinations in found.items()
@@ -27,14 +29,14 @@ def choices(rows: Sequence[Row]) -> dict[tuple[str, str, str, str], list[Row]]:
 
 
 def searched(rows: Sequence[Row], experiment: str, model: str, data: str, rule: str) -> dict[str, list[str]]:
-    """The settings that took several values in a search, and the values."""
+    """Return the settings that took several values in a search, with the values."""
     some = pick(rows, experiment=experiment, model=model, data=data, rule=rule)
     values = {key: list(dict.fromkeys(row[key] for row in some)) for key in SEARCHED}
     return {key: found for key, found in values.items() if len(found) > 1}
 
 
 def tried(rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    """The lines of the table of docs/tuning.md."""
+    """Return the lines of the table of docs/tuning.md."""
     lines = []
     for (experiment, model, data, rule), chosen in choices(rows).items():
         settings = searched(rows, experiment, model, data, rule)
