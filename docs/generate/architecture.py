@@ -1,4 +1,4 @@
-"""docs/images/architecture.svg from tests/architecture.yaml and from the first sentence of each room of dfa_cli/.
+"""Draws docs/images/architecture.svg from tests/architecture.yaml and the first sentence of each room of dfa_cli/.
 
 .venv/bin/python docs/generate/architecture.py            writes the picture
 .venv/bin/python docs/generate/architecture.py --check    writes nothing; exit code 1 when the picture is out of date
@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TABLE, PICTURE = ROOT / "tests" / "architecture.yaml", ROOT / "docs" / "images" / "architecture.svg"
 COMMAND = ".venv/bin/python docs/generate/architecture.py"
 
-# Where each room stands: rows of a side, and in each row the rooms with their width in columns. A name that is
-# repeated in the next row makes a box of two rows.
+# The place of each room: a side has rows, and a row has rooms with their widths in columns. A name that is repeated in
+# the next row makes a box that is two rows high.
 COLUMNS = {"face": 4, "above": 4, "reading": 1, "training": 3, "ground": 3}
 PLACES: dict[str, list[list[tuple[str, int]]]] = {
     "face": [[("face", 3), ("results", 1)]],
@@ -49,11 +49,11 @@ HEADS = {
     "ground": ("Ground", "imports nothing that stands on it"),
 }
 
-WIDTH, MARGIN, PAD, GAP = 900, 20, 16, 24  # of the picture; around it, inside a side, between boxes
+WIDTH, MARGIN, PAD, GAP = 900, 20, 16, 24  # of the picture, around it, inside a side, between boxes
 NARROW = 262  # the width of the reading wing
-ABOVE, BESIDE = 36, 62  # between sides: room for an arrow and its words
-HEAD, TITLE, LINE = 36, 24, 15  # heights: of a side's heading, of a room's name, of a line of its sentence
-LETTER = 6.3  # the mean width of a letter of a sentence, in the widest of the fonts
+ABOVE, BESIDE = 36, 62  # between sides, enough for an arrow and its label
+HEAD, TITLE, LINE = 36, 24, 15  # heights of a side's heading, a room's name, and a line of its sentence
+LETTER = 6.3  # mean width of a letter in the widest of the fonts
 NOTE = "An arrow: may import. Arrows that others imply are left out; tests/architecture.yaml has the whole table."
 
 STYLE = """
@@ -93,7 +93,7 @@ STYLE = """
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle of the picture."""
+    """A rectangle in the picture."""
 
     x: float
     y: float
@@ -113,7 +113,7 @@ Arrows = dict[str, set[str]]
 
 
 def arrows_between(table: Mapping[str, Mapping[str, dict[str, list[str]]]]) -> Arrows:
-    """Room -> the rooms that it may import, a file of a room counted as the room."""
+    """Map each room to the rooms that it may import. A file of a room counts as the room."""
     return {
         room: {entry.partition(".")[0] for entry in held["imports"]}
         for rooms in table.values()
@@ -121,20 +121,20 @@ def arrows_between(table: Mapping[str, Mapping[str, dict[str, list[str]]]]) -> A
     }
 
 
-def reduced(arrows: Arrows) -> Arrows:
-    """Without the arrows that others imply: `a -> c` where there are `a -> b` and `b -> c`. There is no circle."""
+def transitive_reduction(arrows: Arrows) -> Arrows:
+    """Leave out the arrows that others imply: `a -> c` where there are `a -> b` and `b -> c`. There are no cycles."""
 
-    def below(room: str) -> set[str]:
-        return arrows[room].union(*(below(one) for one in arrows[room]))
+    def reachable(room: str) -> set[str]:
+        return arrows[room].union(*(reachable(end) for end in arrows[room]))
 
     return {
-        room: {one for one in ends if not any(one in below(other) for other in ends - {one})}
+        room: {end for end in ends if not any(end in reachable(other) for other in ends - {end})}
         for room, ends in arrows.items()
     }
 
 
 def sentence(room: str) -> str:
-    """The first sentence of a room's docstring: what belongs there."""
+    """Return the first sentence of a room's docstring, which says what belongs there."""
     package = ROOT / "dfa_cli"
     if room == "face":
         path = package / "__init__.py"
@@ -155,7 +155,7 @@ def lines(room: str, width: float) -> list[str]:
 
 
 class Side:
-    """One side of the house: the boxes of its rooms, and how high it is."""
+    """One side of the architecture, such as a wing: its box and the boxes of its rooms."""
 
     def __init__(self, name: str, x: float, y: float, width: float, between: float = GAP):
         self.name, self.between, columns = name, between, COLUMNS[name]
@@ -176,7 +176,7 @@ class Side:
         self.box = Box(x, y, width, top - between + PAD - y)
 
     def as_high_as(self, height: float) -> Side:
-        """The same side with more space between its rows."""
+        """Return the same side with this height, and more space between its rows."""
         rows = len(PLACES[self.name])
         more = (height - self.box.height) / max(1, rows - 1)
         return Side(self.name, self.box.x, self.box.y, self.box.width, self.between + more)
@@ -185,7 +185,7 @@ class Side:
         return sum(room == other for row in PLACES[self.name] for other, _ in row) > 1
 
     def __iter__(self) -> Iterator[str]:
-        """The side as SVG, without its arrows."""
+        """Yield the side as lines of SVG, without its arrows."""
         box, (head, aside) = self.box, HEADS[self.name]
         yield f'<g class="{self.name}">'
         yield _rectangle("side", box, 10)
@@ -210,7 +210,7 @@ def _rectangle(kind: str, box: Box, radius: int) -> str:
 
 
 def arrow(start: Box, end: Box) -> str:
-    """From the edge of one box to that of another, straight where they face each other, else around one corner."""
+    """Draw an arrow between the edges of two boxes: straight where they face each other, else around a corner."""
     if end.y >= start.bottom:  # below
         left, right = max(start.x, end.x), min(start.right, end.right)
         if right > left:
@@ -234,13 +234,15 @@ def label(x: float, y: float, words: str, anchor: str = "start") -> str:
 
 
 def picture() -> str:
-    """The whole picture."""
+    """Return the whole picture as SVG."""
     table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
     for side, rooms in table.items():
         placed = {room for row in PLACES[side] for room, _ in row}
         if missing := placed ^ set(rooms):
             names = ", ".join(sorted(missing))
-            raise SystemExit(f"{names}: in the table or in PLACES of {COMMAND.split()[1]}, and not in both.")
+            raise SystemExit(
+                f"{names} must be both in {TABLE.relative_to(ROOT)} and in PLACES of {COMMAND.split()[1]}."
+            )
     arrows = arrows_between(table)
     sides: dict[str, Side] = {}
     y = float(MARGIN)
@@ -280,7 +282,7 @@ def picture() -> str:
 def _arrows_within(sides: Mapping[str, Side], arrows: Arrows) -> Iterator[str]:
     for side in sides.values():
         inside = {room: arrows[room] & set(side.rooms) for room in side.rooms}
-        for room, ends in reduced(inside).items():
+        for room, ends in transitive_reduction(inside).items():
             for end in sorted(ends):
                 yield arrow(side.rooms[room], side.rooms[end])
 
@@ -288,7 +290,7 @@ def _arrows_within(sides: Mapping[str, Side], arrows: Arrows) -> Iterator[str]:
 def _arrows_across(
     sides: Mapping[str, Side], arrows: Arrows, table: Mapping[str, Mapping[str, dict[str, list[str]]]]
 ) -> Iterator[str]:
-    """One arrow from a side to the side on which it stands; between the wings, one to each room that is reached."""
+    """Draw one arrow from each side to the side below it and, between the wings, one to each imported room."""
     level = {name: number for number, names in enumerate(LEVELS) for name in names}
     side_of = {room: name for name, side in sides.items() for room in side.rooms}
     reached = {name: set().union(*(arrows[room] for room in side.rooms)) for name, side in sides.items()}
@@ -296,7 +298,7 @@ def _arrows_across(
         name: {side_of[room] for room in rooms if level[side_of[room]] > level[name]}
         for name, rooms in reached.items()
     }
-    for name, ends in reduced(down).items():
+    for name, ends in transitive_reduction(down).items():
         for end in sorted(ends):
             yield arrow(sides[name].box, sides[end].box)
     for name, rooms in reached.items():
@@ -321,8 +323,8 @@ def main() -> int:
         if PICTURE.is_file() and PICTURE.read_text(encoding="utf-8") == text:
             return 0
         print(
-            f"{PICTURE.relative_to(ROOT)} is not what {TABLE.relative_to(ROOT)} and the rooms say now; "
-            f"draw it again: {COMMAND}",
+            f"{PICTURE.relative_to(ROOT)} is out of date: {TABLE.relative_to(ROOT)} or a room has changed. "
+            f"Draw it again with {COMMAND}",
             file=sys.stderr,
         )
         return 1

@@ -1,4 +1,4 @@
-"""docs/configuration.md from conf/ and from the bounds in dfa_cli/config/bounds.py.
+"""Writes docs/configuration.md from conf/ and from the bounds in dfa_cli/config/bounds.py.
 
 .venv/bin/python docs/generate/configuration.py            writes the page
 .venv/bin/python docs/generate/configuration.py --check    writes nothing; exit code 1 when the page is out of date
@@ -42,11 +42,10 @@ GROUPS = {
     "[sweeps.md](sweeps.md) tells more.",
     "sweeper": "Who picks the jobs of a sweep; without one, every combination is run.",
 }
-ACROSS = ("tuned",)  # many small options: one to a row, a column for each key
-OF_HYDRA = (
-    "launcher",
-    "sweeper",
-)  # their keys are Hydra's, `hydra.launcher.n_jobs`, and typed without that word
+# Groups of many small options. Their table has a row for each option and a column for each key.
+ONE_ROW_AN_OPTION = ("tuned",)
+# Groups whose keys are Hydra's, such as `hydra.launcher.n_jobs`. They are typed without `hydra.`.
+OF_HYDRA = ("launcher", "sweeper")
 NOT_SHOWN = ("_partial_",)
 TYPES = {
     "bool": "true or false",
@@ -75,7 +74,7 @@ run. A value that does not fit is refused before anything is run. An empty cell:
 
 @dataclass
 class Entry:
-    """One value of a YAML file: its dotted key, what stands there, and the comment beside it."""
+    """One value of a YAML file: its dotted key, its text, and the comment beside it."""
 
     key: str
     value: str
@@ -84,7 +83,10 @@ class Entry:
 
 @dataclass
 class File:
-    """`about`: the comments above the first key; `defaults`: the options that it chooses itself."""
+    """One YAML file of conf/.
+
+    `about`: the comments above the first key. `defaults`: the options that the file itself chooses.
+    """
 
     path: Path
     about: list[str] = field(default_factory=list)
@@ -100,7 +102,7 @@ class File:
 
 
 def read(path: Path) -> File:
-    """The content of a YAML file with its comments, by the places at which PyYAML finds keys and values."""
+    """Read a YAML file with its comments, which are found by the positions of keys and values that PyYAML reports."""
     text = path.read_text(encoding="utf-8")
     above = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
     file = File(path, [line[1:].strip() for line in above if not line.startswith("# @package")])
@@ -128,19 +130,19 @@ def _entries(key: yaml.Node, value: yaml.Node, prefix: str, lines: Sequence[str]
         yield Entry(
             name, lines[start.line][start.column : end.column], _comment(lines[end.line][end.column :])
         )
-    else:  # over several lines: its comment, if any, stands behind the key
+    else:  # A value over several lines has its comment, if any, behind the key.
         content = value.value if isinstance(value, yaml.ScalarNode) else yaml.safe_load(yaml.serialize(value))
         text = " ".join(content.split()) if isinstance(content, str) else json.dumps(content)
         yield Entry(name, text, _comment(lines[key.end_mark.line][key.end_mark.column + 1 :]))
 
 
 def _comment(rest: str) -> str:
-    """What follows the `#` in the rest of a line behind a value."""
+    """Return the text after the `#` in the rest of a line."""
     return rest.partition("#")[2].strip()
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the text of the page."""
     top = read(CONF / "config.yaml")
     groups = {group: [read(path) for path in sorted((CONF / group).glob("*.yaml"))] for group in GROUPS}
     parts = [HEAD, *_overview(groups, top), *_top_level(top)]
@@ -160,7 +162,7 @@ def _overview(groups: dict[str, list[File]], top: File) -> Iterator[str]:
     rows = []
     for group, files in groups.items():
         options = ", ".join(_code(file.name) for file in files)
-        if group in ACROSS:
+        if group in ONE_ROW_AN_OPTION:
             options = f"{len(files)} files"
         about = GROUPS[group].partition(". ")[0].rstrip(".")
         rows.append(
@@ -186,8 +188,8 @@ def _top_level(top: File) -> Iterator[str]:
 
 
 def _section(group: str, files: list[File]) -> Iterator[str]:
-    if group in ACROSS:
-        yield from _across(files)
+    if group in ONE_ROW_AN_OPTION:
+        yield from _one_row_an_option(files)
         return
     if group == "experiment":
         yield from _experiments(files)
@@ -215,19 +217,19 @@ def _section(group: str, files: list[File]) -> Iterator[str]:
 
 
 def families(files: Sequence[File]) -> list[list[File]]:
-    """Options that share a key stand side by side; those without keys of their own stand nowhere."""
+    """Group the options that share a key, for one table each. Options without keys of their own are left out."""
     found: list[list[File]] = []
     for file in files:
         if not keys_of([file]):
             continue
-        kin = [family for family in found if set(keys_of(family)) & set(keys_of([file]))]
-        found = [family for family in found if family not in kin]
-        found.append([one for family in kin for one in family] + [file])
+        related = [family for family in found if set(keys_of(family)) & set(keys_of([file]))]
+        found = [family for family in found if family not in related]
+        found.append([member for family in related for member in family] + [file])
     return [sorted(family, key=files.index) for family in found]
 
 
 def keys_of(files: Iterable[File]) -> list[str]:
-    """The keys that can be set, each once, in the order in which they stand; those of parts come last."""
+    """Return the keys that can be set, each once, in the order of the files. Keys of nested parts come last."""
     keys = {entry.key: None for file in files for entry in file.entries}
     hidden = ("_target_", *FACTS)
     shown = [key for key in keys if key not in hidden and key.rpartition(".")[2] not in NOT_SHOWN]
@@ -247,7 +249,7 @@ def _keys(group: str, family: list[File]) -> str:
 
 
 def _meaning(key: str, family: list[File]) -> str:
-    """The comment at a key; where options differ in it, of each."""
+    """Return the comment at a key, or that of each option where the comments differ."""
     said: dict[str, list[str]] = {}
     for file in family:
         if (entry := file[key]) and entry.comment:
@@ -257,7 +259,7 @@ def _meaning(key: str, family: list[File]) -> str:
     return "<br>".join(f"{', '.join(names)}: {_words(comment)}" for comment, names in said.items())
 
 
-def _across(files: list[File]) -> Iterator[str]:
+def _one_row_an_option(files: list[File]) -> Iterator[str]:
     keys = sorted(keys_of(files), key=lambda key: ("." in key, key))
     rows = [[_link(file, "tuned"), *(_code(_value(file, key)) for key in keys)] for file in files]
     said: dict[str, list[str]] = {}
@@ -299,12 +301,12 @@ def _experiments(files: list[File]) -> Iterator[str]:
 
 
 def bound(key: str) -> str:
-    """What a value has to be, in the words of the schema."""
+    """Return what a value has to be, in the words of bounds.py."""
     return _words(BOUNDS[key].words) if key in BOUNDS else ""
 
 
 def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table without its empty columns. An empty heading is that of the words that explain a row."""
+    """Write a table without its empty columns. An empty heading stands above the words that explain a row."""
     columns = [column for column in zip(heading, *rows, strict=True) if any(column[1:])]
     lines = [list(line) for line in zip(*columns, strict=True)]
     lines.insert(1, ["---"] * len(columns))
@@ -329,7 +331,7 @@ def _code(text: str) -> str:
 
 
 def _words(text: str) -> str:
-    """A comment as Markdown: a command at its end becomes code, and nothing else in it means anything."""
+    """Write a comment as Markdown: a command at its end becomes code, and everything else is escaped."""
     begins = re.search(r"dfa (train|sweep) |$", text)
     at = begins.start() if begins else len(text)
     return re.sub(r"([\\|*$<`~])", r"\\\1", text[:at]) + _code(text[at:])
@@ -340,7 +342,10 @@ def main() -> int:
     if "--check" in sys.argv[1:]:
         if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
             return 0
-        print(f"{PAGE.relative_to(ROOT)} is not what conf/ makes now; rewrite it: {COMMAND}", file=sys.stderr)
+        print(
+            f"{PAGE.relative_to(ROOT)} is out of date: conf/ has changed. Write it again with {COMMAND}",
+            file=sys.stderr,
+        )
         return 1
     PAGE.write_text(text, encoding="utf-8")
     return 0

@@ -1,4 +1,4 @@
-"""docs/architecture.md names files that are there, and its picture is the one that its generator draws."""
+"""docs/architecture.md names files that exist, and its picture is the one that its generator draws."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def section(heading: str) -> str:
 
 
 def steps(heading: str) -> list[str]:
-    """The items of the numbered list of a section."""
+    """Return the items of the numbered list of a section."""
     return re.split(r"^\d+\. ", section(heading), flags=re.MULTILINE)[1:]
 
 
@@ -46,8 +46,8 @@ def test_a_changed_table_makes_the_picture_out_of_date_until_it_is_drawn_again(t
     done = generator(tmp_path, "--check")
     assert done.returncode == 1
     assert done.stderr == (
-        "docs/images/architecture.svg is not what tests/architecture.yaml and the rooms say now; "
-        "draw it again: .venv/bin/python docs/generate/architecture.py\n"
+        "docs/images/architecture.svg is out of date: tests/architecture.yaml or a room has changed. "
+        "Draw it again with .venv/bin/python docs/generate/architecture.py\n"
     )
     assert generator(tmp_path).returncode == 0
     assert generator(tmp_path, "--check").returncode == 0
@@ -63,12 +63,12 @@ def test_a_room_without_a_place_in_the_picture_is_named(tmp_path: Path) -> None:
     done = generator(tmp_path, "--check")
     assert (done.returncode, done.stderr) == (
         1,
-        "cellar: in the table or in PLACES of docs/generate/architecture.py, and not in both.\n",
+        "cellar must be both in tests/architecture.yaml and in PLACES of docs/generate/architecture.py.\n",
     )
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)\)", PAGE))))
-def test_what_is_linked_is_there(target: str) -> None:
+def test_every_linked_file_exists(target: str) -> None:
     assert (ROOT / "docs" / target).exists()
 
 
@@ -94,7 +94,7 @@ def test_every_step_of_a_way_names_files_of_its_room(heading: str) -> None:
             assert (place / name).is_file(), f"{heading} names {name}, which is not in dfa_cli/{room}/"
 
 
-def test_a_run_comes_to_no_room_twice_but_to_that_of_the_loop() -> None:
+def test_a_run_visits_only_the_room_of_the_loop_twice() -> None:
     rooms = [step.partition(":")[0].strip("`") for step in steps("The way of a run")]
     assert len(rooms) == len(set(rooms)) + 1
     assert rooms.count("training/") == 2

@@ -1,4 +1,4 @@
-"""docs/configuration.md is what its generator makes of conf/, and nothing of conf/ is missing from it."""
+"""docs/configuration.md is what its generator writes, and has every option, key and comment of conf/."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_changed_comment_makes_the_page_out_of_date_until_it_is_rewritten(tmp_
     done = generator(tmp_path, "--check")
     assert done.returncode == 1
     assert done.stderr == (
-        "docs/configuration.md is not what conf/ makes now; rewrite it: "
+        "docs/configuration.md is out of date: conf/ has changed. Write it again with "
         ".venv/bin/python docs/generate/configuration.py\n"
     )
     assert "how often" not in (tmp_path / "docs" / "configuration.md").read_text()
@@ -55,7 +55,7 @@ def test_a_changed_comment_makes_the_page_out_of_date_until_it_is_rewritten(tmp_
 
 
 def comments(path: Path) -> Iterator[str]:
-    """Every comment of a file, less those of a defaults list and of what is Hydra's own in the main file."""
+    """Yield the comments of a file, except those of a defaults list and of Hydra's own keys in the main file."""
     text = path.read_text(encoding="utf-8")
     text = re.sub(r"^defaults:\n(?:  .*\n)*", "", text, flags=re.MULTILINE)
     if path.parent == CONF:
@@ -105,7 +105,7 @@ def test_every_option_stands_in_its_group_with_its_keys(path: Path) -> None:
         assert ("class" if shown == "_target_" else shown) in text, f"{shown} is missing"
 
 
-def test_every_bound_is_told() -> None:
+def test_every_bound_is_on_the_page() -> None:
     for key, bound in BOUNDS.items():
         (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| `{key}` |")]
         assert bound.words in row

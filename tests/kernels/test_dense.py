@@ -56,7 +56,7 @@ def test_numbers_and_gradients_are_those_of_double_precision(
     h = affine(ours[0], ours[1], ours[2], ACTIVATIONS[activation] if activation else None, dtype)
     z = exact[0] @ exact[1] + exact[2]
     expected = z if activation is None else z.tanh() if activation == "tanh" else z.clamp(min=0)
-    assert type(h.grad_fn).__name__ == "_InOnePassBackward"
+    assert type(h.grad_fn).__name__ == "_FusedAffineBackward"
     assert h.dtype == dtype
     assert distance(h, expected) < 4 * SPACING[dtype]
 
