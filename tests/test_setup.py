@@ -164,7 +164,10 @@ def test_the_first_call_makes_the_environment_and_says_so_in_one_line(checkout: 
     code, out, err = checkout.dfa("train", "seed=1,2", "two words")
     assert code == 0
     assert out == f"dfa in {checkout.root.parent}: <train> <seed=1,2> <two words>"
-    assert err == "setup: making .venv with python3 (3.11): once, some minutes, most of them for PyTorch\n"
+    assert err == (
+        "setup: making .venv with python3 (3.11); "
+        "this is done once and takes some minutes, most of them for PyTorch\n"
+    )
     *_, install = checkout.calls("python -m pip install")
     assert "-c constraints.txt" in install
     assert install.endswith("-e .[joblib]")
@@ -181,7 +184,7 @@ def test_the_tests_get_their_own_packages_and_dfa_then_needs_no_more(ready: Chec
 
 def test_an_unknown_level_is_refused(checkout: Checkout) -> None:
     code, _, err = checkout.run(checkout.root / "scripts/setup", "tests")
-    assert (code, err) == (2, "setup: 'tests' is not one of run, test\n")
+    assert (code, err) == (2, "setup: the level is 'tests'. It must be run or test.\n")
 
 
 # later calls
@@ -332,8 +335,8 @@ def sentence(result: tuple[int, str, str]) -> str:
 
 def test_no_python(bare: Checkout) -> None:
     assert sentence(bare.dfa()) == (
-        "no Python was found (tried python3 python3.13 python3.12 python3.11 python3.10 python): "
-        "install Python 3.10 or newer, or name one with PYTHON=/path/to/python3."
+        "No Python was found (tried python3 python3.13 python3.12 python3.11 python3.10 python). "
+        "Install Python 3.10 or newer, or name one with PYTHON=/path/to/python3."
     )
     assert not bare.venv.exists()
 
@@ -341,7 +344,7 @@ def test_no_python(bare: Checkout) -> None:
 @pytest.mark.parametrize("version", ["3.9", "2.7"])
 def test_an_old_python(checkout: Checkout, version: str) -> None:
     assert sentence(checkout.dfa(FAKE_VERSION=version)) == (
-        f"Python 3.10 or newer is needed and python3 is {version}: install a newer one, "
+        f"Python 3.10 or newer is needed, and python3 is {version}. Install a newer one, "
         "or name one with PYTHON=/path/to/python3."
     )
     assert not checkout.venv.exists()
@@ -369,15 +372,15 @@ def test_the_python_that_was_named_is_taken(checkout: Checkout) -> None:
 
 def test_the_python_that_was_named_does_not_run(checkout: Checkout) -> None:
     assert sentence(checkout.dfa(PYTHON="/no/python")) == (
-        "PYTHON is '/no/python', which does not run: name a Python 3.10 or newer, or leave PYTHON unset."
+        "PYTHON is '/no/python', which does not run. It must be the path of a Python 3.10 or newer, or unset."
     )
 
 
 @pytest.mark.parametrize("modules", ["", "ensurepip pip", "pip", "venv"])
 def test_no_venv_module(checkout: Checkout, modules: str) -> None:
     assert sentence(checkout.dfa(FAKE_MODULES=modules)) == (
-        "python3 (3.11) has no venv module or no pip: "
-        "install them (Debian, Ubuntu: apt install python3-venv) and call again."
+        "python3 (3.11) has no venv module or no pip. "
+        "Install them (Debian, Ubuntu: apt install python3-venv) and call again."
     )
     assert not checkout.venv.exists()
 
@@ -395,8 +398,8 @@ def test_a_folder_that_cannot_be_written(checkout: Checkout) -> None:
         checkout.root / ".venv.lock"
     ).mkdir()  # refused to root as well, unlike a folder without write permission
     assert sentence(checkout.dfa()) == (
-        f"{checkout.root} can't be written, and its environment .venv belongs there: "
-        "make it writable, or copy it to a folder that is."
+        f"{checkout.root} cannot be written, and its environment .venv is made there. "
+        "Make it writable, or copy it to a folder that is."
     )
 
 
@@ -406,11 +409,11 @@ def test_a_folder_that_cannot_be_written(checkout: Checkout) -> None:
         (
             "WARNING: Retrying (Retry(total=0, read=None)) after connection broken by 'NewConnectionError'\n"
             "ERROR: ResolutionImpossible",
-            "the package index can't be reached: connect this machine to it and call again",
+            "The package index can't be reached. Connect this machine to it and call again",
         ),
         (
             "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
-            "the disk is full: free about 3 GB and call again",
+            "The disk is full. Free about 3 GB and call again",
         ),
     ],
 )
@@ -419,7 +422,7 @@ def test_an_installation_that_fails_for_a_known_reason(
 ) -> None:
     code, out, err = checkout.dfa(FAKE_PIP_SAYS=pip_says)
     assert (code, out) == (2, "")
-    assert err.splitlines()[1:] == [f"setup: {reason}; the log is {checkout.venv}/setup.log."]
+    assert err.splitlines()[1:] == [f"setup: {reason}. The log is {checkout.venv}/setup.log."]
     assert checkout.dfa()[0] == 0
 
 
@@ -428,8 +431,8 @@ def test_an_installation_that_fails_for_another_reason_shows_its_log(checkout: C
     assert code == 2
     assert err.splitlines()[1:] == [
         "ERROR: it rained",
-        "setup: the set-up failed as shown above: mend the cause and call again; "
-        f"the whole log is {checkout.venv}/setup.log.",
+        "setup: The set-up failed for the reason shown above. Remove the reason and call again. "
+        f"The whole log is {checkout.venv}/setup.log.",
     ]
 
 
@@ -632,7 +635,7 @@ def test_from_nothing(tmp_path: Path) -> None:
             text=True,
             stdin=subprocess.DEVNULL,
         )
-        if "the package index can't be reached" in done.stderr:
+        if "The package index can't be reached" in done.stderr:
             pytest.skip("the package index can't be reached")
         return done
 

@@ -91,7 +91,7 @@ class DirectFeedbackAlignment:
 
 
 def _slices(widths: list[int], share: bool) -> list[slice]:
-    """Choose the columns of the projection that each hidden block reads."""
+    """The columns of the projection that each hidden block reads."""
     if share:
         return [slice(0, width) for width in widths]
     stops = [sum(widths[: i + 1]) for i in range(len(widths))]

@@ -1,4 +1,4 @@
-"""Products by oneDNN: the numbers and gradients of the plain way, and where they are taken."""
+"""Products by oneDNN give the numbers and gradients of torch, and are used only where they are faster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ needs_operator = pytest.mark.skipif(
 
 @pytest.fixture
 def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """oneDNN in both types, whatever this processor is: the numbers are right on all, if not fast."""
+    """Use oneDNN for both types on every processor: the numbers must be right even where it is slow."""
     monkeypatch.setattr(onednn, "_is_fast_type", lambda dtype: dtype in SPACING)
 
 
@@ -33,7 +33,7 @@ def drawn(seed: int, *shape: int) -> Tensor:
 
 
 def operands(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """`h`, `W`, `b`, exact in `dtype`."""
+    """Return `h`, `W` and `b`, whose values `dtype` represents exactly."""
     h, weight, bias = drawn(0, ROWS, INPUTS), drawn(1, INPUTS, WIDTH) / INPUTS**0.5, drawn(2, WIDTH)
     return h.to(dtype), weight.to(dtype), bias.to(dtype)
 
@@ -72,7 +72,7 @@ def test_numbers_and_gradients_are_those_of_double_precision(
 @needs_operator
 @pytest.mark.usefixtures("everywhere")
 @pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
-def test_what_is_not_a_number_is_not_hidden(activation: str | None) -> None:
+def test_nan_stays_visible(activation: str | None) -> None:
     h, weight, bias = operands(torch.float32)
     weight[3, 5] = torch.nan
     out = affine(h, weight, bias, ACTIVATIONS[activation] if activation else None, None)
@@ -81,7 +81,7 @@ def test_what_is_not_a_number_is_not_hidden(activation: str | None) -> None:
 
 @needs_operator
 @pytest.mark.usefixtures("everywhere")
-def test_only_the_gradients_that_are_asked_for_are_computed() -> None:
+def test_only_the_needed_gradients_are_computed() -> None:
     h, weight, bias = operands(torch.float32)
     affine(h, weight.requires_grad_(), bias, None, None).sum().backward()
     assert h.grad is None
@@ -91,7 +91,7 @@ def test_only_the_gradients_that_are_asked_for_are_computed() -> None:
 
 @needs_operator
 @pytest.mark.usefixtures("everywhere")
-def test_what_is_passed_back_from_few_classes_and_projected_is_the_product() -> None:
+def test_backward_signals_and_projections_of_few_classes_equal_the_product() -> None:
     h, weight = drawn(0, ROWS, WIDTH).float().requires_grad_(), drawn(1, WIDTH, 10).float()
     signal = drawn(2, ROWS, 10).float()
     product(h, weight).backward(signal)
@@ -106,13 +106,13 @@ def test_what_is_passed_back_from_few_classes_and_projected_is_the_product() -> 
 
 @needs_operator
 @pytest.mark.usefixtures("everywhere")
-def test_operands_may_lie_in_memory_as_they_like() -> None:
+def test_operands_may_have_any_strides() -> None:
     square = drawn(0, 2 * WIDTH, 2 * WIDTH).float()
-    for one in (slice(ROWS), slice(None, None, 2), slice(WIDTH, None)):
+    for rows in (slice(ROWS), slice(None, None, 2), slice(WIDTH, None)):
         for a, b in (
-            (square[one], square[:, WIDTH:]),
-            (square[:, one].t(), square.t()),
-            (square[one], square[:, ::2]),
+            (square[rows], square[:, WIDTH:]),
+            (square[:, rows].t(), square.t()),
+            (square[rows], square[:, ::2]),
         ):
             assert onednn.is_faster(a, b)
             assert distance(onednn.matmul(a, b), a.double() @ b.double()) < 16 * SPACING[torch.float32]
@@ -151,14 +151,14 @@ def test_intels_processors_keep_torchs_own_library_in_float32(
         info.write_text(f"vendor_id\t: {vendor}\n", encoding="utf-8")
     monkeypatch.setattr(cpu, "CPU_INFO", info)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    fast = onednn._is_fast_type.__wrapped__  # what was asked before is remembered
+    fast = onednn._is_fast_type.__wrapped__  # without the cache of earlier calls
     assert fast(torch.float32) is (vendor == "AuthenticAMD")
     assert fast(torch.bfloat16)
 
 
 @needs_operator
 @pytest.mark.parametrize("instructions", ["DEFAULT", "AVX2", "AVX512"])
-def test_it_is_taken_where_the_processor_has_the_instructions(
+def test_it_is_used_where_the_processor_has_the_instructions(
     instructions: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cpuinfo").write_text("vendor_id\t: AuthenticAMD\n", encoding="utf-8")

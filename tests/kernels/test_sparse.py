@@ -1,4 +1,4 @@
-"""Sparse products against dense ones, and the normalised adjacency against torch_geometric's."""
+"""Sparse products equal dense ones, and the normalised adjacency equals that of torch_geometric."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dfa_cli.kernels import sparse as sparse_module
 from dfa_cli.kernels.sparse import SparseMatrix, normalised_adjacency
 
 
-def some(rows: int, columns: int, seed: int = 0, density: float = 0.2) -> Tensor:
+def random_sparse(rows: int, columns: int, seed: int = 0, density: float = 0.2) -> Tensor:
     draws = torch.Generator().manual_seed(seed)
     values = torch.randn(rows, columns, generator=draws, dtype=torch.float64)
     return values * (torch.rand(rows, columns, generator=draws) < density)
 
 
 def test_torch_does_not_warn_of_its_layout() -> None:
-    """In a process of its own: torch says it once, of the first tensor of this kind."""
+    """It runs in a process of its own, because torch warns only at the first CSR tensor of a process."""
     subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", FIRST_USE], check=True)
 
 
@@ -36,8 +36,8 @@ matrix.with_values(matrix.csr.values()) @ matrix.dense
 
 @pytest.fixture(params=["coo", "csr"])
 def pair(request: pytest.FixtureRequest) -> tuple[Tensor, SparseMatrix]:
-    """A dense matrix with an empty row and an empty column, and the same kept sparse."""
-    dense = some(9, 7)
+    """Return a dense matrix with an empty row and an empty column, and the same matrix as a SparseMatrix."""
+    dense = random_sparse(9, 7)
     dense[4] = 0
     dense[:, 2] = 0
     sparse = dense.to_sparse_coo() if request.param == "coo" else dense.to_sparse_csr()
@@ -54,9 +54,9 @@ def test_a_matrix_is_kept_with_its_transpose(pair: tuple[Tensor, SparseMatrix]) 
 
 def test_products_and_their_gradients_equal_dense_ones(pair: tuple[Tensor, SparseMatrix]) -> None:
     dense, sparse = pair
-    h = some(dense.shape[1], 5, seed=1, density=1).requires_grad_()
+    h = random_sparse(dense.shape[1], 5, seed=1, density=1).requires_grad_()
     again = h.detach().clone().requires_grad_()
-    signal = some(dense.shape[0], 5, seed=2, density=1)
+    signal = random_sparse(dense.shape[0], 5, seed=2, density=1)
     result = sparse @ h
     torch.testing.assert_close(result, dense @ again)
     result.backward(signal)
@@ -69,12 +69,12 @@ def test_products_and_their_gradients_equal_dense_ones(pair: tuple[Tensor, Spars
 def test_float32_is_exact_to_its_rounding_by_either_library(
     pair: tuple[Tensor, SparseMatrix], width: int, bags: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Columns of something wider, too: they do not lie side by side."""
+    """Strided columns of a wider matrix are multiplied too."""
     monkeypatch.setattr(sparse_module, "_has_fast_embedding_bag", lambda: bags)
     dense, double = pair
     single = SparseMatrix.of(double.csr.float())
-    wide = some(dense.shape[1], 2 * width, seed=1, density=1).float()
-    signal = some(dense.shape[0], width, seed=2, density=1).float()
+    wide = random_sparse(dense.shape[1], 2 * width, seed=1, density=1).float()
+    signal = random_sparse(dense.shape[0], width, seed=2, density=1).float()
     for h in (wide[:, :width], wide[:, ::2]):
         leaf = h.detach().requires_grad_()
         result = single @ leaf
@@ -88,7 +88,7 @@ def test_float32_is_exact_to_its_rounding_by_either_library(
 
 
 @pytest.mark.parametrize("bags", [True, False])
-def test_what_is_not_a_number_reaches_the_rows_that_read_it(
+def test_nan_reaches_exactly_the_rows_that_read_it(
     pair: tuple[Tensor, SparseMatrix], bags: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sparse_module, "_has_fast_embedding_bag", lambda: bags)
@@ -99,7 +99,7 @@ def test_what_is_not_a_number_reaches_the_rows_that_read_it(
     assert torch.equal(result.isnan(), (dense[:, 3] != 0)[:, None].expand(-1, 16))
 
 
-def test_other_values_keep_their_places(pair: tuple[Tensor, SparseMatrix]) -> None:
+def test_new_values_keep_the_sparsity_pattern(pair: tuple[Tensor, SparseMatrix]) -> None:
     dense, sparse = pair
     doubled = sparse.with_values(2 * sparse.csr.values())
     assert torch.equal(doubled.dense, 2 * dense)
@@ -109,7 +109,7 @@ def test_other_values_keep_their_places(pair: tuple[Tensor, SparseMatrix]) -> No
     assert torch.equal(numbered.transposed.to_dense(), numbered.dense.T)
 
 
-def test_entries_given_twice_are_added() -> None:
+def test_duplicate_entries_are_added() -> None:
     twice = torch.sparse_coo_tensor(
         torch.tensor([[1, 1, 0], [2, 2, 0]]), torch.tensor([1.0, 2.0, 5.0]), (3, 4)
     )
@@ -139,10 +139,10 @@ GRAPHS = {
 @pytest.mark.parametrize("edges", GRAPHS.values(), ids=GRAPHS.keys())
 def test_the_normalised_adjacency_equals_torch_geometrics(edges: list[list[int]]) -> None:
     edge_index = torch.tensor(edges, dtype=torch.int64)
-    nodes = 6  # node 5 is alone in every graph
+    nodes = 6  # node 5 has no edges in any of the graphs
     adjacency = normalised_adjacency(edge_index, nodes).dense
     index, weight = gcn_norm(edge_index, num_nodes=nodes, dtype=torch.float32)
-    # to_dense_adj has the source first; a layer's row gathers from its sources
+    # to_dense_adj has a row for each source; our matrix has a row for each target, which gathers from its sources.
     assert isinstance(index, Tensor)
     torch.testing.assert_close(adjacency, to_dense_adj(index, edge_attr=weight, max_num_nodes=nodes)[0].T)
     assert adjacency[5, 5] == 1

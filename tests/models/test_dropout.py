@@ -1,4 +1,4 @@
-"""Dropout: how many it drops, what it keeps, and whose numbers it takes."""
+"""Dropout drops the right share of entries, scales the others, and draws only from its own generator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dfa_cli.models.dropout import Dropout
 from dfa_cli.seeding import generator
 
 ENTRIES = 400_000
-# two-sided, of a normal number: a test of this kind goes wrong for one seed in 30,000
+# Two-sided bound for a normal variable: such a test fails by chance for one seed in 30,000.
 SIGMAS = 4.2
 
 
@@ -23,15 +23,15 @@ def layer(p: float, seed: int = 0) -> Dropout:
 
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.6, 0.9])
-def test_mean_and_variance_are_those_of_a_coin(p: float) -> None:
+def test_mean_and_variance_are_those_of_a_bernoulli_mask(p: float) -> None:
     h = layer(p)(torch.ones(ENTRIES // 100, 100))
     assert isinstance(h, torch.Tensor)
     kept = h[h != 0]
     assert torch.allclose(kept, torch.tensor(1 / (1 - p)))
-    # the number kept is binomial
+    # The number of kept entries is binomial.
     sigma = math.sqrt(ENTRIES * p * (1 - p))
     assert abs(len(kept) - ENTRIES * (1 - p)) <= SIGMAS * sigma
-    # each entry has mean 1 and variance p / (1 - p)
+    # Each entry has mean 1 and variance p / (1 - p).
     deviation = math.sqrt(p / (1 - p) / ENTRIES)
     assert abs(h.double().mean().item() - 1) <= SIGMAS * deviation + 1e-6
     assert h.double().var().item() == pytest.approx(p / (1 - p), rel=0.03, abs=1e-12)
@@ -44,12 +44,12 @@ def test_neighbours_are_dropped_independently(axis: int) -> None:
     kept = (h != 0).double() - 0.5
     for lag in (1, 2, 3, 4, 5, 8):
         ahead, behind = kept.narrow(axis, lag, 632 - lag), kept.narrow(axis, 0, 632 - lag)
-        # products of independent +-1/2 have standard deviation 1/4
+        # Products of independent +-1/2 have standard deviation 1/4.
         correlation = (ahead * behind).mean().item() * 4 * math.sqrt(ahead.numel())
         assert abs(correlation) <= SIGMAS, f"lag {lag}"
 
 
-def test_what_is_kept_is_the_input_over_what_is_kept_of_it() -> None:
+def test_kept_entries_are_scaled_by_the_share_that_is_kept() -> None:
     x = torch.randn(50, 7, generator=generator(1, "x"))
     h = layer(0.25)(x)
     assert isinstance(h, torch.Tensor)
@@ -57,7 +57,7 @@ def test_what_is_kept_is_the_input_over_what_is_kept_of_it() -> None:
     assert h.shape == x.shape
 
 
-def test_it_takes_its_own_numbers_only() -> None:
+def test_it_draws_from_its_own_generator_only() -> None:
     x = torch.ones(100, 10)
     before = torch.get_rng_state()
     first = layer(0.5)(x)
@@ -101,6 +101,6 @@ def test_rare_and_almost_certain_dropping(p: float) -> None:
     h = layer(p)(torch.ones(ENTRIES))
     assert isinstance(h, torch.Tensor)
     kept = int((h != 0).sum())
-    p = min(p, 1 - 2**-16)  # it keeps one entry in 2^16 at least
-    # the layer may round p to 2^-17
+    p = min(p, 1 - 2**-16)  # The layer keeps at least one entry in 2^16.
+    # The layer may round p by 2^-17.
     assert abs(kept - ENTRIES * (1 - p)) <= SIGMAS * math.sqrt(ENTRIES * p * (1 - p)) + ENTRIES * 2**-17

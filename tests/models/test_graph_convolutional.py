@@ -1,4 +1,4 @@
-"""The graph convolution against torch_geometric's, and networks made of torch_geometric's convolutions."""
+"""The graph convolution equals that of torch_geometric, and so do networks built from its convolutions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NODES = 30
 
 
 def edges(directed: bool = False) -> Tensor:
-    """A random graph whose last three nodes are alone."""
+    """Return the edges of a random graph whose last three nodes have none."""
     source, target = torch.randint(NODES - 3, (2, 80), generator=torch.Generator().manual_seed(1))
     one_way = torch.stack([source, target])[:, source != target]
     return one_way if directed else torch.cat([one_way, one_way.flip(0)], 1).unique(dim=1)
@@ -121,7 +121,7 @@ def test_weights_are_drawn_as_glorot_and_bengio_say() -> None:
     )
     bound = (6 / 1000) ** 0.5
     assert weight.abs().max() <= bound
-    # the variance of a uniform number is bound^2 / 3; 240,000 of them: its standard error is 0.0018 of that
+    # A uniform number has variance bound^2 / 3. Estimated from 240,000 of them, its relative standard error is 0.0018.
     assert weight.var().item() == pytest.approx(bound**2 / 3, rel=0.01)
 
 
@@ -140,7 +140,7 @@ def test_a_network_of_torch_geometrics_convolutions_equals_them_in_a_row() -> No
 
 @pytest.mark.parametrize("kind", [GCNConv, SGConv], ids=["GCNConv", "SGConv"])
 def test_a_convolution_may_cache_its_graph(kind: type) -> None:
-    """It then has the graph that it is given, not one that it was tried on."""
+    """It must cache the graph of the data, not the small one on which its width was found."""
     x, batch_graph = features(12, False), Graph(edges(), NODES)
     logits = []
     for cached in (False, True):

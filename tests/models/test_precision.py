@@ -1,4 +1,4 @@
-"""Products in bfloat16: what is rounded, what is not, and where it is refused."""
+"""precision=bf16: what is rounded, what is not, and where it is refused."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ KINDS = {
         "model.dropout=0",
     ),
 }
-ROUNDING = 2.0**-8  # of one number in bfloat16
+ROUNDING = 2.0**-8  # relative error of one number in bfloat16
 
 
 @pytest.fixture(autouse=True)
 def _able(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Every processor computes bfloat16 right, if not fast."""
+    """Let every processor count as one with bfloat16: all compute it correctly, if not fast."""
     info = tmp_path / "cpuinfo"
     info.write_text("flags : fpu avx512_bf16 rdtscp\n")
     monkeypatch.setattr(cpu, "CPU_INFO", info)

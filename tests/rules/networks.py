@@ -1,4 +1,4 @@
-"""Small networks in double precision, so that two routes to one gradient differ by rounding alone."""
+"""Small networks in double precision, in which two ways to compute a gradient differ only by rounding."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LABELLED = torch.tensor([0, 1, 4, 7, 12, 13, 19])
 
 
 class Given:
-    """A projection device whose `B` is handed to it; remembers what it was asked to project."""
+    """A projection device with a given matrix `B`, which records what it projects."""
 
     def __init__(self, make: Callable[[int, int], Tensor]):
         self.make = make
@@ -51,10 +51,10 @@ class Given:
 
 
 class NoDevice:
-    """For rules that need no projection: whatever is asked of it fails."""
+    """A device for rules that need no projection. Every use of it fails."""
 
     def __getattr__(self, name: str) -> None:
-        raise AssertionError(f"the rule asked its projection device for {name}")
+        raise AssertionError(f"the rule used {name} of its projection device")
 
 
 def drawn(n_in: int, n_out: int) -> Tensor:
@@ -63,14 +63,14 @@ def drawn(n_in: int, n_out: int) -> Tensor:
 
 def graph(nodes: int = ROWS) -> Graph:
     source, target = torch.randint(nodes - 1, (2, 3 * nodes), generator=generator(4, "edges"))
-    one_way = torch.stack([source, target])[:, source != target]  # the last node is alone
+    one_way = torch.stack([source, target])[:, source != target]  # the last node has no edges
     made = Graph(torch.cat([one_way, one_way.flip(0)], 1).unique(dim=1), nodes)
     made.__dict__["adjacency"] = SparseMatrix.of(made.adjacency.csr.double())
     return made
 
 
 def batch(kind: str) -> Batch:
-    """`samples`: every row has a label; `graph`: a few have."""
+    """Return a batch. Every row of `samples` has a label, but only some rows of `graph` have one."""
     x = torch.randn(ROWS, FEATURES, generator=generator(5, "x"), dtype=torch.float64)
     y = torch.randint(CLASSES, (ROWS,), generator=generator(6, "y"))
     return Batch(x, y) if kind == "samples" else Batch(x, y, LABELLED, graph())
@@ -83,7 +83,7 @@ def network(
     dropout: float = 0.0,
     input_dropout: float = 0.0,
 ) -> Model:
-    """The same weights and dropout generator in every call; `activation=None` is linear."""
+    """Build a network with the same weights and dropout generator in every call. `activation=None` is linear."""
     sizes = ModelShape(FEATURES, CLASSES, generator(0, "weights"), generator(0, "dropout"))
     if activation is None:
         layer = Linear if kind == "samples" else GraphConvolution
@@ -103,14 +103,14 @@ def network(
 
 
 def gradients(model: Model, rule: LearningRule, device: object, data: Batch) -> dict[str, Tensor | None]:
-    """`.grad` of every parameter by its name after one `backward`."""
+    """Return `.grad` of every parameter by name after one `backward`."""
     rule.prepare(model, CLASSES, device, torch.device("cpu"))  # type: ignore[arg-type]
     rule.backward(model, data)
     return {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
 def same(first: dict[str, Tensor | None], second: dict[str, Tensor | None]) -> None:
-    """Equal up to rounding, and no gradient missing."""
+    """Assert that the gradients are equal up to rounding and that none is missing."""
     assert first.keys() == second.keys()
     for name, gradient in first.items():
         assert gradient is not None, f"{name} has no gradient"

@@ -1,4 +1,4 @@
-"""Backpropagation and the shallow rule against torch's autograd."""
+"""Backpropagation and the shallow rule give the gradients of torch's autograd."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_shallow_gives_the_last_block_its_true_gradient_and_the_others_none(
 def test_shallow_leaves_the_hidden_weights_bit_by_bit(
     kind: str, optimizer: type[torch.optim.Optimizer]
 ) -> None:
-    """Weight decay included: what is not trained does not shrink either."""
+    """Weight decay must not shrink them either."""
     model = network(kind, [9, 16], "relu", dropout=0.5)
     before = [parameter.detach().clone() for parameter in model.parameters()]
     stepper = optimizer(model.parameters(), lr=0.1, weight_decay=0.1)  # type: ignore[call-arg]
@@ -87,7 +87,7 @@ def test_the_error_is_the_gradient_of_the_loss(scale: float) -> None:
     assert error.sum(1).abs().max() < 1e-12
 
 
-def test_the_rules_keep_their_contract() -> None:
+def test_the_rules_have_the_interface_of_a_learning_rule() -> None:
     for rule in (Backpropagation(), Shallow()):
         assert isinstance(rule, LearningRule)
 

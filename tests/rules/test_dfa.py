@@ -1,4 +1,4 @@
-"""Direct feedback alignment by second routes: backpropagation where it must agree, the formula elsewhere."""
+"""Direct feedback alignment equals backpropagation where it must, and its written-out formula elsewhere."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ KINDS = ["samples", "graph"]
 
 
 def transposed_weights(model: Model) -> list[Tensor]:
-    """`(W_{i+1} ... W_last)^T` `[classes, width_i]` of each hidden block, true if all are linear."""
+    """Return `(W_{i+1} ... W_last)^T` `[classes, width_i]` of each hidden block, exact feedback if all are linear."""
     weights = [block.get_parameter("layer.weight").detach() for block in model.blocks]
     return [functools.reduce(operator.matmul, weights[i + 1 :]).T for i in range(len(weights) - 1)]
 
 
 def true_feedback(model: Model, scale: float = 1.0) -> Given:
-    """A device with the matrices above, less the factor `scale / sqrt(width)` that the rule puts to them."""
+    """Return a device with these matrices, divided by the factor `scale / sqrt(width)` of the rule."""
     matrices = [b * b.shape[1] ** 0.5 / scale for b in transposed_weights(model)]
     return Given(lambda n_in, n_out: torch.cat(matrices, 1))
 
@@ -62,7 +62,7 @@ def test_with_the_true_transposed_weights_it_is_backpropagation(
 
 @pytest.mark.parametrize("hidden", [[13], [9, 16], [8, 3, 12]], ids=str)
 @pytest.mark.parametrize("kind", KINDS)
-def test_of_linear_blocks_of_any_depth_too(kind: str, hidden: list[int]) -> None:
+def test_with_linear_blocks_of_any_depth_it_is_backpropagation_too(kind: str, hidden: list[int]) -> None:
     model = functools.partial(network, kind, hidden, None)
     rule = DirectFeedbackAlignment(spread=True)
     same(
@@ -72,8 +72,8 @@ def test_of_linear_blocks_of_any_depth_too(kind: str, hidden: list[int]) -> None
 
 
 @pytest.mark.parametrize("p", [0.3, 0.6])
-def test_the_second_blocks_dropout_is_what_separates_them(p: float) -> None:
-    """The true gradient passes the mask of the block above; a matrix knows no mask, so it is put in."""
+def test_only_the_second_blocks_dropout_separates_them(p: float) -> None:
+    """The true gradient passes the dropout mask of the block above. With that mask in the feedback, both are equal."""
 
     class Masked(Given):
         def project(self, error: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ def test_the_feedback_is_scaled_by_the_width() -> None:
         model = network("samples", hidden, None)
         found = gradients(model, DirectFeedbackAlignment(scale=3.0), ones, batch("samples"))
         for i in range(len(hidden)):
-            # each row of e sums to zero: ask for its weighted sum through one column only
+            # Each row of e sums to zero, so a matrix of ones gives no feedback. Below, one column is picked.
             bias = found[f"blocks.{i}.layer.bias"]
             assert bias is not None
             assert bias.abs().max() < 1e-12
@@ -201,7 +201,7 @@ def test_hidden_blocks_do_not_wait_for_each_other(kind: str) -> None:
     assert before is not None
     other = network(kind, [9, 16, 7], None)
     with torch.no_grad():
-        # linear, and the product stays: the logits and with them the error are the same
+        # The blocks are linear and the product of the weights stays, so the logits and the error are the same.
         other.blocks[1].get_parameter("layer.weight").mul_(2)
         other.blocks[1].get_parameter("layer.bias").mul_(2)
         other.blocks[2].get_parameter("layer.weight").div_(2)
@@ -223,7 +223,7 @@ def test_loss_and_hits_are_those_of_backpropagation(kind: str) -> None:
 
 @pytest.mark.parametrize("spread", [False, True])
 def test_any_torch_geometric_convolution_takes_its_own_vector_jacobian_product(spread: bool) -> None:
-    """The same gradients by autograd, a block at a time, with attention heads that widen the block."""
+    """Compare with autograd, block by block, on attention heads that widen the block."""
     sizes = ModelShape(FEATURES, CLASSES, generator(0, "weights"))
     conv = functools.partial(GATConv, heads=3)
     model = GraphNetwork(sizes, conv, {"heads": 1}, [4, 6], "tanh", dropout=0.0, input_dropout=0.0).double()
@@ -255,7 +255,7 @@ def test_any_torch_geometric_convolution_takes_its_own_vector_jacobian_product(s
             torch.testing.assert_close(found[f"blocks.{i}.{name}"], gradient, rtol=1e-9, atol=1e-12)
 
 
-def test_a_subclass_may_say_what_is_projected_by_the_earlier_name_too() -> None:
+def test_a_subclass_may_override_the_projected_signal_by_its_earlier_name() -> None:
     class Older(DirectFeedbackAlignment):
         def teaching(self, error: Tensor, batch: Batch) -> Tensor:
             return 2 * error
@@ -265,5 +265,5 @@ def test_a_subclass_may_say_what_is_projected_by_the_earlier_name_too() -> None:
             return 2 * error
 
     error = torch.randn(3, 2)
-    asked = Batch(error, torch.zeros(3))
-    assert torch.equal(Older().projected_signal(error, asked), Newer().projected_signal(error, asked))
+    data = Batch(error, torch.zeros(3))
+    assert torch.equal(Older().projected_signal(error, data), Newer().projected_signal(error, data))

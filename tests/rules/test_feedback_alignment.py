@@ -50,7 +50,7 @@ def layers(model: Model) -> list[Any]:
 
 
 class TrueWeights(SequentialFeedback):
-    """The way back through the forward weights themselves: backpropagation by a second route."""
+    """Sends the error back through the forward weights themselves, which is backpropagation."""
 
     def feedback(self, weight: Tensor, magnitude: Tensor) -> Tensor:
         return weight
@@ -73,7 +73,7 @@ def test_with_the_forward_weights_it_is_backpropagation(make, activation, dropou
 
 
 def test_fixed_feedback_by_hand():
-    """Three blocks, the equations of the docstring written out in matrices."""
+    """Compute the equations of the docstring with matrices, for three hidden blocks."""
     model, batch = fully_connected("tanh")
     rule = FeedbackAlignment(feedback_seed=3)
     rule.prepare(model, 3, None, CPU)  # type: ignore[arg-type]
@@ -108,7 +108,7 @@ def test_sign_symmetric_feedback_has_the_signs_of_the_weights(kind):
     assert torch.equal(flipped.sign(), -weight.sign())
 
 
-def test_state_of_the_redrawn_magnitudes_can_be_put_back():
+def test_the_state_of_redrawn_magnitudes_can_be_restored():
     model, batch = fully_connected()
     rule = BatchwiseRandomSign(feedback_seed=3)
     rule.prepare(model, 3, None, CPU)  # type: ignore[arg-type]
@@ -122,8 +122,8 @@ def test_state_of_the_redrawn_magnitudes_can_be_put_back():
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
-class Spy:
-    """Keeps what it is asked to project."""
+class RecordingDevice:
+    """A projection device that records what it is asked to project."""
 
     def prepare(self, n_in: int, n_out: int, compute: torch.device) -> None:
         self.out = n_out
@@ -133,10 +133,10 @@ class Spy:
         return error.new_zeros(len(error), self.out)
 
 
-def test_target_projection_hands_over_labels_and_no_error():
+def test_target_projection_projects_labels_and_no_error():
     model, batch = graph()
-    spy, rule = Spy(), DirectRandomTargetProjection()
-    rule.prepare(model, 3, spy, CPU)  # type: ignore[arg-type]
+    device, rule = RecordingDevice(), DirectRandomTargetProjection()
+    rule.prepare(model, 3, device, CPU)  # type: ignore[arg-type]
     rule.backward(model, batch)
     assert batch.rows is not None
-    torch.testing.assert_close(spy.seen, -torch.eye(3)[batch.y[batch.rows]] / 3)
+    torch.testing.assert_close(device.seen, -torch.eye(3)[batch.y[batch.rows]] / 3)
