@@ -223,7 +223,7 @@ def test_loss_and_hits_are_those_of_backpropagation(kind: str) -> None:
 
 @pytest.mark.parametrize("spread", [False, True])
 def test_any_torch_geometric_convolution_takes_its_own_vector_jacobian_product(spread: bool) -> None:
-    """Compare with autograd, block by block, on attention heads that widen the block."""
+    """The same gradients by autograd, a block at a time, with attention heads that widen the block."""
     sizes = ModelShape(FEATURES, CLASSES, generator(0, "weights"))
     conv = functools.partial(GATConv, heads=3)
     model = GraphNetwork(sizes, conv, {"heads": 1}, [4, 6], "tanh", dropout=0.0, input_dropout=0.0).double()

@@ -1,4 +1,4 @@
-"""docs/performance.md keeps what other machines gave."""
+"""Writing a part of docs/performance.md keeps the measurements of other machines and other parts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def measured(figure: str, title: str = "Graphs") -> page.Section:
 
 @pytest.fixture
 def on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """Writes a part as a machine with this processor, and gives the page."""
+    """Return a function that writes a part as a machine with a given processor, and returns the page."""
 
     def write(processor: str, section: page.Section, name: str = "graphs") -> str:
         monkeypatch.setattr(page, "processor", lambda: processor)

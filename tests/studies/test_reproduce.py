@@ -1,4 +1,4 @@
-"""scripts/reproduce: from the experiment file to the page, in a copy of the tree."""
+"""scripts/reproduce runs an experiment and writes the page, in a copy of the tree."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def reproduce(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The tree with a shorter quickstart, and no results."""
+    """Copy the tree, without its results and with a shorter experiment `quickstart`."""
     for name in ("dfa_cli", "conf", "studies", "docs"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "README.md", tmp_path)
@@ -47,7 +47,7 @@ def test_runs_what_is_missing_and_writes_the_page_from_records(copy: Path) -> No
     assert first.returncode == 0, first.stderr
     with open(copy / "docs" / "results.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    # bp and shallow project nothing, so that their two devices are one run: 4 points, 2 seeds
+    # bp and shallow project nothing, so their two devices are one run: 4 runs for each of 2 seeds.
     assert len(rows) == 8
     assert {row["status"] for row in rows} == {"completed"}
     assert "8 lines of [results.csv](results.csv) on 8 different runs" in (
@@ -60,7 +60,7 @@ def test_runs_what_is_missing_and_writes_the_page_from_records(copy: Path) -> No
     assert sorted((copy / "outputs").rglob("run.json")) == records, "nothing is run twice"
 
 
-def test_an_unknown_experiment_is_refused_with_those_there_are() -> None:
+def test_an_unknown_experiment_is_refused_with_the_list_of_experiments() -> None:
     answer = reproduce(ROOT, "mnist_cf")
     assert answer.returncode == 2
     assert "mnist_cf: not one of" in answer.stderr

@@ -1,4 +1,4 @@
-"""docs/results.md, docs/tuning.md and README.md say what docs/*.csv says, and conf/tuned what the searches chose."""
+"""The pages and README.md show what docs/*.csv holds, and conf/tuned holds what the searches chose."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def text(name: str) -> str:
     return (ROOT / name).read_text("utf-8")
 
 
-def made_up(accuracies: dict[tuple[str, str], list[float]], **more: str) -> list[Row]:
-    """MNIST's main runs with these accuracies for each rule and device."""
+def make_rows(accuracies: dict[tuple[str, str], list[float]], **more: str) -> list[Row]:
+    """Make rows of MNIST's main runs with these accuracies for each rule and device."""
     rows = []
     for (rule, device), values in accuracies.items():
         for seed, value in enumerate(values):
@@ -45,19 +45,19 @@ def made_up(accuracies: dict[tuple[str, str], list[float]], **more: str) -> list
     return rows
 
 
-class TestWhatIsCommitted:
+class TestCommittedFiles:
     def test_the_page_is_made_from_the_table(self) -> None:
         assert text("docs/results.md") == results_page.page(RESULTS), "scripts/reproduce --page writes it"
 
-    def test_so_are_the_results_of_the_readme(self) -> None:
+    def test_the_results_of_the_readme_are_made_from_the_table(self) -> None:
         readme = text("README.md")
         assert readme == results_page.with_results(readme, RESULTS), "scripts/reproduce --page writes them"
 
-    def test_so_is_the_table_of_the_searches(self) -> None:
+    def test_the_table_of_tuning_is_made_from_the_searches(self) -> None:
         tuning = text("docs/tuning.md")
         assert tuning == results_page.with_tuning(tuning, TUNING), "scripts/reproduce --page writes it"
 
-    def test_every_line_names_what_it_came_from(self) -> None:
+    def test_every_line_names_its_identity_commit_and_torch(self) -> None:
         assert RESULTS
         for row in (*RESULTS, *TUNING):
             assert len(row["identity"]) == 16
@@ -78,10 +78,10 @@ class TestWhatIsCommitted:
         lines = {row["identity"] for row in (*RESULTS, *TUNING) if row["experiment"] == name}
         assert {identity(resolve_auto(job.config)) for job in jobs} == lines
 
-    def test_no_seed_serves_both_choosing_and_reporting(self) -> None:
+    def test_tuning_and_results_use_different_seeds(self) -> None:
         assert max(int(row["seed"]) for row in RESULTS) < 100 <= min(int(row["seed"]) for row in TUNING)
 
-    def test_every_figure_is_there(self) -> None:
+    def test_every_figure_exists(self) -> None:
         for line in text("docs/results.md").splitlines():
             if line.startswith("!["):
                 assert (ROOT / "docs" / line.partition("(")[2].rstrip(")")).stat().st_size > 1000
@@ -105,9 +105,9 @@ class TestWhatIsCommitted:
 
 
 class TestThePage:
-    """on runs whose means are known."""
+    """The page, made from runs whose means are known."""
 
-    ROWS = made_up(
+    ROWS = make_rows(
         {
             ("bp", ""): [0.980, 0.984],
             ("dfa", "cpu"): [0.978, 0.980],
@@ -122,7 +122,7 @@ class TestThePage:
         assert "| `shallow` | 95.1 ± 0.1 |" in page
         assert "| quoted: optical, Launay et al. 2020 | 95.8 |" in page
 
-    def test_says_which_claims_do_not_hold(self) -> None:
+    def test_names_the_claims_that_do_not_hold(self) -> None:
         lines = results_page.page(self.ROWS).splitlines()
         optics = next(line for line in lines if "good enough" in line)
         assert "-0.7 [" in optics
@@ -132,7 +132,7 @@ class TestThePage:
         assert last.endswith("| **no** |"), "2.8 points are below 3"
 
     def test_counts_failures(self) -> None:
-        rows = [*self.ROWS, *made_up({("dfa", "cpu"): [0.0]}, status="failed", test="")]
+        rows = [*self.ROWS, *make_rows({("dfa", "cpu"): [0.0]}, status="failed", test="")]
         assert "| `dfa` on `cpu` | 97.9 ± 0.1 (1 of 3 failed) |" in results_page.page(rows)
 
     def test_a_setting_at_which_every_run_failed_is_broken(self) -> None:
@@ -141,19 +141,19 @@ class TestThePage:
         for data in ("cora", "mnist"):
             for bits, status in (("8", "completed"), ("1", "failed")):
                 settings = {**usual, "device.camera.bits": bits, "status": status}
-                of = made_up({("dfa", "opu_sim"): [0.9]}, experiment="noise", data=data, **settings)
+                of = make_rows({("dfa", "opu_sim"): [0.9]}, experiment="noise", data=data, **settings)
                 rows += [{**row, "test": row["test"] if status == "completed" else ""} for row in of]
         assert "Broken: Cora at 1, MNIST at 1." in results_page.page(rows)
 
-    def test_has_no_section_for_what_was_not_run(self) -> None:
+    def test_has_no_section_for_an_experiment_that_was_not_run(self) -> None:
         page = results_page.page(self.ROWS)
         assert "experiment=mnist_fc" in page
         assert "experiment=noise" not in page
 
     def test_chooses_by_validation_alone(self) -> None:
         rows = [
-            *made_up({("dfa", "cpu"): [0.99]}, validation="0.90", epochs="5", **{"optimizer.lr": "0.1"}),
-            *made_up({("dfa", "cpu"): [0.50]}, validation="0.91", epochs="5", **{"optimizer.lr": "0.2"}),
+            *make_rows({("dfa", "cpu"): [0.99]}, validation="0.90", epochs="5", **{"optimizer.lr": "0.1"}),
+            *make_rows({("dfa", "cpu"): [0.50]}, validation="0.91", epochs="5", **{"optimizer.lr": "0.2"}),
         ]
         (chosen,) = choices(rows).values()
         assert chosen[0]["optimizer.lr"] == "0.2"
@@ -162,7 +162,7 @@ class TestThePage:
 
 
 class TestTheTable:
-    """of an experiment, from the records of its runs."""
+    """The table of an experiment, made from the records of its runs."""
 
     WORDS = ("rule=bp,dfa", "device=opu_sim", "seed=0", "epochs=1")
 

@@ -1,4 +1,4 @@
-"""The alignment of a rule's gradients with the true ones."""
+"""The alignment is the cosine between a rule's gradients and the true ones, and measuring it changes nothing."""
 
 from __future__ import annotations
 
@@ -65,16 +65,19 @@ def test_cosine_against_the_formula():
 
 def test_rows_without_gradient_are_left_out_and_counted():
     x = torch.randn(40, 6, generator=generator(1, "data"))
-    x[:, [1, 4]] = 0.0  # two inputs that never fire: their weights have no gradient under any rule
+    x[:, [1, 4]] = 0.0  # Two inputs that are always zero, so their weights have no gradient under any rule.
     model, batch = two_blocks(x)
     found = measure(model, Backpropagation(), None, batch, [])
     assert found["alignment_rows_1"] == 4
     assert found["alignment_rows_2"] == 8
 
 
-def test_a_row_that_only_one_of_them_has_counts_as_disagreement():
-    taught, true = torch.tensor([[3.0, 0.0], [0.0, 0.0]]), torch.tensor([[3.0, 0.0], [0.0, 4.0]])
-    cosine, rows = _cosine([taught], [true])
+def test_a_row_in_which_only_one_gradient_is_zero_counts_as_disagreement():
+    rule_gradient, true_gradient = (
+        torch.tensor([[3.0, 0.0], [0.0, 0.0]]),
+        torch.tensor([[3.0, 0.0], [0.0, 4.0]]),
+    )
+    cosine, rows = _cosine([rule_gradient], [true_gradient])
     assert cosine == pytest.approx(3 / 5)
     assert rows == 2
 
@@ -103,7 +106,7 @@ def test_measuring_does_not_disturb_training(dfa, words):
 
 
 def test_measuring_counts_as_no_projection(dfa):
-    """The simulated device keeps its matrix, its costs and its seconds."""
+    """The matrix, the costs and the seconds of the simulated device stay as they are."""
     words = ["model=gcn", "data=digits_graph", "epochs=6", "rule=dfa", "device=opu_sim", "alignment_every=1"]
     run = dfa.run(*words)
     cost = run.record["projection"]

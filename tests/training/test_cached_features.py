@@ -1,4 +1,4 @@
-"""Frozen hidden blocks computed once give the numbers of hidden blocks computed in every step."""
+"""Training on cached outputs of hidden blocks gives the numbers of computing them in every step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dfa_cli.config.compose import compose_run
 from dfa_cli.config.instantiate import build
 from dfa_cli.data.source import Source
 from dfa_cli.models.base import Block
-from dfa_cli.training import cached_features as frozen
+from dfa_cli.training import cached_features
 from dfa_cli.training.cached_features import cache_hidden_features
 from dfa_cli.training.loop import Course, train
 from dfa_cli.training.setup import Experiment, build_experiment
@@ -21,7 +21,7 @@ from dfa_cli.training.weights import load_tensors
 
 FC = ("data=digits", "batch_size=64", "model.hidden=[32,20]")
 GCN = ("model=gcn", "data=digits_graph", "model.hidden=[24]")
-TAKEN = {
+CACHED = {
     "samples": FC,
     "all rows at once": (*FC, "batch_size=null"),
     "one hidden block, dropout after it": (*FC, "model.hidden=[32]", "model.dropout=0.3"),
@@ -29,7 +29,7 @@ TAKEN = {
     "graph, dropout after the hidden block": (*GCN, "model.input_dropout=0"),
     "node features without the edges": ("data=digits_graph", "model=fc", "model.hidden=[24]"),
 }
-PASSED_BY = {
+NOT_CACHED = {
     "dropout of the input": (*FC, "model.input_dropout=0.1"),
     "dropout between hidden blocks": (*FC, "model.dropout=0.1"),
     "layers that may draw": ("model=gat", "data=digits_graph", "model.input_dropout=0", "model.dropout=0"),
@@ -37,7 +37,7 @@ PASSED_BY = {
 
 
 @pytest.fixture(autouse=True)
-def _as_before() -> Any:
+def _restore_torch_state() -> Any:
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     yield
     torch.set_num_threads(threads)
@@ -50,22 +50,22 @@ def parts(*words: str, rule: str = "shallow") -> Experiment:
     return build_experiment(config, build(config["data"]).load(Source(None, network=False)))
 
 
-def taken(made: Experiment) -> bool:
+def is_cached(made: Experiment) -> bool:
     model, batches = cache_hidden_features(made.model, made.rule, made.batches)
     assert (model is made.model) == (batches is made.batches)
     return model is not made.model
 
 
-@pytest.mark.parametrize("words", TAKEN.values(), ids=TAKEN)
-def test_metrics_and_weights_are_those_of_the_plain_path(
+@pytest.mark.parametrize("words", CACHED.values(), ids=CACHED)
+def test_metrics_and_weights_are_those_without_the_cache(
     words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = parts(*words)
-    assert taken(short)
+    assert is_cached(short)
     fast = list(train(short, Course(4)))
-    monkeypatch.setattr(frozen, "MAX_BYTES", 0)
+    monkeypatch.setattr(cached_features, "MAX_BYTES", 0)
     plain = parts(*words)
-    assert not taken(plain)
+    assert not is_cached(plain)
     for a, b in zip(fast, train(plain, Course(4)), strict=True):
         assert a.train_loss == pytest.approx(b.train_loss, rel=1e-5)
         assert a.validation_loss == pytest.approx(b.validation_loss, rel=1e-5)
@@ -80,7 +80,7 @@ def test_metrics_and_weights_are_those_of_the_plain_path(
 
 
 def test_hidden_blocks_are_computed_once_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = parts(*TAKEN["graph"])
+    made = parts(*CACHED["graph"])
     calls: list[Block] = []
     forward = Block.forward
     monkeypatch.setattr(Block, "forward", lambda self, *rest: calls.append(self) or forward(self, *rest))
@@ -89,27 +89,27 @@ def test_hidden_blocks_are_computed_once_a_run(monkeypatch: pytest.MonkeyPatch) 
     assert (calls.count(hidden), calls.count(last)) == (1, 6)
 
 
-@pytest.mark.parametrize("words", PASSED_BY.values(), ids=PASSED_BY)
-def test_what_may_change_is_computed_in_every_step(words: tuple[str, ...]) -> None:
-    assert not taken(parts(*words))
+@pytest.mark.parametrize("words", NOT_CACHED.values(), ids=NOT_CACHED)
+def test_nothing_is_cached_when_hidden_blocks_draw_random_numbers(words: tuple[str, ...]) -> None:
+    assert not is_cached(parts(*words))
 
 
 @pytest.mark.parametrize("rule", ["bp", "dfa"])
-def test_rules_that_train_hidden_blocks_are_left_alone(rule: str) -> None:
-    assert not taken(parts(*FC, rule=rule))
+def test_nothing_is_cached_for_rules_that_train_hidden_blocks(rule: str) -> None:
+    assert not is_cached(parts(*FC, rule=rule))
 
 
-def test_a_network_without_hidden_blocks_is_left_alone() -> None:
+def test_nothing_is_cached_without_hidden_blocks() -> None:
     made = parts(*FC)
     made.model.blocks = torch.nn.ModuleList([made.model.blocks[-1]])  # type: ignore[assignment]
-    assert not taken(made)
+    assert not is_cached(made)
 
 
-def test_a_record_is_the_same_either_way(dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole model is saved, and the alignment measured on it."""
+def test_a_record_is_the_same_with_and_without_the_cache(dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole model is saved, and the alignment is measured on the whole model."""
     words = (*FC, "rule=shallow", "epochs=4", "alignment_every=2", "progress=none")
     fast = dfa.run(*words)
-    monkeypatch.setattr(frozen, "MAX_BYTES", 0)
+    monkeypatch.setattr(cached_features, "MAX_BYTES", 0)
     plain = dfa.run(*words)
     assert fast.record["identity"] == plain.record["identity"]
     assert [row.keys() for row in fast.metrics] == [row.keys() for row in plain.metrics]

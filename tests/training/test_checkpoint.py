@@ -1,4 +1,4 @@
-"""A run that was ended and gone on with is the run that never ended, to the last bit."""
+"""A run that was interrupted and resumed equals an uninterrupted run, to the last bit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from program import Answer, Dfa, Run
 from dfa_cli.records.record import Record
 from dfa_cli.records.run import CHECKPOINT
 
-EPOCHS, EVERY, END = 7, 3, 5  # ended in epoch 5, so epochs 4 and 5 are measured twice
+EPOCHS, EVERY, END = 7, 3, 5  # interrupted after epoch 5, so epochs 4 and 5 are measured twice
 
 GRAPH = ["data=digits_graph", "model=gcn"]
 ROWS = ["data=digits", "model=fc", "model.hidden=[24,24]", "model.dropout=0.3", "batch_size=300"]
@@ -35,8 +35,8 @@ VARIANTS = {
 
 
 @contextmanager
-def ended_in_epoch(number: int) -> Iterator[None]:
-    """Ctrl-C right after this epoch has been measured."""
+def interrupted_in_epoch(number: int) -> Iterator[None]:
+    """Send Ctrl-C right after this epoch has been measured."""
     measured = Record.epoch
 
     def epoch(self: Record, metrics: Any, *rest: Any) -> None:
@@ -51,7 +51,7 @@ def ended_in_epoch(number: int) -> Iterator[None]:
 
 def interrupted(dfa: Dfa, *words: str, end: int = END) -> Run:
     before = set(dfa.folders())
-    with ended_in_epoch(end):
+    with interrupted_in_epoch(end):
         assert dfa.train(*words, f"checkpoint_every={EVERY}").code == 130
     (new,) = set(dfa.folders()) - before
     return Run(new)
@@ -71,7 +71,7 @@ def without_times(record: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("words", VARIANTS.values(), ids=VARIANTS)
-def test_metrics_weights_and_cost_are_those_of_a_run_that_never_ended(dfa: Dfa, words: list[str]) -> None:
+def test_metrics_weights_and_cost_are_those_of_an_uninterrupted_run(dfa: Dfa, words: list[str]) -> None:
     common = [*words, f"epochs={EPOCHS}", "seed=3", "progress=none"]
     whole = dfa.run(*common)
     run = interrupted(dfa, *common)
@@ -92,7 +92,7 @@ def test_metrics_weights_and_cost_are_those_of_a_run_that_never_ended(dfa: Dfa, 
 
 
 def test_patience_counts_across_the_interruption(dfa: Dfa) -> None:
-    # so small a rate that the first epoch stays the best
+    # The learning rate is so small that the first epoch stays the best.
     common = [*ROWS, "rule=shallow", "optimizer.lr=1e-12", "patience=4", "epochs=50", "progress=none"]
     whole = dfa.run(*common)
     run = interrupted(dfa, *common, end=4)
@@ -114,8 +114,8 @@ def test_a_run_can_be_ended_and_resumed_again_and_again(dfa: Dfa) -> None:
     common = [*ROWS, "rule=dfa", "device=opu_sim", "epochs=10", "progress=none"]
     whole = dfa.run(*common)
     run = interrupted(dfa, *common)
-    for end in (4, 7, 8):  # the first before it has passed the epoch of the last end
-        with ended_in_epoch(end):
+    for end in (4, 7, 8):  # The first interruption comes before the epoch of the one before.
+        with interrupted_in_epoch(end):
             assert resume(dfa, run).code == 130
     assert resume(dfa, run).code == 0
     assert run.repeatable == whole.repeatable
@@ -126,7 +126,7 @@ def test_a_run_can_be_ended_and_resumed_again_and_again(dfa: Dfa) -> None:
 def test_without_a_checkpoint_resume_says_so_and_starts_again_only_when_told(dfa: Dfa) -> None:
     common = [*GRAPH, f"epochs={EPOCHS}", "progress=none"]
     whole = dfa.run(*common)
-    with ended_in_epoch(END):
+    with interrupted_in_epoch(END):
         assert dfa.train(*common).code == 130
     (run,) = [run for run in dfa.runs() if run.folder != whole.folder]
 
@@ -148,7 +148,7 @@ def test_a_completed_run_is_not_resumed(dfa: Dfa) -> None:
     assert f"dfa rerun {run.record['id']}" in answer.sentence
 
 
-def test_a_damaged_checkpoint_is_a_sentence_and_starting_again_helps(dfa: Dfa) -> None:
+def test_a_damaged_checkpoint_is_reported_and_from_start_trains_again(dfa: Dfa) -> None:
     common = [*GRAPH, f"epochs={EPOCHS}", "progress=none"]
     run = interrupted(dfa, *common)
     path = run.folder / CHECKPOINT
@@ -163,7 +163,7 @@ def test_a_damaged_checkpoint_is_a_sentence_and_starting_again_helps(dfa: Dfa) -
     assert run.record["status"] == "completed"
 
 
-def test_lines_of_the_metrics_that_are_gone_are_a_sentence(dfa: Dfa) -> None:
+def test_missing_lines_of_the_metrics_are_reported(dfa: Dfa) -> None:
     run = interrupted(dfa, *GRAPH, f"epochs={EPOCHS}", "progress=none")
     table = run.folder / "metrics.csv"
     table.write_text("".join(table.read_text().splitlines(keepends=True)[:2]))
@@ -174,7 +174,7 @@ def test_lines_of_the_metrics_that_are_gone_are_a_sentence(dfa: Dfa) -> None:
     assert "lacks epochs up to 3" in answer.sentence
 
 
-def test_a_line_cut_short_is_no_obstacle(dfa: Dfa) -> None:
+def test_a_truncated_last_line_does_not_prevent_resuming(dfa: Dfa) -> None:
     common = [*GRAPH, f"epochs={EPOCHS}", "progress=none"]
     whole = dfa.run(*common)
     run = interrupted(dfa, *common)
@@ -185,11 +185,11 @@ def test_a_line_cut_short_is_no_obstacle(dfa: Dfa) -> None:
     assert run.repeatable == whole.repeatable
 
 
-def test_how_often_is_no_part_of_the_identity_and_is_checked(dfa: Dfa) -> None:
+def test_checkpoint_every_must_be_a_whole_number_of_at_least_1(dfa: Dfa) -> None:
     assert dfa.train(*GRAPH, "checkpoint_every=0").sentence.endswith("a whole number of at least 1, or null.")
 
 
-def test_nothing_is_left_beside_the_checkpoint(dfa: Dfa) -> None:
+def test_no_temporary_file_is_left_beside_the_checkpoint(dfa: Dfa) -> None:
     run = interrupted(dfa, *GRAPH, f"epochs={EPOCHS}", "progress=none")
     there = {path.name for path in Path(run.folder).iterdir()}
     assert there == {".hydra", "run.json", "metrics.csv", "run.log", CHECKPOINT}

@@ -1,4 +1,4 @@
-"""On CUDA: the numbers of the CPU, and no step that waits for the accelerator."""
+"""On CUDA the numbers are those of the CPU, and no step makes the CPU wait for the accelerator."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_an_epoch_and_its_evaluation_never_wait(data: tuple[str, ...], words: tu
         train_epoch(made.model, made.rule, made.optimizer, made.batches)
         evaluate(made.model, made.batches, made.validation, made.test)
 
-    epoch()  # handles of the libraries, the adjacency, the optimizer's state
+    epoch()  # The first epoch makes the handles of the libraries, the adjacency and the state of the optimizer.
     with waiting_is_an_error():
         epoch()
 

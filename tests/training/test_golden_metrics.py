@@ -1,13 +1,13 @@
-"""The metrics are those that commit 4af7c01 measured, epoch by epoch, within what another processor changes.
+"""The metrics of every epoch are those that commit 4af7c01 measured, within what another processor changes.
 
-golden_metrics.json holds them, made by `studies/reliability/same_results.py --golden`. On one machine two commits are
-compared bit for bit by that script; between processors the last bits differ.
+The expected metrics are in golden_metrics.json, written by `studies/reliability/same_results.py --golden`. That script
+also compares two commits bit for bit on one machine; between processors the last bits differ.
 
-The tolerance: with the vector instructions of torch, oneDNN and MKL cut back to those of older processors, losses moved
-by at most 1e-5 of themselves, alignments by 1e-5, and no accuracy moved. A hundred times that is allowed to a loss. An
-accuracy may move by 0.01, which is two or three rows of a small validation set. A real change shows: another seed moves
-some epoch's training loss by 4e-3 of itself or more, and a rate of learning that is 1 % higher by 3.6e-3 or more in all
-configurations but `shallow`, where it is 4e-4.
+The tolerance was chosen as follows. When torch, oneDNN and MKL used only the vector instructions of older processors,
+losses and alignments changed by at most 1e-5 (losses: relative) and no accuracy changed. A loss may change by a hundred
+times that. An accuracy may change by 0.01, which is two or three rows of a small validation set. A real change is
+larger: another seed changes the training loss of some epoch by 4e-3 or more (relative). A learning rate that is 1 %
+higher changes it by 3.6e-3 or more in all configurations but `shallow`, where it is 4e-4.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def data_set(words: list[str]) -> str:
     return next(word.removeprefix("data=") for word in words if word.startswith("data="))
 
 
-def alike(column: str, expected: str) -> Any:
-    """What the text of a cell has to be, as a number; the counts and the empty cells exactly."""
+def expected_cell(column: str, expected: str) -> Any:
+    """Return what a cell must equal: counts and empty cells exactly, other numbers within the tolerance."""
     if expected == "" or column in ("epoch", "frames"):
         return expected
     if column.endswith("_loss"):
@@ -42,7 +42,7 @@ def number(expected: Any, cell: str) -> Any:
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_each_epoch_is_as_it_was(name: str, dfa: Dfa) -> None:
+def test_the_metrics_of_every_epoch_have_not_changed(name: str, dfa: Dfa) -> None:
     words = GOLDEN[name]["words"]
     if data_set(words) not in EMBEDDED:
         fetched = dfa("data", "fetch", data_set(words))
@@ -52,6 +52,6 @@ def test_each_epoch_is_as_it_was(name: str, dfa: Dfa) -> None:
     found = dfa.run(*words).repeatable
     assert len(found) == len(golden)
     for row, expected in zip(found, golden, strict=True):
-        wanted = {column: alike(column, cell) for column, cell in expected.items()}
+        wanted = {column: expected_cell(column, cell) for column, cell in expected.items()}
         assert list(row) == list(wanted)
         assert {column: number(wanted[column], cell) for column, cell in row.items()} == wanted

@@ -1,4 +1,4 @@
-"""The loop: what it measures, in which order it goes through the rows, when it stops."""
+"""The training loop: what it measures, in which order it uses the rows, and when it stops."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def epochs(made: Experiment, count: int, patience: int | None = None) -> list[Ep
 
 
 @pytest.fixture(autouse=True)
-def _as_before() -> Any:
+def _restore_torch_state() -> Any:
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     yield
     torch.set_num_threads(threads)
@@ -51,7 +51,7 @@ def _as_before() -> Any:
 
 
 def scores(made: Experiment, given: Data, rows: Tensor) -> tuple[float, float]:
-    """Mean loss and accuracy by torch alone."""
+    """Compute the mean loss and the accuracy with torch alone."""
     graph = None if given.edge_index is None else Graph(given.edge_index, len(given.y))
     made.model.eval()
     with torch.no_grad():
@@ -76,7 +76,7 @@ def test_validation_and_test_are_measured_after_the_epoch_without_dropout(words:
         assert made.model.training
 
 
-def test_the_training_figures_are_those_of_the_steps_themselves() -> None:
+def test_the_training_loss_and_accuracy_are_those_of_the_steps() -> None:
     given = data(*FC)
     made = parts(*FC, given=given)
     for before in range(3):
@@ -87,7 +87,7 @@ def test_the_training_figures_are_those_of_the_steps_themselves() -> None:
 
 
 def test_the_training_loss_of_uneven_batches_is_the_mean_over_rows() -> None:
-    """1,000 rows in batches of 300: the last has 100. The steps are too small to change the weights."""
+    """1,000 rows in batches of 300 leave 100 for the last one. The steps are too small to change the weights."""
     words = (*FC, "batch_size=300", "optimizer=sgd", "optimizer.lr=1e-30", "optimizer.momentum=0")
     given = data(*words)
     made = parts(*words, given=given)
@@ -97,8 +97,8 @@ def test_the_training_loss_of_uneven_batches_is_the_mean_over_rows() -> None:
     assert epoch.train_accuracy == pytest.approx(accuracy, abs=1e-6)
 
 
-def marks(batch: Batch) -> Tensor:
-    """The first column, into which the test below writes the number of the row."""
+def row_numbers(batch: Batch) -> Tensor:
+    """Return the first column, into which the test below writes the number of the row."""
     assert isinstance(batch.x, Tensor)
     return batch.x[:, 0].long()
 
@@ -112,14 +112,14 @@ def test_every_training_row_is_seen_once_an_epoch_in_a_new_order() -> None:
     for _ in range(2):
         batches = list(made.batches)
         assert [len(batch.y) for batch in batches] == [64] * 15 + [40]
-        assert all(torch.equal(batch.y, given.y[marks(batch)]) for batch in batches)
-        orders.append(torch.cat([marks(batch) for batch in batches]))
+        assert all(torch.equal(batch.y, given.y[row_numbers(batch)]) for batch in batches)
+        orders.append(torch.cat([row_numbers(batch) for batch in batches]))
     assert all(torch.equal(order.sort().values, given.train) for order in orders)
     assert not torch.equal(orders[0], orders[1])
     again = parts(*words, given=marked)
-    assert torch.equal(torch.cat([marks(batch) for batch in again.batches]), orders[0])
+    assert torch.equal(torch.cat([row_numbers(batch) for batch in again.batches]), orders[0])
     other = parts(*words, "seed=1", given=marked)
-    assert not torch.equal(torch.cat([marks(batch) for batch in other.batches]), orders[0])
+    assert not torch.equal(torch.cat([row_numbers(batch) for batch in other.batches]), orders[0])
 
 
 def test_a_graph_is_one_batch_whose_labels_are_those_of_the_training_rows() -> None:
@@ -134,7 +134,7 @@ def test_a_graph_is_one_batch_whose_labels_are_those_of_the_training_rows() -> N
 
 @pytest.mark.parametrize("rule", ["bp", "dfa", "shallow"])
 @pytest.mark.parametrize("words", [(*FC, "batch_size=128"), GCN], ids=["samples", "graph"])
-def test_labels_outside_the_training_set_steer_nothing(words: tuple[str, ...], rule: str) -> None:
+def test_labels_outside_the_training_set_do_not_influence_training(words: tuple[str, ...], rule: str) -> None:
     words = (*words, f"rule={rule}")
     given = data(*words)
     hidden = given.y.clone()
@@ -147,7 +147,7 @@ def test_labels_outside_the_training_set_steer_nothing(words: tuple[str, ...], r
     assert all(map(torch.equal, first.model.state_dict().values(), second.model.state_dict().values()))
 
 
-def test_test_labels_do_not_steer_early_stopping_either() -> None:
+def test_test_labels_do_not_influence_early_stopping() -> None:
     given = data(*GCN)
     hidden = given.y.clone()
     hidden[given.test] = (hidden[given.test] + 1) % given.classes
@@ -162,7 +162,7 @@ def test_test_labels_do_not_steer_early_stopping_either() -> None:
 def test_patience_counts_epochs_without_a_better_validation_accuracy(
     patience: int | None, expected: int
 ) -> None:
-    """With no step worth the name the first epoch stays the best."""
+    """The steps are so small that the first epoch stays the best."""
     made = parts(*FC, "optimizer=sgd", "optimizer.lr=1e-30")
     found = epochs(made, 12, patience)
     assert [epoch.epoch for epoch in found] == list(range(1, expected + 1))
@@ -174,12 +174,12 @@ def test_seconds_count_from_the_start_of_training() -> None:
     assert seconds[0] > 0
 
 
-def test_a_loss_that_is_no_number_ends_training_and_says_the_epoch() -> None:
+def test_a_loss_that_is_not_finite_ends_training_and_names_the_epoch() -> None:
     words = (*FC, "optimizer=sgd", "optimizer.lr=1e30", "rule=bp", "model.activation=relu")
     found: list[Epoch] = []
     with pytest.raises(DfaError, match=r"(nan|inf).*epoch \d+") as caught:
         found.extend(train(parts(*words), Course(50)))
-    # `extend` keeps what came before the exception
+    # `extend` keeps the epochs that came before the exception.
     assert f"epoch {len(found) + 1}" in str(caught.value)
     assert "optimizer.lr" in str(caught.value)
 
@@ -190,10 +190,10 @@ def test_it_learns(words: tuple[str, ...], rule: str) -> None:
     made = parts(*words, f"rule={rule}", "optimizer.lr=0.01")
     found = epochs(made, 30)
     assert found[-1].train_loss < 0.7 * found[0].train_loss
-    assert found[-1].test_accuracy > 0.7  # one in ten by chance
+    assert found[-1].test_accuracy > 0.7  # chance is 0.1
 
 
-def test_shallow_leaves_the_hidden_blocks_through_a_whole_training() -> None:
+def test_shallow_does_not_change_the_hidden_blocks() -> None:
     made = parts(*FC, "rule=shallow", "optimizer=adamw", "optimizer.weight_decay=0.1")
     before = {name: value.clone() for name, value in made.model.state_dict().items()}
     epochs(made, 5)
@@ -203,7 +203,7 @@ def test_shallow_leaves_the_hidden_blocks_through_a_whole_training() -> None:
     assert changed == {"blocks.1.layer.weight", "blocks.1.layer.bias"}
 
 
-def test_a_run_takes_no_number_from_the_global_generator() -> None:
+def test_training_does_not_draw_from_the_global_generator() -> None:
     made = parts(*FC, "model.dropout=0.5", "batch_size=100", "device=opu_sim")
     torch.manual_seed(1)
     before = torch.get_rng_state()

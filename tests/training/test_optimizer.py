@@ -1,4 +1,4 @@
-"""The optimizers without torch's compiler are the plain ones, to the last bit."""
+"""The optimizers without the import of torch's compiler equal torch's own, to the last bit."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_the_steps_and_the_state_are_those_of_torchs_own_class(name: str) -> Non
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("ours_first", [True, False])
-def test_the_state_goes_from_one_to_the_other_and_on(name: str, ours_first: bool) -> None:
+def test_the_state_of_one_class_can_be_loaded_into_the_other(name: str, ours_first: bool) -> None:
     makers = [lambda g: make_optimizer(partial(name), g), lambda g: partial(name)(g)]
     first, second = makers if ours_first else reversed(makers)
     whole, before = layers(), layers()
@@ -109,7 +109,7 @@ def test_hooks_and_differentiable_steps_work_as_in_torch() -> None:
     torch.testing.assert_close(start.grad, torch.zeros(3))  # d(s - 0.5 * 2 s)/ds
 
 
-def test_an_optimizer_from_outside_torch_is_taken_as_it_is() -> None:
+def test_an_optimizer_from_outside_torch_is_used_as_it_is() -> None:
     class Own(torch.optim.SGD):
         pass
 

@@ -1,4 +1,4 @@
-"""The learning rate over a run."""
+"""Schedules of the learning rate."""
 
 import math
 
@@ -17,14 +17,14 @@ def rates(schedule: str, epochs: int = 4) -> list[float]:
     return found
 
 
-def test_shapes():
+def test_each_schedule_has_its_shape():
     assert rates("constant") == [0.2] * 4
     assert rates("linear") == pytest.approx([0.2, 0.15, 0.1, 0.05])
     assert rates("cosine") == pytest.approx([0.1 * (1 + math.cos(math.pi * k / 4)) for k in range(4)])
 
 
 def test_the_rate_is_a_function_of_the_epoch_alone():
-    """What a resumed run relies on."""
+    """A resumed run relies on it, since no scheduler is saved."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.2)
     for epoch in (4, 1, 3, 3):
         set_rate(optimizer, "cosine", epoch, 4)

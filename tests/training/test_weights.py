@@ -1,4 +1,4 @@
-"""Weights on disk."""
+"""Saving and loading weights."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def test_model_and_feedback_come_back_as_they_were(path: Path) -> None:
     )
 
 
-def test_without_a_device_only_the_model_is_there(path: Path) -> None:
+def test_without_a_device_only_the_model_is_saved(path: Path) -> None:
     save_weights(path, model(), None)
     assert load_tensors(path).keys() == model().state_dict().keys()
 
 
 def test_there_is_no_pickle_in_the_file(path: Path) -> None:
-    """A length, a header of JSON, numbers."""
+    """The file has only a length, a header in JSON, and numbers."""
     save_weights(path, model(), device())
     content = path.read_bytes()
     length = int.from_bytes(content[:8], "little")
@@ -68,7 +68,7 @@ def test_there_is_no_pickle_in_the_file(path: Path) -> None:
     assert len(content) == 8 + length + max(entry["data_offsets"][1] for entry in header.values())
 
 
-def test_layouts_that_share_or_stride_memory_are_written_out(path: Path) -> None:
+def test_tensors_that_share_memory_or_have_strides_can_be_saved(path: Path) -> None:
     base = torch.arange(12.0).view(3, 4)
     tensors: dict[str, Tensor] = {"transposed": base.T, "slice": base[:, 1:3], "scalar": torch.tensor(7)}
     tensors["grad"] = torch.nn.Parameter(torch.ones(2))
@@ -79,9 +79,7 @@ def test_layouts_that_share_or_stride_memory_are_written_out(path: Path) -> None
     assert all(torch.equal(found[name], value) for name, value in tensors.items())
 
 
-def test_what_cannot_be_written_whole_leaves_the_old_file(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_tensors(path, {"a": torch.ones(2)})
     before = path.read_bytes()
 
