@@ -23,7 +23,7 @@ def accumulate_vjps(outputs: Sequence[Tensor], signals: Sequence[Tensor]) -> Non
 
 
 class _VJPSum(torch.autograd.Function):
-    """A scalar whose gradient with respect to each output is the signal at it."""
+    """Computes a zero whose backward pass hands each output its signal."""
 
     @staticmethod
     def forward(ctx: Any, count: int, *values: Tensor) -> Tensor:  # type: ignore[override]

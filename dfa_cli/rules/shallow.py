@@ -1,4 +1,4 @@
-"""Training of the last block alone, the lower bound for the other rules."""
+"""Training of the last block alone, the baseline for rules that train hidden blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a data set to the batches of an epoch."""
+"""Divides a data set into the batches of an epoch."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 LINES = 10  # about so many lines are printed in a run whose output is not a terminal
-SECONDS_BETWEEN_LINES = 30.0  # a slow run prints a line at least this often
+SECONDS_BETWEEN_LINES = 30.0  # when this time has passed, a slow run prints an extra line
 SECONDS_BETWEEN_REDRAWS = 0.1  # of the bar
 
 

@@ -69,7 +69,8 @@ def build_experiment(config: Mapping[str, Any], data: Data) -> Experiment:
     """
     seed, compute = config["seed"], torch.device(config["compute"])
     torch.set_num_threads(threads_for(config, data))
-    torch.manual_seed(stream_seed(seed, "layers"))  # for layers of other libraries
+    # Layers of other libraries draw from the global generator.
+    torch.manual_seed(stream_seed(seed, "layers"))
 
     generators = {"order": generator(seed, "order"), "dropout": generator(seed, "dropout", compute)}
     sizes = ModelShape(data.x.shape[1], data.classes, generator(seed, "weights"), generators["dropout"])

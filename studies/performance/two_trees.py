@@ -6,8 +6,8 @@
 
 The two take turns (A B A B), every measurement is a new process, and a first round is not counted. A figure is the
 median of the rounds with its quartiles. The last column is the median of the ratios pair by pair, because the speed of
-a machine drifts. `import torch` is the same work in both trees, so the distance of its ratio from 1 is the error of the
-measurement.
+a machine drifts. `import torch` is the same work in both trees, so the distance of its ratio from 1 shows how exact the
+other ratios are.
 """
 
 from __future__ import annotations
