@@ -2,8 +2,8 @@
 
     from dfa_cli import load, compare_table, OPU, DirectFeedbackAlignment
 
-What a program of one's own may use, without knowing where it lives. Each name is imported when it is first asked for:
-`import dfa_cli` imports neither torch nor hydra, and what reads records never does.
+These names are the public interface for Python programs. Each is imported when it is first used: `import dfa_cli`
+alone imports neither torch nor hydra, and the functions that read records never do.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The command line. One short function a command; whatever is heavy is imported inside it."""
+"""The command line `dfa`: lists the commands, and turns a user's mistake into one sentence.
+
+Each command imports torch, hydra and other large packages only when it runs, so that `dfa --help` is quick.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from dfa_cli.commands.clean import clean
 from dfa_cli.commands.compare import compare
 from dfa_cli.commands.diff import diff
 from dfa_cli.commands.export import export
-from dfa_cli.commands.options import PASS_ON
+from dfa_cli.commands.options import PASS_TO_HYDRA
 from dfa_cli.commands.plot import plot
 from dfa_cli.commands.report import report
 from dfa_cli.commands.rerun import rerun
@@ -37,13 +40,13 @@ app = typer.Typer(
 
 
 for command in (train, sweep):
-    app.command(context_settings=PASS_ON, add_help_option=False)(command)
+    app.command(context_settings=PASS_TO_HYDRA, add_help_option=False)(command)
 for command in (rerun, resume, runs, show, compare, plot, report, diff, clean, export, bench):
     app.command()(command)
 app.add_typer(data.app, name="data")
 
 
-def version(wanted: bool) -> None:
+def print_version(wanted: bool) -> None:
     if wanted:
         from dfa_cli.version import __version__
 
@@ -54,17 +57,17 @@ def version(wanted: bool) -> None:
 @app.callback()
 def main_options(
     version: Annotated[
-        bool, typer.Option("--version", callback=version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     pass
 
 
 def main() -> None:
-    """The entry point: a user's mistake is one sentence and exit code 2, a bug keeps its traceback."""
-    # else the interpreter looks for cycles among all that torch has made, a third of a second, and then ends
+    """Run the command line. A user's mistake ends in one sentence and exit code 2, a bug in a traceback."""
+    # Skip the last garbage collection: with torch loaded it takes a third of a second, and the process ends anyway.
     atexit.register(gc.freeze)
-    interrupted = _listen()
+    interrupted = _record_interrupts()
     try:
         app()
     except DfaError as error:
@@ -73,21 +76,21 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception:
-        if interrupted:  # in the middle of something that made another error of it
+        if interrupted:  # Ctrl-C came inside code that turned it into another exception
             sys.exit(130)
         raise
 
 
-def _listen() -> list[int]:
-    """Ctrl-C as ever, and a list that is no longer empty after it."""
+def _record_interrupts() -> list[int]:
+    """Return a list to which each Ctrl-C adds an item. Ctrl-C still raises `KeyboardInterrupt`."""
     received: list[int] = []
 
-    def note(number: int, frame: object) -> None:
+    def on_interrupt(number: int, frame: object) -> None:
         received.append(number)
         raise KeyboardInterrupt
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, note)
+        signal.signal(signal.SIGINT, on_interrupt)
     return received
 
 

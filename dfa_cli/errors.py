@@ -1,4 +1,4 @@
-"""The one exception that is the user's to mend, and the words that help to mend it."""
+"""Defines `DfaError`, the exception for a user's mistake, and finds the names that the user may have meant."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Iterable
 
 
 class DfaError(Exception):
-    """A mistake in what the user asked for, or a limit of the machine it was asked of.
+    """A mistake in what the user asked for, or a limit of the user's machine.
 
-    The message is one sentence that says what came, what was expected and what to do. The command line prints
-    it without a traceback and exits with 2; every other exception is a bug and keeps its traceback.
+    The message says on one line what was given, what is expected and what to type. The command line prints it without
+    a traceback and exits with 2. Every other exception is a bug and keeps its traceback.
     """
 
 
 def nearest(word: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """The known words that look most like `word`, best first; empty when none comes close."""
+    """Return up to `most` known words that look like `word`, the most similar first."""
     return difflib.get_close_matches(word, list(known), n=most, cutoff=0.5)
 
 
 def one_of(word: str, known: Iterable[str]) -> str:
-    """`'gnc' is not one of cora, gcn (did you mean gcn?)`, for error messages about a choice."""
+    """Say that a word is not among the known ones: `'gnc' is not one of cora, gcn (did you mean gcn?)`."""
     known = sorted(known)
     guesses = nearest(word, known, most=1)
     hint = f" (did you mean {guesses[0]}?)" if guesses else ""

@@ -1,4 +1,4 @@
-"""One run on one screen: from what was asked for to the record on disk."""
+"""Trains one run from its configuration to the record on disk, on one screen."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ STREAMS = ("weights", "order", "dropout", "layers")
 def run(spec: RunSpec, folder: Path, replaces: bool = False) -> dict[str, Any]:
     """Train one model and record it in `folder`. Returns the content of `run.json`.
 
-    `spec` has no `auto` left; `replaces`: the record that is in `folder` goes. The same configuration gives the same
-    bits on the same CPU. Raises `DfaError` for what the user can mend, after it is in the record.
+    Every `auto` of `spec` must be resolved. `replaces`: overwrite the record that is in `folder`. On the same CPU the
+    same configuration gives the same bits. Raises `DfaError` for a mistake of the user, after recording it.
     """
-    return _train(spec, Record(folder, _head(spec), replaces), folder)
+    return _train(spec, Record(folder, _record_head(spec), replaces), folder)
 
 
 def resume(spec: RunSpec, folder: Path) -> dict[str, Any]:
-    """Go on with the run in `folder`, which `spec` describes, in its own record. Returns the content of `run.json`.
+    """Continue the run in `folder`, which `spec` describes, in its own record. Returns the content of `run.json`.
 
-    On a CPU the metrics and the weights are bit for bit those of a run that was never ended. Raises `DfaError` when
-    there is no checkpoint, or when it cannot be read back.
+    On a CPU the metrics and the weights are bit for bit those of a run without a break. Raises `DfaError` when there is
+    no checkpoint, or when it cannot be read.
     """
     if not (folder / CHECKPOINT).is_file():
         raise DfaError(
-            f"{folder} holds no checkpoint: the run was made without checkpoint_every=EPOCHS, or ended before."
+            f"{folder} holds no checkpoint: the run was made without checkpoint_every=EPOCHS, or ended early."
         )
     return _train(spec, Record.reopen(folder, provenance()), folder, resumed=True)
 
@@ -64,25 +64,25 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
                 record.epoch(epoch.row())
                 progress.epoch(epoch)
                 if is_due(epoch.epoch, config["checkpoint_every"]):
-                    record.sync()  # first: resume trusts metrics.csv up to the checkpoint
+                    record.sync()  # before the checkpoint: resume needs metrics.csv up to its epoch
                     save_checkpoint(folder, epoch.epoch, experiment)
         if experiment.device is not None:
             record.update(projection=asdict(experiment.device.cost()))
         save_weights(folder / WEIGHTS, experiment.model, experiment.device)
         record.complete(stopped_early=record.content["result"]["last_epoch"] < config["epochs"])
-    (folder / CHECKPOINT).unlink(missing_ok=True)  # of no use to a run that is complete
+    (folder / CHECKPOINT).unlink(missing_ok=True)  # a completed run needs none
     progress.summary(record.content, folder)
     return record.content
 
 
 def is_due(epoch: int, every: int | None) -> bool:
-    """Whether something is to happen after this epoch that happens after every `every`-th; `None`: never."""
+    """Whether an action that happens every `every` epochs is due after this one. `None` means never."""
     return every is not None and epoch % every == 0
 
 
-def _head(spec: RunSpec) -> dict[str, Any]:
-    """What a record says before anything has been measured."""
-    asked = {"command": spec.command, "config_dir": spec.config_dir}
+def _record_head(spec: RunSpec) -> dict[str, Any]:
+    """Return the part of the record that is known before the training starts."""
+    origin = {"command": spec.command, "config_dir": spec.config_dir}
     return {
         "id": spec.config["run_id"],
         "identity": spec.identity,
@@ -90,12 +90,12 @@ def _head(spec: RunSpec) -> dict[str, Any]:
         "overrides": list(spec.overrides),
         "config": spec.config,
         "data_fallback": spec.config["data_fallback"],
-        "provenance": provenance() | {name: value for name, value in asked.items() if value},
+        "provenance": provenance() | {name: value for name, value in origin.items() if value},
     }
 
 
 def repeat_conditions(config: Mapping[str, Any], data: Data) -> dict[str, Any]:
-    """What a repetition has to have the same, besides the configuration."""
+    """Return the conditions, besides the configuration, that a repetition needs for the same result."""
     seeds = {name: stream_seed(config["seed"], name) for name in STREAMS}
     for name in ("matrix_seed", "noise_seed"):
         if name in config["device"]:

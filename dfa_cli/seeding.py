@@ -1,7 +1,7 @@
-"""One seed in, separate random streams out.
+"""Derives independent random streams from one seed.
 
-Every consumer of randomness (weights, data order, dropout, feedback matrix, optical noise, ...) owns a stream named
-after what it is for, so that switching one of them on or off leaves the others as they were.
+Everything that needs random numbers (weights, data order, dropout, feedback matrix, optical noise, ...) has a stream
+of its own, named after its purpose. To switch one of them on or off leaves the random numbers of the others unchanged.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 def stream_seed(seed: int, name: str) -> int:
-    """The seed of the stream `name`: the first 63 bits of SHA-256 of `"{seed}/{name}"`.
+    """Compute the seed of the stream `name`: the first 63 bits of SHA-256 of `"{seed}/{name}"`.
 
-    Python's own `hash` differs from process to process, and `seed + 1` would make stream k of seed s equal to
-    stream k - 1 of seed s + 1; a cryptographic hash does neither.
+    Python's own `hash` differs from process to process. Seeds `seed + k` would make stream k of seed s equal to stream
+    k - 1 of seed s + 1. A cryptographic hash has neither fault.
     """
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 def generator(seed: int, name: str, device: torch.device | str = "cpu") -> torch.Generator:
-    """A fresh `torch.Generator` on `device` at the start of the stream `name`."""
+    """Return a new `torch.Generator` on `device`, at the start of the stream `name`."""
     import torch
 
     return torch.Generator(device=device).manual_seed(stream_seed(seed, name))

@@ -1,1 +1,1 @@
-"""The commands of the shell, one file each: options in, one call, exit code out."""
+"""Defines the commands of the shell, one file each: a command reads its options and calls one function."""

@@ -1,4 +1,4 @@
-"""`dfa bench`: time the projection on this machine."""
+"""`dfa bench`: measures how long the projection takes on this machine."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from dfa_cli.errors import DfaError
 def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Up to 10^9 coefficients: under a minute.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Up to 10^11 coefficients: some minutes.")] = False,
-    sizes: Annotated[str, typer.Option(help="ModelShape of your own, as 1000,20000x5000 (in x out).")] = "",
+    sizes: Annotated[str, typer.Option(help="Your own sizes, inputs x outputs: 1000,20000x5000.")] = "",
     trillion: Annotated[
         bool, typer.Option("--trillion", help="One projection of 10^12 coefficients, with its checks.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results; default outputs/bench/<time>.")
+        Path | None, typer.Option(help="Folder for the results.  [default: outputs/bench/TIME]")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite results that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite earlier results in the folder.")] = False,
 ) -> None:
-    """Time the projection against size and device, beside the modelled time of the optics."""
+    """Time the projection for several sizes and devices, next to the modelled time of the optics."""
     if quick + full + bool(sizes) > 1:
         raise DfaError("--quick, --full and --sizes each choose the sizes; give one of them.")
     from dfa_cli.benchmark.table import run_table, run_trillion
@@ -35,7 +35,7 @@ def bench(
 
 
 def parse_sizes(text: str) -> list[tuple[int, int]]:
-    """`1000,20000x5000` to `[(1000, 1000), (20000, 5000)]`. Raises `DfaError` for anything else."""
+    """Parse `1000,20000x5000` to `[(1000, 1000), (20000, 5000)]`, smallest first. Raises `DfaError` for other words."""
     found = []
     for word in text.split(","):
         numbers = word.strip().lower().split("x")
@@ -49,7 +49,7 @@ def parse_sizes(text: str) -> list[tuple[int, int]]:
 
 
 def _folder(out: Path | None, force: bool, result: str) -> Path:
-    """Where the results go, made and found to be free of earlier ones."""
+    """Make the folder of the results. Raises `DfaError` if it has earlier ones and `force` is false."""
     import time
 
     folder = out or Path("outputs") / "bench" / time.strftime("%Y-%m-%d_%H-%M-%S")

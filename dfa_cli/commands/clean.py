@@ -1,4 +1,4 @@
-"""`dfa clean`: delete failed, interrupted and killed runs."""
+"""`dfa clean`: deletes failed, interrupted and killed runs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dfa_cli.errors import DfaError
 def clean(
     folders: Folders = None,
     status: Annotated[
-        str | None, typer.Option("--status", help="Only these: failed, interrupted, killed.")
+        str | None, typer.Option("--status", help="Delete only these: failed, interrupted or killed.")
     ] = None,
     where: Where = None,
     since: Since = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
 ) -> None:
     """Delete failed, interrupted and killed runs, after asking."""
     import sys
@@ -29,20 +29,20 @@ def clean(
     from dfa_cli.views.listing import list_as_text
 
     _, chosen = Selection(folders, where, since, status).find(may_be_empty=True)
-    doomed = removable(chosen)
-    if not doomed:
+    deletable = removable(chosen)
+    if not deletable:
         output.write_stdout("nothing to clean: no failed, interrupted or killed run\n")
         return
-    output.write_stdout(list_as_text(doomed, output.terminal_width()))
-    count = plural(len(doomed), "run")
-    size = quantity(sum(folder_bytes(run) for run in doomed), "B")
+    output.write_stdout(list_as_text(deletable, output.terminal_width()))
+    count = plural(len(deletable), "run")
+    size = quantity(sum(folder_bytes(run) for run in deletable), "B")
     if not yes:
         if not sys.stdin.isatty():
             raise DfaError(f"nothing was deleted: to delete these {count} without being asked, give --yes")
         typer.confirm(f"delete {count} ({size})?", abort=True)
-    stayed = remove(doomed)
-    for run, reason in stayed:
+    kept = remove(deletable)
+    for run, reason in kept:
         output.write_stderr(f"left {run.folder}: {reason}")
-    output.write_stdout(f"deleted {len(doomed) - len(stayed)} of {count} ({size})\n")
-    if stayed:
+    output.write_stdout(f"deleted {len(deletable) - len(kept)} of {count} ({size})\n")
+    if kept:
         raise typer.Exit(1)

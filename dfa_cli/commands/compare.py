@@ -1,4 +1,4 @@
-"""`dfa compare`: groups of runs side by side."""
+"""`dfa compare`: compares groups of runs in a table."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def compare(
         output.check_free(out, force)
     if out and not format and out.suffix.lower() not in _FORMAT_OF:
         ends = ", ".join(_FORMAT_OF)
-        raise DfaError(f"--out {out}: its name ends in none of {ends}; --format says what it is to hold")
+        raise DfaError(f"--out {out} ends in none of {ends}; name the format with --format")
     chosen = format or (_FORMAT_OF[out.suffix.lower()] if out else "table")
     question = make_question(by, metric, over, only=only, sort=sort, baseline=baseline, test=test)
     result = Selection(folders, where, since).compare(question)

@@ -1,4 +1,4 @@
-"""`dfa data list | fetch | verify`: what there is, bring it here, check it."""
+"""`dfa data list | fetch | verify`: lists the data sets, downloads their files, and checks them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="The data sets: list them, fetch their files, check them.")
+app = typer.Typer(no_args_is_help=True, help="List the data sets, fetch their files, and check them.")
 
 
 @app.command("list")
 def list_data_sets(
     probe: Annotated[
-        bool, typer.Option("--probe", help="Also ask the network for what is not here.")
+        bool, typer.Option("--probe", help="Also ask the network whether the missing ones can be fetched.")
     ] = False,
 ) -> None:
-    """The data sets, their size, and where they are now."""
+    """List the data sets, with their sizes and where they are now."""
     from dfa_cli.data.catalogue import CATALOGUE
     from dfa_cli.data.source import Source
 
@@ -32,7 +32,7 @@ def list_data_sets(
 
 @app.command("fetch")
 def fetch_data_sets(names: Annotated[list[str], typer.Argument(metavar="NAME...|all")]) -> None:
-    """Bring the files of data sets into the cache, from a mirror folder or else the network."""
+    """Fetch the files of data sets into the cache, from a mirror folder or from the network."""
     from dfa_cli.console.values import plural
     from dfa_cli.data.catalogue import CATALOGUE, entry
     from dfa_cli.data.source import Source
@@ -46,7 +46,7 @@ def fetch_data_sets(names: Annotated[list[str], typer.Argument(metavar="NAME...|
             continue
         try:
             source.fetch(item.name)
-        except DfaError as error:  # the others can still be fetched
+        except DfaError as error:  # go on: the other data sets may still be fetched
             failures.append(str(error))
             typer.echo(f"{item.name}: failed")
         else:
@@ -57,7 +57,7 @@ def fetch_data_sets(names: Annotated[list[str], typer.Argument(metavar="NAME...|
 
 @app.command("verify")
 def verify_data_sets(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]")] = None) -> None:
-    """Compare every copy of every raw file with its SHA-256; the exit code is 1 when one is corrupt."""
+    """Check every copy of every raw file against its SHA-256. The exit code is 1 when one is corrupt."""
     from dfa_cli.data.catalogue import CATALOGUE, entry
     from dfa_cli.data.source import Source
 
@@ -80,7 +80,7 @@ def verify_data_sets(names: Annotated[list[str] | None, typer.Argument(metavar="
 
 
 def _write_table(heads: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> None:
-    """`sides`: l or r for each column. The last column is folded where the terminal is too narrow for it."""
+    """Write a table whose last column is wrapped in a narrow terminal. `sides`: l (left) or r (right) for each."""
     from dfa_cli.console import output
     from dfa_cli.console.table import lay_out
 

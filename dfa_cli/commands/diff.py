@@ -1,4 +1,4 @@
-"""`dfa diff`: what differs between two runs."""
+"""`dfa diff`: shows what differs between two runs."""
 
 from __future__ import annotations
 

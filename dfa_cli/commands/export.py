@@ -1,4 +1,4 @@
-"""`dfa export`: hand runs to other tools."""
+"""`dfa export`: writes runs in the formats of other tools."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def export(
         typer.Option("--out", help="File or folder.  [default: dfa-runs.csv, mlruns, tensorboard]"),
     ] = None,
     curves: Annotated[
-        bool, typer.Option("--curves", help="CSV: one line an epoch of every run instead.")
+        bool, typer.Option("--curves", help="With csv: one line for each epoch, not for each run.")
     ] = False,
     where: Where = None,
     since: Since = None,
     status: Annotated[str | None, typer.Option("--status", help="Only runs with this status.")] = None,
     force: Force = False,
 ) -> None:
-    """Hand runs to other tools: dfa export --to mlflow."""
+    """Export runs to other tools: dfa export --to mlflow."""
     from dfa_cli.console import output
     from dfa_cli.console.values import plural
     from dfa_cli.records.export import export_runs, export_target

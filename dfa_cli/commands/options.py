@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share."""
+"""Declares the options and arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ Folders = Annotated[
 ]
 Name = Annotated[str, typer.Argument(help="The start of an id, a run's folder, or 'last'.", metavar="RUN")]
 Where = Annotated[
-    str | None, typer.Option("--where", help='Only runs for which this holds: "rule=dfa and epochs>100".')
+    str | None, typer.Option("--where", help='Only runs that fulfil this: "rule=dfa and epochs>100".')
 ]
 Since = Annotated[
-    str | None, typer.Option("--since", help="Only runs begun since: 2026-11-22, today, 2h, 3d.")
+    str | None, typer.Option("--since", help="Only runs begun since then: 2026-11-22, today, 2h, 3d.")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite the file when it is there.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")]
 By = Annotated[
     str | None,
-    typer.Option("--by", help="Keys that make the groups: rule,device.  [default: all that differ]"),
+    typer.Option("--by", help="Keys that define the groups: rule,device.  [default: all that differ]"),
 ]
 MetricOption = Annotated[
-    str | None, typer.Option("--metric", help="What is compared: accuracy, loss, time, ...")
+    str | None, typer.Option("--metric", help="The metric to compare: accuracy, loss, time, ...")
 ]
-Over = Annotated[str, typer.Option("--over", help="What is averaged over.")]
+Over = Annotated[str, typer.Option("--over", help="Keys to average over.")]
 Only = Annotated[str | None, typer.Option("--only", help='Only these rows: "device=opu_sim".')]
 Sort = Annotated[str | None, typer.Option("--sort", help="Column to sort by; a leading - reverses.")]
 Baseline = Annotated[
@@ -35,17 +35,20 @@ Baseline = Annotated[
 Precision = Annotated[int | None, typer.Option("--precision", help="Decimals of the metric.")]
 
 
-# Hydra reads these arguments, --help among them; a short option of ours would tear -cd apart
-PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+# Pass all arguments to Hydra's parser, --help included. If Typer knew a short option, it would split Hydra's -cd.
+PASS_TO_HYDRA = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
 
 def complete(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    from dfa_cli.config.completion import offers
+    """Complete an override for the Tab key, in the form that Typer calls."""
+    from dfa_cli.config.completion import complete_override
 
-    return offers(context.params.get("overrides") or [], incomplete)
+    return complete_override(context.params.get("overrides") or [], incomplete)
 
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(help="rule=dfa seed=3, and Hydra's own options.", autocompletion=complete),
+    typer.Argument(
+        help="Overrides such as rule=dfa seed=3, and Hydra's own options.", autocompletion=complete
+    ),
 ]

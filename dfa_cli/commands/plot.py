@@ -1,4 +1,4 @@
-"""`dfa plot`: learning curves, bars, a metric against a key."""
+"""`dfa plot`: draws learning curves, bars, or a metric against a key."""
 
 from __future__ import annotations
 
@@ -25,9 +25,13 @@ def plot(
     since: Since = None,
     only: Only = None,
     over: Over = "seed",
-    band: Annotated[str, typer.Option("--band", help="std, ci (95 %), range or none.")] = "std",
-    scale: Annotated[str, typer.Option("--scale", help="Of the x axis: auto, linear or log.")] = "auto",
-    start: Annotated[float | None, typer.Option("--from", help="Where the axis of values begins.")] = None,
+    band: Annotated[
+        str, typer.Option("--band", help="Spread to draw: std, ci (95 %), range or none.")
+    ] = "std",
+    scale: Annotated[str, typer.Option("--scale", help="Scale of the x axis: auto, linear or log.")] = "auto",
+    start: Annotated[
+        float | None, typer.Option("--from", help="Where the axis of the metric begins.")
+    ] = None,
     title: Annotated[str | None, typer.Option("--title", help="A title above the figure.")] = None,
     out: Annotated[
         Path | None,
@@ -47,7 +51,9 @@ def plot(
     check_suffix(path)
     look = Look(band, scale, start, title)
     output.check_free(path, force)
-    compared = None if kind == "curves" else metric  # curves are of a column, whatever the metric of the rows
+    compared = (
+        None if kind == "curves" else metric
+    )  # curves draw a column of metrics.csv, whatever metric the table shows
     question = make_question(by, compared, over, only=only, along=x)
     result = Selection(folders, where, since).compare(question)
     if kind == "curves":

@@ -1,4 +1,4 @@
-"""`dfa report`: one self-contained HTML page."""
+"""`dfa report`: writes one self-contained HTML page."""
 
 from __future__ import annotations
 

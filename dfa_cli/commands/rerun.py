@@ -1,4 +1,4 @@
-"""`dfa rerun`: a run made again, from its record alone."""
+"""`dfa rerun`: repeats a run from its record alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def rerun(
         "outputs"
     ),
 ) -> None:
-    """Run again from a run's record alone, and say whether the metrics match: dfa rerun last."""
+    """Repeat a run from its record alone, and say whether the metrics match: dfa rerun last."""
     from dfa_cli.launch.rerun import rerun
 
     lines, matches = rerun(run, folders or [Path("outputs")], outputs)

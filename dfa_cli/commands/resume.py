@@ -1,4 +1,4 @@
-"""`dfa resume`: a run that has not come to its end, gone on with."""
+"""`dfa resume`: continues a run that ended early."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def resume(
         bool, typer.Option("--from-start", help="Begin again with epoch 1, in the run's own folder.")
     ] = False,
 ) -> None:
-    """Go on with a killed, interrupted or failed run from its checkpoint: dfa resume last."""
+    """Continue a killed, interrupted or failed run from its checkpoint: dfa resume last."""
     from dfa_cli.launch.resume import resume
 
     resume(run, folders or [Path("outputs")], from_start)

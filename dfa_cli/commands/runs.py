@@ -1,4 +1,4 @@
-"""`dfa runs`: list runs, newest first."""
+"""`dfa runs`: lists runs, newest first."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from dfa_cli.errors import DfaError, one_of
 def runs(
     folders: Folders = None,
     status: Annotated[
-        str | None, typer.Option("--status", help="completed, running, failed, interrupted, killed.")
+        str | None,
+        typer.Option("--status", help="Only these: completed, running, failed, interrupted or killed."),
     ] = None,
     where: Where = None,
     since: Since = None,
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", min=0, help="At most so many, newest first; 0: all.  [default: 50, all in a pipe]"
+            "--limit", min=0, help="Number of runs to list; 0 lists all.  [default: 50, all in a pipe]"
         ),
     ] = None,
     format: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
     skipped: Annotated[
-        bool, typer.Option("--skipped", help="Name every folder that holds no whole record.")
+        bool, typer.Option("--skipped", help="Name all folders without a whole record, not only 5.")
     ] = False,
 ) -> None:
     """List runs, newest first: dfa runs --status failed --since 2d."""
@@ -35,7 +36,7 @@ def runs(
 
     if format not in FORMATS:
         raise DfaError(f"--format: {one_of(format, FORMATS)}")
-    _, chosen = Selection(folders, where, since, status).find(most_skipped=10**9 if skipped else 5)
+    _, chosen = Selection(folders, where, since, status).find(max_skipped=10**9 if skipped else 5)
     width = output.terminal_width()
     most = (50 if width else 0) if limit is None else limit
     listed = chosen[:most] if most else chosen

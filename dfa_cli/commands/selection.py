@@ -1,4 +1,4 @@
-"""From the options of a reading command to the runs it is about, and to the question it asks of them."""
+"""Turns the options of a reading command into the runs to read and the question to answer."""
 
 from __future__ import annotations
 
@@ -16,35 +16,36 @@ if TYPE_CHECKING:
 
 
 def folders_or_outputs(folders: list[Path] | None) -> list[Path]:
-    """The folders that were named, else `outputs`."""
+    """Return the folders that were named, or `outputs` if none was."""
     return folders or [Path("outputs")]
 
 
 def comma_list(words: str | None) -> list[str]:
-    """`"rule, device"` -> `["rule", "device"]`."""
+    """Split words at commas: `"rule, device"` becomes `["rule", "device"]`."""
     return [word.strip() for word in words.split(",") if word.strip()] if words else []
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The options that say which runs a command is about."""
+    """The options that choose the runs of a command."""
 
     folders: list[Path] | None = None
     where: str | None = None
     since: str | None = None
     status: str | None = None
 
-    def find(self, most_skipped: int = 5, may_be_empty: bool = False) -> tuple[Found, list[Run]]:
-        """Finds runs and selects among them; damaged folders are named on standard error, at most `most_skipped`.
+    def find(self, max_skipped: int = 5, may_be_empty: bool = False) -> tuple[Found, list[Run]]:
+        """Find the runs in the folders and select among them.
 
-        Raises `DfaError` when no run is left, unless the selection may be empty.
+        At most `max_skipped` damaged folders are named on standard error. Raises `DfaError` when no run is left, unless
+        the selection may be empty.
         """
         from dfa_cli.console import output
         from dfa_cli.records.find import find, find_some
         from dfa_cli.records.select import in_utc, select
 
         found = (find if may_be_empty else find_some)(folders_or_outputs(self.folders))
-        output.name_skipped(found.skipped, most_skipped)
+        output.name_skipped(found.skipped, max_skipped)
         test = None
         if self.where and found.runs:
             from dfa_cli.records.keys import Keys
@@ -65,7 +66,7 @@ class Selection:
         return found, selected
 
     def compare(self, question: Question) -> Comparison:
-        """Finds the runs and compares them."""
+        """Find the runs and compare them."""
         from dfa_cli.comparison.comparison import compare
 
         found, runs = self.find()
@@ -75,7 +76,7 @@ class Selection:
 
 
 def make_question(by: str | None, metric: str | None, over: str, **more: Any) -> Question:
-    """The question of `--by`, `--metric` and `--over`; `more` are further fields of `Question`."""
+    """Make a `Question` of the options `--by`, `--metric` and `--over`. `more`: further fields of `Question`."""
     from dfa_cli.comparison.question import Question
     from dfa_cli.records.measures import DEFAULT
 

@@ -1,4 +1,4 @@
-"""`dfa show`: everything about one run."""
+"""`dfa show`: shows everything about one run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dfa_cli.commands.selection import folders_or_outputs
 def show(
     run: Name,
     folders: Folders = None,
-    json: Annotated[bool, typer.Option("--json", help="The record, for programs.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the record as JSON, for programs.")] = False,
 ) -> None:
     """Show everything about one run: dfa show last."""
     from dfa_cli.console import output

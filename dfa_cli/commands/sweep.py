@@ -1,4 +1,4 @@
-"""`dfa sweep`: train every combination that has no completed run yet."""
+"""`dfa sweep`: trains every combination that has no completed run yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dfa train`: train one model."""
+"""`dfa train`: trains one model."""
 
 from __future__ import annotations
 

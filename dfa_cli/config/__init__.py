@@ -1,1 +1,1 @@
-"""From the words of a command to one checked configuration and its identity."""
+"""Turns the words of a command into one checked configuration, and computes its identity."""

@@ -1,6 +1,6 @@
-"""Where a run computes, answered without importing torch where that is possible.
+"""Chooses the processor that `auto` means on this machine, without importing torch where that is possible.
 
-A sweep that only reuses what is there has to know what `auto` stands for, and torch takes a second to import.
+A sweep has to know what `auto` means even when it only reuses old runs, and torch takes a second to import.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from dfa_cli.machine.accelerator import NAMES, multiplies_bfloat16, resolve
 
 
 def resolve_auto(config: dict[str, Any]) -> dict[str, Any]:
-    """Every `auto` replaced by what this machine has. Raises `DfaError` when it lacks what was asked for."""
+    """Replace every `auto` in a configuration by a processor of this machine.
+
+    Raises `DfaError` when the machine lacks the processor or the precision that the configuration asks for.
+    """
     config = modernised(config)
     device = dict(config["device"])
     if "where" in device:
         device["where"] = resolve(device["where"])
     compute = config["compute"]
     if compute == "auto":
-        # a digital device trains where it projects; a simulated one, wherever is fastest
+        # A digital device projects on the processor that trains. A simulated one leaves the choice to the machine.
         compute = device.get("where") or resolve("auto")
     compute = resolve(compute)
     if config["precision"] == "bf16" and not multiplies_bfloat16(compute):

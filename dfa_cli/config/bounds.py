@@ -1,4 +1,7 @@
-"""The values that each key may have: checked in a configuration, and again by a class that is made from Python."""
+"""Which values each key of the configuration may have.
+
+A configuration is checked against this table, and so are the arguments of a class that is made from Python.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +15,26 @@ from dfa_cli.errors import DfaError
 
 @dataclass(frozen=True)
 class Bound:
-    """A test that a value has to pass, and the words for it."""
+    """A condition on a value, and the words that describe it in an error message and in the documentation.
+
+    `real`: the value is a real number, so that 1 and 1.0 are the same value and give the same identity.
+    """
 
     holds: Callable[[Any], bool]
     words: str
-    real: bool = False  # a number that need not be whole: 1 and 1.0 are the same value
+    real: bool = False
 
 
-LARGEST = 3.4e38  # of single precision, in which everything is computed
+LARGEST = 3.4e38  # the largest number of single precision, in which everything is computed
 
 
 def is_number(value: Any) -> bool:
-    """A number that is finite in single precision."""
+    """Whether a value is a number that is finite in single precision."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 def is_whole(value: Any) -> bool:
-    """A whole number; `True` and `1.0` are none."""
+    """Whether a value is a whole number. `True` and `1.0` are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -124,15 +130,17 @@ BOUNDS: dict[str, Bound] = {
 
 
 def require(key: str, value: Any, bound: Bound | None = None) -> None:
-    """Raises `DfaError` for a value that does not fit the key; `bound`: in the place of the one above, where a class
-    knows it more closely."""
+    """Raise `DfaError` unless the value is within the bound of its key.
+
+    `bound` replaces the entry of `BOUNDS` where a class knows a narrower one, such as the size of a data set.
+    """
     bound = bound or BOUNDS[key]
     if not bound.holds(value):
         raise DfaError(f"{key}={shown(value)} does not fit: expected {bound.words}.")
 
 
 def require_threshold(threshold: Any, relative: Any) -> None:
-    """Raises `DfaError` for a threshold of the ternary encoding that no entry could pass."""
+    """Raise `DfaError` for a threshold of the ternary encoding that no entry of the error could pass."""
     require("device.encoding.threshold", threshold)
     require("device.encoding.relative", relative)
     if relative and threshold >= 1:
@@ -143,7 +151,7 @@ def require_threshold(threshold: Any, relative: Any) -> None:
 
 
 def lookup(config: Mapping[str, Any], key: str) -> tuple[Any, bool]:
-    """The value at a dotted key, and whether there is such a key."""
+    """Return the value at a dotted key, such as `rule.scale`, and whether the configuration has that key."""
     node: Any = config
     for part in key.split("."):
         if not isinstance(node, Mapping) or part not in node:
@@ -153,5 +161,5 @@ def lookup(config: Mapping[str, Any], key: str) -> tuple[Any, bool]:
 
 
 def shown(value: Any) -> str:
-    """A value as a configuration spells it."""
+    """Spell a value as it is written in a configuration: `null`, `true`, `[64, 64]`."""
     return json.dumps(value) if isinstance(value, (list, dict, bool)) or value is None else str(value)

@@ -1,4 +1,4 @@
-"""The words of a command, read once: Hydra's flags told from the overrides between them."""
+"""Splits the words of a command into Hydra's flags and overrides."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfa_cli.config.extras import require_extras
-from dfa_cli.config.hydra_internals import arguments_parser
+from dfa_cli.config.hydra_internals import hydra_argument_parser
 from dfa_cli.config.overrides import expand_aliases
 from dfa_cli.errors import DfaError
 
 
 @dataclass(frozen=True)
 class Command:
-    """What somebody typed after `dfa train` or `dfa sweep`.
+    """The words that somebody typed after `dfa train` or `dfa sweep`.
 
-    `words`: all of it, aliases expanded; `overrides`: those that are no flags; `config_dir`: the folder of
-    `--config-dir`; `multirun`: several runs are meant; `asks_help`, `asks_hydra`: something is to be shown by us, or
-    by Hydra, and nothing is run.
+    `words`: all words, aliases expanded.
+    `overrides`: the words that are not flags.
+    `config_dir`: the folder given to `--config-dir`.
+    `multirun`: the command asks for several runs, with `-m` for example.
+    `asks_help`: print our help and run nothing.
+    `asks_hydra`: let Hydra print something, such as `--cfg job`, and run nothing.
     """
 
     prog: str
@@ -32,12 +35,18 @@ class Command:
 
 
 def parse_command(words: Sequence[str], prog: str) -> Command:
-    """Read the words of a command. Raises `DfaError` for a folder that is not there and a plugin that is missing."""
+    """Split the words of a command into flags and overrides.
+
+    Raises `DfaError` when the folder of `--config-dir` does not exist, or when a plugin is not installed.
+    """
     words = expand_aliases(words)
     require_extras(words)
-    flags = arguments_parser(prog).parse_intermixed_args(words)
+    flags = hydra_argument_parser(prog).parse_intermixed_args(words)
     if flags.config_path is not None:
-        raise DfaError(f"{prog} has its configuration; --config-dir FOLDER adds your own to it.")
+        raise DfaError(
+            f"{prog} takes no --config-path, since it always uses its own configuration; "
+            "add yours to it with --config-dir FOLDER."
+        )
     if flags.config_dir is not None and not Path(flags.config_dir).is_dir():
         raise DfaError(f"--config-dir {flags.config_dir} is not a folder.")
     return Command(

@@ -1,6 +1,6 @@
-"""From the words of a command to checked configurations, composed once.
+"""Composes the words of a command into checked configurations, each once.
 
-Nothing heavy is imported here, and no folder is made: what is wrong is said before either.
+No folder is made here and torch is not imported, so a mistake is reported at once and leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dfa_cli.config.checks import check
 from dfa_cli.config.command import Command, parse_command
-from dfa_cli.config.hydra_internals import apply_values, hydra_on, set_task_overrides
+from dfa_cli.config.hydra_internals import apply_values, open_hydra, set_task_overrides
 from dfa_cli.config.overrides import (
-    expand,
+    expand_sweeps,
     hydra_message,
     is_group,
     is_hydra_override,
-    require_known,
-    require_one_value,
-    require_tuned,
-    require_values,
+    require_discrete_sweeps,
+    require_known_keys,
+    require_no_sweep,
+    require_tuned_file,
     split_overrides,
     user_overrides,
 )
@@ -43,21 +43,19 @@ from dfa_cli.config.registration import register_with_hydra
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.errors import DfaError
 
-OF_A_FOLDER = [
-    "job",
-    "overrides",
-    "run",
-    "runtime",
-    "sweep",
-]  # of Hydra's node: what a folder's name is made of
+# keys of Hydra's node from which the name of a run's folder is made
+FOLDER_NAME_KEYS = ["job", "overrides", "run", "runtime", "sweep"]
 
 
 @dataclass(frozen=True)
 class Composed:
-    """A configuration as Hydra composed it, checked.
+    """A configuration that Hydra composed and that has passed all checks.
 
-    `spec`: the run that it describes; `config`: with Hydra's own node in it, of a sweep's job only with what its
-    folder is named after; `hydra`: that node, whole; `grids`: those of an experiment, `{key: values}` each.
+    `spec`: the run that it describes.
+    `config`: the configuration with Hydra's own node in it. In a job of a sweep the node has only `FOLDER_NAME_KEYS`,
+    since a whole node for each of many jobs costs time.
+    `hydra`: the whole of Hydra's node.
+    `grids`: the grids of an experiment, each `{key: values}`.
     """
 
     spec: RunSpec
@@ -67,25 +65,25 @@ class Composed:
 
     @property
     def sweeper(self) -> dict[str, Any]:
-        """Who picks the jobs of a sweep, unresolved, as Hydra has it."""
-        return _unresolved(self.hydra.sweeper)
+        """The configuration of the sweeper, which picks the jobs of a sweep. Interpolations are not resolved."""
+        return _without_resolving(self.hydra.sweeper)
 
     @property
     def launcher(self) -> dict[str, Any]:
-        """Who runs the jobs of a sweep, unresolved, as Hydra has it."""
-        return _unresolved(self.hydra.launcher)
+        """The configuration of the launcher, which runs the jobs of a sweep. Interpolations are not resolved."""
+        return _without_resolving(self.hydra.launcher)
 
     def run_folder(self) -> Path:
-        """Where a single run is recorded."""
-        with _seen_by_interpolations(self.config):
+        """Return the folder in which a single run is recorded."""
+        with _resolve_hydra_node_from(self.config):
             return Path(str(self.config.hydra.run.dir)).absolute()
 
     def sweep_folder(self) -> Path:
-        """The folder of the whole sweep."""
+        """Return the folder of the whole sweep."""
         return Path(str(self.config.hydra.sweep.dir)).absolute()
 
     def job_folder(self, number: int) -> str:
-        """The folder of this job in that of its sweep, when it is job `number`."""
+        """Return the name of this job's folder inside the sweep's folder, if it is job `number` of the sweep."""
         with open_dict(self.config.hydra):
             self.config.hydra.job.num = number
             self.config.hydra.job.id = str(number)
@@ -93,13 +91,15 @@ class Composed:
 
 
 class Composer:
-    """Composes runs and sweeps. One search path serves them all, and jobs that differ in values share a composition.
+    """Composes runs and sweeps, with one search path for all of them.
+
+    Jobs that differ only in values, such as the seed, share one composition, which makes large sweeps fast.
 
         with Composer(command) as composer:
             run = composer.run(command.overrides)
             jobs = composer.jobs(command.overrides)
 
-    Both raise `DfaError` for what does not fit, in Hydra's own words for what Hydra refuses.
+    Both raise `DfaError` for a mistake in the overrides. Where Hydra found the mistake, the message is Hydra's.
     """
 
     def __init__(self, command: Command):
@@ -109,50 +109,49 @@ class Composer:
         register_with_hydra()
         add_plugin_folder(self.command.config_dir)
         with contextlib.ExitStack() as stack:
-            self._hydra = stack.enter_context(hydra_on(conf_dir(), self.command.config_dir))
-            self._leave = stack.pop_all()
+            self._hydra = stack.enter_context(open_hydra(conf_dir(), self.command.config_dir))
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._leave.close()
+        self._stack.close()
 
     def run(self, overrides: Sequence[str]) -> Composed:
-        """The one run that the overrides stand for."""
+        """Compose the one run that the overrides describe."""
         return self._compose(overrides, RunMode.RUN)
 
     def jobs(self, overrides: Sequence[str]) -> list[Composed]:
-        """Every job of the sweep that the overrides stand for; of an experiment, one grid after the other."""
-        first = self._compose(expand(overrides)[0], RunMode.MULTIRUN)
+        """Compose every job of the sweep that the overrides describe. The grids of an experiment follow one another."""
+        first = self._compose(expand_sweeps(overrides)[0], RunMode.MULTIRUN)
         if is_grid_sweep(first):
-            require_values(overrides)
+            require_discrete_sweeps(overrides)
         grids = experiment_grids(first, overrides)
-        points = [point for grid in grids for point in expand([*grid, *overrides])]
-        return [self._compose(point, RunMode.MULTIRUN) for point in points]
+        combinations = [combination for grid in grids for combination in expand_sweeps([*grid, *overrides])]
+        return [self._compose(combination, RunMode.MULTIRUN) for combination in combinations]
 
     def job(self, overrides: Sequence[str]) -> Composed:
-        """One job of a sweep, whose values are chosen already."""
+        """Compose one job of a sweep from overrides that give each key a single value."""
         return self._compose(overrides, RunMode.MULTIRUN)
 
     def _compose(self, overrides: Sequence[str], mode: RunMode) -> Composed:
         loader = self._hydra.config_loader
-        with _refused_in_a_sentence(overrides, loader):
+        with _hydra_errors_as_sentences(overrides, loader):
             words = split_overrides(overrides, loader)
             if mode is RunMode.RUN:
-                require_one_value(words.every)
-            require_tuned(words.every, loader, self.command.config_dir)
+                require_no_sweep(words.every)
+            require_tuned_file(words.every, loader, self.command.config_dir)
             config, hydra = self._base(words.rest, mode)
             config = copy.deepcopy(config)
             apply_values(words.values, config)
             set_task_overrides(config, words.every)
             if OmegaConf.is_interpolation(config, "run_id"):
-                config.run_id = secrets.token_hex(
-                    4
-                )  # once, so that the folder and the record carry the same name
-            with _seen_by_interpolations(config if mode is RunMode.RUN else hydra):
+                # Set it once: as an interpolation it would differ between the folder's name and the record.
+                config.run_id = secrets.token_hex(4)
+            with _resolve_hydra_node_from(config if mode is RunMode.RUN else hydra):
                 plain = to_plain_config(config)
             grids = OmegaConf.to_container(config.grids) if config.grids else []
         choices = group_choices(config.hydra)
-        require_known(plain)
+        require_known_keys(plain)
         check(plain, choices)
         require_modules(plain, choices)
         spec = RunSpec(plain, choices, user_overrides(overrides), self.command.config_dir)
@@ -160,15 +159,18 @@ class Composer:
         return Composed(spec, config, config.hydra if mode is RunMode.RUN else hydra.hydra, grids)
 
     def group_options(self) -> dict[str, list[str]]:
-        """Every group of ours and the options that it has, those of `--config-dir` among them."""
+        """Return the options of each of our groups, including those that `--config-dir` adds."""
         loader = self._hydra.config_loader
         groups = [name for name in self._hydra.list_all_config_groups() if name.partition("/")[0] != "hydra"]
         return {name: list(loader.get_group_options(name, ObjectType.CONFIG)) for name in groups}
 
-    # Putting a value into a configuration takes a twentieth of the time of composing one.
+    # Cache compositions: to put a value into one takes a twentieth of the time of composing another.
     @functools.lru_cache(maxsize=64)  # noqa: B019  (a composer lives as long as its command)
     def _base(self, overrides: tuple[str, ...], mode: RunMode) -> tuple[DictConfig, DictConfig]:
-        """What all jobs with these overrides start from, and all of it, of which a job of a sweep takes a part."""
+        """Compose the configuration that all jobs with these overrides start from.
+
+        Returns it twice: as a job starts from it, with only `FOLDER_NAME_KEYS` of Hydra's node in a sweep, and whole.
+        """
         whole = self._hydra.compose_config(
             config_name=self.command.config_name,
             overrides=list(overrides),
@@ -180,27 +182,28 @@ class Composer:
             return whole, whole
         part = copy.deepcopy(whole)
         with open_dict(part):
-            part.hydra = OmegaConf.masked_copy(whole.hydra, OF_A_FOLDER)
+            part.hydra = OmegaConf.masked_copy(whole.hydra, FOLDER_NAME_KEYS)
         return part, whole
 
 
 @contextlib.contextmanager
-def _refused_in_a_sentence(overrides: Sequence[str], loader: ConfigLoader) -> Iterator[None]:
-    """What Hydra refuses, as a `DfaError`."""
+def _hydra_errors_as_sentences(overrides: Sequence[str], loader: ConfigLoader) -> Iterator[None]:
+    """Turn the exceptions with which Hydra refuses an override into a `DfaError`."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise DfaError(hydra_message(error)) from error
-    except ValueError as error:  # what Hydra says to a group that gets a number, without naming it
+    except ValueError as error:  # Hydra raises it for a number given to a group, and does not name the group
         wrong = " ".join(word for word in overrides if is_group(word.partition("=")[0], loader))
         raise DfaError(
-            f"{wrong}: a group takes the name of one of its options; dfa train --help lists them ({error})."
+            f"{wrong} is not the name of an option; a group takes one of its options, which dfa train --help lists "
+            f"({error})."
         ) from error
 
 
 @contextlib.contextmanager
-def _seen_by_interpolations(config: DictConfig) -> Iterator[None]:
-    """Have `${hydra:...}` read Hydra's node in `config`, as it will when the job runs."""
+def _resolve_hydra_node_from(config: DictConfig) -> Iterator[None]:
+    """Let the interpolation `${hydra:...}` read Hydra's node in `config`, as it does when the job runs."""
     node: Any = HydraConfig.instance()
     before, node.cfg = node.cfg, config
     try:
@@ -210,21 +213,21 @@ def _seen_by_interpolations(config: DictConfig) -> Iterator[None]:
 
 
 def compose_run(words: Sequence[str]) -> RunSpec:
-    """The run that `dfa train WORDS` stands for."""
+    """Compose the run that `dfa train WORDS` describes."""
     command = parse_command(words, "dfa train")
     with Composer(command) as composer:
         return composer.run(command.overrides).spec
 
 
 def compose_sweep(words: Sequence[str]) -> list[RunSpec]:
-    """Every run that `dfa sweep WORDS` stands for."""
+    """Compose every run that `dfa sweep WORDS` describes."""
     command = parse_command(words, "dfa sweep")
     with Composer(command) as composer:
         return [job.spec for job in composer.jobs(command.overrides)]
 
 
 def spec_of_job(config: DictConfig, overrides: Sequence[str]) -> RunSpec:
-    """The run that Hydra has just started a job for, from the configuration that it hands to the job."""
+    """Describe the run of a job that Hydra has just started, from the configuration that the job was given."""
     context = HydraConfig.get()
     sources = context.runtime.config_sources
     config_dir = next((one.path for one in sources if one.provider == "command-line"), None)
@@ -232,15 +235,15 @@ def spec_of_job(config: DictConfig, overrides: Sequence[str]) -> RunSpec:
 
 
 def is_grid_sweep(job: Composed) -> bool:
-    """Whether the sweeper takes every combination, as Hydra's own does, and searches for nothing."""
+    """Whether the sweeper runs every combination, as Hydra's own does, rather than searching."""
     return str(job.sweeper.get("_target_")).endswith("BasicSweeper")
 
 
 def experiment_grids(job: Composed, overrides: Sequence[str]) -> list[list[str]]:
-    """The lists of values that the configuration itself gives, as those of conf/experiment do: of each grid its own
-    and what `hydra.sweeper.params` gives to all of them.
+    """Return the sweeps that the configuration itself describes, as the files of conf/experiment do.
 
-    What is typed wins. A sweeper that searches has parameters of its own kind, and picks the values itself.
+    Each grid has its own lists of values and those of `hydra.sweeper.params`. A key that the user typed is left out, so
+    the typed value holds. A sweeper that searches picks the values itself, so the answer is one empty grid.
     """
     if not is_grid_sweep(job):
         return [[]]
@@ -256,7 +259,10 @@ def experiment_grids(job: Composed, overrides: Sequence[str]) -> list[list[str]]
 
 
 def to_plain_config(config: DictConfig) -> dict[str, Any]:
-    """Nested dictionaries and lists, every interpolation resolved, without Hydra's node and what only a sweep reads."""
+    """Convert a configuration to nested dictionaries and lists, with every interpolation resolved.
+
+    Hydra's node and `grids` are left out, since no run reads them.
+    """
     values = {str(key): config[key] for key in config if key not in ("hydra", "grids")}
     return {
         key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
@@ -265,12 +271,12 @@ def to_plain_config(config: DictConfig) -> dict[str, Any]:
 
 
 def group_choices(hydra: Any) -> dict[str, str]:
-    """The option of each of our groups, from Hydra's own node."""
+    """Return the option chosen of each of our groups, from Hydra's own node."""
     groups: Mapping[str, str] = hydra.runtime.choices
     return {group: option for group, option in groups.items() if not is_hydra_override(f"{group}=")}
 
 
-def _unresolved(node: DictConfig) -> dict[str, Any]:
+def _without_resolving(node: DictConfig) -> dict[str, Any]:
     content = OmegaConf.to_container(node)
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}

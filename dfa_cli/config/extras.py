@@ -1,4 +1,4 @@
-"""Which optional package a launcher or a sweeper needs."""
+"""Checks that the plugin of a launcher or a sweeper is installed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from dfa_cli.errors import DfaError
 
-# the plugin and the extra that the preset of this name needs
+# option of launcher= or sweeper= -> the plugin that it needs, and the extra of this package that installs the plugin
 EXTRAS = {
     "joblib": ("hydra_joblib_launcher", "joblib"),
     "submitit_local": ("hydra_submitit_launcher", "slurm"),
@@ -18,7 +18,7 @@ EXTRAS = {
 
 
 def require_extras(arguments: Sequence[str]) -> None:
-    """Raises `DfaError` when a launcher or a sweeper is named whose plugin is not installed."""
+    """Raise `DfaError` when the arguments name a launcher or a sweeper whose plugin is not installed."""
     for word in arguments:
         group, _, name = word.partition("=")
         if group.rpartition("/")[2] in ("launcher", "sweeper") and name in EXTRAS:

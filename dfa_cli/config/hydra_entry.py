@@ -1,4 +1,7 @@
-"""`hydra.main`, for what Hydra itself shows: `--cfg`, `--info`, `--hydra-help`. No other file touches `sys.argv`."""
+"""Calls `hydra.main` for what Hydra itself prints: `--cfg`, `--info`, `--hydra-help`.
+
+No other file changes `sys.argv`.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,16 @@ from dfa_cli.errors import DfaError
 
 
 def show_by_hydra(command: Command) -> None:
-    """Let Hydra print what the command asks it for; no run is started."""
+    """Let Hydra print what the command asks for. No run is started."""
     register_with_hydra()
-    logging.raiseExceptions = False  # Hydra shows by logging, and a pipe that is closed early is no error
+    logging.raiseExceptions = (
+        False  # Hydra prints by logging, and a pipe that the reader closes early is no error
+    )
     before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    # Hydra takes its flags on one side of the overrides only: `a=1 --cfg job b=2` is refused.
+    # Put the flags in front: Hydra refuses overrides on both sides of a flag, as in `a=1 --cfg job b=2`.
     flags = [word for word in command.words if word not in command.overrides]
     sys.argv = [command.prog, *flags, *command.overrides]
-    os.environ["HYDRA_FULL_ERROR"] = full or "1"  # else Hydra ends the process itself
+    os.environ["HYDRA_FULL_ERROR"] = full or "1"  # otherwise Hydra ends the process itself
     try:
         hydra.main(config_path=str(conf_dir()), config_name=command.config_name, version_base="1.3")(
             _no_job

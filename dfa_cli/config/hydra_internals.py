@@ -1,6 +1,6 @@
-"""The only file that imports `hydra._internal`: what Hydra does not offer under a public name.
+"""Wraps what Hydra does not offer under a public name. Only this file imports `hydra._internal`.
 
-Hydra is pinned below 1.4 in pyproject.toml, so a change of these names arrives with an upgrade that is asked for.
+pyproject.toml pins Hydra below 1.4, so these names cannot change without a deliberate upgrade.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ VERSION_BASE = "1.3"
 JOB_NAME = "dfa"  # hydra.job.name
 
 
-def arguments_parser(prog: str) -> argparse.ArgumentParser:
-    """Hydra's own parser of a command line: its flags, and the overrides between them."""
+def hydra_argument_parser(prog: str) -> argparse.ArgumentParser:
+    """Return Hydra's own parser of a command line, which reads its flags and the overrides between them."""
     parser = get_args_parser()
     parser.prog = prog
     return parser
 
 
 @contextlib.contextmanager
-def hydra_on(folder: Path, config_dir: str | None, job_name: str = JOB_NAME) -> Iterator[Hydra]:
-    """Hydra with the configuration in `folder`, and with that in `config_dir` where `--config-dir` would put it."""
+def open_hydra(folder: Path, config_dir: str | None, job_name: str = JOB_NAME) -> Iterator[Hydra]:
+    """Open Hydra on the configuration in `folder`, extended by that in `config_dir` as `--config-dir` does it."""
     state = GlobalHydra.instance().hydra
     setbase(VERSION_BASE)
     search_path = create_config_search_path(str(folder))
@@ -55,12 +55,12 @@ def hydra_on(folder: Path, config_dir: str | None, job_name: str = JOB_NAME) -> 
 
 
 def apply_values(overrides: Sequence[Override], config: DictConfig) -> None:
-    """Put the values of overrides that change a value, and nothing else, into a composed configuration."""
+    """Apply overrides that only change a value, such as `seed=3`, to a configuration that is composed already."""
     ConfigLoaderImpl._apply_overrides_to_config(list(overrides), config)
 
 
 def set_task_overrides(config: DictConfig, overrides: Sequence[Override]) -> None:
-    """Say in Hydra's own node which overrides made this job, and in the name that Hydra makes of them."""
+    """Enter the overrides of a job into Hydra's own node, and into the folder name that Hydra makes of them."""
     task = [one for one in overrides if not one.is_hydra_override()]
     names = config.hydra.job.config.override_dirname
     with open_dict(config.hydra):
@@ -73,8 +73,8 @@ def set_task_overrides(config: DictConfig, overrides: Sequence[Override]) -> Non
 def run_job(config: DictConfig, task: TaskFunction) -> Any:
     """Run `task` as `hydra.main` runs a single job, on a configuration that is composed already.
 
-    The folder, `.hydra/`, run.log, `hydra.job.chdir`, `hydra.job.env_set` and callbacks are Hydra's. Returns what the
-    task returns, and raises what it raises.
+    Hydra makes the folder, `.hydra/` and run.log, applies `hydra.job.chdir` and `hydra.job.env_set`, and calls the
+    callbacks. Returns what the task returns, and raises what it raises.
     """
     callbacks = Callbacks(config)
     callbacks.on_run_start(config=config, config_name=config.hydra.job.config_name)
@@ -87,15 +87,15 @@ def run_job(config: DictConfig, task: TaskFunction) -> Any:
     )
     callbacks.on_run_end(config=config, config_name=config.hydra.job.config_name, job_return=done)
     if done.status is utils.JobStatus.FAILED:
-        raise done._return_value  # `return_value` would say so on standard error as well
+        raise done._return_value  # `return_value` would also print a message on standard error
     return done.return_value
 
 
 class ComposedJobs(ConfigLoaderImpl):
-    """Gives launchers configurations that are composed already, where Hydra's own loader composes each from its files.
+    """Gives launchers configurations that are composed already. Hydra's own loader would compose each from its files.
 
-    `find` returns the configuration of a job, Hydra's node among it, for the job's overrides. A launcher pickles the
-    loader and asks it in the process that runs the job.
+    `find` maps the overrides of a job to its configuration, which includes Hydra's node. A launcher pickles this loader
+    and calls it in the process that runs the job.
     """
 
     def __init__(self, find: Callable[[DictConfig, Sequence[str]], DictConfig]):
@@ -114,7 +114,10 @@ def launch_jobs(
     first: int,
     at_once: int | None,
 ) -> None:
-    """Hand jobs to the launcher that `master` names, `at_once` of them at a time, numbered from `first`."""
+    """Run jobs with the launcher that `master` names, `at_once` of them at a time, numbered from `first`.
+
+    `find`: as in `ComposedJobs`. `jobs`: the overrides of each job.
+    """
     setbase(VERSION_BASE)
     utils.setup_globals()
     callbacks = Callbacks(master)
@@ -131,7 +134,7 @@ def launch_jobs(
 
 
 class NamedTrials(ConfigLoaderImpl):
-    """Hydra's own loader, which gives each trial of a search a name: its folder and its record carry the same one."""
+    """Hydra's own loader, extended to give each trial of a search a run id, so that folder and record have the same."""
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         config = super().load_sweep_config(master_config, sweep_overrides)
@@ -140,6 +143,6 @@ class NamedTrials(ConfigLoaderImpl):
 
 
 def run_sweeper(hydra: Hydra, config_name: str, overrides: Sequence[str], task: TaskFunction) -> None:
-    """Let the sweeper that the overrides name choose its jobs, and have each of them run `task`."""
+    """Run `task` for each job that the sweeper named by the overrides picks."""
     hydra.config_loader = NamedTrials(hydra.config_loader.get_search_path())
     hydra.multirun(config_name, task, list(overrides))

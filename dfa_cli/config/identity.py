@@ -1,4 +1,7 @@
-"""The identity of a configuration: equal for configurations with equal results."""
+"""Computes the identity of a configuration, which is equal for configurations with equal results.
+
+A sweep uses it to find runs that are done already, and a comparison to average only what belongs together.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any
 from dfa_cli.config.bounds import BOUNDS, is_whole, lookup, shown
 from dfa_cli.config.schema import projects, without_facts
 
-# what cannot change a result: where it is written, how fast, how it is shown
+# keys that cannot change a result, only where it is written, how fast it is computed, or how it is shown
 OUTSIDE_IDENTITY = (
     "outputs",
     "run_id",
@@ -30,27 +33,29 @@ OUTSIDE_IDENTITY = (
 class Dropped:
     """An option that this version no longer has.
 
-    `of`: the `_target_` of the node that held it, or `None` for a key at the top level; the same key in a node of
-    another class is another option. `value`: the only value with which this version computes, spelt as JSON had it
-    in the identity (`1.0`, not `1`, where the bound of the key said `real`).
+    `of`: the `_target_` of the node that held the option, or `None` for a key at the top level. The same key in a node
+    of another class is another option.
+    `value`: the value of the option to which this version is equivalent, as JSON spelt it in the identity (`1.0`, not
+    `1`, where the bound of the key said `real`).
     """
 
     of: str | None
     value: Any
 
 
-# Dotted keys that came after the first records were made, with what every run before had. At that value a key is
-# left out of the identity, so that those records stay valid; `modernised` gives it to configurations without it.
+# Dotted keys that are younger than the first records, each with the value that describes every run made before it.
+# At that value the key is left out of the identity, so the old records keep theirs. `modernised` adds the key and the
+# value to configurations without it.
 LATER: dict[str, Any] = {"precision": "fp32"}
 
-# Dotted keys and `_target_`s that have another name now: the old name and the new one. An entry is one change of a
-# name, as it was made; a name that changes again gets another entry below, and none is ever edited. No two names get
-# the same new one, or the way back would be lost. A key inside a group is renamed only in a node of a class of ours:
-# the keys of other people's classes are theirs.
+# Dotted keys and `_target_`s that have another name now: old name -> new name. Each entry records one change. A name
+# that changes again gets another entry below, and an existing entry is never edited. No two entries have the same new
+# name, since the identity needs the way back to the old one. A key inside a group is renamed only in a node of one of
+# our classes: the keys of other people's classes are theirs.
 RENAMED: dict[str, str] = {}
 
-# Dotted keys that are gone. These keys and classes, and the keys of `LATER`, have the names of today: whoever renames
-# one of them renames it here, too.
+# Dotted keys that were removed. The keys and classes in this table, and the keys of `LATER`, are spelt as they are
+# today. Whoever renames one of them renames it here, too.
 DROPPED: dict[str, Dropped] = {
     "device.saturation_warning": Dropped("dfa_cli.devices.opu.OPU", 0.01),
     "device.medium.dense": Dropped("dfa_cli.devices.opu.Auto", 33554432),
@@ -60,23 +65,24 @@ DROPPED: dict[str, Dropped] = {
 
 
 def identity(config: Mapping[str, Any]) -> str:
-    """16 hexadecimal digits that are equal for configurations with equal results.
+    """Compute 16 hexadecimal digits that are equal for configurations with equal results.
 
-    SHA-256 of the configuration as JSON with sorted keys, less what cannot change a result: where it is written,
-    the number of threads, the projection device where the rule projects nothing, and a key of `LATER` where it
-    says what held before there was one. `lr: 1` is `lr: 1.0`. The names are the first ones that each key and each
-    class had, and dropped options are there at the value they stood for, so a configuration of any age has one
-    identity, for ever.
+    They begin the SHA-256 of the configuration as JSON with sorted keys. Left out is what cannot change a result: the
+    keys of `OUTSIDE_IDENTITY`, the projection device of a rule that projects nothing, and each key of `LATER` at its
+    value in that table. `lr: 1` counts as `lr: 1.0`.
+
+    A configuration keeps its identity for ever. To that end each key and class is spelt as in its first version, and
+    dropped options are included at the values to which this version is equivalent.
     """
     kept = {key: value for key, value in modernised(config).items() if key not in OUTSIDE_IDENTITY}
     for key, before in LATER.items():
         if lookup(kept, key) == (before, True):
-            kept = _less(kept, key)
+            kept = _without(kept, key)
     real = [key for key, bound in BOUNDS.items() if bound.real]
     real += [key for key, gone in DROPPED.items() if isinstance(gone.value, float)]
     for key in real:
         if is_whole(value := lookup(kept, key)[0]):
-            kept = _with(kept, key, float(value))
+            kept = _with_value(kept, key, float(value))
     if not projects(config):
         kept.pop("device")
     for group in ("model", "rule", "device", "data", "optimizer"):
@@ -87,16 +93,17 @@ def identity(config: Mapping[str, Any]) -> str:
 
 
 def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration of any age with today's names, as this version would have composed it.
+    """Return a configuration of any age as this version would have composed it.
 
-    Renamed keys and classes get their new names; a dropped key goes where it holds the value it stood for, and stays
-    where it holds another one, since this version has nothing equal to that run; the keys of `LATER` that it lacks
-    are added where it has their group.
+    - Renamed keys and classes get their new names.
+    - A dropped key is removed if it has the value to which this version is equivalent. At another value it stays, since
+      this version cannot make an equal run.
+    - A missing key of `LATER` is added if the configuration has its group.
     """
-    today = _renamed(config, RENAMED.items()) if RENAMED else dict(config)
+    today = _rename(config, RENAMED.items()) if RENAMED else dict(config)
     for key, gone in DROPPED.items():
-        if lookup(today, key) == (gone.value, True) and _is_of(today, key, gone):
-            today = _less(today, key)
+        if lookup(today, key) == (gone.value, True) and _had_dropped_option(today, key, gone):
+            today = _without(today, key)
     for key, before in LATER.items():
         group, _, name = key.rpartition(".")
         if not group:
@@ -107,17 +114,17 @@ def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_first_names(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration with today's names as the first version of dfa would have written it."""
+    """Turn the names of today back into those of the first version of dfa, and put dropped options back."""
     for key, gone in DROPPED.items():
-        if not lookup(config, key)[1] and _is_of(config, key, gone):
-            config = _with(config, key, gone.value)
+        if not lookup(config, key)[1] and _had_dropped_option(config, key, gone):
+            config = _with_value(config, key, gone.value)
     if RENAMED:
-        config = _renamed(config, [(old, new) for new, old in reversed(RENAMED.items())])
+        config = _rename(config, [(old, new) for new, old in reversed(RENAMED.items())])
     return config
 
 
 def todays_name(name: str) -> str:
-    """The name that a dotted key, or a `_target_`, of any age has today."""
+    """Return today's name of a dotted key or a `_target_` that may have an old name."""
     for old, new in RENAMED.items():
         if name == old or name.startswith(f"{old}."):
             name = new + name.removeprefix(old)
@@ -125,7 +132,7 @@ def todays_name(name: str) -> str:
 
 
 def no_longer(name: str) -> str | None:
-    """A sentence on a dotted key or a `_target_` that is not in use any more; `None` for every other name."""
+    """Say in a sentence why a dotted key or a `_target_` is out of use. Returns `None` for a name that is in use."""
     today = todays_name(name)
     if gone := DROPPED.get(today):
         return (
@@ -135,55 +142,55 @@ def no_longer(name: str) -> str | None:
     return None if today == name else f"{name} is called {today} now."
 
 
-def outdated(config: Mapping[str, Any]) -> Iterator[str]:
-    """The keys and the `_target_`s of a configuration that are not in use any more."""
+def outdated_names(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the keys and the `_target_`s of a configuration that are out of use."""
     for key, gone in DROPPED.items():
-        if lookup(config, key)[1] and _is_of(config, key, gone):
+        if lookup(config, key)[1] and _had_dropped_option(config, key, gone):
             yield key
-    there = [name for name in RENAMED if lookup(config, name)[1] and _is_ours(config, name)]
+    names = [name for name in RENAMED if lookup(config, name)[1] and _is_key_of_ours(config, name)]
     if RENAMED:
-        there += _targets(config)
-    yield from (name for name in there if todays_name(name) != name)
+        names += _targets(config)
+    yield from (name for name in names if todays_name(name) != name)
 
 
-def _is_of(config: Mapping[str, Any], key: str, gone: Dropped) -> bool:
-    """Whether the node of a dotted key is of the class that had the dropped option."""
+def _had_dropped_option(config: Mapping[str, Any], key: str, gone: Dropped) -> bool:
+    """Whether the node that holds a dotted key is of the class that had the dropped option."""
     return gone.of is None or lookup(config, f"{key.rpartition('.')[0]}._target_") == (gone.of, True)
 
 
-def _is_ours(config: Mapping[str, Any], key: str) -> bool:
-    """Whether a dotted key stands at the top level or in the node of a class of ours."""
+def _is_key_of_ours(config: Mapping[str, Any], key: str) -> bool:
+    """Whether a dotted key stands at the top level or in the node of one of our classes."""
     while key := key.rpartition(".")[0]:
         target, present = lookup(config, f"{key}._target_")
         if present:
-            return _is_target(str(target))
+            return _is_class_of_ours(str(target))
     return True
 
 
-def _is_target(name: str) -> bool:
-    """Whether a name is that of a class of ours; every other one is a key."""
+def _is_class_of_ours(name: str) -> bool:
+    """Whether a name is that of one of our classes. Otherwise it is a key."""
     return name.startswith("dfa_cli.")
 
 
-def _renamed(config: Mapping[str, Any], names: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """The configuration with other names, one change after the other; what it was made from is left as it was."""
+def _rename(config: Mapping[str, Any], names: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Return a copy of the configuration in which names are replaced, one pair (before, after) at a time."""
     result, targets = dict(config), {}
     for before, after in names:
-        if _is_target(before):
+        if _is_class_of_ours(before):
             targets = {one: after if name == before else name for one, name in targets.items()}
             targets.setdefault(before, after)
             continue
         value, present = lookup(result, before)
         if not present or lookup(result, after)[1]:
-            continue  # where both names are there, the class itself says which one it does not know
+            continue  # if it has both names, its class refuses the old one with a sentence
         node = lookup(result, after.rpartition(".")[0])[0] if "." in after else result
-        if isinstance(node, Mapping) and _is_ours(result, before):
-            result = _with(_less(result, before), after, value)
+        if isinstance(node, Mapping) and _is_key_of_ours(result, before):
+            result = _with_value(_without(result, before), after, value)
     return _with_targets(result, targets) if targets else result
 
 
 def _with_targets(node: dict[str, Any], targets: Mapping[str, str]) -> dict[str, Any]:
-    """The node, and those inside it, with other classes; what stays as it is, is not copied."""
+    """Return the node with other `_target_`s, also in the nodes inside it. Nodes without a change are not copied."""
     changed: dict[str, Any] = {}
     for key, value in node.items():
         if isinstance(value, dict):
@@ -195,7 +202,7 @@ def _with_targets(node: dict[str, Any], targets: Mapping[str, str]) -> dict[str,
 
 
 def _targets(node: Mapping[str, Any]) -> Iterator[str]:
-    """Every `_target_` in a node and in those inside it."""
+    """Yield every `_target_` in a node and in the nodes inside it."""
     for key, value in node.items():
         if isinstance(value, Mapping):
             yield from _targets(value)
@@ -203,15 +210,15 @@ def _targets(node: Mapping[str, Any]) -> Iterator[str]:
             yield value
 
 
-def _with(config: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """The configuration with another value at a dotted key."""
+def _with_value(config: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """Return a copy of the configuration with another value at a dotted key."""
     first, _, rest = key.partition(".")
-    return {**config, first: _with(config[first], rest, value) if rest else value}
+    return {**config, first: _with_value(config[first], rest, value) if rest else value}
 
 
-def _less(config: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """The configuration without a dotted key."""
+def _without(config: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return a copy of the configuration without a dotted key."""
     first, _, rest = key.partition(".")
     if rest:
-        return {**config, first: _less(config[first], rest)}
+        return {**config, first: _without(config[first], rest)}
     return {name: value for name, value in config.items() if name != first}

@@ -1,4 +1,4 @@
-"""The objects that a configuration's `_target_`s name."""
+"""Builds the objects that a configuration names by `_target_`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Any
 
 from hydra.utils import instantiate
 
-from dfa_cli.config.plugins import missing, target_not_found_message
+from dfa_cli.config.plugins import missing_module, target_not_found_message
 from dfa_cli.config.schema import without_facts
 from dfa_cli.errors import DfaError
 
 
 def build(node: Mapping[str, Any], *arguments: Any) -> Any:
-    """The object that a group's `_target_` names. A `DfaError` raised in its constructor comes out as it is.
+    """Build the object that a group's `_target_` names, with the group's other keys as keyword arguments.
 
-    Raises `DfaError` when there is no such class; what fails inside the module that holds it is a bug of its own.
+    Raises `DfaError` when there is no such class, when it does not take the keys, or when its constructor raises one.
+    An exception inside the module of the class is a bug of that module and is raised unchanged.
     """
     from hydra.errors import InstantiationException
 
@@ -26,11 +27,13 @@ def build(node: Mapping[str, Any], *arguments: Any) -> Any:
             raise error.__cause__ from None
         if isinstance(error.__cause__, TypeError):
             raise DfaError(wrong_arguments_message(node["_target_"], error.__cause__)) from error
-        if (module := missing(error)) and f"{node['_target_']}.".startswith(f"{module}."):
+        if (module := missing_module(error)) and f"{node['_target_']}.".startswith(f"{module}."):
             raise DfaError(target_not_found_message(node["_target_"], module)) from error
         raise
 
 
 def wrong_arguments_message(target: str, error: TypeError) -> str:
-    """What is wrong with the keys that a class is given, as Python says it."""
-    return f"{target} does not take these keys ({error}); ~group.key takes a key away, +group.key=value adds one."
+    """Say that a class does not take the keys of its group, with Python's own reason."""
+    return (
+        f"{target} does not take these keys ({error}); ~group.key removes a key, +group.key=value adds one."
+    )

@@ -1,4 +1,4 @@
-"""The words of a command as Hydra's overrides: told apart, spread out, and what is wrong with them in a sentence."""
+"""Parses and checks Hydra's overrides, and explains in a sentence what is wrong with one."""
 
 from __future__ import annotations
 
@@ -22,16 +22,20 @@ from dfa_cli.errors import DfaError, nearest
 
 
 class Overrides(NamedTuple):
-    """`every` override, in the order given; `values`: those that change a value and nothing else, such as `seed=3`;
-    `rest`: the words of the others, such as `model=gcn` or `hydra.verbose=true`."""
+    """The overrides of a job, sorted by how they are applied.
+
+    `every`: all of them, in the order given.
+    `values`: those that only change a value, such as `seed=3`. They can be applied after the composition.
+    `rest`: the words of the others, such as `model=gcn` or `hydra.verbose=true`, which need a composition.
+    """
 
     every: list[Override]
     values: list[Override]
     rest: tuple[str, ...]
 
 
-def parsed(overrides: Sequence[str]) -> list[Override]:
-    """Raises `DfaError` for words that are no overrides."""
+def parse_overrides(overrides: Sequence[str]) -> list[Override]:
+    """Parse words in Hydra's grammar of overrides. Raises `DfaError` for a word that is not an override."""
     try:
         return OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
@@ -39,7 +43,7 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
 
 
 def split_overrides(overrides: Sequence[str], loader: ConfigLoader) -> Overrides:
-    """What Hydra refuses comes out in Hydra's words."""
+    """Separate the overrides that only change a value from the others. Raises Hydra's own exceptions."""
     every = OverridesParser.create().parse_overrides(list(overrides))
     values = [
         one
@@ -62,55 +66,55 @@ def _groups(loader: ConfigLoader) -> frozenset[str]:
     return frozenset(loader.get_group_options("", ObjectType.GROUP))
 
 
-def expand(overrides: Sequence[str]) -> list[list[str]]:
-    """The product of all sweeps in `overrides`, in the order in which Hydra's basic sweeper takes them."""
+def expand_sweeps(overrides: Sequence[str]) -> list[list[str]]:
+    """Return the overrides of each job of a sweep: every combination of the values, in the order of Hydra's sweeper."""
     axes: list[list[str]] = []
-    for override in parsed(overrides):
+    for override in parse_overrides(overrides):
         if override.is_sweep_override() and override.is_discrete_sweep():
             key = override.get_key_element()
-            axes.append([f"{key}={value}" for value in values_of(override)])
+            axes.append([f"{key}={value}" for value in sweep_values(override)])
         elif not override.is_sweep_override():
             axes.append([override.input_line or ""])
-        # a range to search in belongs to a sweeper such as Optuna, which picks the values one by one
-    return [list(point) for point in itertools.product(*axes)]
+        # An interval to search in is left to a sweeper such as Optuna, which picks the values one by one.
+    return [list(combination) for combination in itertools.product(*axes)]
 
 
-def values_of(override: Override) -> list[str]:
-    """The values that a list or a `range` in an override stands for. Raises `DfaError` when there are none."""
+def sweep_values(override: Override) -> list[str]:
+    """Return the values of a list or a `range` in an override. Raises `DfaError` when it has none."""
     try:
         values = list(override.sweep_string_iterator())
     except ValueError as error:  # a step of 0
         raise DfaError(f"{override.input_line}: {error}") from error
-    except HydraException as error:  # a pattern, which takes Hydra's loader
+    except HydraException as error:  # a pattern such as glob(*), which only Hydra's loader can expand
         raise DfaError(
-            f"{override.input_line}: name the options one by one; dfa train --help lists them."
+            f"{override.input_line} is a pattern; name the options one by one instead; dfa train --help lists them."
         ) from error
     if not values:
-        raise DfaError(f"{override.input_line} stands for no value at all.")
+        raise DfaError(f"{override.input_line} has no value; give at least one.")
     return values
 
 
-def require_values(overrides: Sequence[str]) -> None:
-    """Raises `DfaError` for a range to search in, of which a sweeper that takes every combination makes nothing."""
-    for override in parsed(overrides):
+def require_discrete_sweeps(overrides: Sequence[str]) -> None:
+    """Raise `DfaError` for an interval to search in, from which a sweep over every combination can take no values."""
+    for override in parse_overrides(overrides):
         if override.is_sweep_override() and not override.is_discrete_sweep():
             raise DfaError(
-                f"{override.input_line} is a range to search in, and takes a sweeper that searches: add "
-                "sweeper=optuna, or give values, such as 0.01,0.03,0.1."
+                f"{override.input_line} is an interval, which only a search can use; add sweeper=optuna, "
+                "or list values, such as 0.01,0.03,0.1."
             )
 
 
-def require_one_value(overrides: Sequence[Override]) -> None:
+def require_no_sweep(overrides: Sequence[Override]) -> None:
     for override in overrides:
         if override.is_sweep_override():
             raise DfaError(
-                f"{override.input_line} stands for several values, and this is one run: dfa sweep runs them all, "
-                "and so does dfa train -m."
+                f"{override.input_line} has several values, and dfa train trains one model; "
+                "train one for each value with dfa sweep, or with dfa train -m."
             )
 
 
-def require_tuned(overrides: Sequence[Override], loader: ConfigLoader, config_dir: str | None) -> None:
-    """Raises `DfaError` for a file of conf/tuned that is named and not there: one that nobody named may be missing."""
+def require_tuned_file(overrides: Sequence[Override], loader: ConfigLoader, config_dir: str | None) -> None:
+    """Raise `DfaError` for `tuned=NAME` without such a file. The file that is used by default may be missing."""
     for override in overrides:
         name = override.value()
         if override.key_or_group != "tuned" or not isinstance(name, str):
@@ -119,11 +123,11 @@ def require_tuned(overrides: Sequence[Override], loader: ConfigLoader, config_di
         if not own and name not in (known := loader.get_group_options("tuned", ObjectType.CONFIG)):
             guesses = nearest(name, known)
             hint = f"; the nearest: {', '.join(guesses)}" if guesses else ""
-            raise DfaError(f"tuned={name}: there is no such file in conf/tuned{hint}.")
+            raise DfaError(f"tuned={name} names no file of conf/tuned{hint}.")
 
 
-def require_known(config: Mapping[str, Any]) -> None:
-    """Raises `DfaError` for a key of one's own (`+rul=bp`) that looks like a misspelt one of ours."""
+def require_known_keys(config: Mapping[str, Any]) -> None:
+    """Raise `DfaError` for an added key (`+rul=bp`) that looks like a misspelt key of ours."""
     ours = [one.name for one in fields(schema.Config)]
     for key in config:
         if key not in ours and (guesses := nearest(key, ours, most=1)):
@@ -133,7 +137,10 @@ def require_known(config: Mapping[str, Any]) -> None:
 
 
 def hydra_message(error: Exception) -> str:
-    """Hydra's own message, which names the key and what it could be, and its cause where that says more."""
+    """Turn an exception of Hydra into a message for the user.
+
+    Hydra's own message names the key and what it could be. The message of its cause is added where it says more.
+    """
     words = str(error).partition("\nConfig search path:")[0]
     if no_key := re.match(r"Could not override '([^']+)'\.", words):
         return unknown_key_message(no_key[1])
@@ -145,14 +152,17 @@ def hydra_message(error: Exception) -> str:
 
 
 def unknown_key_message(key: str) -> str:
-    """The answer to a key that no option has. Hydra advises to append it, which a misspelt one would survive."""
+    """Explain that no option has this key.
+
+    This replaces Hydra's message, whose advice to append the key would keep a misspelt one.
+    """
     if sentence := identity.no_longer(key):
         return sentence
     for group, one in (("launcher", "joblib"), ("sweeper", "optuna")):
         if key.startswith(f"hydra.{group}."):
             word = key.removeprefix("hydra.")
             return (
-                f"{word} belongs to a {group} that is not chosen here: name it, too, such as {group}={one}."
+                f"{word} is a key of a {group} that is not chosen; choose it as well, such as {group}={one}."
             )
     known = {*bounds.BOUNDS, *(one.name for one in fields(schema.Config)), "tuned", "experiment"}
     guesses = nearest(key, known, most=1)
@@ -161,20 +171,20 @@ def unknown_key_message(key: str) -> str:
 
 
 def quote_override(value: str) -> str:
-    """A string as Hydra's override grammar reads it back unchanged, blanks and commas included."""
+    """Quote a string so that Hydra's grammar of overrides reads it back unchanged, with its blanks and commas."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def user_overrides(overrides: Iterable[str]) -> list[str]:
-    """The overrides that say what is run: neither a name that nobody typed nor how Hydra is to launch it."""
+    """Keep the overrides that describe what is run. Those that set the run id or Hydra's launching are left out."""
     return [word for word in overrides if not word.startswith("run_id=") and not is_hydra_override(word)]
 
 
 def is_hydra_override(override: str) -> bool:
-    """Whether an override says how jobs are run and not what they are."""
+    """Whether an override configures Hydra, that is, how jobs are run and not what they are."""
     return override.startswith(("hydra.", "hydra/", "launcher=", "sweeper="))
 
 
 def expand_aliases(arguments: Sequence[str]) -> list[str]:
-    """`launcher.n_jobs=4` for `hydra.launcher.n_jobs=4`, where Hydra has it."""
+    """Expand our short names of Hydra's keys: `launcher.n_jobs=4` becomes `hydra.launcher.n_jobs=4`."""
     return [re.sub(r"^(launcher|sweeper)\.", r"hydra.\1.", word) for word in arguments]

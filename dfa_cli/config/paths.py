@@ -1,4 +1,4 @@
-"""Where the shipped configuration is. A file of its own, so that completion need not import Hydra."""
+"""Finds the folder of the shipped configuration. It is a file of its own so that completion need not import Hydra."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dfa_cli.errors import DfaError
 
 
 def conf_dir() -> Path:
-    """The shipped configuration: inside the package in a wheel, beside it in a checkout."""
+    """Return the folder conf/, which is inside the package in a wheel and beside it in a checkout."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "conf", package.parent / "conf"):
         if (folder / "config.yaml").is_file():

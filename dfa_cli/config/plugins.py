@@ -1,7 +1,7 @@
-"""Code of the user's own: classes that a YAML file names and that are no part of this package.
+"""Finds the user's own classes, which a YAML file names by `_target_` and which are not part of this package.
 
-`--config-dir FOLDER` adds groups of YAML files; the Python modules beside them can then be imported too. The folder
-stands last on the path, so that a file in it never takes the place of a module that something else imports.
+`--config-dir FOLDER` adds groups of YAML files, and the Python modules in the same folder can then be imported. The
+folder comes last on Python's path, so that a file in it never hides a module that other code imports.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from dfa_cli.errors import DfaError
 
 
 def add_plugin_folder(folder: str | None) -> None:
-    """Let Python find the modules in `folder` in this process; `None` changes nothing."""
+    """Add `folder` to the end of Python's path in this process. `None` changes nothing."""
     if folder is not None and (path := os.path.abspath(folder)) not in sys.path:
         sys.path.append(path)
 
 
 def require_modules(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
-    """Raises `DfaError` when a `_target_` begins with a module that is not there; imports none.
+    """Raise `DfaError` when the package or module of a `_target_` cannot be found. None is imported.
 
     `config`: plain nested dictionaries; `choices`: the option chosen of each group.
     """
@@ -34,7 +34,7 @@ def require_modules(config: Mapping[str, Any], choices: Mapping[str, str]) -> No
 
 
 def targets(node: Any) -> Iterator[str]:
-    """Every `_target_` in a group's keys, those of its parts included."""
+    """Yield every `_target_` in a group and in the nodes inside it."""
     if isinstance(node, Mapping):
         if isinstance(node.get("_target_"), str):
             yield node["_target_"]
@@ -43,17 +43,17 @@ def targets(node: Any) -> Iterator[str]:
 
 
 def target_not_found_message(target: str, module: str) -> str:
-    """What is wrong with a `_target_` that cannot be imported, and what to do."""
+    """Say why a `_target_` cannot be imported and what to do. `module`: the part of it that was not found."""
     if module == target.partition(".")[0]:
         return (
             f"Python finds no module {module} for {target}; put {module}.py into the folder that --config-dir "
             "names, install it, or name its folder in PYTHONPATH."
         )
-    return f"{target} is not there; {module.rpartition('.')[0]} has no {module.rpartition('.')[2]}."
+    return f"{target} cannot be imported: {module.rpartition('.')[0]} has no {module.rpartition('.')[2]}."
 
 
-def missing(error: BaseException | None) -> str | None:
-    """The module that an import failed for want of, from the chain of causes that Hydra makes."""
+def missing_module(error: BaseException | None) -> str | None:
+    """Return the name of the module that could not be imported, found in the chain of causes of an exception."""
     while error is not None:
         if isinstance(error, ModuleNotFoundError):
             return error.name

@@ -1,4 +1,4 @@
-"""What Hydra has to know of us before it composes: the schema, and the resolvers that conf/config.yaml uses."""
+"""Registers with Hydra what it needs before it composes: the schema, and the resolvers of conf/config.yaml."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import secrets
 
 
 def register_with_hydra() -> None:
-    """Register the schema and the resolvers. Called where something is composed, never when a module is imported."""
+    """Register the schema and the resolvers.
+
+    It is called before a composition and never when a module is imported, so that a program which imports this package
+    and uses Hydra itself finds its own registrations unchanged.
+    """
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
@@ -14,5 +18,5 @@ def register_with_hydra() -> None:
 
     ConfigStore.instance().store(name="dfa_schema", node=Config)
     for name in ("dfa_id", "dfa_token"):
-        # kept within a configuration, so that a folder and a record carry the same one
+        # With the cache, one configuration gets one id, which its folder and its record then share.
         OmegaConf.register_new_resolver(name, lambda: secrets.token_hex(4), use_cache=True, replace=True)

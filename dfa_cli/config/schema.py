@@ -1,7 +1,8 @@
-"""Names, types and bounds of the configuration, checked before anything heavy is imported.
+"""Declares the top-level keys of the configuration and their types.
 
-Hydra refuses a key that no group has and a top-level value of the wrong type; `check` looks at the rest. `needs`
-and `gives` are facts that a YAML of `conf/` states for us to read; they never reach the class it names.
+Hydra uses them to refuse an unknown key and a top-level value of the wrong type. `checks.check` does the rest.
+A YAML file of `conf/` may also state facts about its class, such as `needs: graph`. They are read by our checks and
+never passed to the class.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ FACTS = ("needs", "gives", "stand_in")
 
 @dataclass
 class Config:
-    """The top-level keys; the values stand in conf/config.yaml."""
+    """The top-level keys and their types. The defaults that count are those of conf/config.yaml."""
 
     seed: int = 0
     epochs: int = 100
@@ -45,10 +46,10 @@ class Config:
 
 
 def without_facts(node: Mapping[str, Any]) -> dict[str, Any]:
-    """A group's keys as its class takes them."""
+    """Return a group's keys without the facts, as its class takes them."""
     return {key: value for key, value in node.items() if key not in FACTS}
 
 
 def projects(config: Mapping[str, Any]) -> bool:
-    """Whether the rule asks the projection device for anything; without it no key of the device applies."""
+    """Whether the rule uses the projection device. If it does not, no key of the device can change the result."""
     return config["rule"].get("needs") != "nothing"

@@ -1,4 +1,4 @@
-"""One run as it was asked for: what a job needs to know, and all that a record says of how it was asked for."""
+"""Describes one run before it starts: its configuration, and the words that asked for it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from dfa_cli.config.identity import identity
 
 @dataclass(frozen=True)
 class RunSpec:
-    """`config`: the configuration, plain and resolved; `choices`: the option chosen of each group; `overrides`: the
-    words that say what is run; `config_dir`: the folder of the user's own options and classes.
+    """All that is needed to start a run, in this process or another.
 
-    `command` repeats the run. Without it, a record names the command that this process was started by.
+    `config`: the configuration as plain dictionaries, without interpolations.
+    `choices`: the option chosen of each group.
+    `overrides`: the words that describe what is run.
+    `config_dir`: the folder of the user's own options and classes, if any.
+    `command`: the command that repeats the run. If `None`, the record names the command that started this process.
     """
 
     config: dict[str, Any]
@@ -26,14 +29,14 @@ class RunSpec:
 
     @cached_property
     def identity(self) -> str:
-        """Equal for runs with equal results. Means something once `auto` is resolved (`config/auto.py`)."""
+        """The identity of the configuration, in which every `auto` must be resolved (`config/auto.py`)."""
         return identity(self.config)
 
     def with_values(self, **values: Any) -> RunSpec:
-        """The same run with other values at the top level of its configuration."""
+        """Return the same run with other values at the top level of its configuration."""
         return replace(self, config={**self.config, **values})
 
     def repeated_by_train(self) -> RunSpec:
-        """The same run, whose record names the `dfa train ...` that repeats it alone."""
+        """Return the same run with the `dfa train ...` command that repeats it without its sweep."""
         own = ["--config-dir", self.config_dir] if self.config_dir else []
         return replace(self, command=shlex.join(["dfa", "train", *own, *self.overrides]))

@@ -1,1 +1,1 @@
-"""One run, from its command or its record to an exit code."""
+"""Starts, repeats or continues one run, from a command or a record to the exit code."""

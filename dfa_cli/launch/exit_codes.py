@@ -1,3 +1,3 @@
-"""What the commands that run something tell the shell."""
+"""Exit codes of the commands that train."""
 
 COMPLETED, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130

@@ -1,4 +1,4 @@
-"""The data set that stands in for a default one that cannot be had."""
+"""Replaces a default data set that cannot be downloaded by one that is embedded in the package."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from dfa_cli.errors import DfaError
 
 
 def stand_in_overrides(specs: Sequence[RunSpec]) -> list[str]:
-    """Overrides that put an embedded data set in the place of a default one that cannot be had; says so.
+    """Return overrides that replace a default data set by an embedded one if it is neither here nor to be downloaded.
 
-    Only a default is replaced: a data set that the user named is fetched, or its absence is the answer. Raises
-    `DfaError` when runs with several defaults would need several overrides.
+    The replacement is reported on standard error. Only a default is replaced: if the user named the data set, its
+    absence is an error. The list is empty when nothing has to be replaced. Raises `DfaError` when the runs have
+    several defaults, since one override cannot replace them all.
     """
     from dfa_cli.data.source import Source
 
-    stand_ins: dict[str, tuple[str, str]] = {}  # data set -> what takes its place, and the sentence about it
+    stand_ins: dict[str, tuple[str, str]] = {}  # data set -> its replacement, and a sentence about it
     for spec in specs:
         if any(word.partition("=")[0] in ("data", "experiment") for word in spec.overrides):
             continue
@@ -33,8 +34,8 @@ def stand_in_overrides(specs: Sequence[RunSpec]) -> list[str]:
     if len({spec.choices["data"] for spec in specs}) > 1:
         missing = ", ".join(stand_ins)
         raise DfaError(
-            f"The default data set {missing} cannot be had, and these jobs have several defaults; name the data "
-            "set: data=digits_graph serves every model."
+            f"The default data set {missing} cannot be had, and the jobs of this sweep have different defaults; "
+            "name one data set for all, such as data=digits_graph, which every model can use."
         )
     ((stand_in, sentence),) = stand_ins.values()
     print(f"note: {sentence}.", file=sys.stderr, flush=True)

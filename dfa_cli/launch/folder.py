@@ -1,4 +1,4 @@
-"""The folder of a single run: made for it, and taken away again when the run is refused."""
+"""Makes the folder of a single run, and deletes it again when the run is refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dfa_cli.records.run import record_of
 
 @contextlib.contextmanager
 def new_run_folder(folder: Path) -> Iterator[Path]:
-    """Make the folder of a run; a run that is refused before its first epoch leaves nothing of it.
+    """Make the folder of a run. If the run is refused before its first epoch, the folder is deleted again.
 
     Raises `DfaError` when the folder is not empty, since two runs would mix in it, and when it cannot be written.
     """
@@ -32,8 +32,8 @@ def new_run_folder(folder: Path) -> Iterator[Path]:
     try:
         yield folder
     except DfaError:
-        if _is_ours(folder) and not _has_trained(folder):
-            _empty(folder)
+        if _was_written_by_this_process(folder) and not _has_trained(folder):
+            _delete_contents(folder)
         for one in new:
             with contextlib.suppress(OSError):  # not empty
                 one.rmdir()
@@ -44,8 +44,8 @@ def new_run_folder(folder: Path) -> Iterator[Path]:
         raise DfaError(cannot_write(folder, error)) from error
 
 
-def _is_ours(folder: Path) -> bool:
-    """Whether this process has written what is in the folder: another one may have been given the same."""
+def _was_written_by_this_process(folder: Path) -> bool:
+    """Whether the record in the folder is of this process. Another process may have been given the same folder."""
     record = record_of(folder)
     return not record or (record.get("provenance") or {}).get("pid") == os.getpid()
 
@@ -54,7 +54,7 @@ def _has_trained(folder: Path) -> bool:
     return progress_of(folder)[0] > 0 or "train_seconds" in record_of(folder).get("time", {})
 
 
-def _empty(folder: Path) -> None:
+def _delete_contents(folder: Path) -> None:
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -1,4 +1,4 @@
-"""A recorded run, ready to run again."""
+"""Turns a record into a run that can be started: what `dfa rerun` and `dfa resume` share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dfa_cli.config.bounds import lookup, shown
 from dfa_cli.config.checks import check
-from dfa_cli.config.identity import DROPPED, outdated
+from dfa_cli.config.identity import DROPPED, outdated_names
 from dfa_cli.config.schema import Config
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.console.messages import shortest
@@ -21,24 +21,27 @@ from dfa_cli.records.run import Run
 
 
 def spec_of_record(run: Run) -> RunSpec:
-    """The run that a record describes, with today's names; keys that came later than the record have their defaults.
+    """Describe the run of a record in today's names. A key that is younger than the record gets its default.
 
-    Raises `DfaError` for a record that is not whole, and for a run that was made with an option that this version does
-    not have any more.
+    Raises `DfaError` for a damaged record, and for a run with an option that this version no longer has.
     """
     if not run.config:
-        raise DfaError(f"the record of run {run.id} has no configuration.")
-    for key in outdated(run.config):  # `run.config` has lost those that hold what this version computes with
+        raise DfaError(
+            f"the record of run {run.id} has no configuration, so the run can be neither repeated nor continued."
+        )
+    for key in outdated_names(
+        run.config
+    ):  # `run.config` has only those left whose value this version cannot honour
         if key in DROPPED:
             raise DfaError(
                 f"run {run.id} was made with {key}={shown(lookup(run.config, key)[0])}, an option that this version "
-                f"of dfa does not have any more: it computes as with {shown(DROPPED[key].value)}, and can neither "
-                "repeat the run nor go on with it."
+                f"of dfa does not have any more: it always computes as with {shown(DROPPED[key].value)}, and can "
+                "neither repeat the run nor go on with it."
             )
     defaults = asdict(Config())
-    del defaults["grids"]  # a sweep's, and no run's
+    del defaults["grids"]  # a key of sweeps only
     config = {**defaults, **run.config}
-    # the same number of threads gives the same order of additions
+    # The order of additions, and with it the last bits of a result, depends on the number of threads.
     config["threads"] = run.provenance.get("threads") or config["threads"]
     try:
         for group in ("model", "rule", "device", "data", "optimizer"):
@@ -46,14 +49,14 @@ def spec_of_record(run: Run) -> RunSpec:
             assert run.choices[group], f"no {group} was chosen"
         check(config, run.choices)
     except (AssertionError, AttributeError, KeyError, TypeError) as error:
-        raise DfaError(f"the record of run {run.id} is not whole: {type(error).__name__} {error}.") from error
+        raise DfaError(f"the record of run {run.id} is damaged: {type(error).__name__} {error}.") from error
     words = run.record.get("overrides") or []
     return RunSpec(config, run.choices, list(words), run.provenance.get("config_dir"))
 
 
 @contextlib.contextmanager
-def log_in(folder: Path) -> Iterator[None]:
-    """`run.log` in the folder; Ctrl-C and SIGTERM end in the record."""
+def log_and_handle_signals(folder: Path) -> Iterator[None]:
+    """Write `run.log` in the folder, and have the run recorded as interrupted after Ctrl-C or SIGTERM."""
     try:
         with terminate_like_ctrl_c(), logged(folder):
             yield

@@ -1,4 +1,4 @@
-"""`dfa rerun`: a run made again from its record alone."""
+"""`dfa rerun`: repeats a run from its record alone, and compares the metrics."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ from pathlib import Path
 
 from dfa_cli.comparison.repetition import verdict
 from dfa_cli.errors import DfaError
-from dfa_cli.launch.recorded import log_in, spec_of_record
+from dfa_cli.launch.recorded import log_and_handle_signals, spec_of_record
 from dfa_cli.launch.task import run_spec
 from dfa_cli.records.find import Paths, pick_run
 from dfa_cli.records.run import read_run
 
 
 def rerun(name: str, folders: Paths, outputs: Path) -> tuple[list[str], bool]:
-    """Run again from a run's record alone. Returns whether the metrics match, in lines and as a truth value."""
+    """Repeat a run from its record alone, in a new folder below `outputs`.
+
+    Returns lines that say whether the metrics match, and the same as a truth value. Raises `DfaError` when the run has
+    no metrics.
+    """
     before = pick_run(name, folders)
     if not before.curves.get("epoch"):
         raise DfaError(
-            f"nothing was measured in run {before.id} ({before.status}): there is nothing to compare with."
+            f"run {before.id} ({before.status}) has no metrics, so there is nothing to compare with."
         )
     run_id = secrets.token_hex(4)
     folder = (outputs / time.strftime("%Y-%m-%d") / f"{time.strftime('%H-%M-%S')}_rerun_{run_id}").absolute()
     spec = spec_of_record(before).with_values(run_id=run_id, outputs=str(outputs), checkpoint_every=None)
-    with log_in(folder):
+    with log_and_handle_signals(folder):
         run_spec(replace(spec, command=f"dfa rerun {before.id}"), folder)
     return verdict(before, read_run(folder))

@@ -1,11 +1,11 @@
-"""`dfa resume`: a run that was ended early, gone on with."""
+"""`dfa resume`: continues a run that ended early."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from dfa_cli.errors import DfaError
-from dfa_cli.launch.recorded import log_in, spec_of_record
+from dfa_cli.launch.recorded import log_and_handle_signals, spec_of_record
 from dfa_cli.launch.task import resume_recorded, run_spec
 from dfa_cli.records.curves import METRICS
 from dfa_cli.records.find import Paths, pick_run
@@ -14,26 +14,29 @@ from dfa_cli.records.run import CHECKPOINT, Run, read_run
 
 
 def resume(name: str, folders: Paths, from_start: bool) -> None:
-    """Go on with a killed, interrupted or failed run from its checkpoint, or, `from_start`, begin it again in place.
+    """Continue a killed, interrupted or failed run from its checkpoint.
 
-    Raises `DfaError` for a run that has come to its end or is still running, and where there is no checkpoint.
+    `from_start`: begin again with epoch 1 in the same folder. Raises `DfaError` for a run that is completed or still
+    running, and for a run without a checkpoint unless it begins again.
     """
     run = pick_run(name, folders)
     folder = Path(run.folder).absolute()
     _require_ended(run)
     if not from_start and not (folder / CHECKPOINT).is_file():
         raise DfaError(
-            f"run {run.id} has no checkpoint, so there is no epoch to go on from: "
-            f"dfa resume {run.id} --from-start begins again with epoch 1 "
-            "(and checkpoint_every=EPOCHS makes checkpoints)."
+            f"run {run.id} has no checkpoint, so there is no epoch to go on from. "
+            f"Begin again with epoch 1: dfa resume {run.id} --from-start. "
+            "(A run with checkpoint_every=EPOCHS writes checkpoints.)"
         )
     spec = spec_of_record(run)
     outputs = next((above for above in folder.parents if (above / FOLDER).is_dir()), folder.parent)
     with claim(outputs, run.identity or run.id) as ours:
         if ours is None:
-            raise DfaError(f"a sweep is running the configuration of run {run.id} right now.")
-        _require_ended(read_run(folder))  # a sweep may have gone on with it since
-        with log_in(folder):
+            raise DfaError(
+                f"a sweep is running the configuration of run {run.id} right now; wait for it, or stop it."
+            )
+        _require_ended(read_run(folder))  # a sweep may have continued it before the claim was ours
+        with log_and_handle_signals(folder):
             if from_start:
                 for left in (METRICS, CHECKPOINT):
                     (folder / left).unlink(missing_ok=True)
@@ -43,8 +46,8 @@ def resume(name: str, folders: Paths, from_start: bool) -> None:
 
 
 def _require_ended(run: Run) -> None:
-    """Raises `DfaError` for a run that is completed or still running."""
+    """Raise `DfaError` for a run that is completed or still running."""
     if run.status == "completed":
-        raise DfaError(f"run {run.id} is completed; dfa rerun {run.id} makes it again.")
+        raise DfaError(f"run {run.id} is completed; to repeat it, use dfa rerun {run.id}.")
     if run.status == "running":
         raise DfaError(f"run {run.id} is still running, in process {run.provenance.get('pid')}.")

@@ -1,4 +1,4 @@
-"""Signals that end a run in good order."""
+"""Handles the signals that end a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def terminate_like_ctrl_c() -> Iterator[None]:
-    """Take SIGTERM, with which SLURM ends a job, as Ctrl-C: the run is recorded as interrupted."""
+    """Treat SIGTERM, with which SLURM ends a job, as Ctrl-C, so that the run is recorded as interrupted."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

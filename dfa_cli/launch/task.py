@@ -1,4 +1,4 @@
-"""A run on this machine: what every command that trains comes down to."""
+"""Trains one run in this process. Every command that trains ends here."""
 
 from __future__ import annotations
 
@@ -15,28 +15,27 @@ from dfa_cli.records.run import Run
 
 
 def run_spec(spec: RunSpec, folder: Path, replaces: bool = False) -> dict[str, Any]:
-    """Train what `spec` describes and record it in `folder`. Returns the content of `run.json`.
+    """Train the run that `spec` describes and record it in `folder`. Returns the content of `run.json`.
 
-    `auto` is resolved here, by the process and on the machine that trains. `replaces`: the record in `folder` goes.
+    `auto` is resolved here, on the machine that trains. `replaces`: overwrite the record that is in `folder`.
     """
-    return _experiment().run(on_this_machine(spec), folder, replaces)
+    return _experiment().run(resolve_spec(spec), folder, replaces)
 
 
 def resume_recorded(run: Run) -> dict[str, Any]:
-    """Go on with a recorded run from its checkpoint, in its own folder. Returns the content of `run.json`."""
-    return _experiment().resume(on_this_machine(spec_of_record(run)), Path(run.folder))
+    """Continue a recorded run from its checkpoint, in its own folder. Returns the content of `run.json`."""
+    return _experiment().resume(resolve_spec(spec_of_record(run)), Path(run.folder))
 
 
-def on_this_machine(spec: RunSpec) -> RunSpec:
-    """The run with every `auto` resolved. Raises `DfaError` when this machine lacks what was asked for."""
+def resolve_spec(spec: RunSpec) -> RunSpec:
+    """Resolve every `auto` for this machine. Raises `DfaError` when it lacks what the run asks for."""
     return replace(spec, config=resolve_auto(spec.config))
 
 
 def _experiment() -> Any:
-    """The module that trains, which imports torch."""
-    logging.raiseExceptions = (
-        False  # where run.log cannot be written, the run itself says why, in one sentence
-    )
+    """Import the module that trains, and with it torch."""
+    # If run.log cannot be written, the run itself reports it in one sentence. A traceback of logging would hide that.
+    logging.raiseExceptions = False
     with import_without_gc("torch"):
         from dfa_cli import experiment
 

@@ -1,4 +1,4 @@
-"""`dfa train`, from its words to the exit code."""
+"""`dfa train`: trains one model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dfa_cli.launch.task import run_spec
 def train(command: Command) -> int:
     """Train the one model that the command describes. Returns the exit code: 0 completed, 130 interrupted.
 
-    Raises `DfaError` for what the user can mend, and what goes wrong in a run as it was raised.
+    Raises `DfaError` for a mistake of the user. Any other exception of a run is a bug and is raised unchanged.
     """
     if command.asks_help:
         print(help_text(command))
@@ -48,7 +48,7 @@ def train(command: Command) -> int:
 
 
 def _point_to_sweep(composed: Composed) -> None:
-    """Say that an experiment lists more than the one run that this is."""
+    """Tell a user who trains one run of an experiment how to train all of its runs."""
     if composed.grids or composed.sweeper.get("params"):
         study = f"experiment={composed.spec.choices.get('experiment')}"
-        print(f"note: this is one run; dfa sweep {study} makes all that {study} lists.", file=sys.stderr)
+        print(f"note: this is one run; dfa sweep {study} makes all runs of the experiment.", file=sys.stderr)

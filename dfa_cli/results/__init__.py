@@ -1,4 +1,4 @@
-"""The earlier name of what reads records. `dfa_cli` itself has these functions now; this name goes on working."""
+"""Keeps the earlier name of the functions that read records. They are now found in `dfa_cli` itself."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""`dfa sweep`: many runs, none twice and none lost.
+"""Runs many configurations, none twice and none lost.
 
-sweep.py        from the words to the exit code
-plan.py         every job composed, equal ones merged, finished ones found on disk
-specs.py        the jobs written down, as they will run
-supervisor.py   follows the jobs by what they write to disk; grid.py and search.py say which jobs there are
-worker.py       the process in which Hydra's launchers run the jobs
-task.py         what runs for each job, in whatever process
-notes.py        what a job leaves that has no record of its own
-states.py       the jobs' states, read from what they write
-display.py      what is shown meanwhile
+sweep.py        the command, from its words to the exit code
+plan.py         merges equal jobs and finds those that are done
+specs.py        writes the jobs down as they will run
+supervisor.py   starts the worker and follows the jobs by the files they write; grid.py and search.py choose the jobs
+worker.py       the process in which one of Hydra's launchers runs the jobs
+task.py         runs one job, in whatever process
+notes.py        the note that a job without a record of its own leaves
+states.py       the state of a job, read from its record or its note
+display.py      shows the progress
 """

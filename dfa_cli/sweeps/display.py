@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs: a block that is redrawn on a terminal, a line for each job elsewhere."""
+"""Shows a running sweep: in a terminal as a block that is redrawn, otherwise as a line for each ended job."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dfa_cli.sweeps.plan import SweepRun
     from dfa_cli.sweeps.supervisor import Supervisor
 
-MOST_SHOWN = 8  # running jobs; the others are counted
+MAX_SHOWN = 8  # running jobs with a line of their own; the others are counted
 COUNTED = (
     ("completed", "done"),
     ("running", "running"),
@@ -24,12 +24,16 @@ COUNTED = (
 
 
 class SweepDisplay:
-    """`with SweepDisplay(total) as display: Grid(..., display).run()`; `total`: jobs in all, if it is known."""
+    """Shows the progress of a sweep. `total`: the number of jobs, if it is known.
+
+    with SweepDisplay(total) as display:
+        Grid(..., display).run()
+    """
 
     def __init__(self, total: int | None):
         self.total = total
         self._live = None
-        self._told: set[int] = set()
+        self._printed: set[int] = set()
 
     def __enter__(self) -> SweepDisplay:
         if sys.stdout.isatty():
@@ -52,15 +56,15 @@ class SweepDisplay:
             self._live.update(Text("\n".join(line[: width - 1] for line in self.lines(sweep))), refresh=True)
             return
         for run in sweep.runs:
-            if id(run) not in self._told and run.ended and run.state not in ("stopped",):
-                self._told.add(id(run))
+            if id(run) not in self._printed and run.ended and run.state not in ("stopped",):
+                self._printed.add(id(run))
                 if not (
                     run.state == "reused" and run.seconds is None
                 ):  # known before the start, and said then
                     print(self._ended(run), flush=True)
 
     def _ended(self, run: SweepRun) -> str:
-        number = f"[{len(self._told)}/{self.total}]" if self.total else f"[{len(self._told)}]"
+        number = f"[{len(self._printed)}/{self.total}]" if self.total else f"[{len(self._printed)}]"
         if run.state in ("completed", "reused"):
             took = f" in {run.seconds:.1f} s" if run.state == "completed" and run.seconds is not None else ""
             accuracy = f"test {percent(run.accuracy).strip()}" if run.accuracy is not None else ""
@@ -68,7 +72,7 @@ class SweepDisplay:
         return f"{number} {run.state}  {run.label}  {run.reason}"
 
     def lines(self, sweep: Supervisor) -> list[str]:
-        """The block on a terminal: a line of counts, and a line for each running job."""
+        """Return the block shown in a terminal: a line of counts, and a line for each running job."""
         runs = sweep.runs
         total = self.total or len(runs)
         count = {state: sum(run.state == state for run in runs) for state, _ in COUNTED}
@@ -80,21 +84,24 @@ class SweepDisplay:
         ]
         if sweep.stopping:
             words.append("stopping; Ctrl-C again kills")
-        elif (left := seconds_left(sweep, total)) is not None and ended < total:
-            words.append(f"{clock(left)} left")
+        elif (left := estimate_seconds_left(sweep, total)) is not None and ended < total:
+            words.append(f"{format_clock(left)} left")
         filled = round(20 * ended / total) if total else 0
         lines = [f"{'#' * filled}{'.' * (20 - filled)} {ended}/{total}  " + ", ".join(words)]
         running = [run for run in runs if run.state == "running"]
-        for run in running[:MOST_SHOWN]:
+        for run in running[:MAX_SHOWN]:
             accuracy = f"  val {percent(run.accuracy)}" if run.accuracy is not None else ""
             lines.append(f"  epoch {run.epoch}/{run.epochs}{accuracy}  {run.label}")
-        if len(running) > MOST_SHOWN:
-            lines.append(f"  and {len(running) - MOST_SHOWN} more")
+        if len(running) > MAX_SHOWN:
+            lines.append(f"  and {len(running) - MAX_SHOWN} more")
         return lines
 
 
-def seconds_left(sweep: Supervisor, total: int) -> float | None:
-    """By the speed so far, the epochs of running jobs included; `None` before anything has been measured."""
+def estimate_seconds_left(sweep: Supervisor, total: int) -> float | None:
+    """Estimate the remaining time from the speed so far, counting the epochs of running jobs.
+
+    Returns `None` until two hundredths of a job are done.
+    """
     ran = [run for run in sweep.runs if run.state in ("completed", "failed", "interrupted")]
     reused = sum(run.state == "reused" for run in sweep.runs)
     parts = sum(run.epoch / run.epochs for run in sweep.runs if run.state == "running" and run.epochs)
@@ -104,8 +111,8 @@ def seconds_left(sweep: Supervisor, total: int) -> float | None:
     return (time.monotonic() - sweep.began) * max(total - reused - done, 0) / done
 
 
-def clock(seconds: float) -> str:
-    """`0:42`, `1:02:03`."""
+def format_clock(seconds: float) -> str:
+    """Write a duration as a clock shows it: `0:42`, `1:02:03`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,4 +1,4 @@
-"""A sweep over combinations that are all known before the first one starts."""
+"""Runs a sweep over combinations of values, all known before the first job starts."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from dfa_cli.sweeps.plan import SweepRun
 from dfa_cli.sweeps.specs import PlacedRun, write_specs
 from dfa_cli.sweeps.supervisor import POLL_SECONDS, Supervisor, Watcher
 
-MOST_IN_VAIN = 3  # workers that are killed one after the other before any of them has begun a job
+MAX_FRUITLESS_WORKERS = (
+    3  # workers in a row that may be killed without beginning a job before the sweep gives up
+)
 
 
 class Grid(Supervisor):
-    """Runs the planned jobs in batches: all at first, then again those whose process was killed."""
+    """Runs the planned jobs in batches: first all of them, then those again whose process was killed."""
 
     def __init__(
         self, runs: list[SweepRun], top: Path, outputs: Path, watcher: Watcher, fail_fast: bool = False
@@ -25,22 +27,23 @@ class Grid(Supervisor):
         self._hydra = first.hydra
         self._at_once: int | None = None
         self._environment: dict[str, str] = {}
-        # submitit's local launcher starts all that it gets, at once
+        # submitit's local launcher starts all jobs that it is given at the same time, so limit how many it is given.
         if first.launcher["_target_"].endswith(".LocalLauncher"):
             self._at_once, self._environment = os.cpu_count() or 1, {"OMP_NUM_THREADS": "1"}
-        # by run id; those of earlier batches stay, since a cluster may still have them in its queue
+        # By run id. Jobs of earlier batches are kept, since a cluster may still have them in its queue.
         self._placed: dict[str, PlacedRun] = {}
 
     def _run_all(self) -> None:
-        in_vain = 0
-        while not self._to_stop():
-            self._ask_about_others()
+        fruitless = 0
+        while not self._must_stop():
+            self._check_other_sweeps()
             if batch := self._next_batch():
                 before = [(run.state, run.attempts) for run in self.runs]
                 code = self._run_batch(batch)
-                in_vain = in_vain + 1 if before == [(run.state, run.attempts) for run in self.runs] else 0
-                # killed before it had begun a job, it may be luckier the next time; otherwise nothing would change
-                if in_vain and not self.stopping and (code >= 0 or in_vain >= MOST_IN_VAIN):
+                fruitless = fruitless + 1 if before == [(run.state, run.attempts) for run in self.runs] else 0
+                # A worker that was killed before it began a job (code < 0) may succeed at the next try. One that ended
+                # by itself would end the same way again.
+                if fruitless and not self.stopping and (code >= 0 or fruitless >= MAX_FRUITLESS_WORKERS):
                     self._give_up(batch, code)
             elif any(run.state == "elsewhere" for run in self.runs):
                 self._watcher.show(self)
@@ -49,7 +52,10 @@ class Grid(Supervisor):
                 return
 
     def _next_batch(self) -> list[SweepRun]:
-        """All that wait; but those whose process was killed come last and one by one, so that one takes no other."""
+        """Return all jobs that have not been tried yet, or else one of those whose process was killed.
+
+        The latter run one at a time, so that a job that kills its process again takes no other job with it.
+        """
         waiting = [run for run in self.runs if run.state == "waiting"]
         return [run for run in waiting if run.attempts == 0] or waiting[:1]
 
@@ -65,7 +71,7 @@ class Grid(Supervisor):
         return self._run_worker(order, batch, self._environment)
 
     def _give_up(self, batch: list[SweepRun], code: int) -> None:
-        words = self._last_words(code)
+        words = self._why_worker_ended(code)
         for run in batch:
             if run.state == "waiting":
                 run.state, run.reason, run.folder = "failed", words, None

@@ -1,4 +1,4 @@
-"""Notes in a sweep's folder, of jobs that left no record of their own."""
+"""Writes and reads notes, with which a job without a record of its own reports its state to the sweep."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ from typing import Any
 
 from dfa_cli.machine.files import write_atomically
 
-NOTES = ".sweep/notes"  # in the sweep's folder: a file for each job that left no record of its own
-STOP = ".sweep/stop"  # in the sweep's folder: no further job is to begin
+# paths inside the sweep's folder
+NOTES = ".sweep/notes"  # a file for each job without a record of its own
+STOP = ".sweep/stop"  # while this file exists, no job begins
 
 
 def note_name(top: Path, folder: Path) -> str:
-    """What the note of the job that was given `folder` is called: the folder's path in the sweep's, as one word."""
+    """Return the file name of a job's note: the path of the job's folder inside the sweep's folder, as one word."""
     return os.path.relpath(folder, top).replace(os.sep, "%2F")
 
 
 def write_note(top: Path, folder: Path, content: dict[str, Any]) -> None:
-    """Leave a note for the job that was given `folder`, in the place of an earlier one."""
+    """Write the note of the job whose folder is `folder`. It replaces an earlier one."""
     path = top / NOTES / note_name(top, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(content))
 
 
-Read = dict[str, tuple[int, dict[str, Any]]]
+# file name -> modification time and content
+NotesCache = dict[str, tuple[int, dict[str, Any]]]
 
 
-def notes(top: Path, known: Read | None = None) -> dict[str, dict[str, Any]]:
-    """The notes in a sweep's folder, by `note_name`.
+def read_notes(top: Path, known: NotesCache | None = None) -> dict[str, dict[str, Any]]:
+    """Read all notes of a sweep, by `note_name`.
 
-    `known`: those that were read before, with the times of their files; they are read again when they have changed.
+    `known`: a cache that is updated, so that only new and changed files are read.
     """
     known = {} if known is None else known
     try:
@@ -43,5 +45,5 @@ def notes(top: Path, known: Read | None = None) -> dict[str, dict[str, Any]]:
                 if known.get(entry.name, (None,))[0] != written:
                     known[entry.name] = (written, json.loads(Path(entry.path).read_text(encoding="utf-8")))
     except OSError:
-        pass  # none yet
+        pass  # no job has written a note yet
     return {name: content for name, (_, content) in known.items()}

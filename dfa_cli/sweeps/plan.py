@@ -1,4 +1,4 @@
-"""Every job of a sweep, known before the first one starts."""
+"""Plans a sweep: merges equal jobs, and finds those that have a completed record already."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfa_cli.config.compose import Composed
-from dfa_cli.launch.task import on_this_machine
+from dfa_cli.launch.task import resolve_spec
 from dfa_cli.records.find import find
 from dfa_cli.sweeps.specs import PlacedRun
 
@@ -17,12 +17,14 @@ ENDED = ("completed", "reused", "failed", "interrupted", "stopped")
 
 @dataclass(eq=False)
 class SweepRun:
-    """One run of a sweep and what has become of it.
+    """One run of a sweep and its state.
 
-    `state`: waiting; running; elsewhere (another sweep runs it now); completed; reused (its record was there);
-    failed; interrupted; stopped (never begun). `label`: the overrides that tell it from the others; `composed`: its
-    configuration, `None` for a trial of a search, which composes its own; `folder`: of its record, or where that will
-    be; `attempts`: how often its process was killed.
+    `state`: waiting; running; elsewhere (another sweep runs it now); completed; reused (a completed record was found);
+    failed; interrupted; stopped (never begun).
+    `label`: the overrides that distinguish the run from the others of the sweep.
+    `composed`: its configuration, or `None` for a trial of a search, which is composed by the sweeper.
+    `folder`: the folder of its record, which may not exist yet.
+    `attempts`: how often its process was killed.
     """
 
     label: str
@@ -42,10 +44,10 @@ class SweepRun:
         return self.state in ENDED
 
     def place(self, top: Path, number: int, outputs: Path, taken: Collection[str] = ()) -> PlacedRun:
-        """Give the run a folder in that of the sweep, as job `number` of it, and a run id: new ones each time.
+        """Give the run a new run id, and a folder inside the sweep's folder as job `number`, for each attempt.
 
-        `taken`: names of folders that others have been given. Where `hydra.sweep.subdir` names one of them again, or
-        one that is there by now, the run id is added to it.
+        `taken`: the folder names of other runs. The run id is added to a name that is taken or exists already, which
+        happens with a `hydra.sweep.subdir` that gives several jobs the same name.
         """
         assert self.composed is not None
         run_id = self.composed.config.run_id = secrets.token_hex(4)
@@ -59,23 +61,23 @@ class SweepRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """`runs`: each configuration once; `merged`: how many more jobs were named, equal to one of those."""
+    """The runs of a sweep, each configuration once. `merged`: the number of jobs left out as equal to another."""
 
     runs: list[SweepRun]
     merged: int
 
 
 def plan(jobs: Sequence[Composed], outputs: Path) -> Plan:
-    """Jobs with the same identity become one run; those that have a completed record below `outputs` need not run.
+    """Merge jobs with the same identity into one run, and reuse completed records below `outputs`.
 
-    What `auto` stands for is decided here for this machine, and again by each job where it runs. Raises `DfaError` when
+    `auto` is resolved here for this machine, and again by each job on the machine where it runs. Raises `DfaError` when
     this machine lacks what a job asks for.
     """
     done = completed_runs(outputs) if jobs[0].spec.config["reuse"] else {}
     labels = _labels([job.spec.overrides for job in jobs])
     runs: dict[str, SweepRun] = {}
     for job, label in zip(jobs, labels, strict=True):
-        spec = on_this_machine(job.spec)
+        spec = resolve_spec(job.spec)
         if spec.identity in runs:
             continue
         run = runs[spec.identity] = SweepRun(label, spec.identity, spec.config["epochs"], job)
@@ -85,7 +87,7 @@ def plan(jobs: Sequence[Composed], outputs: Path) -> Plan:
 
 
 def completed_runs(outputs: Path) -> dict[str, Path]:
-    """Where each configuration that is completed below `outputs` has its newest record, by identity."""
+    """Map the identity of each configuration that is completed below `outputs` to the folder of its newest record."""
     if not outputs.is_dir():
         return {}
     done: dict[str, Path] = {}
@@ -96,6 +98,6 @@ def completed_runs(outputs: Path) -> dict[str, Path]:
 
 
 def _labels(jobs: Sequence[list[str]]) -> list[str]:
-    """Of each job the overrides that not all have; all of them where there is one job only."""
+    """Label each job by the overrides that it does not share with all others, or a lone job by all of its own."""
     common = set(jobs[0]).intersection(*jobs) if len(jobs) > 1 else set()
     return [" ".join(word for word in words if word not in common) or "the defaults" for words in jobs]

@@ -1,4 +1,4 @@
-"""A sweep whose jobs a sweeper picks one by one, as Optuna does; what is left of its study."""
+"""Runs a search: a sweep whose jobs, called trials, are picked one by one by a sweeper such as Optuna."""
 
 from __future__ import annotations
 
@@ -12,20 +12,26 @@ from typing import Any
 from hydra.core.override_parser.types import IntervalSweep
 
 from dfa_cli.config.command import Command
-from dfa_cli.config.overrides import is_hydra_override, parsed, quote_override, user_overrides, values_of
+from dfa_cli.config.overrides import (
+    is_hydra_override,
+    parse_overrides,
+    quote_override,
+    sweep_values,
+    user_overrides,
+)
 from dfa_cli.errors import DfaError
 from dfa_cli.records.run import record_of
 from dfa_cli.sweeps.plan import SweepRun
 from dfa_cli.sweeps.supervisor import Supervisor, Watcher
 
 OPTUNA = "OptunaSweeper"
-OURS = ("outputs=", "progress=")  # overrides that a search adds to its trials and nobody typed
+ADDED_BY_SEARCH = ("outputs=", "progress=")  # overrides that a search adds to those of the user
 
 
 class Search(Supervisor):
-    """Lets the sweeper run trials until its study has as many as it is to have."""
+    """Lets the sweeper run trials until its study has as many completed ones as the user asked for."""
 
-    most_attempts = 1  # the sweeper counts a trial that was killed, and picks another
+    max_attempts = 1  # the sweeper counts a killed trial as failed, and picks another
 
     def __init__(
         self,
@@ -41,7 +47,7 @@ class Search(Supervisor):
         self.study = study
 
     def _run_all(self) -> None:
-        while (left := self.study.left()) > 0 and not self._to_stop():
+        while (left := self.study.left()) > 0 and not self._must_stop():
             ended = sum(run.ended for run in self.runs)
             code = self._run_worker(
                 {
@@ -57,10 +63,10 @@ class Search(Supervisor):
             if code == 0:
                 return
             if ended == sum(run.ended for run in self.runs) and not self.stopping:
-                raise DfaError(f"The search could not go on: {self._last_words(code)}")
+                raise DfaError(f"The search has stopped: {self._why_worker_ended(code)}")
 
     def _discover(self) -> None:
-        """The trials of a search are known by the folders they make."""
+        """Add the trials whose folders have appeared. Only the sweeper knows them before."""
         known = {run.folder for run in self.runs}
         for folder in sorted(self.top.iterdir()):
             if folder not in known and (folder / "run.json").exists():
@@ -71,16 +77,16 @@ class Search(Supervisor):
 
 
 def trial_overrides(overrides: Sequence[str]) -> list[str]:
-    """Of a trial's overrides those that somebody typed to say what is run, or that the sweeper picked."""
-    return [word for word in user_overrides(overrides) if not word.startswith(OURS)]
+    """Keep the overrides of a trial that describe what is run: those that the user typed or the sweeper picked."""
+    return [word for word in user_overrides(overrides) if not word.startswith(ADDED_BY_SEARCH)]
 
 
 @dataclass(frozen=True)
 class Study:
-    """What a search has found so far, and what is left of it.
+    """The trials that a search has completed, and the number that is left.
 
-    `words`: all overrides, the searched ranges among them; `node`: the sweeper's configuration; `outputs`: the folder
-    of the records.
+    `words`: all overrides, including the searched intervals. `node`: the configuration of the sweeper. `outputs`: the
+    folder of the records.
     """
 
     words: list[str]
@@ -89,12 +95,12 @@ class Study:
 
     @property
     def total(self) -> int | None:
-        """Trials in all; `None` when only the sweeper knows."""
+        """The number of trials that the user asked for, or `None` for a sweeper that decides it alone."""
         return self.node["n_trials"] if is_optuna(self.node) else None
 
     @property
     def name(self) -> str:
-        """The study's name: its own, or one that equal searches share."""
+        """The study's name: the configured one, or one computed from the overrides, which equal searches share."""
         if self.node["study_name"]:
             return self.node["study_name"]
         kept = sorted(
@@ -110,13 +116,13 @@ class Study:
         return where.replace("${outputs}", str(self.outputs)) if where else None
 
     def left(self) -> int:
-        """Trials that are still to be completed, 1 when only the sweeper knows."""
+        """Return the number of trials that are left to run, or 1 when only the sweeper knows."""
         if self.total is None:
             return 1
         return max(0, self.total - len(self._completed()))
 
     def best(self) -> str | None:
-        """The best trial so far in a sentence."""
+        """Describe the best trial so far in a sentence. Returns `None` before any is completed."""
         trials = [trial for trial in self._completed() if trial.value is not None]
         if not trials:
             return None
@@ -127,16 +133,16 @@ class Study:
         return f"best of {count}: {words}with a validation accuracy of {100 * best.value:.1f} %"
 
     def overrides(self, left: int) -> list[str]:
-        """What the sweeper is started with for the trials that are left."""
-        # the storage's path is to be the same wherever the jobs run
+        """Return the overrides with which the sweeper is started for the trials that are left."""
+        # Make `outputs` absolute, so that the study's storage is found from every folder in which a job runs.
         words = [*self.words, "progress=none", f"outputs={quote_override(str(self.outputs))}"]
         if self.total is not None:
             words += [f"hydra.sweeper.n_trials={left}", f"hydra.sweeper.study_name={self.name}"]
         return words
 
     def label(self, words: Sequence[str]) -> str:
-        """Of a trial's overrides those that were searched."""
-        fixed = {word for word in self.words if not parsed([word])[0].is_sweep_override()}
+        """Label a trial by the overrides that were searched."""
+        fixed = {word for word in self.words if not parse_overrides([word])[0].is_sweep_override()}
         return " ".join(word for word in words if word not in fixed)
 
     def _completed(self) -> list[Any]:
@@ -160,19 +166,19 @@ def is_optuna(node: dict[str, Any]) -> bool:
     return node["_target_"].endswith(OPTUNA)
 
 
-def example(words: Sequence[str]) -> list[str]:
-    """One point of the searched space, to see whether it composes: the first choice, the lower end of a range."""
-    point = []
-    for override in parsed(words):
+def first_combination(words: Sequence[str]) -> list[str]:
+    """Return one combination of a sweep, to check that it composes: first choices, and lower ends of intervals."""
+    combination = []
+    for override in parse_overrides(words):
         key, value = override.get_key_element(), override.value()
         if isinstance(value, IntervalSweep):
             if value.start is None:
                 raise DfaError(
                     f"{override.input_line} has no lower end; give both, as in interval(0.001,0.1)."
                 )
-            point.append(f"{key}={value.start}")
+            combination.append(f"{key}={value.start}")
         elif override.is_sweep_override():
-            point.append(f"{key}={values_of(override)[0]}")
+            combination.append(f"{key}={sweep_values(override)[0]}")
         else:
-            point.append(override.input_line or "")
-    return point
+            combination.append(override.input_line or "")
+    return combination

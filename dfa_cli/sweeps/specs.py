@@ -1,7 +1,7 @@
-"""`.sweep/specs.json`: the jobs of a sweep as they were composed, and what Hydra has to know to launch them.
+"""Writes and reads `.sweep/specs.json`, which holds the composed jobs of a sweep and Hydra's settings to launch them.
 
-Jobs are composed and checked once, before the first one starts. What is written here is what runs: a YAML file that is
-edited while the sweep runs changes no later job.
+Jobs are composed and checked once, before the first one starts, and run exactly as they are written there. A YAML file
+that is edited while the sweep runs changes no later job.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.machine.files import write_atomically
 
-SPECS = ".sweep/specs.json"  # in the sweep's folder
+SPECS = ".sweep/specs.json"  # inside the sweep's folder
 
 
 @dataclass(frozen=True)
 class PlacedRun:
-    """A run that a sweep is about to launch: `folder` is the name of its folder in that of the sweep."""
+    """A run that is ready to be launched. `folder`: the name of its folder inside the sweep's folder."""
 
     spec: RunSpec
     folder: str
@@ -35,10 +35,9 @@ class PlacedRun:
 
 
 def write_specs(top: Path, hydra: DictConfig, jobs: Mapping[str, PlacedRun], batch: Sequence[str]) -> Path:
-    """Write the jobs down, by their run ids.
+    """Write the jobs to the specs file of the sweep in `top`, by their run ids. Returns the path of the file.
 
-    `hydra`: Hydra's own node, from the composition of any of them; `batch`: the run ids of those that are to be
-    launched now. Returns the file.
+    `hydra`: Hydra's own node, from the composition of any of the jobs. `batch`: the run ids of the jobs to launch now.
     """
     path = top / SPECS
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,21 +59,21 @@ def write_specs(top: Path, hydra: DictConfig, jobs: Mapping[str, PlacedRun], bat
 
 
 def batch_overrides(path: Path) -> list[list[str]]:
-    """What a launcher is given for each job of the batch: its run id, and the words that make it."""
+    """Return, for each job of the batch, the overrides that a launcher is given: the run id, then the job's own."""
     content = _read(path)
     return [[f"run_id={run_id}", *content["jobs"][run_id]["overrides"]] for run_id in content["batch"]]
 
 
 def sweep_config(path: Path) -> DictConfig:
-    """What Hydra's launchers are set up with: Hydra's own node, and the values that it may refer to."""
+    """Return the configuration with which a launcher is set up: Hydra's node, and the values that it may refer to."""
     content = _read(path)
     return _with_hydra_node(next(iter(content["jobs"].values()))["config"], content["node"])
 
 
 def job_config(path: Path, master: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """The configuration of one job, Hydra's node in it, as a launcher asks for it.
+    """Return the configuration of one job, with Hydra's node, when a launcher asks for it.
 
-    `overrides`: the first names the job by its run id; the others are there for the launcher's own log.
+    `overrides`: the first names the job by its run id. The others only appear in the launcher's own log.
     """
     content = _read(path)
     job = content["jobs"][overrides[0].removeprefix("run_id=")]
@@ -89,7 +88,7 @@ def job_config(path: Path, master: DictConfig, overrides: Sequence[str]) -> Dict
 def _with_hydra_node(values: dict[str, Any], node: DictConfig) -> DictConfig:
     config = OmegaConf.create(values)
     with open_dict(config):
-        config.hydra = node  # a copy
+        config.hydra = node  # OmegaConf copies the node
     return config
 
 
@@ -99,10 +98,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=1)
 def _read_once(path: Path, written: int) -> dict[str, Any]:
-    """The content of the file, and under `node` Hydra's own with the type that Hydra looks for."""
+    """Read the file once for each time that it is written. `node` is Hydra's node with the type that Hydra expects."""
     content = json.loads(path.read_text(encoding="utf-8"))
     node = OmegaConf.structured(HydraConf)
-    OmegaConf.set_struct(node, False)  # plugins have keys of their own
+    OmegaConf.set_struct(node, False)  # plugins add keys that the type does not have
     node = OmegaConf.merge(node, content["hydra"])
-    node.sweep.dir = str(path.parents[1])  # where the file is now: an output folder can be moved
+    node.sweep.dir = str(path.parents[1])  # not the recorded path: the folder may have been moved
     return {**content, "node": node}

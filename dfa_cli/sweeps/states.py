@@ -1,4 +1,4 @@
-"""What has become of a job, read from what it writes."""
+"""Finds out the state of a job from the record and the note that it writes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dfa_cli.sweeps.notes import note_name
 from dfa_cli.sweeps.plan import SweepRun
 
 
-def look(run: SweepRun, top: Path, notes: dict[str, dict[str, Any]]) -> None:
-    """Bring a run of the sweep in `top` up to date with what its job has written."""
+def update_from_disk(run: SweepRun, top: Path, notes: dict[str, dict[str, Any]]) -> None:
+    """Update the state of a run of the sweep in `top` from its job's note, or else from its record."""
     if run.folder is None:
         return
     note = notes.get(note_name(top, run.folder))
@@ -23,12 +23,12 @@ def look(run: SweepRun, top: Path, notes: dict[str, dict[str, Any]]) -> None:
         if state == "resumed" and folder is not None:
             run.folder = Path(folder)
             if len(record_of(run.folder).get("resumed", ())) < note["resumes"]:
-                return  # its record is still the old one
+                return  # the job has not reopened the record yet, which still shows the old state
         else:
             run.state, run.reason = state, note.get("reason", "")
             run.folder = Path(folder) if folder else None
             if state == "reused" and run.folder is not None:
-                summarise(run, record_of(run.folder))
+                copy_result(run, record_of(run.folder))
             return
     record = record_of(run.folder)
     if record.get("status") == "running":
@@ -36,12 +36,13 @@ def look(run: SweepRun, top: Path, notes: dict[str, dict[str, Any]]) -> None:
             run.state = "running"
             run.epoch, run.accuracy = progress_of(run.folder)
     elif record.get("status") in ("completed", "failed", "interrupted"):
-        summarise(run, record)
+        copy_result(run, record)
         run.state = record["status"]
         run.reason = (record.get("error") or {}).get("message", "")
 
 
-def summarise(run: SweepRun, record: dict[str, Any]) -> None:
+def copy_result(run: SweepRun, record: dict[str, Any]) -> None:
+    """Copy what the display shows of an ended run from its record."""
     result = record.get("result") or {}
     run.epoch = result.get("last_epoch", 0)
     run.accuracy = result.get("test_accuracy_at_best_validation")

@@ -1,6 +1,6 @@
-"""Starts the process that runs a sweep's jobs, and follows them by what they write to disk.
+"""Starts the process that runs a sweep's jobs, and follows the jobs by the files they write.
 
-What is on disk is the same whatever launcher runs the jobs, so one way of following them serves all.
+The files are the same whatever launcher runs the jobs, so all launchers are followed in the same way.
 """
 
 from __future__ import annotations
@@ -26,32 +26,34 @@ from dfa_cli.records.locks import is_claimed, last_run
 from dfa_cli.records.run import read_run, record_of
 from dfa_cli.sweeps import notes
 from dfa_cli.sweeps.plan import SweepRun
-from dfa_cli.sweeps.states import look, summarise
+from dfa_cli.sweeps.states import copy_result, update_from_disk
 
 POLL_SECONDS = 0.2
-ASK_SECONDS = 1.0  # between two looks at what another sweep is running
-MOST_ATTEMPTS = 2  # of a job whose process is killed; one that needs too much memory would be killed for ever
-FULL_BYTES = 64 * 1024  # a disk with less room than this is full
+OTHERS_SECONDS = 1.0  # time between two checks of the jobs that another sweep is running
+MAX_ATTEMPTS = 2  # a job that needs too much memory would be killed at every attempt
+FULL_BYTES = 64 * 1024  # a disk with less free space than this counts as full
 WORKER_LOG = "worker.log"
-# `python -m` would put the current folder first on the path: a queue.py in it would take the place of Python's own,
-# and a sweep would find modules that the same words to `dfa train` do not
+# Not `python -m`, which puts the current folder first on the path: a queue.py in it would hide Python's own, and a
+# sweep would find modules that `dfa train` does not find.
 WORKER = "import sys; sys.path[:] = filter(None, sys.path); from dfa_cli.sweeps.worker import main; main()"
 
 
 class Watcher(Protocol):
-    """What is told of every change, and now and then of none."""
+    """Shows the state of a sweep. It is called after every change, and sometimes without one."""
 
     def show(self, sweep: Supervisor) -> None: ...
 
 
 class Supervisor(ABC):
-    """The jobs of one sweep, from the first to the last; `Grid` and `Search` say which.
+    """Runs the jobs of one sweep in worker processes. The subclasses `Grid` and `Search` choose the jobs.
 
-    `runs`: those known so far; `top`: the sweep's folder; `outputs`: the folder in which equal jobs of other sweeps are
-    looked for; `fail_fast`: stop at the first failure.
+    `runs`: the runs known so far.
+    `top`: the sweep's folder.
+    `outputs`: the folder below which equal runs of other sweeps are looked for.
+    `fail_fast`: stop at the first failure.
     """
 
-    most_attempts = MOST_ATTEMPTS
+    max_attempts = MAX_ATTEMPTS
 
     def __init__(
         self, runs: list[SweepRun], top: Path, outputs: Path, watcher: Watcher, fail_fast: bool = False
@@ -60,25 +62,27 @@ class Supervisor(ABC):
         self.top = top
         self.outputs = outputs
         self.fail_fast = fail_fast
-        self.began: float | None = None  # when the first job did; to start a process takes its time
+        self.began: float | None = (
+            None  # start of the first job, without the time that a process needs to start
+        )
         self.signals = 0
         self._watcher = watcher
         self._worker: subprocess.Popen[bytes] | None = None
-        self._notes: notes.Read = {}
-        self._asked = 0.0
+        self._notes: notes.NotesCache = {}
+        self._others_checked = 0.0
 
     @property
     def stopping(self) -> bool:
         return self.signals > 0
 
     def run(self) -> None:
-        """Until every run has ended, or somebody stops it."""
+        """Run all jobs. Returns when each has ended, or when a signal or `fail_fast` has stopped the sweep."""
         handled = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-        if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # nohup
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # started with nohup
             handled.remove(signal.SIGHUP)
         before = {one: signal.signal(one, self._on_signal) for one in handled}
         try:
-            (self.top / notes.STOP).unlink(missing_ok=True)  # of an earlier sweep in the same folder
+            (self.top / notes.STOP).unlink(missing_ok=True)  # left by an earlier sweep in the same folder
             self._run_all()
         finally:
             for one, handler in before.items():
@@ -94,18 +98,19 @@ class Supervisor(ABC):
         """Start workers until there is nothing left to run."""
 
     def _discover(self) -> None:
-        """Add runs that have come up since the last look; a grid knows all of its from the start."""
+        """Add runs that have started since the last call. A grid knows all of its runs from the start."""
         return
 
     def _run_worker(
         self, order: Mapping[str, Any], runs: list[SweepRun], environment: Mapping[str, str] | None = None
     ) -> int:
-        """A process of the sweep's own from its start to its end, whatever that is. Returns its exit code.
+        """Start a worker process and follow its jobs until it ends. Returns its exit code.
 
-        `order`: what `worker.py` is to do; `runs`: those that it has to do with.
+        `order`: the instructions for `worker.py`. `runs`: the runs that the order is about.
         """
         with open((self.top / notes.STOP).with_name(WORKER_LOG), "ab") as log:
-            # a session of its own: Ctrl-C is ours to pass on; a pipe for its input: it ends when we do
+            # In a session of its own the worker gets Ctrl-C only from us. The pipe to its input closes when this
+            # process ends, which ends the worker.
             self._worker = subprocess.Popen(
                 [sys.executable, "-c", WORKER, json.dumps(order)],
                 stdin=subprocess.PIPE,
@@ -115,65 +120,71 @@ class Supervisor(ABC):
                 env={**os.environ, **(environment or {})},
             )
         while (code := self._worker.poll()) is None:
-            self._look(runs)
+            self._update_runs(runs)
             if self.fail_fast and not self.stopping and any(run.state == "failed" for run in self.runs):
                 self._stop(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._worker.wait(POLL_SECONDS)
         self._end_worker()
-        self._look(runs)
-        self._settle(runs)
+        self._update_runs(runs)
+        self._requeue_unfinished(runs)
         self._watcher.show(self)
         return code
 
-    def _look(self, runs: list[SweepRun]) -> None:
+    def _update_runs(self, runs: list[SweepRun]) -> None:
         self._discover()
-        noted = notes.notes(self.top, self._notes)
+        noted = notes.read_notes(self.top, self._notes)
         for run in runs:
             if not run.ended:
-                look(run, self.top, noted)
+                update_from_disk(run, self.top, noted)
         if self.began is None and any(run.state not in ("waiting", "reused") for run in self.runs):
             self.began = time.monotonic()
-        self._ask_about_others()
+        self._check_other_sweeps()
         self._watcher.show(self)
 
-    def _settle(self, runs: list[SweepRun]) -> None:
-        """The process that ran the jobs has ended: what has not ended by now has gone down with it."""
+    def _requeue_unfinished(self, runs: list[SweepRun]) -> None:
+        """Put the runs that a worker left unfinished back into the queue, after its process has ended.
+
+        A run whose process was killed `max_attempts` times has failed.
+        """
         for run in runs:
             if run.ended or run.state == "elsewhere" or run.folder is None:
                 continue
             try:
                 state = read_run(run.folder).status
             except ValueError:
-                run.state = "waiting"  # not begun
+                run.state = "waiting"  # it has no record, so it was not begun
                 continue
-            if state == "running":  # a process that has outlived its launcher
+            if state == "running":  # its process has outlived the worker
                 run.state = "elsewhere"
             else:
                 run.attempts += 1
                 run.state = "waiting"
-                if run.attempts >= self.most_attempts:
+                if run.attempts >= self.max_attempts:
                     run.state = "failed"
                     run.reason = "its process was killed, as the system does when memory runs out"
 
-    def _ask_about_others(self) -> None:
-        if time.monotonic() - self._asked < ASK_SECONDS:
+    def _check_other_sweeps(self) -> None:
+        """Update the runs that another sweep was running. Once it has let go, they are reused or wait to be run."""
+        if time.monotonic() - self._others_checked < OTHERS_SECONDS:
             return
-        self._asked = time.monotonic()
+        self._others_checked = time.monotonic()
         for run in self.runs:
             if run.state == "elsewhere" and run.identity and not is_claimed(self.outputs, run.identity):
                 folder = last_run(self.outputs, run.identity)
                 run.state = "waiting"
                 if folder is not None and record_of(folder).get("status") == "completed":
                     run.state, run.folder = "reused", folder
-                    summarise(run, record_of(folder))
+                    copy_result(run, record_of(folder))
 
-    def _to_stop(self) -> bool:
+    def _must_stop(self) -> bool:
         return self.stopping or (self.fail_fast and any(run.state == "failed" for run in self.runs))
 
-    def _last_words(self, code: int) -> str:
-        """Why the worker ended without having run what it was to run."""
-        if shutil.disk_usage(self.top).free < FULL_BYTES:  # it could not even say so
+    def _why_worker_ended(self, code: int) -> str:
+        """Say why the worker ended without running its jobs, from the disk's free space and the worker's log."""
+        if (
+            shutil.disk_usage(self.top).free < FULL_BYTES
+        ):  # on a full disk the worker could not write its reason
             return cannot_write(self.top, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
         log = (self.top / notes.STOP).with_name(WORKER_LOG)
         lines = [
@@ -181,7 +192,7 @@ class Supervisor(ABC):
         ]
         errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt)\b", line)]
         last = (errors or lines or [f"exit code {code}"])[-1].strip()
-        return f"the launcher ended without running it ({last}; see {shortest(log)})"
+        return f"the launcher ended before it ran this job ({last}; see {shortest(log)})"
 
     def _on_signal(self, number: int, frame: Any) -> None:
         self.signals += 1
@@ -191,7 +202,7 @@ class Supervisor(ABC):
             self._kill(signal.SIGKILL)
 
     def _stop(self, number: int) -> None:
-        """Begin no further job and end those that run; they are recorded as interrupted."""
+        """Let no further job begin, and end the running ones, which are recorded as interrupted."""
         (self.top / notes.STOP).touch()
         self._kill(number)
 

@@ -1,4 +1,4 @@
-"""`dfa sweep`, from its words to the exit code."""
+"""`dfa sweep`: trains one model for each combination of values, or for each trial of a search."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ from dfa_cli.sweeps.display import SweepDisplay
 from dfa_cli.sweeps.grid import Grid
 from dfa_cli.sweeps.notes import STOP
 from dfa_cli.sweeps.plan import Plan, SweepRun, plan
-from dfa_cli.sweeps.search import Search, Study, example, is_optuna
+from dfa_cli.sweeps.search import Search, Study, first_combination, is_optuna
 
 
 def sweep(command: Command) -> int:
-    """Run every combination that is not there yet; 0 when all are completed, 1 when not, 130 when interrupted."""
+    """Run every job that has no completed record yet.
+
+    Returns the exit code: 0 when all jobs are completed, 1 when some are not, 130 when the sweep was interrupted.
+    """
     if command.asks_help:
         print(help_text(command))
         return COMPLETED
@@ -31,7 +34,7 @@ def sweep(command: Command) -> int:
         show_by_hydra(command)
         return COMPLETED
     with Composer(command) as composer:
-        first = composer.job(example(command.overrides))
+        first = composer.job(first_combination(command.overrides))
         top = first.sweep_folder()
         try:
             if is_grid_sweep(first):
@@ -53,14 +56,14 @@ def _run_grid(command: Command, composer: Composer, top: Path) -> int:
     to_run = sum(not run.ended for run in planned.runs)
     if to_run:
         make_folder((top / STOP).parent)
-    print(_opening(planned, to_run), flush=True)
+    print(_opening_line(planned, to_run), flush=True)
     signals = 0
     if to_run:
         with SweepDisplay(len(planned.runs)) as display:
             grid = Grid(planned.runs, top, outputs, display, config["fail_fast"])
             grid.run()
         signals = grid.signals
-    return _closing(planned.runs, top, signals)
+    return _print_result(planned.runs, top, signals)
 
 
 def _run_search(command: Command, first: Composed, top: Path) -> int:
@@ -84,14 +87,16 @@ def _run_search(command: Command, first: Composed, top: Path) -> int:
             search = Search(command, study, top, outputs, display, first.spec.config["fail_fast"])
             search.run()
             signals, runs = search.signals, search.runs
-    code = _closing(runs, top, signals) if runs else COMPLETED
+    code = _print_result(runs, top, signals) if runs else COMPLETED
     if is_optuna(node) and (best := study.best()):
         print(best)
-    known = study.total is not None and study.storage is not None  # how many trials are there
+    known = (
+        study.total is not None and study.storage is not None
+    )  # how many trials are done, and how many are wanted
     return FAILED if known and study.left() and not signals else code
 
 
-def _opening(planned: Plan, to_run: int) -> str:
+def _opening_line(planned: Plan, to_run: int) -> str:
     count = len(planned.runs)
     words = [f"{count} job{'s' if count != 1 else ''}"]
     if planned.merged:
@@ -101,29 +106,29 @@ def _opening(planned: Plan, to_run: int) -> str:
     return f"sweep of {', '.join(words)}; {to_run} to run"
 
 
-def _closing(runs: Sequence[SweepRun], top: Path, signals: int) -> int:
-    """The table, the failures, the exit code."""
+def _print_result(runs: Sequence[SweepRun], top: Path, signals: int) -> int:
+    """Print the table and the failures at the end of a sweep, and return the exit code."""
     from dfa_cli.comparison.comparison import compare
     from dfa_cli.comparison.tables import render
     from dfa_cli.console import output
     from dfa_cli.records.run import Run, read_run
 
-    there: list[Run] = []
+    recorded: list[Run] = []
     for run in runs:
         if run.folder is not None and run.state in ("completed", "reused", "failed", "interrupted"):
             try:
-                there.append(read_run(run.folder))
+                recorded.append(read_run(run.folder))
             except ValueError:
                 continue
-    if any(run.status == "completed" for run in there):
-        output.write_stdout("\n" + render(compare(there), width=output.terminal_width()))
+    if any(run.status == "completed" for run in recorded):
+        output.write_stdout("\n" + render(compare(recorded), width=output.terminal_width()))
     lines = [""]
-    shared: set[str] = set()
+    printed: set[str] = set()
     for run in runs:
         if run.state in ("failed", "interrupted"):
             log = f" ({shortest(run.folder / 'run.log')})" if run.folder is not None else ""
-            reason = "as above" if not log and run.reason in shared else run.reason
-            shared.add(run.reason)
+            reason = "as above" if not log and run.reason in printed else run.reason
+            printed.add(run.reason)
             lines.append(f"{run.state}: {run.label}: {reason or 'no reason known'}{log}")
     if stopped := sum(run.state == "stopped" for run in runs):
         lines.append(

@@ -1,4 +1,4 @@
-"""What runs for each job of a sweep, in whatever process a launcher starts it."""
+"""Runs one job of a sweep, in the process that a launcher has started for it."""
 
 from __future__ import annotations
 
@@ -15,32 +15,33 @@ from omegaconf import DictConfig
 from dfa_cli.config.checks import check
 from dfa_cli.config.compose import spec_of_job
 from dfa_cli.config.spec import RunSpec
-from dfa_cli.launch.task import on_this_machine, resume_recorded, run_spec
+from dfa_cli.launch.task import resolve_spec, resume_recorded, run_spec
 from dfa_cli.machine.startup import import_without_gc
 from dfa_cli.records.locks import claim
 from dfa_cli.records.log import logged
 from dfa_cli.records.run import read_run, record_of
-from dfa_cli.sweeps.notes import STOP, note_name, notes, write_note
+from dfa_cli.sweeps.notes import STOP, note_name, read_notes, write_note
 from dfa_cli.sweeps.search import trial_overrides
 
 
 def task(config: DictConfig, worker: int) -> float:
-    """Run a job, or take what is there; the value is the best validation accuracy, NaN for a job that failed.
+    """Run a job, or reuse or resume an equal run. Returns the best validation accuracy, NaN for a job that failed.
 
-    An exception ends this job only: it is in the job's record and log by then. A job without a record of its own
-    leaves a note instead of its folder, so that a sweep's folder holds nothing but runs. `worker` is the process id of
-    the sweep's worker: a job may run in it, or in a process that a launcher has started.
+    An exception ends only this job, and is in its record and log by then. A job without a record of its own leaves a
+    note and no folder, so that the sweep's folder holds only runs.
+    `worker`: the process id of the sweep's worker. A job runs in the worker, or in a process that a launcher started.
     """
     context = HydraConfig.get()
     folder, top = Path(context.runtime.output_dir), Path(context.sweep.dir)
     if (top / STOP).exists():
-        return _note(top, folder, "stopped")
+        return _leave_note(top, folder, "stopped")
     try:
         spec = spec_of_job(config, trial_overrides(context.overrides.task))
-        check(spec.config, spec.choices)  # of a search nobody has seen these values before
+        check(spec.config, spec.choices)  # the values of a search are picked after all earlier checks
         return _run(spec, folder, top)
     except KeyboardInterrupt:
-        # the record is closed: a process that ended now would have its launcher kill the others before theirs are
+        # The record of this job is closed. If this process ended now, joblib would kill the other processes before
+        # they have closed theirs, so it ends only its job.
         if os.getpid() == worker or not (top / STOP).exists():
             raise
         return math.nan
@@ -53,7 +54,7 @@ def task(config: DictConfig, worker: int) -> float:
             import logging
 
             logging.getLogger("dfa").error("the run could not begin", exc_info=error)
-            resumed = notes(top).get(note_name(top, folder), {}).get("folder")
+            resumed = read_notes(top).get(note_name(top, folder), {}).get("folder")
             write_note(top, folder, {"state": "failed", "reason": reason, "folder": resumed or str(folder)})
         return math.nan
 
@@ -62,29 +63,29 @@ def _run(spec: RunSpec, folder: Path, top: Path) -> float:
     with import_without_gc("torch"):
         from dfa_cli.training.checkpoint import can_be_read
 
-    spec = on_this_machine(spec)
+    spec = resolve_spec(spec)
     with claim(Path(spec.config["outputs"]), spec.identity) as ours:
         if ours is None:
-            return _note(top, folder, "elsewhere", identity=spec.identity)
+            return _leave_note(top, folder, "elsewhere", identity=spec.identity)
         last = ours.last_run()
         if spec.config["reuse"] and last is not None:
             before = record_of(last)
             if before.get("status") == "completed":
-                return _note(top, folder, "reused", last, before)
+                return _leave_note(top, folder, "reused", last, before)
             if can_be_read(last):
-                _note(top, folder, "resumed", last, resumes=len(before.get("resumed", ())) + 1)
+                _leave_note(top, folder, "resumed", last, resumes=len(before.get("resumed", ())) + 1)
                 with logged(last):
-                    return value(resume_recorded(read_run(last)))
+                    return objective_value(resume_recorded(read_run(last)))
         ours.run_in(folder)
-        return value(run_spec(spec.repeated_by_train(), folder))
+        return objective_value(run_spec(spec.repeated_by_train(), folder))
 
 
-def value(record: dict[str, Any]) -> float:
-    """What a search maximises: never the test."""
+def objective_value(record: dict[str, Any]) -> float:
+    """Return the value that a search maximises: the best validation accuracy, never the test accuracy."""
     return float((record.get("result") or {}).get("best_validation_accuracy", math.nan))
 
 
-def _note(
+def _leave_note(
     top: Path,
     folder: Path,
     state: str,
@@ -92,6 +93,7 @@ def _note(
     content: dict[str, Any] | None = None,
     **more: Any,
 ) -> float:
+    """Write a note in place of a record, delete the job's folder, and return the value of the equal run, if any."""
     write_note(top, folder, {"state": state, "folder": str(record) if record else None, **more})
     shutil.rmtree(folder, ignore_errors=True)
-    return value(content or {})
+    return objective_value(content or {})

@@ -1,7 +1,7 @@
-"""The process in which launchers run the jobs of a sweep; started by `supervisor.py`.
+"""Runs in a process of its own, started by `supervisor.py`, and hands the jobs of a sweep to a launcher.
 
-Jobs that the default launcher runs one after another share this process, and with it torch and the data sets. When
-it is killed, by the system for want of memory say, the sweep starts another one for the jobs that are left.
+The default launcher runs its jobs in this process one after the other, so they share torch and the data sets. When the
+process is killed, for example because memory ran out, the sweep starts another one for the jobs that are left.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import threading
 import time
 from pathlib import Path
 
-GRACE_SECONDS = 10.0  # for the jobs to close their records when the sweep is gone
+GRACE_SECONDS = 10.0  # time for the jobs to close their records after the sweep's process has ended
 
 
 def main() -> None:
-    """Run what the supervisor's order says: the jobs of a grid, or the trials of a search."""
-    # a shell that starts a job in the background has it ignore Ctrl-C
+    """Run the jobs of a grid, or the trials of a search, as the supervisor's order says."""
+    # A shell starts a background process with Ctrl-C ignored, so set the handlers explicitly.
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.default_int_handler)
     threading.Thread(target=_end_with_sweep, daemon=True).start()
@@ -41,7 +41,8 @@ def _run_jobs(specs: Path, first: int, at_once: int | None) -> None:
 
     master = sweep_config(specs)
     if master.hydra.runtime.choices.get("hydra/launcher") == "joblib":
-        # its processes get the signal, too, and close their records; joblib would kill those that have not yet
+        # The processes of joblib get the signal as well and close their records. An exception here would have joblib
+        # kill those that are not ready yet.
         signal.signal(signal.SIGINT, lambda number, frame: None)
     launch_jobs(
         master,
@@ -54,7 +55,7 @@ def _run_jobs(specs: Path, first: int, at_once: int | None) -> None:
 
 
 def _run_search(config_name: str, config_dir: str | None, overrides: list[str]) -> None:
-    from dfa_cli.config.hydra_internals import hydra_on, run_sweeper
+    from dfa_cli.config.hydra_internals import open_hydra, run_sweeper
     from dfa_cli.config.paths import conf_dir
     from dfa_cli.config.plugins import add_plugin_folder
     from dfa_cli.config.registration import register_with_hydra
@@ -62,12 +63,12 @@ def _run_search(config_name: str, config_dir: str | None, overrides: list[str]) 
 
     register_with_hydra()
     add_plugin_folder(config_dir)
-    with hydra_on(conf_dir(), config_dir) as hydra:
+    with open_hydra(conf_dir(), config_dir) as hydra:
         run_sweeper(hydra, config_name, overrides, functools.partial(task, worker=os.getpid()))
 
 
 def _end_with_sweep() -> None:
-    """Ends this process, and what it has started, when the sweep's process is gone: its end of the pipe closes."""
+    """End this process and its children when the sweep's process has ended, which closes the pipe to our input."""
     while os.read(0, 1024):
         pass
     os.killpg(0, signal.SIGINT)

@@ -1,4 +1,4 @@
-"""What the Tab key offers, as each shell asks for it."""
+"""What the Tab key complete_override, as each shell asks for it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import sys
 
 import pytest
 
-from dfa_cli.config.completion import offers
+from dfa_cli.config.completion import complete_override
 from dfa_cli.config.paths import conf_dir
 
 RULES = sorted(path.stem for path in (conf_dir() / "rule").glob("*.yaml"))
 
 
 def words(before: list[str], word: str) -> list[str]:
-    return [offer for offer, _ in offers(before, word)]
+    return [offer for offer, _ in complete_override(before, word)]
 
 
 @pytest.mark.parametrize("path", sorted(conf_dir().glob("*/")), ids=lambda path: path.name)
@@ -57,7 +57,7 @@ def test_a_sweep_is_not_offered_the_same_option_twice() -> None:
 
 
 def test_groups_come_with_their_options_and_keys_with_their_comment() -> None:
-    about = dict(offers(["train"], ""))
+    about = dict(complete_override(["train"], ""))
     assert about["device/camera="] == "cmos, ideal"
     assert about["patience="].startswith("stop after this many epochs")
     assert not {"hydra=", "defaults=", "run_id="} & set(about)

@@ -113,7 +113,7 @@ def test_a_module_that_is_not_there_is_said_before_anything_is_made(dfa: Dfa, co
 def test_a_class_that_is_not_there_is_one_sentence(dfa: Dfa) -> None:
     answer = dfa.train(*given(dfa, "own_but_misspelt", target="Onw"), "rule=own", *SMALL)
     assert answer.code == 2
-    assert answer.sentence == "error: own_but_misspelt.Onw is not there; own_but_misspelt has no Onw."
+    assert answer.sentence == "error: own_but_misspelt.Onw cannot be imported: own_but_misspelt has no Onw."
     assert dfa.folders() == []
 
 
