@@ -1,4 +1,4 @@
-"""What the tests of more than one folder share."""
+"""Options, warning filters and fixtures that the tests of several folders share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from program import Dfa
 from reading import call, factory, swept  # noqa: F401  (fixtures of the tests that read records)
 
-# pytest forgets what the modules say about warnings
+# pytest resets the warning filters that modules install, so they are repeated here.
 NOT_OURS = (
     "ignore:.*torch.jit.*:DeprecationWarning",  # of torch_geometric, as it is imported
     "ignore:Sparse CSR tensor support is in beta:UserWarning",
@@ -19,7 +19,7 @@ NOT_OURS = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--config-dir", help="hold the devices of this folder to the contract (tests/devices)")
+    parser.addoption("--config-dir", help="also test the projection devices of this folder (tests/devices)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -30,11 +30,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def dfa(tmp_path: Path) -> Dfa:
-    """`dfa ...` with folders of this test's own."""
+    """`dfa ...` with folders of this test alone."""
     return Dfa(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def dfa_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Dfa]:
-    """The same for fixtures that several tests read: `dfa_in("name")`."""
+    """`dfa_in("name")` makes a `dfa` for a fixture that several tests share."""
     return lambda name: Dfa(tmp_path_factory.mktemp(name))

@@ -1,4 +1,4 @@
-"""`dfa ...` as the tests start it, in this process or in one of its own, and the runs it leaves."""
+"""Runs `dfa ...` for the tests, in this process or in a new one, and reads the runs that it leaves."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ import pytest
 
 from dfa_cli.data.source import Source
 
-config_dir: str | None = None  # of --config-dir; conftest.py fills it in before any test is imported
+config_dir: str | None = None  # pytest's option --config-dir; conftest.py sets it before any test is imported
 DEAD = "http://127.0.0.1:9"  # nothing listens there: a request is refused at once
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command gave."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -34,13 +34,13 @@ class Answer:
 
     @property
     def sentence(self) -> str:
-        """The answer to bad input, in one line."""
+        """The error output on one line."""
         return " ".join(self.err.split())
 
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of a run, as anybody can read it."""
+    """The folder of a run, read from its files without help of dfa_cli."""
 
     folder: Path
 
@@ -55,7 +55,7 @@ class Run:
 
     @property
     def repeatable(self) -> list[dict[str, str]]:
-        """The metrics less the seconds, as text: equal only when every bit is."""
+        """The metrics without the seconds, as text, so that equal means equal in every bit."""
         return [{name: cell for name, cell in row.items() if name != "seconds"} for row in self.metrics]
 
     @property
@@ -72,9 +72,9 @@ def _refuse(constant: str) -> None:
 
 
 class Dfa:
-    """`dfa ...` with an outputs folder and a cache of its own, and no network.
+    """Runs `dfa ...` with an outputs folder and a cache of its own, and without a network.
 
-    Called, it runs in this process, which saves seconds; `process` and `start` take a process of their own.
+    `dfa("runs")` runs a command in this process, which saves seconds. `process` and `start` use a new process.
     """
 
     def __init__(self, root: Path):
@@ -92,20 +92,20 @@ class Dfa:
         }
 
     def arguments(self, *words: str) -> list[str]:
-        """The words with the outputs folder among the overrides, which Hydra wants in one piece.
+        """Add the outputs folder to the overrides, which Hydra wants without flags between them.
 
-        One thread: the networks here are small, and the tests may share their cores.
+        Runs use one thread, since the networks here are small and tests may share the cores.
         """
         first = next((i for i, word in enumerate(words) if "=" in word and word[0] != "-"), len(words))
         threads = [] if any(word.startswith("threads=") for word in words) else ["threads=1"]
         return [*words[:first], f"outputs={self.outputs}", *threads, *words[first:]]
 
     def train(self, *overrides: str) -> Answer:
-        """`dfa train ...` in this process."""
+        """Run `dfa train ...` in this process."""
         return self("train", *self.arguments(*overrides))
 
     def run(self, *overrides: str) -> Run:
-        """The run of a `dfa train ...` that is expected to succeed."""
+        """Run `dfa train ...`, which has to succeed, and return its run."""
         before = set(self.folders())
         answer = self.train(*overrides)
         assert answer.code == 0, answer.err
@@ -126,7 +126,7 @@ class Dfa:
         return Answer(code or 0, out.getvalue(), err.getvalue())
 
     def start(self, *words: str, **more: Any) -> subprocess.Popen[str]:
-        """A process of its own, with Ctrl-C answered even where this one was started in the background."""
+        """Start a new process. It obeys Ctrl-C even if this process was started in the background."""
         ignored = signal.getsignal(signal.SIGINT)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
@@ -160,19 +160,19 @@ class Dfa:
         return [Run(folder) for folder in self.folders()]
 
     def left(self) -> list[str]:
-        """Everything under the outputs folder, the empty folders too."""
+        """Return everything below the outputs folder, including empty folders."""
         return sorted(str(path.relative_to(self.outputs)) for path in self.outputs.rglob("*"))
 
 
 @contextlib.contextmanager
 def _as_in_a_process_of_its_own(argv: list[str], environment: Mapping[str, str]) -> Iterator[None]:
-    """Leaves Hydra, logging, torch and the environment as they were."""
+    """Set arguments and environment for a command in this process, and restore the state of all libraries after it."""
     import urllib.request
 
     import torch
     from hydra.core.singleton import Singleton
 
-    import dfa_cli.config.compose  # noqa: F401  (registers the schema, which is then part of what is put back)
+    import dfa_cli.config.compose  # noqa: F401  (imported before the state is saved, so that it is restored with it)
 
     root = logging.getLogger()
     handlers, level, threads = root.handlers[:], root.level, torch.get_num_threads()
@@ -180,7 +180,9 @@ def _as_in_a_process_of_its_own(argv: list[str], environment: Mapping[str, str])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", argv)
         patch.setattr(sys, "path", [*sys.path])  # --config-dir adds to it
-        patch.setattr(urllib.request, "_opener", None)  # it has read the environment once and for all
+        patch.setattr(
+            urllib.request, "_opener", None
+        )  # urllib caches an opener that has read the environment
         for name, value in environment.items():
             patch.setenv(name, value)
         try:

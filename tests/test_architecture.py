@@ -1,7 +1,7 @@
-"""Rooms of dfa_cli/ import from each other only along the arrows of tests/architecture.yaml.
+"""The rooms of dfa_cli/ import from each other only as tests/architecture.yaml allows.
 
-Imports are read from the source text, those inside functions and for type checkers too. docs/architecture.md explains
-the plan of the house.
+Imports are read from the source text, including those inside functions and those for type checkers only.
+docs/architecture.md explains the rooms.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ MAY: dict[str, list[str]] = {
 }
 INSTEAD: dict[str, str] = {room: held["instead"] for rooms in TABLE.values() for room, held in rooms.items()}
 HEAVY = ("torch", "hydra", "omegaconf")
-# What the face does, now or one day: `dfa_cli.train(...)` fails when a folder of that name was imported before.
+# Verbs for functions of the face, now or later. A folder dfa_cli/train/, once imported, would hide `dfa_cli.train`.
 VERBS = ("train", "sweep", "rerun", "resume", "load", "find", "compare", "plot", "report", "align", "clean")
 
 
 @dataclass(frozen=True)
 class Import:
-    """`file` imports `name`, both as dotted modules; `at_start`: when the file is imported, not in a function."""
+    """An import of the module `name` in `file`. `at_start`: it runs when the file is imported, not in a function."""
 
     file: Path
     line: int
@@ -49,14 +49,14 @@ class Import:
 
 
 def modules_of(package: Path) -> dict[str, Path]:
-    """The dotted name of each file of a package, such as `dfa_cli.records.run`, and the file."""
+    """Map the dotted name of each module of a package, such as `dfa_cli.records.run`, to its file."""
     files = sorted(package.rglob("*.py"))
     dotted = {".".join(path.relative_to(package.parent).with_suffix("").parts): path for path in files}
     return {name.removesuffix(".__init__"): path for name, path in dotted.items()}
 
 
 def imports_of(package: Path) -> Iterator[Import]:
-    """Every import in the files of a package; relative ones are refused by ruff."""
+    """Yield every import in the files of a package. There are no relative ones, since ruff refuses them."""
     modules = modules_of(package)
     for path in modules.values():
         for node, at_start in _import_nodes(ast.parse(path.read_text(encoding="utf-8")), True):
@@ -85,7 +85,7 @@ def _is_module(package: Path, name: str) -> bool:
 
 
 def room_of(name: str) -> str:
-    """`dfa_cli.records.run` -> `records`; the package itself is the face."""
+    """Return the room of a module: `records` for `dfa_cli.records.run`. The package itself is the face."""
     parts = name.split(".")
     return parts[1] if len(parts) > 1 else "face"
 
@@ -95,7 +95,7 @@ def rooms_of(package: Path) -> set[str]:
 
 
 def wrong_imports(package: Path) -> list[str]:
-    """A sentence for each import that the table does not allow."""
+    """Return a sentence for each import that the table does not allow."""
     sentences = []
     for one in imports_of(package):
         if one.name.partition(".")[0] != package.name:
@@ -116,7 +116,7 @@ def _dotted(file: Path) -> str:
 
 
 def circle_of_files(package: Path) -> str | None:
-    """A sentence on files that import each other when they are imported, or `None`."""
+    """Return a sentence about files that import each other at their start, or `None` if there are none."""
     modules = modules_of(package)
     graph: dict[str, set[str]] = {name: set() for name in modules}
     for one in imports_of(package):
@@ -132,14 +132,14 @@ def circle_in(graph: dict[str, Any]) -> list[str] | None:
     try:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
-        return error.args[1][::-1]  # graphlib names what is imported first
+        return error.args[1][::-1]  # graphlib lists the imported file before the importing one
     return None
 
 
 # The code
 
 
-def test_rooms_import_along_the_arrows_only() -> None:
+def test_rooms_import_only_what_the_table_allows() -> None:
     assert not (wrong := wrong_imports(PACKAGE)), "\n" + "\n".join(wrong)
 
 
@@ -166,7 +166,7 @@ def test_the_reading_wing_names_no_heavy_library() -> None:
     )
 
 
-def test_the_reading_wing_imports_no_heavy_library_by_way_of_others() -> None:
+def test_the_reading_wing_imports_no_heavy_library_indirectly() -> None:
     names = [name for name in modules_of(PACKAGE) if SIDE[room_of(name)] == "reading"]
     program = (
         "import sys, importlib\n"
@@ -180,7 +180,7 @@ def test_the_reading_wing_imports_no_heavy_library_by_way_of_others() -> None:
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
 
 
-def test_one_file_alone_uses_what_hydra_does_not_offer() -> None:
+def test_only_one_file_imports_hydras_private_modules() -> None:
     found = {one.file.as_posix() for one in imports_of(PACKAGE) if one.name.startswith("hydra._internal")}
     assert found == {"dfa_cli/config/hydra_internals.py"}
 
@@ -229,7 +229,7 @@ def test_the_wings_meet_in_records_only() -> None:
     assert reached_from("training") <= rooms_on("ground", "training") | {"records"}
 
 
-def test_of_config_the_reading_wing_needs_three_files() -> None:
+def test_the_reading_wing_imports_three_files_of_config() -> None:
     entries = {entry for room in rooms_on("reading") for entry in MAY[room] if entry.startswith("config")}
     assert entries == {"config.schema", "config.bounds", "config.identity"}
 

@@ -1,4 +1,7 @@
-"""Bad input: one sentence with what came, what was expected and what to do; exit code 2; nothing left."""
+"""Bad input is answered by one sentence with what was given, what is expected and what to do, and by exit code 2.
+
+Nothing is left on the disk.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from program import Answer, Dfa
 
 from dfa_cli.data.catalogue import CATALOGUE
 
-# what is typed -> what the answer must name: what came, what was expected, what to do
+# case -> the words typed, and patterns that the answer must match
 QUICK: dict[str, tuple[list[str], list[str]]] = {
     "an option that is not there": (["--modle", "gcn"], ["--modle"]),
     "a short option that is not there": (["-z"], ["-z"]),
@@ -81,7 +84,7 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
     "neither auto nor an exposure": (["device=opu_sim", "device.camera.exposure=-1"], ["auto"]),
     "no neighbours": (["data=digits_graph", "model=gcn", "data.neighbours=0"], ["data.neighbours=0"]),
     "one bad job of a sweep": (["-m", "seed=0,-1"], ["seed=-1", "at least 0"]),
-    "one wrong_arguments_message of a sweep": (
+    "one job of a sweep with a model that does not fit": (
         ["-m", "model=fc,gcn", "data=digits"],
         ["model=gcn", "data=digits"],
     ),
@@ -108,7 +111,7 @@ for words in json.load(sys.stdin):
 
 
 def ask(dfa: Dfa, questions: list[list[str]]) -> list[tuple[Answer, list[str]]]:
-    """One fresh process that is asked everything in turn; with each answer, what it has imported by then."""
+    """Run all commands in one new process. Returns each answer with the large packages imported by then."""
     result = subprocess.run(
         [sys.executable, "-c", ASK],
         input=json.dumps(questions),
@@ -138,15 +141,15 @@ def quick(dfa_in: Callable[[str], Dfa]) -> tuple[Dfa, dict[str, tuple[Answer, li
 def refused(answer: Answer) -> None:
     assert answer.code == 2
     assert "Traceback" not in answer.err
-    assert not answer.out.strip(), "what is wrong belongs to stderr, and there is nothing else to say"
+    assert not answer.out.strip(), "the error belongs on stderr, and nothing else is to be printed"
     assert answer.err.strip()
 
 
 class TestBeforeTorch:
-    """Answered in a fraction of a second."""
+    """These mistakes are answered in a fraction of a second, before torch is imported."""
 
     @pytest.mark.parametrize("case", QUICK)
-    def test_it_is_refused_with_what_came_and_what_was_expected(
+    def test_the_answer_names_what_was_given_and_what_is_expected(
         self, case: str, quick: tuple[Dfa, dict[str, tuple[Answer, list[str]]]]
     ) -> None:
         answer, _ = quick[1][case]
@@ -165,7 +168,9 @@ class TestBeforeTorch:
             heavy[case] = alone[1]
         assert not heavy[case]
 
-    def test_nothing_is_left_behind(self, quick: tuple[Dfa, dict[str, tuple[Answer, list[str]]]]) -> None:
+    def test_nothing_is_left_on_the_disk(
+        self, quick: tuple[Dfa, dict[str, tuple[Answer, list[str]]]]
+    ) -> None:
         assert quick[0].left() == []
 
     def test_our_own_answers_are_one_line(
@@ -216,15 +221,15 @@ class TestTheMachine:
         assert "mps" in answer.err
         assert dfa.left() == []
 
-    def test_of_the_simulation_has_no_such_mirrors(self, dfa: Dfa) -> None:
-        """What only the whole configuration shows: ten classes do not fit on nine mirrors."""
+    def test_simulated_has_too_few_mirrors(self, dfa: Dfa) -> None:
+        """Only the whole configuration shows this mistake: ten classes do not fit on nine mirrors."""
         answer = dfa.train("data=digits", *SMALL, "device=opu_sim", "device.limits.mirrors=9")
         assert answer.code == 2
         assert "Traceback" not in answer.err
         assert re.search(r"10.*mirrors.*9", answer.sentence)
         assert dfa.left() == []
 
-    def test_is_told_of_a_wrong_value_by_a_data_set(self, dfa: Dfa) -> None:
+    def test_refuses_a_wrong_value_of_a_data_set(self, dfa: Dfa) -> None:
         answer = dfa.train("model=gcn", "data=digits_graph", "data.neighbours=0")
         assert answer.code == 2
         assert "Traceback" not in answer.err
@@ -234,14 +239,14 @@ class TestTheMachine:
 
 @pytest.fixture
 def alone(dfa: Dfa) -> Dfa:
-    """With an empty cache, no mirror and no network."""
+    """Give `dfa` an empty cache, no mirror and no network."""
     dfa.environment["DFA_DATA_MIRROR"] = ""
     return dfa
 
 
 class TestData:
     @pytest.mark.parametrize(("name", "model"), [("cora", "gcn"), ("mnist", "fc")])
-    def test_that_cannot_be_had_is_a_sentence_with_what_to_do(
+    def test_that_is_unavailable_is_a_sentence_with_what_to_do(
         self, name: str, model: str, alone: Dfa
     ) -> None:
         answer = alone.train(f"data={name}", f"model={model}", "mirrors=[]", "model.hidden=[8]")
@@ -250,14 +255,14 @@ class TestData:
         assert CATALOGUE[name].files[0].name in answer.err
         assert f"dfa data fetch {name}" in answer.err
         assert "DFA_DATA_MIRROR" in answer.err
-        assert str(alone.root / "cache") in answer.err, "where it has been looked for"
+        assert str(alone.root / "cache") in answer.err, "the folder in which it was looked for"
         assert alone.left() == []
         assert not list((alone.root / "cache").rglob("*")), "half a download"
 
     @pytest.mark.parametrize("named", [True, False], ids=["named", "by default"])
     @pytest.mark.parametrize("harm", ["corrupt", "truncated"])
     def test_that_is_damaged_is_named_and_never_unpickled(self, harm: str, named: bool, alone: Dfa) -> None:
-        """By default too: a damaged file is to be mended, not to be got round by another data set."""
+        """This holds for a default data set as well: a damaged file has to be replaced, not hidden by a stand-in."""
         raw = alone.root / "cache" / "Cora" / "raw"
         raw.mkdir(parents=True)
         trap = alone.root / "sprung"
@@ -268,7 +273,10 @@ class TestData:
         answer = alone.train("model=gcn", "mirrors=[]", *(["data=cora"] if named else []))
         assert not trap.exists(), "an unknown pickle has been opened"
         if harm == "truncated" and not named:
-            assert answer.code in (0, 2)  # of the wrong size it is as good as missing
+            assert answer.code in (
+                0,
+                2,
+            )  # a file of the wrong size counts as missing, so a stand-in may be used
             assert "cora" in answer.err
             return
         assert answer.code == 2
@@ -290,7 +298,7 @@ class Trap:
 
 
 class TestKeysThatAClassDoesNotTake:
-    """are told once the class has been asked."""
+    """Only the class itself knows the keys that it takes, so the mistake is reported when the class is built."""
 
     @pytest.mark.parametrize(
         ("words", "said"),
@@ -311,7 +319,7 @@ class TestKeysThatAClassDoesNotTake:
 
 
 class TestAFolderWithSomethingInIt:
-    """named with hydra.run.dir or hydra.sweep.dir, is nobody's to take away or to mix with."""
+    """A folder given by hydra.run.dir that has content is never deleted and never used for a run."""
 
     def test_is_refused_for_a_run_and_kept(self, dfa: Dfa) -> None:
         thesis = dfa.root / "work" / "thesis.txt"
@@ -324,7 +332,7 @@ class TestAFolderWithSomethingInIt:
             assert [path.name for path in thesis.parent.iterdir()] == ["thesis.txt"]
             assert thesis.read_text() == "years"
 
-    def test_that_is_empty_is_taken_and_given_back(self, dfa: Dfa) -> None:
+    def test_that_is_empty_is_used_and_left_empty_by_a_refused_run(self, dfa: Dfa) -> None:
         place = dfa.root / "place"
         place.mkdir()
         wrong = ("device=opu_sim", "device.limits.mirrors=1", f"hydra.run.dir={place}")
@@ -364,7 +372,7 @@ class TestTheOutputsFolder:
         assert left == []
 
     def test_on_a_full_disk_is_a_sentence(self, dfa: Dfa) -> None:
-        """From the start on there is no room: nothing was measured, nothing is left."""
+        """There is no room from the start, so nothing is measured and nothing is left."""
         answer, left = on_a_disk_of(dfa, "16k", "data=digits", *SMALL)
         assert answer.code == 2, answer.err
         assert "Traceback" not in answer.err
@@ -384,7 +392,7 @@ class TestTheOutputsFolder:
         assert not any(name.endswith(".tmp") for name in left)
 
     def test_on_a_disk_with_no_room_for_the_weights(self, dfa: Dfa) -> None:
-        """The last thing that a run writes."""
+        """The weights are the last file that a run writes."""
         answer, left = on_a_disk_of(dfa, "200k", "data=digits", "model.hidden=[800]", "epochs=1")
         assert answer.code == 2, answer.err
         assert "Traceback" not in answer.err
@@ -393,7 +401,7 @@ class TestTheOutputsFolder:
 
 
 def on_a_disk_of(dfa: Dfa, options: str, *overrides: str) -> tuple[Answer, list[str]]:
-    """`dfa train` with its outputs on a disk of its own; the answer and what is on the disk afterwards."""
+    """Run `dfa train` with its outputs on a small disk. Returns the answer, and the files on the disk afterwards."""
     disk = dfa.root / "disk"
     disk.mkdir()
     if shutil.which("unshare") is None:
@@ -437,7 +445,7 @@ class TestALossThatIsNoNumber:
     )
 
     @pytest.mark.parametrize("batch", ["null", "100"], ids=["after epochs", "in the first epoch"])
-    def test_ends_the_run_with_the_epoch_and_a_record_of_it(self, batch: str, dfa: Dfa) -> None:
+    def test_ends_the_run_and_is_recorded_with_the_epoch(self, batch: str, dfa: Dfa) -> None:
         answer = dfa.train(*self.DIVERGING, f"batch_size={batch}", "epochs=50")
         assert answer.code == 2
         assert "Traceback" not in answer.err
@@ -458,7 +466,7 @@ class TestALossThatIsNoNumber:
         assert "Traceback" in run.log
         assert not (run.folder / "weights.safetensors").exists()
 
-    def test_in_a_sweep_takes_no_other_job_with_it(self, dfa: Dfa) -> None:
+    def test_in_one_job_of_a_sweep_stops_no_other_job(self, dfa: Dfa) -> None:
         answer = dfa(
             "train", "-m", *dfa.arguments("optimizer.lr=1e30,0.1", *self.DIVERGING[:3], *self.DIVERGING[4:])
         )

@@ -1,4 +1,4 @@
-"""Records of version 0.1.0 are read, compared, reused, repeated and gone on with by every later version.
+"""Every later version can read, compare, reuse, repeat and resume the records of version 0.1.0.
 
 records_0_1_0/README.md says how they were made.
 """
@@ -25,35 +25,35 @@ TINY = ["data=digits", "model.hidden=[8]", "epochs=2", "threads=1", "progress=no
 RULES = ("bp", "dfa", "shallow", "fa", "usf", "brsf", "frsf", "drtp")
 READOUTS = ("statistical", "off_axis", "phase_shifting", "intensity", "ideal")
 MEDIA = ("auto", "dense", "procedural", "structured")
-CPU = ["device=cpu", "compute=cpu"]  # what `auto` was there
-EPOCHS = 12  # of the two runs that did not end
+CPU = ["device=cpu", "compute=cpu"]  # what `auto` meant on the machine that made the records
+EPOCHS = 12  # of the two runs that ended early
 
 
 @pytest.fixture
 def old(dfa: Dfa) -> Dfa:
-    """`dfa` with a copy of the records in its outputs folder."""
+    """Give `dfa` a copy of the old records in its outputs folder."""
     shutil.copytree(OLD, dfa.outputs)
     return dfa
 
 
 def run_of(dfa: Dfa, *words: str, status: str = "completed") -> Run:
-    """The record of the run, of no sweep, that was made with these words, among others."""
+    """Find the single run, outside the sweeps, that was made with these words among others."""
     there = [run for run in dfa.runs() if "sweep" not in str(run.folder.relative_to(dfa.outputs))]
     (found,) = [
         run
         for run in there
-        if run.record["status"] == status and {*words} <= {*run.record["overrides"], *_default(run)}
+        if run.record["status"] == status and {*words} <= {*run.record["overrides"], *_choices(run)}
     ]
     return found
 
 
-def _default(run: Run) -> list[str]:
-    """`device=auto` and the like, of which nobody typed the default."""
+def _choices(run: Run) -> list[str]:
+    """Return the chosen options as words, such as `device=auto`, including the defaults that nobody typed."""
     return [f"{group}={option}" for group, option in run.record["choices"].items()]
 
 
 def sweep(dfa: Dfa, *words: str) -> Answer:
-    """`dfa sweep ...` of what is expected to be there: a process for a job would be a failure."""
+    """Run `dfa sweep ...` whose jobs are all expected to be reused: starting a process fails."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("subprocess.Popen", None)
         return dfa("sweep", f"outputs={dfa.outputs}", *words)
@@ -66,7 +66,7 @@ def rows(dfa: Dfa, *folders: Path) -> list[dict[str, Any]]:
 
 
 def require_one_row(dfa: Dfa, before: Run) -> None:
-    """Fails unless the run and a new one of the same configuration with another seed stand in one row."""
+    """Fail unless an old run and a new one, equal but for the seed, are compared in one row."""
     record = before.record
     words = [word for word in record["overrides"] if not word.startswith("seed=")]
     fresh = dfa.run(*words, "compute=cpu", "seed=7")
@@ -80,7 +80,7 @@ def rerun(dfa: Dfa, run: Run) -> Answer:
 
 
 def require_repeated(dfa: Dfa, run: Run) -> None:
-    """Fails unless `dfa rerun` says that the metrics match, exactly or, on another processor, within the tolerance."""
+    """Fail unless `dfa rerun` says that the metrics match: exactly, or within the tolerance on another processor."""
     answer = rerun(dfa, run)
     assert answer.code == 0, answer.err + answer.out
     assert "the metrics match exactly, in 2 epochs" in answer.out or "within the tolerance" in answer.out
@@ -90,7 +90,7 @@ def require_repeated(dfa: Dfa, run: Run) -> None:
 
 
 def require_resumed(dfa: Dfa, run: Run) -> None:
-    """Fails unless `dfa resume` goes on from the checkpoint to the last epoch."""
+    """Fail unless `dfa resume` continues from the checkpoint to the last epoch."""
     before = run.record
     measured = run.repeatable
     assert len(measured) == 4
@@ -105,7 +105,7 @@ def require_resumed(dfa: Dfa, run: Run) -> None:
     assert not (run.folder / "checkpoint.safetensors").exists()
 
 
-def test_all_are_found_and_read_without_a_word_of_complaint(old: Dfa) -> None:
+def test_all_are_found_and_read_without_a_warning(old: Dfa) -> None:
     found = find([old.outputs])
     assert found.skipped == []
     assert len(found.runs) == 27
@@ -142,7 +142,7 @@ def test_an_old_and_a_new_run_of_an_optical_device_stand_in_one_row(word: str, o
     require_one_row(old, before)
 
 
-def test_a_sweep_takes_what_is_there(old: Dfa) -> None:
+def test_a_sweep_reuses_old_runs(old: Dfa) -> None:
     answer = sweep(old, f"rule={','.join(RULES)}", *CPU, *TINY)
     assert "sweep of 8 jobs, 8 reused; 0 to run" in answer.out, answer.err
     optics = ["device=opu_sim", "compute=cpu", *TINY]
@@ -178,7 +178,9 @@ def test_a_killed_run_is_completed_on_the_machine_that_had_it(
     old: Dfa, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed = run_of(old, status="running")
-    answer = old("resume", str(killed.folder))  # elsewhere nobody knows whether its process lives
+    answer = old(
+        "resume", str(killed.folder)
+    )  # on another machine nobody can tell whether its process is alive
     assert answer.code == 2
     assert "is still running" in answer.sentence
     monkeypatch.setattr(socket, "gethostname", lambda: "lab")
@@ -201,7 +203,7 @@ def test_a_run_with_another_value_of_a_dropped_option_keeps_its_identity_and_is_
     assert "it computes as with 0.01" in answer.sentence
 
 
-# what a version that is made up called things
+# names in an imaginary earlier version -> names of today
 KEYS = {"rule.factor": "rule.scale", "slope": "schedule", "device.mirrors": "device.encoding"}
 CLASSES = {
     "dfa_cli.rules.Direct": "dfa_cli.rules.DirectFeedbackAlignment",
@@ -216,17 +218,17 @@ GONE = {
 
 
 class TestAfterARenaming:
-    """The same where keys and classes had other names when the records were made, and options that are gone since.
+    """The same holds after keys and classes were renamed and options were dropped.
 
-    The records are turned into those of a version that is made up: they have its names, and the identities that
-    follow from these.
+    The records are rewritten as an imaginary earlier version would have made them, with its names, and with the
+    identities that follow from those names.
     """
 
     @pytest.fixture
     def aged(self, old: Dfa, monkeypatch: pytest.MonkeyPatch) -> Dfa:
         for run in old.runs():
             record = run.record
-            record["config"] = self.as_then(record["config"])
+            record["config"] = self.in_old_names(record["config"])
             before, record["identity"] = record["identity"], identity(record["config"])
             assert before != record["identity"]
             claim = old.outputs / ".claims" / before
@@ -239,7 +241,7 @@ class TestAfterARenaming:
             monkeypatch.setitem(DROPPED, name, gone)
         return old
 
-    def as_then(self, config: dict[str, Any]) -> dict[str, Any]:
+    def in_old_names(self, config: dict[str, Any]) -> dict[str, Any]:
         config = copy.deepcopy(config)
         rule, device = config["rule"], config["device"]
         config["colour"], config["slope"] = "green", config.pop("schedule")
@@ -272,8 +274,8 @@ class TestAfterARenaming:
         require_one_row(aged, before)
         require_repeated(aged, before)
 
-    def test_a_sweep_takes_what_is_there(self, aged: Dfa) -> None:
-        test_a_sweep_takes_what_is_there(aged)
+    def test_a_sweep_reuses_old_runs(self, aged: Dfa) -> None:
+        test_a_sweep_reuses_old_runs(aged)
 
     def test_an_interrupted_run_is_completed(self, aged: Dfa) -> None:
         require_resumed(aged, run_of(aged, status="interrupted"))
@@ -284,9 +286,7 @@ class TestAfterARenaming:
         assert len(rows(aged, usual.folder, other.folder)) == 2
 
     @pytest.mark.parametrize("command", [("rerun",), ("resume",), ("resume", "--from-start")])
-    def test_such_a_run_is_neither_repeated_nor_gone_on_with(
-        self, command: tuple[str, ...], aged: Dfa
-    ) -> None:
+    def test_such_a_run_is_neither_repeated_nor_resumed(self, command: tuple[str, ...], aged: Dfa) -> None:
         run = self.with_loudness(aged, run_of(aged, status="interrupted"))
         before = aged.left()
         answer = aged(command[0], str(run.folder), *command[1:])
@@ -298,7 +298,7 @@ class TestAfterARenaming:
 
     @staticmethod
     def with_loudness(dfa: Dfa, run: Run) -> Run:
-        """A copy of the run, made with another value of an option that is dropped."""
+        """Copy the run, with another value of an option that was dropped since."""
         folder = dfa.outputs / "louder"
         shutil.copytree(run.folder, folder)
         record = run.record
@@ -309,7 +309,7 @@ class TestAfterARenaming:
         return Run(folder)
 
 
-def test_bringing_names_up_to_date_is_a_small_part_of_reading_a_record(
+def test_replacing_old_names_is_a_small_part_of_reading_a_record(
     old: Dfa, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dfa_cli.config.identity.RENAMED", {**KEYS, **CLASSES})
@@ -318,7 +318,7 @@ def test_bringing_names_up_to_date_is_a_small_part_of_reading_a_record(
     configs = [json.loads(text)["config"] for text in texts]
 
     def best(of: Callable[[], object]) -> float:
-        """Seconds of the fastest of a few tries: others use this machine, too."""
+        """Return the seconds of the fastest of a few tries, since other programs use the machine as well."""
         times = []
         for _ in range(7):
             began = time.perf_counter()
@@ -326,7 +326,7 @@ def test_bringing_names_up_to_date_is_a_small_part_of_reading_a_record(
             times.append(time.perf_counter() - began)
         return min(times)
 
-    # about as long as the parsing alone; `dfa compare` of thousands of records does much more with each
+    # It takes about as long as the parsing alone. `dfa compare` does much more with each of thousands of records.
     assert best(lambda: [modernised(config) for config in configs]) < 3 * best(
         lambda: [json.loads(text) for text in texts]
     )

@@ -29,5 +29,6 @@ def require_extras(arguments: Sequence[str]) -> None:
                 found = None
             if found is None:
                 raise DfaError(
-                    f"{word} needs {plugin.replace('_', '-')}, which is not installed: pip install 'dfa-cli[{extra}]'."
+                    f"{word} needs {plugin.replace('_', '-')}, which is not installed; install the extra {extra} "
+                    f"of dfa, in a checkout with pip install -e '.[{extra}]'."
                 )

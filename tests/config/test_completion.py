@@ -1,4 +1,4 @@
-"""What the Tab key complete_override, as each shell asks for it."""
+"""Completion of overrides by the Tab key, as each shell asks for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RULES = sorted(path.stem for path in (conf_dir() / "rule").glob("*.yaml"))
 
 
 def words(before: list[str], word: str) -> list[str]:
-    return [offer for offer, _ in complete_override(before, word)]
+    return [completion for completion, _ in complete_override(before, word)]
 
 
 @pytest.mark.parametrize("path", sorted(conf_dir().glob("*/")), ids=lambda path: path.name)
@@ -32,12 +32,9 @@ def test_every_group_offers_every_option(path) -> None:
         (["train"], "see", ["seed="]),
         (["sweep"], "checkpoint_e", ["checkpoint_every="]),
         (["train"], "optimizer.mo", ["optimizer.momentum="]),
-        (
-            ["train"],
-            "ru",
-            [f"rule={rule}" for rule in RULES],
-        ),  # one group: no lone `rule=` with a blank behind it
-        (["train", "rule", "="], "d", [rule for rule in RULES if rule[0] == "d"]),  # bash breaks the word
+        # only one group fits, so its options are offered: the shell would put a blank behind a lone `rule=`
+        (["train"], "ru", [f"rule={rule}" for rule in RULES]),
+        (["train", "rule", "="], "d", [rule for rule in RULES if rule[0] == "d"]),  # bash splits the word
         (["train", "rule"], "", RULES),
         (["train"], "nothing=", []),
         (["train"], "../rule=", []),
@@ -48,7 +45,7 @@ def test_every_group_offers_every_option(path) -> None:
         ),
     ],
 )
-def test_offers(before: list[str], word: str, expected: list[str]) -> None:
+def test_completions(before: list[str], word: str, expected: list[str]) -> None:
     assert words(before, word) == expected
 
 
@@ -81,7 +78,7 @@ SHELLS = {
 
 
 @pytest.mark.parametrize(("asked", "answer"), SHELLS.values(), ids=SHELLS)
-def test_through_the_shells_protocols_without_torch_or_hydra(asked: dict[str, str], answer: str) -> None:
+def test_every_shell_is_answered_without_torch_or_hydra(asked: dict[str, str], answer: str) -> None:
     code = """
 import atexit, sys
 sys.argv = ["dfa"]

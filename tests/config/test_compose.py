@@ -1,4 +1,4 @@
-"""What a command is composed to is what Hydra would compose, one job after the other."""
+"""The composed configurations are those that Hydra would compose, one job after the other."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def composer() -> Iterator[Composer]:
         yield made
 
 
-def by_hydra(words: list[str]) -> dict[str, Any]:
+def compose_with_hydra(words: list[str]) -> dict[str, Any]:
     register_with_hydra()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         content = OmegaConf.to_container(compose("config", words), resolve=True)
@@ -45,8 +45,8 @@ def by_hydra(words: list[str]) -> dict[str, Any]:
     return {str(key): value for key, value in content.items() if key not in ("grids", "run_id")}
 
 
-def test_jobs_that_share_a_composition_are_those_that_hydra_makes() -> None:
-    expected = [by_hydra(words) for words in JOBS]
+def test_jobs_that_share_a_composition_equal_those_of_hydra() -> None:
+    expected = [compose_with_hydra(words) for words in JOBS]
     with Composer(parse_command([], "dfa sweep")) as composer:
         for words, config in [
             *zip(JOBS, expected, strict=True),
@@ -65,14 +65,14 @@ def test_a_job_does_not_change_the_next_one(composer: Composer) -> None:
     assert second.job_folder(0) == f"0_{second.spec.config['run_id']}"
 
 
-def test_each_run_has_a_name_of_its_own_which_its_folder_carries(composer: Composer) -> None:
+def test_each_run_has_its_own_id_which_its_folder_carries(composer: Composer) -> None:
     one, other = composer.run(["data=digits"]), composer.run(["data=digits"])
     assert one.spec.config["run_id"] != other.spec.config["run_id"]
     assert one.run_folder().name.endswith(f"_fc-digits-dfa_{one.spec.config['run_id']}")
     assert one.spec.identity == other.spec.identity
 
 
-def test_hydras_own_values_can_be_referred_to() -> None:
+def test_interpolations_can_read_hydras_own_values() -> None:
     spec = compose_run(["data=digits", "outputs=${hydra:runtime.cwd}/there", "+zzz=${hydra:job.name}"])
     assert spec.config["outputs"].endswith("/there")
     assert spec.config["zzz"] == "dfa"
@@ -90,13 +90,13 @@ def test_a_sweep_is_all_combinations_in_hydras_order() -> None:
 
 
 @pytest.mark.parametrize("word", ["seeds=1", "model=gnc", "seed=[", "epochs.of=3"])
-def test_what_hydra_refuses_is_a_sentence(word: str) -> None:
+def test_an_override_that_hydra_refuses_is_a_sentence(word: str) -> None:
     with pytest.raises(DfaError):
         compose_run(["data=digits", word])
 
 
-def test_hydra_knows_nothing_of_us_before_something_is_composed() -> None:
-    """A program that uses Hydra, and has a configuration called `schema`, may import all of ours."""
+def test_nothing_is_registered_with_hydra_before_a_composition() -> None:
+    """A program that uses Hydra itself, with a configuration called `schema`, may import this package."""
     code = (
         "import dfa_cli.sweeps.sweep, dfa_cli.launch.train, dfa_cli.sweeps.task\n"
         "from hydra.core.config_store import ConfigStore\n"
@@ -108,7 +108,7 @@ def test_hydra_knows_nothing_of_us_before_something_is_composed() -> None:
     assert said.split()[-1] == "False"
 
 
-def test_the_words_of_a_command_are_told_apart() -> None:
+def test_flags_are_separated_from_overrides() -> None:
     command = parse_command(["rule=bp", "-m", "launcher=joblib", "launcher.n_jobs=2"], "dfa train")
     assert command.multirun
     assert command.overrides == ["rule=bp", "launcher=joblib", "hydra.launcher.n_jobs=2"]

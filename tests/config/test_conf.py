@@ -1,4 +1,4 @@
-"""Everything `ls conf/` shows: it composes, it trains, its numbers are bounded, its names mean something."""
+"""Every file of conf/ composes and trains, its numbers have bounds, and its name follows the rules."""
 
 from __future__ import annotations
 
@@ -36,20 +36,19 @@ def content(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in node.items()}
 
 
-def fitting(model: str) -> str:
-    """An embedded data set that the model can read."""
+def embedded_data_for(model: str) -> str:
+    """Return the name of an embedded data set that the model can read."""
     return "digits_graph" if content(CONF / "model" / f"{model}.yaml")["needs"] == "graph" else "digits"
 
 
 def job(*words: str) -> RunSpec:
-    only = compose_run(words)
-    return only
+    return compose_run(words)
 
 
 SMALL = ("epochs=1", "progress=none")
 
 
-class TestWhatTheIssueLists:
+class TestShippedOptions:
     @pytest.mark.parametrize(
         ("group", "expected"),
         [
@@ -60,14 +59,14 @@ class TestWhatTheIssueLists:
             ("optimizer", {"adam", "adamw", "sgd"}),
         ],
     )
-    def test_is_there(self, group: str, expected: set[str]) -> None:
+    def test_include(self, group: str, expected: set[str]) -> None:
         assert expected <= set(options(group))
 
-    def test_the_defaults(self) -> None:
+    def test_defaults_are_a_fully_connected_network_and_dfa(self) -> None:
         choices = job().choices
         assert (choices["model"], choices["rule"], choices["device"]) == ("fc", "dfa", "auto")
 
-    def test_convolutions_of_torch_geometric_have_no_code_of_their_own(self) -> None:
+    def test_of_graph_models_take_their_convolution_from_torch_geometric(self) -> None:
         for name in ("gat", "cheb", "sage"):
             node = content(CONF / "model" / f"{name}.yaml")
             assert node["conv"]["_target_"].startswith("torch_geometric.nn.")
@@ -82,7 +81,7 @@ class TestEachFile:
             model, data, rule = split_tuned(name)
             assert job(f"model={model}", f"data={data}", f"rule={rule}").choices["tuned"] == name
         elif group == "model":
-            assert job(f"model={name}", f"data={fitting(name)}").choices["model"] == name
+            assert job(f"model={name}", f"data={embedded_data_for(name)}").choices["model"] == name
         elif group == "data":
             model = "gcn" if content(path)["gives"] == "graph" else "fc"
             assert job(f"data={name}", f"model={model}").choices["data"] == name
@@ -103,7 +102,7 @@ class TestEachFile:
 
     @pytest.mark.parametrize("name", options("model"))
     def test_of_model_trains_an_epoch(self, name: str, dfa: Dfa) -> None:
-        run = dfa.run(f"model={name}", f"data={fitting(name)}", *SMALL)
+        run = dfa.run(f"model={name}", f"data={embedded_data_for(name)}", *SMALL)
         assert run.record["status"] == "completed"
         assert len(run.metrics) == 1
 
@@ -111,7 +110,7 @@ class TestEachFile:
     @pytest.mark.parametrize("name", options("rule"))
     def test_of_rule_trains_an_epoch(self, name: str, model: str, dfa: Dfa) -> None:
         run = dfa.run(
-            f"rule={name}", f"model={model}", f"data={fitting(model)}", "model.hidden=[8,6]", *SMALL
+            f"rule={name}", f"model={model}", f"data={embedded_data_for(model)}", "model.hidden=[8,6]", *SMALL
         )
         assert run.record["status"] == "completed"
         needs = content(CONF / "rule" / f"{name}.yaml")["needs"]
@@ -158,11 +157,11 @@ class TestEachFile:
         assert content(CONF / "data" / f"{name}.yaml")["gives"] == CATALOGUE[name].kind
 
 
-class TestTheDataSet:
-    """follows the model, unless it is named."""
+class TestDefaultDataSet:
+    """Each model has a default data set. A data set that the user names replaces it."""
 
     @pytest.mark.parametrize("model", options("model"))
-    def test_is_mnist_or_cora(self, model: str) -> None:
+    def test_is_mnist_for_fc_and_cora_for_graph_models(self, model: str) -> None:
         chosen = job(f"model={model}").choices
         assert chosen["data"] == ("mnist" if model == "fc" else "cora")
         assert chosen["tuned"] == f"{model}_{chosen['data']}_dfa"
@@ -170,12 +169,14 @@ class TestTheDataSet:
     @pytest.mark.parametrize(
         "words", [("model=gcn", "data=citeseer"), ("data=citeseer", "model=gcn")], ids=str
     )
-    def test_named_on_the_command_line_wins_and_tuned_follows(self, words: tuple[str, ...]) -> None:
+    def test_is_replaced_by_the_command_line_and_the_tuned_values_follow(
+        self, words: tuple[str, ...]
+    ) -> None:
         chosen = job(*words, "rule=bp").choices
         assert chosen["data"] == "citeseer"
         assert chosen["tuned"] == "gcn_citeseer_bp"
 
-    def test_in_a_sweep_each_model_has_its_own(self) -> None:
+    def test_differs_between_the_models_of_a_sweep(self) -> None:
         jobs = compose_sweep(["model=fc,gcn", "rule=bp,dfa"])
         assert [(j.choices["model"], j.choices["data"], j.choices["tuned"]) for j in jobs] == [
             ("fc", "mnist", "fc_mnist_bp"),
@@ -184,10 +185,10 @@ class TestTheDataSet:
             ("gcn", "cora", "gcn_cora_dfa"),
         ]
 
-    def test_of_a_model_from_another_folder_is_its_own_and_so_is_its_tuning(
+    def test_can_be_set_by_a_users_model_which_can_have_tuned_values_too(
         self, tmp_path: Path, dfa: Dfa
     ) -> None:
-        """tuned/ beats the main file, the command line beats tuned/, and nothing was edited for it."""
+        """Values of tuned/ override the main file, and the command line overrides tuned/. No shipped file is edited."""
         (tmp_path / "conf/tuned").mkdir(parents=True)
         (tmp_path / "conf/model").mkdir()
         gcn = (CONF / "model" / "gcn.yaml").read_text()
@@ -205,7 +206,7 @@ class TestTheDataSet:
 
 
 def split_tuned(name: str) -> tuple[str, str, str]:
-    """Model, data set and rule of a file under tuned/; `AssertionError` when there are none such."""
+    """Split the name of a file under tuned/ into model, data set and rule, or raise `AssertionError`."""
     for combination in itertools.product(options("model"), options("data"), options("rule")):
         if "_".join(combination) == name:
             return combination
@@ -232,7 +233,7 @@ class TestTuned:
 
 
 def numbers(node: Mapping[str, Any], prefix: str, target: str) -> Iterator[tuple[str, str]]:
-    """Dotted key and `_target_` of the class it belongs to, for each number and list of numbers."""
+    """Yield the dotted key of each number and list of numbers, with the `_target_` of the class that it belongs to."""
     target = str(node.get("_target_", target))
     for key, value in node.items():
         if isinstance(value, dict):
@@ -243,7 +244,7 @@ def numbers(node: Mapping[str, Any], prefix: str, target: str) -> Iterator[tuple
             yield f"{prefix}{key}", target
 
 
-# torch_geometric's own, checked by its constructors, whatever they are
+# numbers of torch_geometric's classes, which check them in their constructors
 THIRD_PARTY = {
     "model.conv.K": "torch_geometric.nn.ChebConv",
     "model.conv.heads": "torch_geometric.nn.GATConv",
@@ -268,12 +269,12 @@ class TestEveryNumber:
         ]
         assert not unbounded, "no bound in dfa_cli/config/bounds.py"
 
-    def test_of_a_class_of_ours_is_not_excused(self) -> None:
+    def test_of_our_own_classes_has_a_bound_here(self) -> None:
         ours = {key for key, target in all_numbers() if target.startswith("dfa_cli.")}
         assert not ours & (set(THIRD_PARTY) - {"model.last.heads"})
 
     @pytest.mark.parametrize("key", sorted({key for key, _ in all_numbers()} - set(THIRD_PARTY)))
-    def test_has_a_bound_that_a_wrong_value_meets(self, key: str) -> None:
+    def test_has_a_bound_that_refuses_wrong_values(self, key: str) -> None:
         if key not in BOUNDS:
             pytest.fail(f"{key} has no bound in dfa_cli/config/bounds.py")
         for wrong in (float("nan"), "abc", [], {}, -1.0e30):
@@ -289,9 +290,9 @@ class TestExperiments:
         assert {one.config["seed"] >= 100 for one in jobs} == {chooses}
         if chooses:
             read = {one.choices.get("tuned") for one in jobs}
-            assert read == {None}, "a search that starts from what was chosen before chooses that again"
+            assert read == {None}, "a search that starts from tuned values would only find them again"
 
-    def test_grids_follow_one_another_and_what_is_typed_wins_in_each(self, tmp_path: Path) -> None:
+    def test_grids_follow_one_another_and_typed_values_win_in_each(self, tmp_path: Path) -> None:
         (tmp_path / "experiment").mkdir()
         (tmp_path / "experiment/two.yaml").write_text(
             "# @package _global_\n"
@@ -316,7 +317,7 @@ class TestExperiments:
         assert {seed for _, _, seed in points("seed=7")} == {7}
         assert {rule for rule, _, _ in points("rule=drtp")} == {"drtp"}
 
-    def test_a_single_run_says_what_runs_all_of_them(self, dfa: Dfa) -> None:
+    def test_a_single_run_names_the_command_that_runs_all(self, dfa: Dfa) -> None:
         answer = dfa.train("experiment=noise", "data=digits_graph", "model=gcn", "epochs=1")
         assert answer.code == 0
         assert "this is one run; dfa sweep experiment=noise makes all" in answer.sentence

@@ -1,7 +1,7 @@
-"""Identities that stand in records on people's disks: whatever is renamed or dropped, they stay what they are.
+"""The identities in users' records stay valid, whatever is renamed or dropped.
 
-golden_identities.json says how it was made. It is never made anew: an identity that differs from it means that
-sweeps run again what is there, and that old and new runs stand in two rows of a comparison.
+golden_identities.json says how it was made. It is never generated again. If an identity differs from it, sweeps repeat
+runs that are done, and comparisons put old and new runs into two rows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ENTRIES = GOLDEN["configurations"]
 
 
 def configuration(entry: dict[str, Any]) -> dict[str, Any]:
-    """The stored configuration in full: the base with its differences."""
+    """Return a stored configuration in full: its base with the differences applied."""
     config = copy.deepcopy(GOLDEN["bases"][entry["base"]])
     for key in entry.get("without", ()):
         node, name = _node(config, key)
@@ -41,15 +41,15 @@ def _node(config: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
 
 
 @pytest.mark.parametrize("group", ENTRIES)
-def test_a_configuration_of_then_has_the_identity_of_then(group: str) -> None:
+def test_a_stored_configuration_has_the_identity_stored_with_it(group: str) -> None:
     for entry in ENTRIES[group]:
         config = configuration(entry)
         assert identity(config) == entry["identity"], entry["overrides"]
         assert identity(modernised(config)) == entry["identity"], entry["overrides"]
 
 
-def decides(entry: dict[str, Any]) -> bool:
-    """Whether composing these words can find what the others cannot; all of them would take half a minute."""
+def worth_composing(entry: dict[str, Any]) -> bool:
+    """Whether an entry is worth composing. All of them would take half a minute, and many repeat what others show."""
     chosen = dict(word.split("=") for word in entry["overrides"])
     if "rule" not in chosen:
         return True
@@ -59,8 +59,8 @@ def decides(entry: dict[str, Any]) -> bool:
 
 
 @pytest.mark.slow
-def test_what_the_options_of_today_make_has_the_identity_of_then() -> None:
-    entries = [entry for entry in ENTRIES["options"] if decides(entry)]
+def test_a_configuration_composed_today_has_the_identity_stored_with_it() -> None:
+    entries = [entry for entry in ENTRIES["options"] if worth_composing(entry)]
     assert len(entries) > 70
     with Composer(parse_command([], "dfa train")) as composer:
         for entry in entries:

@@ -1,4 +1,4 @@
-"""Classes of the user's own, in the folder that `--config-dir` names: found by every command, in every process."""
+"""Every command finds the user's own classes in the folder of `--config-dir`, in every process."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Own(Backpropagation):
     """Backpropagation by another name."""
 '''
 SMALL = ["data=digits", "model.hidden=[8]", "device=cpu", "epochs=2"]
-# as pip writes it: unlike `python -m` it does not look in the current folder
+# The entry point as pip writes it. Unlike `python -m` it does not put the current folder on the path.
 SCRIPT = "import sys; sys.path[:] = filter(None, sys.path); from dfa_cli.cli import main; sys.argv[0] = 'dfa'; main()"
 
 
-def given(dfa: Dfa, module: str, text: str | None = RULE, target: str = "Own") -> list[str]:
-    """A folder with a rule `own` that names a class of `module`, and the words that add it."""
+def make_plugin(dfa: Dfa, module: str, text: str | None = RULE, target: str = "Own") -> list[str]:
+    """Make a folder with a rule `own` that names a class of `module`. Returns the words that add the folder."""
     folder = dfa.root / "mine"
     (folder / "rule").mkdir(parents=True)
     (folder / "rule" / "own.yaml").write_text(f"_target_: {module}.{target}\nneeds: nothing\n")
@@ -31,7 +31,7 @@ def given(dfa: Dfa, module: str, text: str | None = RULE, target: str = "Own") -
     return ["--config-dir", str(folder)]
 
 
-def script(dfa: Dfa, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def run_script(dfa: Dfa, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", SCRIPT, *words]
     environment = {name: value for name, value in dfa.environment.items() if name != "PYTHONPATH"}
     environment |= {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "PATH": "/usr/bin:/bin"}
@@ -40,8 +40,8 @@ def script(dfa: Dfa, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_a_run_finds_them_and_its_record_says_where(dfa: Dfa) -> None:
-    words = given(dfa, "own_of_a_run")
+def test_a_run_finds_the_class_and_records_its_folder(dfa: Dfa) -> None:
+    words = make_plugin(dfa, "own_of_a_run")
     record = dfa.run(*words, "rule=own", *SMALL).record
     assert record["config"]["rule"]["_target_"] == "own_of_a_run.Own"
     provenance = record["provenance"]
@@ -50,19 +50,19 @@ def test_a_run_finds_them_and_its_record_says_where(dfa: Dfa) -> None:
     assert "config_dir" not in dfa.run("rule=bp", *SMALL).record["provenance"]
 
 
-def test_rerun_finds_them_by_the_record_alone(dfa: Dfa, tmp_path: Path) -> None:
-    run = dfa.run(*given(dfa, "own_of_a_rerun"), "rule=own", *SMALL)
+def test_rerun_finds_the_class_by_the_record_alone(dfa: Dfa, tmp_path: Path) -> None:
+    run = dfa.run(*make_plugin(dfa, "own_of_a_rerun"), "rule=own", *SMALL)
     sys.modules.pop("own_of_a_rerun")
     (tmp_path / "elsewhere").mkdir()
     again = ["rerun", run.record["id"], str(dfa.outputs), "--outputs", str(dfa.root / "again")]
-    done = script(dfa, *again, cwd=tmp_path / "elsewhere")
+    done = run_script(dfa, *again, cwd=tmp_path / "elsewhere")
     assert done.returncode == 0, done.stderr
     assert "the metrics match exactly, in 2 epochs" in done.stdout
     (path,) = (dfa.root / "again").rglob("run.json")
     assert json.loads(path.read_text())["provenance"]["config_dir"] == str(dfa.root / "mine")
 
 
-def test_resume_finds_them_by_the_record_alone(dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resume_finds_the_class_by_the_record_alone(dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
     text = RULE + (
         "    def backward(self, model, batch):\n"
         "        import os\n"
@@ -70,7 +70,7 @@ def test_resume_finds_them_by_the_record_alone(dfa: Dfa, monkeypatch: pytest.Mon
         "            raise ArithmeticError('as asked')\n"
         "        return super().backward(model, batch)\n"
     )
-    words = given(dfa, "own_of_a_resume", text)
+    words = make_plugin(dfa, "own_of_a_resume", text)
     monkeypatch.setenv("FAILS", "yes")
     with pytest.raises(ArithmeticError, match="as asked"):
         dfa.train(*words, "rule=own", *SMALL)
@@ -86,9 +86,9 @@ def test_resume_finds_them_by_the_record_alone(dfa: Dfa, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     "launcher", [[], ["launcher=joblib", "launcher.n_jobs=2"]], ids=["one process", "joblib"]
 )
-def test_the_jobs_of_a_sweep_find_them(dfa: Dfa, launcher: list[str]) -> None:
-    words = given(dfa, "own_of_a_sweep")
-    done = script(
+def test_the_jobs_of_a_sweep_find_the_class(dfa: Dfa, launcher: list[str]) -> None:
+    words = make_plugin(dfa, "own_of_a_sweep")
+    done = run_script(
         dfa, "sweep", *words, *dfa.arguments(*SMALL, "rule=own,bp", "seed=0,1", *launcher), cwd=dfa.root
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -97,11 +97,11 @@ def test_the_jobs_of_a_sweep_find_them(dfa: Dfa, launcher: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", ["train", "sweep"])
-def test_a_module_that_is_not_there_is_said_before_anything_is_made(dfa: Dfa, command: str) -> None:
-    """The current folder is not looked in, by a sweep no more than by a single run."""
-    words = given(dfa, "own_elsewhere", text=None)
+def test_a_missing_module_is_reported_before_any_folder_is_made(dfa: Dfa, command: str) -> None:
+    """Neither a run nor a sweep looks for modules in the current folder."""
+    words = make_plugin(dfa, "own_elsewhere", text=None)
     (dfa.root / "own_elsewhere.py").write_text(RULE)
-    done = script(dfa, command, *words, *dfa.arguments(*SMALL, "rule=own"), cwd=dfa.root)
+    done = run_script(dfa, command, *words, *dfa.arguments(*SMALL, "rule=own"), cwd=dfa.root)
     assert done.returncode == 2
     assert done.stderr == (
         "error: rule=own: Python finds no module own_elsewhere for own_elsewhere.Own; put own_elsewhere.py into the "
@@ -110,30 +110,30 @@ def test_a_module_that_is_not_there_is_said_before_anything_is_made(dfa: Dfa, co
     assert not dfa.outputs.exists()
 
 
-def test_a_class_that_is_not_there_is_one_sentence(dfa: Dfa) -> None:
-    answer = dfa.train(*given(dfa, "own_but_misspelt", target="Onw"), "rule=own", *SMALL)
+def test_a_missing_class_is_one_sentence(dfa: Dfa) -> None:
+    answer = dfa.train(*make_plugin(dfa, "own_but_misspelt", target="Onw"), "rule=own", *SMALL)
     assert answer.code == 2
     assert answer.sentence == "error: own_but_misspelt.Onw cannot be imported: own_but_misspelt has no Onw."
     assert dfa.folders() == []
 
 
-def test_what_a_module_of_theirs_lacks_is_a_bug_of_its_own(dfa: Dfa) -> None:
+def test_a_failing_import_inside_the_module_is_a_bug_of_the_module(dfa: Dfa) -> None:
     from hydra.errors import InstantiationException
 
     with pytest.raises(InstantiationException) as caught:
-        dfa.train(*given(dfa, "own_with_a_bug", "import not_there_at_all\n"), "rule=own", *SMALL)
+        dfa.train(*make_plugin(dfa, "own_with_a_bug", "import not_there_at_all\n"), "rule=own", *SMALL)
     assert "not_there_at_all" in str(caught.value.__cause__)
 
 
 @pytest.mark.slow
-def test_they_never_take_the_place_of_another_module(dfa: Dfa) -> None:
-    """Neither one in the folder, named from where one is, nor one in the current folder."""
-    given(dfa, "own_among_others")
+def test_a_file_beside_the_class_never_hides_another_module(dfa: Dfa) -> None:
+    """This holds for files in the folder, given by a relative path, and for files in the current folder."""
+    make_plugin(dfa, "own_among_others")
     for folder in (dfa.root, dfa.root / "mine"):
         (folder / "queue.py").write_text("raise ImportError('the wrong queue')\n")
         (folder / "scipy.py").write_text("raise ImportError('the wrong scipy')\n")
     words = ["--config-dir", "mine", *dfa.arguments(*SMALL, "rule=own")]
-    done = script(dfa, "sweep", *words, cwd=dfa.root)
+    done = run_script(dfa, "sweep", *words, cwd=dfa.root)
     assert done.returncode == 0, done.stdout + done.stderr
     (run,) = dfa.runs()
     assert run.record["provenance"]["config_dir"] == str(dfa.root / "mine")

@@ -1,4 +1,4 @@
-"""Bounds of the configuration, and the identity of a run."""
+"""The bounds of the configuration, and the identity of a run."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ Compose = Callable[..., RunSpec]
 
 @pytest.fixture(scope="module")
 def job() -> Iterator[Compose]:
-    """`job("epochs=3")`: the words composed and checked, with one search path, which saves a minute."""
+    """`job("epochs=3")` composes and checks a run. All tests share one search path, which saves a minute."""
     with Composer(parse_command([], "dfa train")) as composer:
         yield lambda *words: composer.run(words).spec
 
 
 @pytest.fixture
-def settled(job: Compose) -> Callable[..., dict[str, Any]]:
+def resolved(job: Compose) -> Callable[..., dict[str, Any]]:
     return lambda *words: resolve_auto(job(*words).config)
 
 
 @pytest.fixture
-def identified(settled: Callable[..., dict[str, Any]]) -> Callable[..., str]:
-    return lambda *words: identity(settled(*words))
+def identity_of(resolved: Callable[..., dict[str, Any]]) -> Callable[..., str]:
+    return lambda *words: identity(resolved(*words))
 
 
 BAD = {
@@ -123,7 +123,7 @@ def test_a_value_within_bounds_is_taken_as_it_is(key: str, value: str, job: Comp
         assert found == value
 
 
-def test_every_bound_belongs_to_a_key_that_there_is(job: Compose) -> None:
+def test_every_bound_belongs_to_an_existing_key(job: Compose) -> None:
     configs = []
     for group in ("model", "rule", "device", "optimizer"):
         for path in sorted((conf_dir() / group).rglob("*.yaml")):
@@ -137,7 +137,7 @@ def test_every_bound_belongs_to_a_key_that_there_is(job: Compose) -> None:
 
 @pytest.mark.parametrize("data", ["mnist", "digits"])
 @pytest.mark.parametrize("model", ["gcn", "gat", "cheb", "sage"])
-def test_a_graph_model_on_samples_is_a_sentence(model: str, data: str, job: Compose) -> None:
+def test_a_graph_model_on_data_without_edges_is_a_sentence(model: str, data: str, job: Compose) -> None:
     with pytest.raises(DfaError, match=rf"model={model} .*data={data}.*cora.*digits_graph"):
         job(f"model={model}", f"data={data}")
 
@@ -169,7 +169,7 @@ def changed(config: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
     return result
 
 
-# the modelled hardware's bill and limits: whether they enter is a matter of taste, no accuracy follows them
+# Limits and costs of the modelled hardware. No accuracy depends on them, so the identity may include them or not.
 EITHER_WAY = (
     "frame_seconds",
     "power_watts",
@@ -187,9 +187,9 @@ CONFIGS = [
 
 
 class TestIdentity:
-    def test_is_16_hexadecimal_digits(self, identified: Callable[..., str]) -> None:
-        assert len(identified("data=digits")) == 16
-        int(identified("data=digits"), 16)
+    def test_is_16_hexadecimal_digits(self, identity_of: Callable[..., str]) -> None:
+        assert len(identity_of("data=digits")) == 16
+        int(identity_of("data=digits"), 16)
 
     @pytest.mark.parametrize(
         "word",
@@ -205,20 +205,20 @@ class TestIdentity:
         ],
     )
     def test_does_not_change_with_what_cannot_change_the_result(
-        self, word: str, identified: Callable[..., str]
+        self, word: str, identity_of: Callable[..., str]
     ) -> None:
-        assert identified("data=digits", word) == identified("data=digits")
+        assert identity_of("data=digits", word) == identity_of("data=digits")
 
-    def test_does_not_change_when_a_default_is_spelt_out(self, identified: Callable[..., str]) -> None:
-        assert identified("data=digits", "seed=0", "rule=dfa", "model.dropout=0.0") == identified(
+    def test_does_not_change_when_a_default_is_spelt_out(self, identity_of: Callable[..., str]) -> None:
+        assert identity_of("data=digits", "seed=0", "rule=dfa", "model.dropout=0.0") == identity_of(
             "data=digits"
         )
 
     @pytest.mark.parametrize("words", CONFIGS, ids=" ".join)
     def test_changes_with_each_key_that_can_change_the_result(
-        self, words: tuple[str, ...], settled: Callable[..., dict[str, Any]]
+        self, words: tuple[str, ...], resolved: Callable[..., dict[str, Any]]
     ) -> None:
-        config = settled(*words)
+        config = resolved(*words)
         first = identity(config)
         outside = [path for path in leaves(config) if path[0] in OUTSIDE_IDENTITY or path[-1] in FACTS]
         inside = [path for path in leaves(config) if path not in outside and path[-1] not in EITHER_WAY]
@@ -229,7 +229,7 @@ class TestIdentity:
         different = [".".join(path) for path in outside if identity(changed(config, path)) != first]
         assert not different
 
-    def test_leaves_nothing_outside_that_changes_a_result(self) -> None:
+    def test_includes_every_key_that_changes_a_result(self) -> None:
         groups = {"model", "rule", "device", "data", "optimizer"}
         assert not set(OUTSIDE_IDENTITY) & {
             *groups,
@@ -242,41 +242,43 @@ class TestIdentity:
         }
 
     @pytest.mark.parametrize("rule", ["bp", "shallow"])
-    def test_knows_no_device_where_nothing_is_projected(
-        self, rule: str, identified: Callable[..., str]
+    def test_leaves_out_the_device_if_the_rule_projects_nothing(
+        self, rule: str, identity_of: Callable[..., str]
     ) -> None:
         words = ("data=digits", "compute=cpu", f"rule={rule}")
-        assert identified(*words, "device=opu_sim") == identified(*words, "device=cpu")
-        assert identified(*words, "device.distribution=uniform") == identified(*words)
+        assert identity_of(*words, "device=opu_sim") == identity_of(*words, "device=cpu")
+        assert identity_of(*words, "device.distribution=uniform") == identity_of(*words)
 
-    def test_knows_the_device_where_something_is(self, identified: Callable[..., str]) -> None:
+    def test_includes_the_device_if_the_rule_projects(self, identity_of: Callable[..., str]) -> None:
         words = ("data=digits", "compute=cpu", "rule=dfa")
-        assert identified(*words, "device=opu_sim") != identified(*words, "device=cpu")
+        assert identity_of(*words, "device=opu_sim") != identity_of(*words, "device=cpu")
 
     @NO_CUDA
-    def test_of_auto_is_that_of_what_it_stands_for(self, identified: Callable[..., str]) -> None:
-        assert identified("data=digits", "device=auto") == identified("data=digits", "device=cpu")
-        assert identified("data=digits", "compute=auto") == identified("data=digits", "compute=cpu")
+    def test_of_auto_is_that_of_the_device_it_means(self, identity_of: Callable[..., str]) -> None:
+        assert identity_of("data=digits", "device=auto") == identity_of("data=digits", "device=cpu")
+        assert identity_of("data=digits", "compute=auto") == identity_of("data=digits", "compute=cpu")
 
-    def test_of_a_stand_in_is_that_of_the_data_set_it_is(self, identified: Callable[..., str]) -> None:
-        assert identified("data=digits", "data_fallback='mnist could not be had'") == identified(
+    def test_of_a_stand_in_data_set_is_that_of_the_same_data_set_by_name(
+        self, identity_of: Callable[..., str]
+    ) -> None:
+        assert identity_of("data=digits", "data_fallback='mnist could not be had'") == identity_of(
             "data=digits"
         )
 
-    def test_of_a_record_made_before_a_key_came_is_that_of_today(
-        self, settled: Callable[..., dict[str, Any]]
+    def test_of_a_record_without_a_later_key_is_that_of_today(
+        self, resolved: Callable[..., dict[str, Any]]
     ) -> None:
-        today = settled("data=digits")
+        today = resolved("data=digits")
         before = {key: value for key, value in today.items() if key not in LATER}
         assert before.keys() != today.keys()
         assert identity(before) == identity(today)
         assert modernised(before) == today
         assert identity({**today, "precision": "bf16"}) != identity(today)
 
-    def test_knows_a_later_key_of_a_group_too(
-        self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    def test_handles_a_later_key_inside_a_group(
+        self, resolved: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        before = settled("data=digits")
+        before = resolved("data=digits")
         monkeypatch.setitem(LATER, "rule.later", 1)
         monkeypatch.setitem(LATER, "nowhere.later", 1)
         today = modernised(before)
@@ -284,9 +286,9 @@ class TestIdentity:
         assert identity(today) == identity(before)
         assert identity({**before, "rule": {**before["rule"], "later": 2}}) != identity(before)
 
-    def test_does_not_depend_on_the_order_of_the_words(self, identified: Callable[..., str]) -> None:
+    def test_does_not_depend_on_the_order_of_the_words(self, identity_of: Callable[..., str]) -> None:
         words = ("model=gcn", "data=digits_graph", "rule=bp", "epochs=7")
-        assert identified(*words) == identified(*reversed(words))
+        assert identity_of(*words) == identity_of(*reversed(words))
 
     def test_is_the_same_in_every_process(self, job: Compose) -> None:
         code = (
@@ -321,7 +323,7 @@ def without(config: dict[str, Any], *keys: str) -> dict[str, Any]:
     return result
 
 
-def test_the_tables_of_old_names_can_be_turned_back() -> None:
+def test_the_tables_of_old_names_are_reversible() -> None:
     assert len(set(RENAMED.values())) == len(RENAMED)
     of_today = [*LATER, *DROPPED, *(gone.of for gone in DROPPED.values() if gone.of), *BOUNDS]
     assert [name for name in of_today if todays_name(name) != name] == []
@@ -330,9 +332,9 @@ def test_the_tables_of_old_names_can_be_turned_back() -> None:
 
 class TestRenamed:
     def test_keys_and_classes_get_new_names_and_keep_the_identity(
-        self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+        self, resolved: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        before = settled("data=digits", "rule.scale=2.0", "device=opu_sim", "device/encoding=ternary")
+        before = resolved("data=digits", "rule.scale=2.0", "device=opu_sim", "device/encoding=ternary")
         first = identity(before)
         monkeypatch.setitem(RENAMED, "rule.scale", "rule.factor")
         monkeypatch.setitem(RENAMED, "schedule", "rate_over_time")
@@ -350,9 +352,9 @@ class TestRenamed:
         assert identity(put(today, "rule.factor", 3.0)) != first
 
     def test_a_name_that_changed_twice_is_followed(
-        self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+        self, resolved: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        oldest = settled("data=digits")
+        oldest = resolved("data=digits")
         first, target = identity(oldest), oldest["rule"]["_target_"]
         monkeypatch.setitem(RENAMED, "rule.scale", "rule.once")
         monkeypatch.setitem(RENAMED, target, "dfa_cli.rules.Once")
@@ -367,33 +369,33 @@ class TestRenamed:
         assert todays_name("rule.scale") == "rule.twice"
 
     def test_the_keys_of_a_class_from_outside_are_its_own(
-        self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+        self, resolved: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        config = put(settled("data=digits"), "rule._target_", "mine.Rule")
+        config = put(resolved("data=digits"), "rule._target_", "mine.Rule")
         first = identity(config)
         monkeypatch.setitem(RENAMED, "rule.scale", "rule.factor")
         assert modernised(config) == config
         assert identity(config) == first
 
-    def test_nothing_of_the_old_configuration_is_changed(
-        self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    def test_the_old_configuration_itself_is_not_changed(
+        self, resolved: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        config = settled("data=digits")
+        config = resolved("data=digits")
         before = copy.deepcopy(config)
         monkeypatch.setitem(RENAMED, "rule.scale", "rule.factor")
         monkeypatch.setitem(RENAMED, config["rule"]["_target_"], "dfa_cli.rules.Other")
         modernised(config)
         assert config == before
 
-    def test_a_key_set_by_hand_counts_under_its_name_of_today(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_typed_old_key_counts_under_its_name_of_today(self, monkeypatch: pytest.MonkeyPatch) -> None:
         run = Run("", {"id": "a", "overrides": ["rule.scale=2", "~schedule", "+seed=1"]})
         monkeypatch.setitem(RENAMED, "rule.scale", "rule.factor")
         assert overridden([run]) == {"rule.factor", "schedule", "seed"}
 
     def test_a_comparison_by_an_old_name_is_a_sentence_with_the_new_one(
-        self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+        self, resolved: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        run = Run("", {"id": "a", "config": settled("data=digits")})
+        run = Run("", {"id": "a", "config": resolved("data=digits")})
         monkeypatch.setitem(RENAMED, "rule.scale", "rule.factor")
         keys = Keys([run])
         assert value_of(run, keys.resolve("factor")) == 1.0
@@ -404,7 +406,7 @@ class TestRenamed:
     def test_an_old_name_on_the_command_line_is_a_sentence_with_the_new_one(
         self, word: str, job: Compose, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        # `rule=bp` has no such key, as no rule has after a renaming
+        # `rule=bp` has no key `scale`, just as no rule has it after the renaming
         monkeypatch.setitem(RENAMED, "rule.scale", "rule.factor")
         with pytest.raises(DfaError, match=r"^rule\.scale is called rule\.factor now\.$"):
             job("data=digits", "rule=bp", word)
@@ -418,7 +420,7 @@ class TestRenamed:
 
 
 class TestDropped:
-    """Of the options of the optical device that version 0.1.0 had: identities as its code computed them."""
+    """Options that the optical device had in version 0.1.0. The identities are those that its code computed."""
 
     @pytest.mark.parametrize(
         ("medium", "options", "before"),
@@ -428,10 +430,10 @@ class TestDropped:
             ("procedural", {}, "3b0d946db06dce20"),
         ],
     )
-    def test_an_option_at_its_value_goes_and_the_identity_stays(
-        self, medium: str, options: dict[str, int], before: str, settled: Callable[..., dict[str, Any]]
+    def test_an_option_at_its_value_is_removed_and_the_identity_stays(
+        self, medium: str, options: dict[str, int], before: str, resolved: Callable[..., dict[str, Any]]
     ) -> None:
-        today = settled("data=digits", "device=opu_sim", f"device/medium={medium}", "compute=cpu")
+        today = resolved("data=digits", "device=opu_sim", f"device/medium={medium}", "compute=cpu")
         old = put(today, "device.saturation_warning", 0.01)
         for name, most in options.items():
             old = put(old, f"device.medium.{name}", most)
@@ -447,24 +449,24 @@ class TestDropped:
         ],
     )
     def test_an_option_at_another_value_stays_and_so_does_its_identity(
-        self, key: str, value: float, before: str, settled: Callable[..., dict[str, Any]]
+        self, key: str, value: float, before: str, resolved: Callable[..., dict[str, Any]]
     ) -> None:
-        old = settled("data=digits", "device=opu_sim", "compute=cpu")
+        old = resolved("data=digits", "device=opu_sim", "compute=cpu")
         old = put(put(old, "device.medium.dense", 33554432), "device.medium.procedural", 68719476736)
         old = put(put(old, "device.saturation_warning", 0.01), key, value)
         assert lookup(modernised(old), key) == (value, True)
         assert identity(modernised(old)) == identity(old) == before
 
-    def test_another_class_never_had_the_option(self, settled: Callable[..., dict[str, Any]]) -> None:
-        config = settled("data=digits")
+    def test_another_class_never_had_the_option(self, resolved: Callable[..., dict[str, Any]]) -> None:
+        config = resolved("data=digits")
         other = put(config, "device.saturation_warning", 0.01)
         assert modernised(other) == other
         assert identity(other) != identity(config)
 
     def test_an_option_of_the_top_level(
-        self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+        self, resolved: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        before = settled("data=digits")
+        before = resolved("data=digits")
         first = identity(before)
         monkeypatch.setitem(DROPPED, "schedule", Dropped(None, "constant"))
         assert modernised(before) == without(before, "schedule")
@@ -472,9 +474,9 @@ class TestDropped:
         assert identity({**before, "schedule": "linear"}) != first
 
     def test_a_dropped_option_in_a_class_that_was_renamed_since(
-        self, settled: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+        self, resolved: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        before = put(settled("data=digits", "device=opu_sim"), "device.saturation_warning", 0.01)
+        before = put(resolved("data=digits", "device=opu_sim"), "device.saturation_warning", 0.01)
         first = identity(before)
         monkeypatch.setitem(RENAMED, "dfa_cli.devices.opu.OPU", "dfa_cli.devices.opu.Simulated")
         monkeypatch.setitem(
@@ -492,10 +494,10 @@ class TestDropped:
             ("+device.saturation_warning=0.1", "0.01"),
             ("device.medium.dense=5", "33554432"),
             ("device.medium.procedural=5", "68719476736"),
-            ("device.medium.most=5", "268435456"),  # of `dense`, another medium than the one chosen
+            ("device.medium.most=5", "268435456"),  # an option of `dense`, which is not the chosen medium
         ],
     )
-    def test_on_the_command_line_it_is_a_sentence_with_what_holds_now(
+    def test_on_the_command_line_is_a_sentence_with_the_value_that_holds_now(
         self, word: str, value: str, job: Compose
     ) -> None:
         key = word.lstrip("+~").partition("=")[0]

@@ -1,4 +1,4 @@
-"""`dfa rerun`: the same run again, from its record alone."""
+"""`dfa rerun` repeats a run from its record alone, and judges the difference."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def rerun(dfa: Dfa, run: Run) -> Answer:
     return dfa("rerun", run.record["id"], str(dfa.outputs), "--outputs", str(dfa.root / "again"))
 
 
-def altered(run: Run, **provenance: Any) -> None:
+def change_provenance(run: Run, **provenance: Any) -> None:
     record = run.record
     record["provenance"] |= provenance
     (run.folder / "run.json").write_text(json.dumps(record))
 
 
-def with_other_metrics(run: Run, by: float) -> None:
+def change_last_loss(run: Run, by: float) -> None:
     table = run.folder / "metrics.csv"
     heading, *lines = table.read_text().splitlines()
     cells = lines[-1].split(",")
@@ -37,7 +37,7 @@ def run(dfa: Dfa) -> Run:
     return dfa.run(*WORDS)
 
 
-def test_the_same_metrics_to_the_last_digit(dfa: Dfa, run: Run) -> None:
+def test_the_metrics_match_to_the_last_digit(dfa: Dfa, run: Run) -> None:
     answer = rerun(dfa, run)
     assert answer.code == 0, answer.err
     assert "the metrics match exactly, in 4 epochs" in answer.out
@@ -49,9 +49,11 @@ def test_the_same_metrics_to_the_last_digit(dfa: Dfa, run: Run) -> None:
     assert "begins" in Run(again.parent).log
 
 
-def test_what_differs_in_code_and_versions_is_named(dfa: Dfa, run: Run) -> None:
+def test_differences_of_code_and_versions_are_named(dfa: Dfa, run: Run) -> None:
     versions = {**run.record["provenance"]["versions"], "torch": "1.0"}
-    altered(run, versions=versions, git={"commit": "0123456789abcdef", "dirty": False}, processor="a cray")
+    change_provenance(
+        run, versions=versions, git={"commit": "0123456789abcdef", "dirty": False}, processor="a cray"
+    )
     answer = rerun(dfa, run)
     assert answer.code == 0
     assert "torch: 1.0 before, " in answer.out
@@ -60,9 +62,11 @@ def test_what_differs_in_code_and_versions_is_named(dfa: Dfa, run: Run) -> None:
 
 
 @pytest.mark.parametrize(("by", "code", "words"), [(1e-4, 0, "within"), (10.0, 1, "beyond")])
-def test_other_conditions_have_a_tolerance(dfa: Dfa, run: Run, by: float, code: int, words: str) -> None:
-    with_other_metrics(run, by)
-    altered(run, versions={"torch": "1.0"})
+def test_under_other_conditions_a_tolerance_applies(
+    dfa: Dfa, run: Run, by: float, code: int, words: str
+) -> None:
+    change_last_loss(run, by)
+    change_provenance(run, versions={"torch": "1.0"})
     answer = rerun(dfa, run)
     assert answer.code == code
     assert "the metrics differ from epoch 4 on (train_loss)" in answer.out
@@ -70,8 +74,8 @@ def test_other_conditions_have_a_tolerance(dfa: Dfa, run: Run, by: float, code: 
 
 
 def test_a_difference_under_the_same_conditions_is_a_failure(dfa: Dfa, run: Run) -> None:
-    with_other_metrics(run, 1e-9)
-    altered(run, git={"commit": None, "dirty": None})
+    change_last_loss(run, 1e-9)
+    change_provenance(run, git={"commit": None, "dirty": None})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dfa_cli.machine.provenance.code_state", lambda: {"commit": None, "dirty": None})
         answer = rerun(dfa, run)
@@ -79,7 +83,7 @@ def test_a_difference_under_the_same_conditions_is_a_failure(dfa: Dfa, run: Run)
     assert "they should match exactly" in answer.out
 
 
-def test_a_run_without_measurements_is_a_sentence(dfa: Dfa, run: Run) -> None:
+def test_a_run_without_metrics_is_refused_with_a_sentence(dfa: Dfa, run: Run) -> None:
     (run.folder / "metrics.csv").unlink()
     answer = rerun(dfa, run)
     assert answer.code == 2

@@ -1,4 +1,4 @@
-"""`dfa train`, from the words typed to the record on disk."""
+"""`dfa train`, from the command to the record on disk."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GRAPH = ("model=gcn", "data=digits_graph", "device=opu_sim", "optimizer.lr=0.02"
 SMALL = ("data=digits", "model.hidden=[8]", "epochs=2")
 
 
-def unfinished(dfa: Dfa) -> list[str]:
+def leftover_files(dfa: Dfa) -> list[str]:
     return [str(path) for path in dfa.outputs.rglob("*") if path.name.endswith((".tmp", ".part"))]
 
 
@@ -38,33 +38,33 @@ WORDS = [*GRAPH, "epochs=30", "seed=3"]
 
 
 @pytest.fixture(scope="module")
-def place(dfa_in: Callable[[str], Dfa]) -> Dfa:
+def folder(dfa_in: Callable[[str], Dfa]) -> Dfa:
     return dfa_in("folder")
 
 
 @pytest.fixture(scope="module")
-def run(place: Dfa) -> Run:
-    """One run that many tests look at."""
-    return place.run(*WORDS)
+def run(folder: Dfa) -> Run:
+    """One run that many tests read."""
+    return folder.run(*WORDS)
 
 
 class TestAFolder:
-    """What a run leaves, by the words of the issue and of the contract that readers rely on."""
+    """A completed run leaves a folder with these files and this record, on which programs that read it may rely."""
 
-    def test_holds_these_files_and_no_others(self, run: Run, place: Dfa) -> None:
+    def test_holds_these_files_and_no_others(self, run: Run, folder: Dfa) -> None:
         names = {path.relative_to(run.folder).as_posix() for path in run.folder.rglob("*") if path.is_file()}
         hydras = {f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides")}
         assert names == {*hydras, "run.json", "metrics.csv", "run.log", "weights.safetensors"}
-        assert unfinished(place) == []
+        assert leftover_files(folder) == []
 
-    def test_is_named_by_time_model_data_rule_and_id(self, run: Run, place: Dfa) -> None:
-        day, name = run.folder.relative_to(place.outputs).parts
+    def test_is_named_by_time_model_data_rule_and_id(self, run: Run, folder: Dfa) -> None:
+        day, name = run.folder.relative_to(folder.outputs).parts
         assert re.fullmatch(r"\d{4}-\d\d-\d\d", day)
         found = re.fullmatch(r"\d\d-\d\d-\d\d_gcn-digits_graph-dfa_([0-9a-f]{8})", name)
         assert found
         assert found[1] == run.record["id"], "the folder and the record have different ids"
 
-    def test_has_a_record_with_all_that_the_contract_lists(self, run: Run) -> None:
+    def test_has_a_record_with_the_keys_of_format_1(self, run: Run) -> None:
         record = run.record
         for key, kind in {
             "format": int,
@@ -92,7 +92,7 @@ class TestAFolder:
         assert record["created"].endswith("+00:00")
         assert record["peak_memory_mb"] > 50
 
-    def test_says_what_was_chosen(self, run: Run, place: Dfa) -> None:
+    def test_records_the_chosen_options_and_the_overrides(self, run: Run, folder: Dfa) -> None:
         record = run.record
         chosen = {
             key: record["choices"].get(key)
@@ -106,16 +106,16 @@ class TestAFolder:
             "optimizer": "adam",
             "experiment": None,
         }
-        assert record["overrides"] == place.arguments(*WORDS), "the user's words, no more and no less"
+        assert record["overrides"] == folder.arguments(*WORDS), "the user's words, no more and no less"
         assert record["config"]["seed"] == 3
         assert record["config"]["optimizer"]["lr"] == 0.02
         assert record["config"]["device"]["matrix_seed"] == 3
         assert record["config"]["compute"] in ("cpu", "cuda"), "resolved"
         assert "${" not in json.dumps(record["config"])
 
-    def test_says_how_it_came_about(self, run: Run, place: Dfa) -> None:
+    def test_records_the_provenance(self, run: Run, folder: Dfa) -> None:
         provenance = run.record["provenance"]
-        assert shlex.split(provenance["command"]) == ["dfa", "train", *place.arguments(*WORDS)]
+        assert shlex.split(provenance["command"]) == ["dfa", "train", *folder.arguments(*WORDS)]
         assert provenance["cwd"] == os.getcwd()
         assert {"dfa", "python", "torch", "numpy"} <= provenance["versions"].keys()
         assert provenance["versions"]["torch"] == torch.__version__
@@ -132,7 +132,7 @@ class TestAFolder:
         assert provenance["data_checksums"]
         assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in provenance["data_checksums"].values())
 
-    def test_says_every_seed(self, run: Run) -> None:
+    def test_records_every_seed(self, run: Run) -> None:
         seeds = run.record["provenance"]["seeds"]
         for name in ("weights", "order", "dropout"):
             assert seeds[name] == stream_seed(3, name)
@@ -159,7 +159,7 @@ class TestAFolder:
         assert 0 < frames[0] <= 400, "two frames a labelled node at most"
         assert frames[-1] == run.record["projection"]["frames"]
 
-    def test_has_a_result_that_its_metrics_bear_out(self, run: Run) -> None:
+    def test_has_a_result_that_follows_from_its_metrics(self, run: Run) -> None:
         result, rows = run.record["result"], run.metrics
         best = max(
             rows,
@@ -180,12 +180,12 @@ class TestAFolder:
         assert "split" in result["split"]
 
     def test_has_accuracies_that_are_counts_over_rows(self, run: Run) -> None:
-        """A fraction of 300 and of 1,000 rows to the last digit, or a table of them shows 81.49999."""
+        """The accuracies are exact fractions of 300 and of 1,000 rows. Otherwise a table would show 81.49999."""
         result = run.record["result"]
         assert result["best_validation_accuracy"] in [count / 300 for count in range(301)]
         assert result["test_accuracy_at_last_epoch"] in [count / 1000 for count in range(1001)]
 
-    def test_counts_what_was_projected(self, run: Run) -> None:
+    def test_records_the_number_of_projections(self, run: Run) -> None:
         projection = run.record["projection"]
         assert projection["rows"] == 30 * 200, "nodes without a label are not projected"
         assert projection["rows"] <= projection["frames"] <= 2 * projection["rows"]
@@ -211,7 +211,9 @@ class TestAFolder:
             "blocks.1.layer.weight": (hidden, 10),
             "blocks.1.layer.bias": (10,),
         }
-        assert any(name.startswith("feedback.") for name in tensors), "the feedback is part of what is saved"
+        assert any(name.startswith("feedback.") for name in tensors), (
+            "the feedback matrices are saved as well"
+        )
         assert all(value.isfinite().all() for value in tensors.values() if value.is_floating_point())
 
     def test_has_a_log_without_a_traceback(self, run: Run) -> None:
@@ -219,7 +221,7 @@ class TestAFolder:
         assert "completed" in run.log
         assert "Traceback" not in run.log
 
-    def test_has_what_hydra_says_of_it(self, run: Run) -> None:
+    def test_has_the_files_that_hydra_writes(self, run: Run) -> None:
         overrides = (run.folder / ".hydra" / "overrides.yaml").read_text()
         assert all(word in overrides for word in WORDS)
 
@@ -232,8 +234,8 @@ class TestAFolder:
         assert again.weights == run.weights
 
 
-class TestWhatIsShown:
-    def test_lines_when_piped(self, dfa: Dfa) -> None:
+class TestProgress:
+    def test_is_shown_as_lines_in_a_pipe(self, dfa: Dfa) -> None:
         answer = dfa.train(*SMALL, "epochs=25", "rule=dfa", "device=opu_sim")
         (run,) = dfa.runs()
         assert answer.code == 0
@@ -257,14 +259,14 @@ class TestWhatIsShown:
         assert f"{run.record['projection']['frames']:,} frames" in answer.out
         assert str(run.folder) in answer.out
 
-    def test_nothing_when_nothing_is_wanted(self, dfa: Dfa) -> None:
+    def test_none_prints_nothing(self, dfa: Dfa) -> None:
         answer = dfa.train(*SMALL, "progress=none")
         assert (answer.code, answer.out, answer.err) == (0, "", "")
 
     @pytest.mark.parametrize(
         "words", [("epochs=1000", "model.hidden=[4]"), ("epochs=12", "model=gcn")], ids=str
     )
-    def test_a_bar_on_a_terminal_of_80_columns(self, words: tuple[str, ...], dfa: Dfa) -> None:
+    def test_is_shown_as_a_bar_in_a_terminal_of_80_columns(self, words: tuple[str, ...], dfa: Dfa) -> None:
         data = "data=digits_graph" if "model=gcn" in words else "data=digits"
         shown = on_a_terminal(dfa, 80, "train", *dfa.arguments(data, "batch_size=null", *words))
         (run,) = dfa.runs()
@@ -281,14 +283,14 @@ class TestWhatIsShown:
         assert any("best validation epoch" in line for line in screen.lines)
         assert len(screen.lines) < 20, "each redraw has left a line"
 
-    def test_a_narrow_terminal_is_no_reason_to_fail(self, dfa: Dfa) -> None:
+    def test_works_in_a_narrow_terminal(self, dfa: Dfa) -> None:
         on_a_terminal(dfa, 30, "train", *dfa.arguments(*SMALL))
         (run,) = dfa.runs()
         assert run.record["status"] == "completed"
 
 
 class Screen:
-    """The little of a terminal that a progress bar asks for: lines, cursor up, erase, carriage return."""
+    """A terminal reduced to what a progress bar uses: lines, cursor up, erase, carriage return."""
 
     SEQUENCE = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])")
 
@@ -335,7 +337,7 @@ class Screen:
 
 
 def on_a_terminal(dfa: Dfa, columns: int, *words: str) -> str:
-    """All that `dfa ...` writes to a terminal of that width."""
+    """Return all that `dfa ...` writes to a terminal with so many columns."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     dfa.environment = {name: value for name, value in dfa.environment.items() if name != "COLUMNS"}
@@ -354,7 +356,7 @@ def on_a_terminal(dfa: Dfa, columns: int, *words: str) -> str:
     while True:
         try:
             chunk = os.read(ours, 1 << 16)
-        except OSError:  # the other end is closed
+        except OSError:  # the program has closed the terminal
             break
         if not chunk:
             break
@@ -376,7 +378,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def elsewhere(dfa_in: Callable[[str], Dfa]) -> dict[str, Run]:
-    """All cases, in the opposite order, in one other process; with the threads that a run takes by itself."""
+    """Run all cases in one other process, in the opposite order, with the threads that a run chooses itself."""
     dfa = dfa_in("elsewhere")
     code = (
         "import json, sys\n"
@@ -405,11 +407,11 @@ def elsewhere(dfa_in: Callable[[str], Dfa]) -> dict[str, Run]:
     return found
 
 
-class TestTheSameAgain:
+class TestReproducibility:
     """The same configuration and seed give the same bits, in this process and in another one."""
 
     @pytest.mark.parametrize("case", CASES)
-    def test_bit_by_bit(self, case: str, elsewhere: dict[str, Run], dfa: Dfa) -> None:
+    def test_a_repeated_run_is_equal_bit_by_bit(self, case: str, elsewhere: dict[str, Run], dfa: Dfa) -> None:
         here = dfa.run(*CASES[case], "progress=none")
         there = elsewhere[case]
         assert here.record["identity"] == there.record["identity"]
@@ -423,8 +425,8 @@ class TestTheSameAgain:
         assert here.repeatable != elsewhere[case].repeatable
         assert here.weights != elsewhere[case].weights
 
-    def test_streams_are_apart(self, dfa: Dfa) -> None:
-        """Another feedback matrix or another noise leaves weights, order and dropout as they were."""
+    def test_random_streams_are_independent(self, dfa: Dfa) -> None:
+        """Another feedback matrix or another noise does not change weights, order and dropout."""
         words = (*SMALL, "device=opu_sim", "epochs=1", "batch_size=null", "progress=none")
         losses = {
             dfa.run(*words, *more).metrics[0]["train_loss"]
@@ -438,8 +440,8 @@ class TestTheSameAgain:
         }
         assert len(losses) == 1
 
-    def test_a_job_of_a_sweep_is_the_run_alone(self, dfa: Dfa, elsewhere: dict[str, Run]) -> None:
-        """And what the jobs before it have left in the process does not reach it."""
+    def test_a_job_of_a_sweep_equals_the_same_run_alone(self, dfa: Dfa, elsewhere: dict[str, Run]) -> None:
+        """The jobs that ran before it in the same process do not affect it."""
         answer = dfa("train", "-m", *dfa.arguments("seed=1,0", *CASES["gat"], "progress=none"))
         assert answer.code == 0
         (run,) = [run for run in dfa.runs() if run.record["config"]["seed"] == 0]
@@ -447,8 +449,8 @@ class TestTheSameAgain:
         assert run.repeatable == elsewhere["gat"].repeatable
         assert run.weights == elsewhere["gat"].weights
 
-    def test_threads_chosen_by_one_job_do_not_bind_the_next(self, dfa: Dfa) -> None:
-        """A small graph takes one thread; the network after it takes what it would take alone."""
+    def test_threads_chosen_by_one_job_do_not_apply_to_the_next(self, dfa: Dfa) -> None:
+        """A small graph uses one thread. The network after it uses as many as it would alone."""
         alone = Dfa(dfa.root / "alone")
         alone.root.mkdir()
         words = ("model.hidden=[8]", "epochs=1", "progress=none", "threads=null")
@@ -464,7 +466,7 @@ ENDLESS = ("data=digits", "model.hidden=[8]", "batch_size=null", "epochs=1000000
 
 @pytest.fixture(scope="module")
 def ended(dfa_in: Callable[[str], Dfa]) -> dict[str, tuple[Dfa, int, str, str]]:
-    """Four trainings at once, each ended in its own way once it has measured something."""
+    """Train four models at once, and end each in its own way after its first epochs."""
     signals = {
         "Ctrl-C": signal.SIGINT,
         "SIGTERM": signal.SIGTERM,
@@ -491,9 +493,9 @@ def ended(dfa_in: Callable[[str], Dfa]) -> dict[str, tuple[Dfa, int, str, str]]:
     return result
 
 
-class TestAnEndBeforeTheEnd:
+class TestAnInterruptedRun:
     @pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "Ctrl-C in a sweep"])
-    def test_is_clean(self, how: str, ended: dict[str, tuple[Dfa, int, str, str]]) -> None:
+    def test_is_recorded_as_interrupted(self, how: str, ended: dict[str, tuple[Dfa, int, str, str]]) -> None:
         dfa, code, out, err = ended[how]
         assert code == 130
         assert "Traceback" not in out + err
@@ -507,9 +509,9 @@ class TestAnEndBeforeTheEnd:
         assert record["result"]["test_accuracy_at_last_epoch"] == float(run.metrics[-1]["test_accuracy"])
         assert record["error"] is None or record["error"]["message"] == "interrupted"
         assert "Traceback" not in run.log
-        assert unfinished(dfa) == []
+        assert leftover_files(dfa) == []
 
-    def test_by_force_leaves_metrics_and_a_record_that_can_be_read(
+    def test_that_was_killed_leaves_readable_metrics_and_a_readable_record(
         self, ended: dict[str, tuple[Dfa, int, str, str]]
     ) -> None:
         dfa, code, *_ = ended["kill -9"]
@@ -521,7 +523,7 @@ class TestAnEndBeforeTheEnd:
         assert len(whole) >= 3
         assert [int(row["epoch"]) for row in whole] == list(range(1, len(whole) + 1))
 
-    def test_before_torch_is_there_is_clean_too(self, dfa: Dfa) -> None:
+    def test_leaves_no_traceback_before_torch_is_imported(self, dfa: Dfa) -> None:
         with dfa.start("train", *dfa.arguments(*ENDLESS)) as process:
             wait_for(lambda: any(dfa.outputs.glob("*/*")), process)
             process.send_signal(signal.SIGINT)
@@ -558,7 +560,7 @@ class Boom(Backpropagation):
 
 @pytest.fixture
 def boom(tmp_path: Path) -> list[str]:
-    """The words that add a rule with a bug, from outside the repository."""
+    """Write a user's rule with a bug. Returns the words that add it."""
     (tmp_path / "conf" / "rule").mkdir(parents=True)
     (tmp_path / "conf" / "rule" / "boom.yaml").write_text("_target_: boom.Boom\nneeds: nothing\n")
     (tmp_path / "conf" / "boom.py").write_text(BOOM)
@@ -566,8 +568,8 @@ def boom(tmp_path: Path) -> list[str]:
 
 
 class TestASweep:
-    def test_goes_on_when_a_job_fails_by_the_users_mistake(self, dfa: Dfa) -> None:
-        """`dfa` alone projects, and its errors do not fit on one mirror."""
+    def test_continues_after_a_job_that_fails_by_the_users_mistake(self, dfa: Dfa) -> None:
+        """Only the rule `dfa` projects, and its error does not fit on one mirror."""
         words = ("data=digits", "model.hidden=[8]", "epochs=2", "device=opu_sim", "device.limits.mirrors=1")
         answer = dfa("train", "-m", *dfa.arguments("rule=bp,dfa,shallow", *words))
         assert answer.code == 1
@@ -585,8 +587,8 @@ class TestASweep:
         assert len({run.record["identity"] for run in dfa.runs()}) == 3
 
     @pytest.mark.parametrize("flag", ["-m", "--multirun", "hydra.mode=MULTIRUN"])
-    def test_is_dfa_sweep(self, flag: str, dfa: Dfa) -> None:
-        """Equal jobs are merged, what is there is reused, and the table comes at the end."""
+    def test_started_by_train_is_the_same_as_dfa_sweep(self, flag: str, dfa: Dfa) -> None:
+        """Equal jobs are merged, completed runs are reused, and a table is printed at the end."""
         words = dfa.arguments("rule=bp", "device=cpu,opu_sim", *SMALL, "seed=0,1", "progress=none")
         first = dfa("train", flag, *words) if flag[0] == "-" else dfa("train", *words, flag)
         assert first.code == 0, first.err
@@ -598,7 +600,7 @@ class TestASweep:
         assert "2 reused; 0 to run" in again.out
         assert len(dfa.runs()) == 2
 
-    def test_goes_on_when_a_job_fails_by_a_bug(self, dfa: Dfa, boom: list[str]) -> None:
+    def test_continues_after_a_job_that_fails_by_a_bug(self, dfa: Dfa, boom: list[str]) -> None:
         answer = dfa("train", "-m", *boom, *dfa.arguments("rule=bp,boom,shallow", *SMALL, "batch_size=null"))
         assert answer.code == 1
         status = {run.record["choices"]["rule"]: run.record["status"] for run in dfa.runs()}
@@ -608,10 +610,10 @@ class TestASweep:
         assert failed.record["error"]["message"] == "boom in the second step"
         assert "Traceback" in failed.log
         assert "boom.py" in failed.log
-        assert len(failed.metrics) == 1, "what was measured before is there"
+        assert len(failed.metrics) == 1, "the epochs before the failure are kept"
         assert failed.record["result"]["last_epoch"] == 1
 
-    def test_has_jobs_in_one_folder_found_by_their_records(self, dfa: Dfa) -> None:
+    def test_puts_its_jobs_into_one_folder(self, dfa: Dfa) -> None:
         answer = dfa("train", "-m", *dfa.arguments("seed=range(3)", *SMALL))
         assert answer.code == 0
         runs = dfa.runs()
@@ -624,7 +626,7 @@ class TestASweep:
             assert name == run.record["id"], "the folder and the record have different ids"
             assert (run.folder / ".hydra" / "config.yaml").is_file()
 
-    def test_started_twice_in_a_second_has_two_folders(self, dfa: Dfa) -> None:
+    def test_started_twice_in_one_second_gets_two_folders(self, dfa: Dfa) -> None:
         words = ("train", *dfa.arguments(*SMALL, "epochs=1"))
         processes = [dfa.start(*words) for _ in range(2)]
         for process in processes:
@@ -646,7 +648,7 @@ class TestABug:
         assert "ZeroDivisionError" in run.log
 
 
-class TestADataSetThatCannotBeHad:
+class TestAnUnavailableDataSet:
     @pytest.fixture
     def alone(self, dfa: Dfa) -> Dfa:
         dfa.environment["DFA_DATA_MIRROR"] = ""
@@ -655,7 +657,7 @@ class TestADataSetThatCannotBeHad:
     @pytest.mark.parametrize(
         ("model", "missing", "taken"), [("fc", "mnist", "digits"), ("gcn", "cora", "digits_graph")]
     )
-    def test_by_default_is_replaced_by_an_embedded_one(
+    def test_is_replaced_by_an_embedded_one_if_it_is_the_default(
         self, model: str, missing: str, taken: str, alone: Dfa, dfa_in: Callable[[str], Dfa]
     ) -> None:
         words = (f"model={model}", "model.hidden=[8]", "epochs=2", "progress=none")
@@ -669,19 +671,19 @@ class TestADataSetThatCannotBeHad:
         assert taken in record["data_fallback"]
         said = [line for line in answer.err.splitlines() if missing in line and taken in line]
         assert len(said) == 1, "one line, on stderr, though progress=none"
-        assert f"_{model}-{taken}-" in run.folder.name, "the folder is named after what was not there"
+        assert f"_{model}-{taken}-" in run.folder.name, "the folder is named after the missing data set"
         named = dfa_in("named").run(*words, f"data={taken}")
         assert named.record["identity"] == record["identity"]
         assert named.repeatable == run.repeatable
 
-    def test_replaced_before_the_configuration_is_composed(self, alone: Dfa) -> None:
-        """So that tuned/ follows what is really trained on."""
+    def test_is_replaced_before_the_tuned_values_are_chosen(self, alone: Dfa) -> None:
+        """The values of tuned/ are those for the data set that is really used."""
         alone.train("model=gcn", "epochs=1", "mirrors=[]")
         (run,) = alone.runs()
         assert run.record["choices"]["tuned"] in ("gcn_digits_graph_dfa", None)
         assert "data=digits_graph" in (run.folder / ".hydra" / "overrides.yaml").read_text()
 
-    def test_in_a_sweep_over_rules_is_replaced_for_all(self, alone: Dfa) -> None:
+    def test_is_replaced_for_all_jobs_of_a_sweep_over_rules(self, alone: Dfa) -> None:
         answer = alone(
             "train", "-m", *alone.arguments("rule=bp,shallow", "model=gcn", "epochs=1", "mirrors=[]")
         )
@@ -689,7 +691,7 @@ class TestADataSetThatCannotBeHad:
         assert [run.record["choices"]["data"] for run in alone.runs()] == ["digits_graph"] * 2
         assert all(run.record["data_fallback"] for run in alone.runs())
 
-    def test_in_a_sweep_over_models_is_replaced_for_each_or_refused(self, alone: Dfa) -> None:
+    def test_is_replaced_for_each_job_of_a_sweep_over_models_or_refused(self, alone: Dfa) -> None:
         answer = alone(
             "train", "-m", *alone.arguments("model=fc,gcn", "model.hidden=[8]", "epochs=1", "mirrors=[]")
         )
@@ -702,26 +704,26 @@ class TestADataSetThatCannotBeHad:
             assert re.search("mnist|cora", answer.err)
             assert alone.left() == []
 
-    def test_named_is_an_error_even_where_it_is_the_default(self, alone: Dfa) -> None:
+    def test_is_an_error_if_it_was_named_even_as_the_default(self, alone: Dfa) -> None:
         answer = alone.train("model=fc", "data=mnist", "epochs=1", "mirrors=[]")
         assert answer.code == 2
         assert alone.folders() == []
 
 
-class TestWhatHydraOffers:
-    def test_the_configuration_is_shown_and_nothing_run(self, dfa: Dfa) -> None:
+class TestHelpAndHydrasFlags:
+    def test_cfg_shows_the_configuration_and_runs_nothing(self, dfa: Dfa) -> None:
         answer = dfa("train", "model=gcn", "seed=4", "--cfg", "job")
         assert answer.code == 0
         assert "seed: 4" in answer.out
         assert "dfa_cli.models.GraphConvolutional" in answer.out
         assert "dfa_cli.data.Planetoid" in answer.out
 
-    def test_the_defaults_tree(self, dfa: Dfa) -> None:
+    def test_info_shows_the_defaults_tree(self, dfa: Dfa) -> None:
         answer = dfa("train", "model=gcn", "--info", "defaults-tree")
         assert answer.code == 0
         assert re.search(r"data: cora", answer.out)
 
-    def test_help_of_train_lists_what_can_be_swapped(self, dfa: Dfa) -> None:
+    def test_help_of_train_lists_the_groups_and_their_options(self, dfa: Dfa) -> None:
         answer = dfa("train", "--help")
         assert answer.code == 0
         for words in ("model: ", "gcn", "opu_sim", "shallow", "epochs: "):
@@ -739,15 +741,15 @@ class TestWhatHydraOffers:
         answer = dfa("--version")
         assert (answer.code, answer.out) == (0, f"dfa {__version__}\n")
 
-    def test_all_of_it_as_a_program(self, dfa: Dfa) -> None:
-        """A second route: the process that a user starts."""
+    def test_a_run_in_a_process_of_its_own_is_completed(self, dfa: Dfa) -> None:
+        """The other tests here run `dfa` inside the process of pytest."""
         answer = dfa.process("train", "--cfg", "job", "epochs=7")
         assert answer.code == 0
         assert "epochs: 7" in answer.out
         assert not dfa.outputs.exists()
 
     def test_help_takes_little_time(self, dfa: Dfa) -> None:
-        """At most 0.4 s on an idle machine; the best of a few, measured against Python's own start."""
+        """At most 0.4 s on an idle machine. The fastest of a few tries is compared with a start of Python itself."""
 
         def best(*words: str) -> float:
             times = []
@@ -757,12 +759,12 @@ class TestWhatHydraOffers:
                 times.append(time.perf_counter() - began)
             return min(times)
 
-        # a start of Python takes about 0.02 s where the limit is 0.4
+        # Python itself starts in about 0.02 s on a machine where the limit is 0.4 s.
         assert best("-m", "dfa_cli.cli", "--help") < max(0.4, 20 * best("-c", "pass"))
 
 
 class TestEarlyStopping:
-    def test_is_said_in_the_record(self, dfa: Dfa) -> None:
+    def test_is_recorded(self, dfa: Dfa) -> None:
         words = ("data=digits", "model.hidden=[8]", "optimizer=sgd", "optimizer.lr=1e-30", "progress=none")
         run = dfa.run(*words, "epochs=20", "patience=2")
         result = run.record["result"]
@@ -771,8 +773,8 @@ class TestEarlyStopping:
         assert run.record["status"] == "completed"
 
 
-def test_a_number_as_large_as_it_gets_is_still_json(dfa: Dfa) -> None:
-    """The weights have run away, the loss of the last epoch is huge or no number in the validation only."""
+def test_a_record_with_a_diverging_loss_is_valid_json(dfa: Dfa) -> None:
+    """The weights diverge, so that the last validation loss is huge or not a number. JSON has no NaN or Infinity."""
     words = (
         "data=digits",
         "model.hidden=[8]",

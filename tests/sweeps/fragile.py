@@ -1,4 +1,4 @@
-"""A rule from outside the repository that takes its process down, as the system does when memory runs out."""
+"""A user's rule that kills its own process, as the system does when memory runs out."""
 
 from __future__ import annotations
 

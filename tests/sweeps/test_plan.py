@@ -1,4 +1,4 @@
-"""What a sweep knows before its first job starts."""
+"""A sweep merges, labels and checks its jobs before the first one starts."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def test_a_rule_that_projects_nothing_is_run_once_for_all_devices(tmp_path: Path
     ]
 
 
-def test_what_cannot_change_a_result_makes_no_second_job(tmp_path: Path) -> None:
+def test_a_key_that_cannot_change_a_result_makes_no_second_job(tmp_path: Path) -> None:
     made = planned(tmp_path, "threads=1,2", "checkpoint_every=null,3")
     assert len(made.runs) == 1
     assert made.merged == 3
 
 
-def test_auto_is_what_it_stands_for(tmp_path: Path) -> None:
+def test_auto_is_merged_with_the_device_that_it_means(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("auto is cuda here")
     assert len(planned(tmp_path, "device=auto,cpu").runs) == 1
 
 
-def test_labels_are_what_jobs_differ_in(tmp_path: Path) -> None:
+def test_jobs_are_labelled_by_the_overrides_in_which_they_differ(tmp_path: Path) -> None:
     assert [run.label for run in planned(tmp_path, "seed=range(2)").runs] == ["seed=0", "seed=1"]
 
 
@@ -89,7 +89,9 @@ def test_a_thousand_jobs_are_composed_from_a_few_configurations(
 
 
 @pytest.mark.parametrize("value", ["model.hidden=[8],[9]", "optimizer.lr=0.1,0.2", "rule.scale=1,2"])
-def test_a_value_put_in_is_what_hydra_would_compose(tmp_path: Path, value: str) -> None:
+def test_an_applied_value_gives_the_configuration_that_hydra_would_compose(
+    tmp_path: Path, value: str
+) -> None:
     import hydra
     from omegaconf import OmegaConf
 
@@ -102,5 +104,5 @@ def test_a_value_put_in_is_what_hydra_would_compose(tmp_path: Path, value: str) 
         whole.run_id = job.config["run_id"]
         content = OmegaConf.to_container(whole, resolve=True)
         assert isinstance(content, dict)
-        assert content.pop("grids") is None  # of a sweep, not of a job
+        assert content.pop("grids") is None  # a key of sweeps, which no job has
         assert content == job.config

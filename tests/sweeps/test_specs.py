@@ -1,4 +1,4 @@
-"""A sweep's jobs run as they were written down."""
+"""The jobs of a sweep run exactly as they were written to `.sweep/specs.json`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_job_gets_the_configuration_that_was_checked(tmp_path: Path, monkeypat
     assert len(listed) == len(placed) == 4
     for words, job in zip(listed, placed.values(), strict=True):
         config = job_config(path, master, words)
-        assert OmegaConf.get_type(config, "hydra") is HydraConf  # what Hydra insists on
+        assert OmegaConf.get_type(config, "hydra") is HydraConf  # Hydra refuses a node of another type
         assert config.hydra.sweep.subdir == job.folder
         monkeypatch.setattr(HydraConfig.instance(), "cfg", config)
         again = spec_of_job(
@@ -49,7 +49,7 @@ def test_a_job_gets_the_configuration_that_was_checked(tmp_path: Path, monkeypat
         assert list(config.hydra.overrides.task) == job.spec.overrides
 
 
-def test_the_file_can_be_read_by_anybody(tmp_path: Path) -> None:
+def test_the_file_is_plain_json_with_every_configuration(tmp_path: Path) -> None:
     path, placed = written(tmp_path)
     content = json.loads(path.read_text())
     assert path == tmp_path / ".sweep" / "specs.json"
@@ -77,7 +77,7 @@ def test_yaml_that_is_edited_while_a_sweep_runs_reaches_none_of_its_jobs(dfa: Df
     assert [run.record["config"]["rule"]["factor"] for run in dfa.runs()] == [1.0, 1.0]
 
 
-def test_a_folder_name_of_ones_own_may_be_nested_and_may_repeat(dfa: Dfa) -> None:
+def test_a_users_folder_name_may_be_nested_and_may_repeat(dfa: Dfa) -> None:
     words = dfa.arguments("data=digits", "model.hidden=[8]", "epochs=1", "rule=bp,shallow", "seed=0,1")
     answer = dfa("sweep", *words, "hydra.sweep.subdir='of/seed${seed}'")
     assert answer.code == 0, answer.err + answer.out

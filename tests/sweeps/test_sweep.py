@@ -1,4 +1,4 @@
-"""`dfa sweep` from the outside: what it runs, what it reuses, what it survives."""
+"""`dfa sweep` as a user runs it: which jobs it runs, which it reuses, and which failures it survives."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def statuses(dfa: Dfa) -> dict[str, int]:
     return dict(Counter(run.record["status"] for run in dfa.runs()))
 
 
-def once(dfa: Dfa) -> bool:
+def no_duplicates(dfa: Dfa) -> bool:
     """Whether no configuration was completed twice."""
     names = [run.record["identity"] for run in dfa.runs() if run.record["status"] == "completed"]
     return len(names) == len(set(names))
 
 
-def until(holds: Callable[[], Any], seconds: float = 120.0) -> None:
+def wait_until(holds: Callable[[], Any], seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "waited in vain"
@@ -101,7 +101,9 @@ def test_the_same_jobs_are_reused_without_starting_anything(
     assert statuses(dfa) == {"completed": 6}
 
 
-def test_a_wider_range_runs_the_new_points_only_and_reuse_can_be_refused(swept: tuple[Dfa, Answer]) -> None:
+def test_a_wider_range_runs_only_the_new_values_and_reuse_can_be_switched_off(
+    swept: tuple[Dfa, Answer],
+) -> None:
     dfa, _ = swept
     before = set(dfa.folders())
     answer = sweep(dfa, *JOBS, "rule=bp", "seed=range(3)")
@@ -114,7 +116,7 @@ def test_a_wider_range_runs_the_new_points_only_and_reuse_can_be_refused(swept: 
     assert len(set(dfa.folders()) - before) == 2
 
 
-def test_a_failing_job_takes_no_other_with_it_and_is_run_again(dfa: Dfa) -> None:
+def test_a_failing_job_stops_no_other_and_is_run_again(dfa: Dfa) -> None:
     words = [*JOBS, "rule=bp", "optimizer=sgd", "optimizer.lr=0.01,1e38,0.02"]
     answer = sweep(dfa, *words)
     assert answer.code == 1
@@ -146,7 +148,7 @@ def test_a_mistake_in_one_job_stops_all_before_the_first(dfa: Dfa) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", [[], JOBLIB], ids=["one process", "joblib"])
-def test_a_killed_process_takes_no_other_job_with_it(
+def test_jobs_survive_when_the_process_of_another_is_killed(
     dfa: Dfa, launcher: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (dfa.root / "conf" / "rule").mkdir(parents=True)
@@ -181,7 +183,7 @@ def test_joblib_divides_the_threads_among_its_processes(dfa: Dfa) -> None:
 def test_ctrl_c_is_recorded_and_the_same_command_goes_on(dfa: Dfa) -> None:
     arguments = ["sweep", *dfa.arguments(*LONG, "seed=0,1")]
     with started(dfa, *arguments) as process:
-        until(lambda: any(run.folder.joinpath("checkpoint.safetensors").exists() for run in dfa.runs()))
+        wait_until(lambda: any(run.folder.joinpath("checkpoint.safetensors").exists() for run in dfa.runs()))
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -191,7 +193,7 @@ def test_ctrl_c_is_recorded_and_the_same_command_goes_on(dfa: Dfa) -> None:
     assert run.record["status"] == "interrupted"
 
     with started(dfa, *arguments) as process:
-        until(
+        wait_until(
             lambda: (
                 run.record.get("resumed") and len(run.metrics) > run.record["resumed"][0].get("epoch", 1e9)
             )
@@ -203,7 +205,7 @@ def test_ctrl_c_is_recorded_and_the_same_command_goes_on(dfa: Dfa) -> None:
     assert run.record["resumed"][0]["was"] == "interrupted"
 
 
-def test_a_checkpoint_that_cannot_be_read_is_no_reason_to_fail_for_ever(dfa: Dfa) -> None:
+def test_a_job_with_an_unreadable_checkpoint_is_run_again(dfa: Dfa) -> None:
     words = [*JOBS, "rule=bp", "seed=0", "checkpoint_every=1"]
     assert sweep(dfa, *words).code == 0
     (run,) = dfa.runs()
@@ -215,7 +217,7 @@ def test_a_checkpoint_that_cannot_be_read_is_no_reason_to_fail_for_ever(dfa: Dfa
     assert statuses(dfa) == {"interrupted": 1, "completed": 1}
 
 
-def test_a_resumed_job_goes_on_with_its_log(dfa: Dfa) -> None:
+def test_a_resumed_job_appends_to_its_log(dfa: Dfa) -> None:
     words = [*LONG[:2], "checkpoint_every=2", "rule=bp", "seed=0", "epochs=4", "progress=none"]
     measured = Record.epoch
 
@@ -238,7 +240,7 @@ def test_a_resumed_job_goes_on_with_its_log(dfa: Dfa) -> None:
     assert "completed" in run.log[len(before) :]
 
 
-def test_a_sweep_in_the_folder_of_one_that_was_stopped_runs(dfa: Dfa) -> None:
+def test_a_sweep_runs_in_the_folder_of_one_that_was_stopped(dfa: Dfa) -> None:
     top = dfa.root / "top"
     (top / ".sweep").mkdir(parents=True)
     (top / ".sweep" / "stop").touch()
@@ -254,10 +256,10 @@ def test_two_sweeps_at_once_share_the_work(dfa: Dfa) -> None:
     answers = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], answers
     assert statuses(dfa) == {"completed": 4}
-    assert once(dfa)
+    assert no_duplicates(dfa)
 
 
-def test_the_words_of_a_sweep_are_checked_like_those_of_a_run(dfa: Dfa) -> None:
+def test_a_mistake_in_the_overrides_of_a_sweep_is_a_sentence(dfa: Dfa) -> None:
     for word in ("optimizer.lr=interval(0.1,1)", "seed=range(0)", "model.hidden=[64", "seed", "rule=glob(*)"):
         answer = sweep(dfa, *JOBS, word)
         assert answer.code == 2, word
@@ -270,7 +272,7 @@ def test_the_words_of_a_sweep_are_checked_like_those_of_a_run(dfa: Dfa) -> None:
 def test_ctrl_c_is_recorded_by_every_process_of_joblib(dfa: Dfa) -> None:
     words = [*LONG, "model.hidden=[256]", "seed=range(4)", *JOBLIB]
     with started(dfa, "sweep", *dfa.arguments(*words)) as process:
-        until(lambda: len([run for run in dfa.runs() if (run.folder / "metrics.csv").exists()]) == 2)
+        wait_until(lambda: len([run for run in dfa.runs() if (run.folder / "metrics.csv").exists()]) == 2)
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -292,10 +294,10 @@ def test_a_search_goes_on_with_its_study(dfa: Dfa) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["submitit_local", "ray"])
-def test_other_engines_run_the_same_jobs(dfa: Dfa, launcher: str) -> None:
+def test_other_launchers_run_the_same_jobs(dfa: Dfa, launcher: str) -> None:
     pytest.importorskip("submitit" if launcher == "submitit_local" else launcher)
     words = [*JOBS, "rule=bp", "optimizer=sgd", "optimizer.lr=0.01,1e38,0.02", f"launcher={launcher}"]
-    # a process of its own: Ray's plugin registers a resolver as it is imported, and can be imported only once
+    # In a process of its own: Ray's plugin registers a resolver when it is imported, and cannot be imported twice.
     answer = dfa.process("sweep", *dfa.arguments(*words), timeout=300)
     assert answer.code == 1
     assert statuses(dfa) == {"completed": 2, "failed": 1}
@@ -316,14 +318,14 @@ def test_other_engines_run_the_same_jobs(dfa: Dfa, launcher: str) -> None:
         ("sweeper=optuna", "optuna"),
     ],
 )
-def test_an_engine_that_is_not_installed_is_named_with_its_extra(
+def test_a_plugin_that_is_not_installed_is_named_with_its_extra(
     dfa: Dfa, word: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     answer = sweep(dfa, *JOBS, word)
     assert answer.code == 2
     assert answer.sentence.startswith(f"error: {word} needs hydra-")
-    assert answer.sentence.endswith(f"pip install 'dfa-cli[{extra}]'.")
+    assert answer.sentence.endswith(f"pip install -e '.[{extra}]'.")
 
 
 @pytest.mark.slow
