@@ -51,9 +51,8 @@ def plot(
     check_suffix(path)
     look = Look(band, scale, start, title)
     output.check_free(path, force)
-    compared = (
-        None if kind == "curves" else metric
-    )  # curves draw a column of metrics.csv, whatever metric the table shows
+    # For curves, --metric names a column of metrics.csv to draw, and not a metric of the groups.
+    compared = None if kind == "curves" else metric
     question = make_question(by, compared, over, only=only, along=x)
     result = Selection(folders, where, since).compare(question)
     if kind == "curves":

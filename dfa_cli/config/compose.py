@@ -53,7 +53,7 @@ class Composed:
 
     `spec`: the run that it describes.
     `config`: the configuration with Hydra's own node in it. In a job of a sweep the node has only `FOLDER_NAME_KEYS`,
-    since a whole node for each of many jobs costs time.
+    which are enough to name the job's folder.
     `hydra`: the whole of Hydra's node.
     `grids`: the grids of an experiment, each `{key: values}`.
     """
@@ -145,7 +145,7 @@ class Composer:
             apply_values(words.values, config)
             set_task_overrides(config, words.every)
             if OmegaConf.is_interpolation(config, "run_id"):
-                # Set it once: as an interpolation it would differ between the folder's name and the record.
+                # Choose the id once, here, so that the folder and the record have the same one.
                 config.run_id = secrets.token_hex(4)
             with _resolve_hydra_node_from(config if mode is RunMode.RUN else hydra):
                 plain = to_plain_config(config)
@@ -196,8 +196,7 @@ def _hydra_errors_as_sentences(overrides: Sequence[str], loader: ConfigLoader) -
     except ValueError as error:  # Hydra raises it for a number given to a group, and does not name the group
         wrong = " ".join(word for word in overrides if is_group(word.partition("=")[0], loader))
         raise DfaError(
-            f"{wrong} is not the name of an option; a group takes one of its options, which dfa train --help lists "
-            f"({error})."
+            f"{wrong} does not name an option of a group; dfa train --help lists the options of each ({error})."
         ) from error
 
 

@@ -29,9 +29,8 @@ def spec_of_record(run: Run) -> RunSpec:
         raise DfaError(
             f"the record of run {run.id} has no configuration, so the run can be neither repeated nor continued."
         )
-    for key in outdated_names(
-        run.config
-    ):  # `run.config` has only those left whose value this version cannot honour
+    # `run.config` has lost every dropped option at the value to which this version is equivalent. Others are left.
+    for key in outdated_names(run.config):
         if key in DROPPED:
             raise DfaError(
                 f"run {run.id} was made with {key}={shown(lookup(run.config, key)[0])}, an option that this version "

@@ -30,12 +30,12 @@ def resume(name: str, folders: Paths, from_start: bool) -> None:
         )
     spec = spec_of_record(run)
     outputs = next((above for above in folder.parents if (above / FOLDER).is_dir()), folder.parent)
-    with claim(outputs, run.identity or run.id) as ours:
-        if ours is None:
+    with claim(outputs, run.identity or run.id) as claimed:
+        if claimed is None:
             raise DfaError(
                 f"a sweep is running the configuration of run {run.id} right now; wait for it, or stop it."
             )
-        _require_ended(read_run(folder))  # a sweep may have continued it before the claim was ours
+        _require_ended(read_run(folder))  # a sweep may have continued it before the claim was made
         with log_and_handle_signals(folder):
             if from_start:
                 for left in (METRICS, CHECKPOINT):

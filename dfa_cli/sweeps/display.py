@@ -58,9 +58,8 @@ class SweepDisplay:
         for run in sweep.runs:
             if id(run) not in self._printed and run.ended and run.state not in ("stopped",):
                 self._printed.add(id(run))
-                if not (
-                    run.state == "reused" and run.seconds is None
-                ):  # known before the start, and said then
+                # A run that was reused from the start has no seconds, and the opening line has counted it.
+                if not (run.state == "reused" and run.seconds is None):
                     print(self._ended(run), flush=True)
 
     def _ended(self, run: SweepRun) -> str:

@@ -19,9 +19,14 @@ class Grid(Supervisor):
     """Runs the planned jobs in batches: first all of them, then those again whose process was killed."""
 
     def __init__(
-        self, runs: list[SweepRun], top: Path, outputs: Path, watcher: Watcher, fail_fast: bool = False
+        self,
+        runs: list[SweepRun],
+        sweep_folder: Path,
+        outputs: Path,
+        watcher: Watcher,
+        fail_fast: bool = False,
     ):
-        super().__init__(runs, top, outputs, watcher, fail_fast)
+        super().__init__(runs, sweep_folder, outputs, watcher, fail_fast)
         first = runs[0].composed
         assert first is not None
         self._hydra = first.hydra
@@ -63,15 +68,15 @@ class Grid(Supervisor):
         first = len(self._placed)
         taken = {job.folder for job in self._placed.values()}
         for number, run in enumerate(batch, first):
-            job = run.place(self.top, number, self.outputs, taken)
+            job = run.place(self.sweep_folder, number, self.outputs, taken)
             taken.add(job.folder)
             self._placed[job.run_id] = job
-        specs = write_specs(self.top, self._hydra, self._placed, list(self._placed)[first:])
+        specs = write_specs(self.sweep_folder, self._hydra, self._placed, list(self._placed)[first:])
         order = {"specs": str(specs), "first": first, "at_once": self._at_once}
         return self._run_worker(order, batch, self._environment)
 
     def _give_up(self, batch: list[SweepRun], code: int) -> None:
-        words = self._why_worker_ended(code)
+        reason = self._why_worker_ended(code)
         for run in batch:
             if run.state == "waiting":
-                run.state, run.reason, run.folder = "failed", words, None
+                run.state, run.reason, run.folder = "failed", reason, None

@@ -14,14 +14,14 @@ NOTES = ".sweep/notes"  # a file for each job without a record of its own
 STOP = ".sweep/stop"  # while this file exists, no job begins
 
 
-def note_name(top: Path, folder: Path) -> str:
+def note_name(sweep_folder: Path, folder: Path) -> str:
     """Return the file name of a job's note: the path of the job's folder inside the sweep's folder, as one word."""
-    return os.path.relpath(folder, top).replace(os.sep, "%2F")
+    return os.path.relpath(folder, sweep_folder).replace(os.sep, "%2F")
 
 
-def write_note(top: Path, folder: Path, content: dict[str, Any]) -> None:
+def write_note(sweep_folder: Path, folder: Path, content: dict[str, Any]) -> None:
     """Write the note of the job whose folder is `folder`. It replaces an earlier one."""
-    path = top / NOTES / note_name(top, folder)
+    path = sweep_folder / NOTES / note_name(sweep_folder, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(content))
 
@@ -30,14 +30,14 @@ def write_note(top: Path, folder: Path, content: dict[str, Any]) -> None:
 NotesCache = dict[str, tuple[int, dict[str, Any]]]
 
 
-def read_notes(top: Path, known: NotesCache | None = None) -> dict[str, dict[str, Any]]:
+def read_notes(sweep_folder: Path, known: NotesCache | None = None) -> dict[str, dict[str, Any]]:
     """Read all notes of a sweep, by `note_name`.
 
     `known`: a cache that is updated, so that only new and changed files are read.
     """
     known = {} if known is None else known
     try:
-        with os.scandir(top / NOTES) as entries:
+        with os.scandir(sweep_folder / NOTES) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue

@@ -43,7 +43,7 @@ class SweepRun:
     def ended(self) -> bool:
         return self.state in ENDED
 
-    def place(self, top: Path, number: int, outputs: Path, taken: Collection[str] = ()) -> PlacedRun:
+    def place(self, sweep_folder: Path, number: int, outputs: Path, taken: Collection[str] = ()) -> PlacedRun:
         """Give the run a new run id, and a folder inside the sweep's folder as job `number`, for each attempt.
 
         `taken`: the folder names of other runs. The run id is added to a name that is taken or exists already, which
@@ -52,9 +52,9 @@ class SweepRun:
         assert self.composed is not None
         run_id = self.composed.config.run_id = secrets.token_hex(4)
         name = self.composed.job_folder(number)
-        if name in taken or (top / name).exists():
+        if name in taken or (sweep_folder / name).exists():
             name = f"{name}_{run_id}"
-        self.folder = top / name
+        self.folder = sweep_folder / name
         spec = self.composed.spec.with_values(run_id=run_id, outputs=str(outputs), progress="none")
         return PlacedRun(spec, name)
 

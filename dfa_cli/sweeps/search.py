@@ -37,12 +37,12 @@ class Search(Supervisor):
         self,
         command: Command,
         study: Study,
-        top: Path,
+        sweep_folder: Path,
         outputs: Path,
         watcher: Watcher,
         fail_fast: bool = False,
     ):
-        super().__init__([], top, outputs, watcher, fail_fast)
+        super().__init__([], sweep_folder, outputs, watcher, fail_fast)
         self.command = command
         self.study = study
 
@@ -55,7 +55,7 @@ class Search(Supervisor):
                     "config_dir": self.command.config_dir,
                     "overrides": [
                         *self.study.overrides(left),
-                        f"hydra.sweep.dir={quote_override(str(self.top))}",
+                        f"hydra.sweep.dir={quote_override(str(self.sweep_folder))}",
                     ],
                 },
                 self.runs,
@@ -68,7 +68,7 @@ class Search(Supervisor):
     def _discover(self) -> None:
         """Add the trials whose folders have appeared. Only the sweeper knows them before."""
         known = {run.folder for run in self.runs}
-        for folder in sorted(self.top.iterdir()):
+        for folder in sorted(self.sweep_folder.iterdir()):
             if folder not in known and (folder / "run.json").exists():
                 record = record_of(folder)
                 label = self.study.label(trial_overrides(record.get("overrides") or ()))

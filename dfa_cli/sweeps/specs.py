@@ -34,12 +34,14 @@ class PlacedRun:
         return self.spec.config["run_id"]
 
 
-def write_specs(top: Path, hydra: DictConfig, jobs: Mapping[str, PlacedRun], batch: Sequence[str]) -> Path:
-    """Write the jobs to the specs file of the sweep in `top`, by their run ids. Returns the path of the file.
+def write_specs(
+    sweep_folder: Path, hydra: DictConfig, jobs: Mapping[str, PlacedRun], batch: Sequence[str]
+) -> Path:
+    """Write the jobs to the specs file of the sweep in `sweep_folder`, by their run ids. Returns the path of the file.
 
     `hydra`: Hydra's own node, from the composition of any of the jobs. `batch`: the run ids of the jobs to launch now.
     """
-    path = top / SPECS
+    path = sweep_folder / SPECS
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "hydra": OmegaConf.to_container(hydra, enum_to_str=True),

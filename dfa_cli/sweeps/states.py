@@ -11,11 +11,11 @@ from dfa_cli.sweeps.notes import note_name
 from dfa_cli.sweeps.plan import SweepRun
 
 
-def update_from_disk(run: SweepRun, top: Path, notes: dict[str, dict[str, Any]]) -> None:
-    """Update the state of a run of the sweep in `top` from its job's note, or else from its record."""
+def update_from_disk(run: SweepRun, sweep_folder: Path, notes: dict[str, dict[str, Any]]) -> None:
+    """Update the state of a run of the sweep in `sweep_folder` from its job's note, or else from its record."""
     if run.folder is None:
         return
-    note = notes.get(note_name(top, run.folder))
+    note = notes.get(note_name(sweep_folder, run.folder))
     if note is not None:
         state, folder = note["state"], note.get("folder")
         if note.get("identity"):

@@ -48,7 +48,7 @@ class Supervisor(ABC):
     """Runs the jobs of one sweep in worker processes. The subclasses `Grid` and `Search` choose the jobs.
 
     `runs`: the runs known so far.
-    `top`: the sweep's folder.
+    `sweep_folder`: the folder of the whole sweep.
     `outputs`: the folder below which equal runs of other sweeps are looked for.
     `fail_fast`: stop at the first failure.
     """
@@ -56,15 +56,18 @@ class Supervisor(ABC):
     max_attempts = MAX_ATTEMPTS
 
     def __init__(
-        self, runs: list[SweepRun], top: Path, outputs: Path, watcher: Watcher, fail_fast: bool = False
+        self,
+        runs: list[SweepRun],
+        sweep_folder: Path,
+        outputs: Path,
+        watcher: Watcher,
+        fail_fast: bool = False,
     ):
         self.runs = runs
-        self.top = top
+        self.sweep_folder = sweep_folder
         self.outputs = outputs
         self.fail_fast = fail_fast
-        self.began: float | None = (
-            None  # start of the first job, without the time that a process needs to start
-        )
+        self.began: float | None = None  # when the first job began, some time after its process was started
         self.signals = 0
         self._watcher = watcher
         self._worker: subprocess.Popen[bytes] | None = None
@@ -82,7 +85,8 @@ class Supervisor(ABC):
             handled.remove(signal.SIGHUP)
         before = {one: signal.signal(one, self._on_signal) for one in handled}
         try:
-            (self.top / notes.STOP).unlink(missing_ok=True)  # left by an earlier sweep in the same folder
+            # An earlier sweep in the same folder may have left the file.
+            (self.sweep_folder / notes.STOP).unlink(missing_ok=True)
             self._run_all()
         finally:
             for one, handler in before.items():
@@ -108,7 +112,7 @@ class Supervisor(ABC):
 
         `order`: the instructions for `worker.py`. `runs`: the runs that the order is about.
         """
-        with open((self.top / notes.STOP).with_name(WORKER_LOG), "ab") as log:
+        with open((self.sweep_folder / notes.STOP).with_name(WORKER_LOG), "ab") as log:
             # In a session of its own the worker gets Ctrl-C only from us. The pipe to its input closes when this
             # process ends, which ends the worker.
             self._worker = subprocess.Popen(
@@ -133,10 +137,10 @@ class Supervisor(ABC):
 
     def _update_runs(self, runs: list[SweepRun]) -> None:
         self._discover()
-        noted = notes.read_notes(self.top, self._notes)
+        noted = notes.read_notes(self.sweep_folder, self._notes)
         for run in runs:
             if not run.ended:
-                update_from_disk(run, self.top, noted)
+                update_from_disk(run, self.sweep_folder, noted)
         if self.began is None and any(run.state not in ("waiting", "reused") for run in self.runs):
             self.began = time.monotonic()
         self._check_other_sweeps()
@@ -182,11 +186,9 @@ class Supervisor(ABC):
 
     def _why_worker_ended(self, code: int) -> str:
         """Say why the worker ended without running its jobs, from the disk's free space and the worker's log."""
-        if (
-            shutil.disk_usage(self.top).free < FULL_BYTES
-        ):  # on a full disk the worker could not write its reason
-            return cannot_write(self.top, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
-        log = (self.top / notes.STOP).with_name(WORKER_LOG)
+        if shutil.disk_usage(self.sweep_folder).free < FULL_BYTES:  # the worker could not write its reason
+            return cannot_write(self.sweep_folder, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        log = (self.sweep_folder / notes.STOP).with_name(WORKER_LOG)
         lines = [
             line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
         ]
@@ -203,7 +205,7 @@ class Supervisor(ABC):
 
     def _stop(self, number: int) -> None:
         """Let no further job begin, and end the running ones, which are recorded as interrupted."""
-        (self.top / notes.STOP).touch()
+        (self.sweep_folder / notes.STOP).touch()
         self._kill(number)
 
     def _kill(self, number: int) -> None:

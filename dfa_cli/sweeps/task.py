@@ -32,51 +32,53 @@ def task(config: DictConfig, worker: int) -> float:
     `worker`: the process id of the sweep's worker. A job runs in the worker, or in a process that a launcher started.
     """
     context = HydraConfig.get()
-    folder, top = Path(context.runtime.output_dir), Path(context.sweep.dir)
-    if (top / STOP).exists():
-        return _leave_note(top, folder, "stopped")
+    folder, sweep_folder = Path(context.runtime.output_dir), Path(context.sweep.dir)
+    if (sweep_folder / STOP).exists():
+        return _leave_note(sweep_folder, folder, "stopped")
     try:
         spec = spec_of_job(config, trial_overrides(context.overrides.task))
         check(spec.config, spec.choices)  # the values of a search are picked after all earlier checks
-        return _run(spec, folder, top)
+        return _run(spec, folder, sweep_folder)
     except KeyboardInterrupt:
         # The record of this job is closed. If this process ended now, joblib would kill the other processes before
         # they have closed theirs, so it ends only its job.
-        if os.getpid() == worker or not (top / STOP).exists():
+        if os.getpid() == worker or not (sweep_folder / STOP).exists():
             raise
         return math.nan
     except Exception as error:
         if config.fail_fast:
-            (top / STOP).touch()
+            (sweep_folder / STOP).touch()
         reason = " ".join(str(error).split()) or type(error).__name__
         print(f"{folder.name}: {type(error).__name__}: {reason}", file=sys.stderr, flush=True)
         if not (folder / "run.json").exists():
             import logging
 
             logging.getLogger("dfa").error("the run could not begin", exc_info=error)
-            resumed = read_notes(top).get(note_name(top, folder), {}).get("folder")
-            write_note(top, folder, {"state": "failed", "reason": reason, "folder": resumed or str(folder)})
+            resumed = read_notes(sweep_folder).get(note_name(sweep_folder, folder), {}).get("folder")
+            write_note(
+                sweep_folder, folder, {"state": "failed", "reason": reason, "folder": resumed or str(folder)}
+            )
         return math.nan
 
 
-def _run(spec: RunSpec, folder: Path, top: Path) -> float:
+def _run(spec: RunSpec, folder: Path, sweep_folder: Path) -> float:
     with import_without_gc("torch"):
         from dfa_cli.training.checkpoint import can_be_read
 
     spec = resolve_spec(spec)
-    with claim(Path(spec.config["outputs"]), spec.identity) as ours:
-        if ours is None:
-            return _leave_note(top, folder, "elsewhere", identity=spec.identity)
-        last = ours.last_run()
+    with claim(Path(spec.config["outputs"]), spec.identity) as claimed:
+        if claimed is None:
+            return _leave_note(sweep_folder, folder, "elsewhere", identity=spec.identity)
+        last = claimed.last_run()
         if spec.config["reuse"] and last is not None:
             before = record_of(last)
             if before.get("status") == "completed":
-                return _leave_note(top, folder, "reused", last, before)
+                return _leave_note(sweep_folder, folder, "reused", last, before)
             if can_be_read(last):
-                _leave_note(top, folder, "resumed", last, resumes=len(before.get("resumed", ())) + 1)
+                _leave_note(sweep_folder, folder, "resumed", last, resumes=len(before.get("resumed", ())) + 1)
                 with logged(last):
                     return objective_value(resume_recorded(read_run(last)))
-        ours.run_in(folder)
+        claimed.run_in(folder)
         return objective_value(run_spec(spec.repeated_by_train(), folder))
 
 
@@ -86,7 +88,7 @@ def objective_value(record: dict[str, Any]) -> float:
 
 
 def _leave_note(
-    top: Path,
+    sweep_folder: Path,
     folder: Path,
     state: str,
     record: Path | None = None,
@@ -94,6 +96,6 @@ def _leave_note(
     **more: Any,
 ) -> float:
     """Write a note in place of a record, delete the job's folder, and return the value of the equal run, if any."""
-    write_note(top, folder, {"state": state, "folder": str(record) if record else None, **more})
+    write_note(sweep_folder, folder, {"state": state, "folder": str(record) if record else None, **more})
     shutil.rmtree(folder, ignore_errors=True)
     return objective_value(content or {})

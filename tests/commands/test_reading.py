@@ -1,4 +1,4 @@
-"""The commands as a user meets them: output, errors, pipes, files."""
+"""The commands that read records, as a user runs them: output, errors, pipes, files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_runs_lists_newest_first(swept: Path, call: Call):
         (["--since", "2026-11-01T08:20+00:00", "--where", "seed=4"], 1),
     ],
 )
-def test_runs_can_be_chosen(swept: Path, call: Call, arguments: list[str], count: int):
+def test_runs_can_be_selected(swept: Path, call: Call, arguments: list[str], count: int):
     assert len(json.loads(call("runs", *arguments, "--format", "json").stdout)) == count
 
 
@@ -80,7 +80,7 @@ def test_runs_errors(swept: Path, call: Call, tmp_path: Path):
         call("runs", "file")
 
 
-def test_damaged_folders_are_named_and_do_no_harm(swept: Path, call: Call):
+def test_damaged_folders_are_named_and_skipped(swept: Path, call: Call):
     for i in range(8):
         (swept / f"broken{i}").mkdir()
         (swept / f"broken{i}" / "run.json").write_text("{")
@@ -92,7 +92,7 @@ def test_damaged_folders_are_named_and_do_no_harm(swept: Path, call: Call):
     assert call("runs", "--skipped").stderr.count("skipped outputs/broken") == 8
 
 
-def test_show_tells_everything(factory: Factory, call: Call):
+def test_show_prints_the_whole_record(factory: Factory, call: Call):
     factory.run(device="opu_sim", seed=3, accuracy=0.8125, record={"id": "abcd1234"})
     shown = call("show", "abcd").stdout
     for words in (
@@ -123,7 +123,7 @@ def test_show_a_failure(factory: Factory, call: Call):
     assert str(Path(folder).relative_to(Path.cwd()) / "run.log") in shown
 
 
-def test_show_cannot_be_made_to_steer_the_terminal(factory: Factory, call: Call):
+def test_show_prints_no_control_characters_of_a_record(factory: Factory, call: Call):
     factory.run(config={"note": "\x1b[2J\x1b]0;owned\x07"}, choices={"model": "\x1b[31mred"})
     for command in (["show", "last"], ["runs"], ["compare"]):
         assert "\x1b" not in call(*command).stdout
@@ -137,7 +137,7 @@ def test_the_terminal_chart():
     assert lines[-1].strip() == "1           epoch 3"
     assert all(len(line) <= 24 for line in lines)
     assert all(line.isascii() for line in lines)
-    assert "".join(lines).count("*") == 19  # joined without a gap
+    assert "".join(lines).count("*") == 19  # the points are joined without a gap
     assert draw({"*": []}, []) == []
     assert draw({"*": [0.5]}, [1], width=24)
     assert draw({"*": [None, 0.25]}, [1, 2], width=24)
@@ -158,7 +158,9 @@ def test_diff(factory: Factory, call: Call):
     assert "The two runs have the same configuration and identity." in call("diff", "bbbb", "cccc").stdout
 
 
-def test_clean_asks_lists_and_keeps(factory: Factory, call: Call, monkeypatch: pytest.MonkeyPatch):
+def test_clean_lists_asks_and_keeps_completed_runs(
+    factory: Factory, call: Call, monkeypatch: pytest.MonkeyPatch
+):
     done = factory.run(seed=0)
     running = factory.run(seed=1, status="running")
     doomed = [factory.run(seed=2, status="failed"), factory.run(seed=3, status="interrupted")]
@@ -182,7 +184,7 @@ def test_clean_asks_lists_and_keeps(factory: Factory, call: Call, monkeypatch: p
     assert done.is_dir()
 
 
-def test_clean_leaves_what_changed_meanwhile_or_holds_others(factory: Factory, call: Call):
+def test_clean_keeps_runs_that_changed_meanwhile_or_contain_others(factory: Factory, call: Call):
     from dfa_cli.records.clean import removable, remove
     from dfa_cli.records.find import find
 
@@ -199,7 +201,7 @@ def test_clean_leaves_what_changed_meanwhile_or_holds_others(factory: Factory, c
     assert inner.is_dir()
 
 
-def test_clean_leaves_a_folder_with_files_that_are_no_runs(factory: Factory, call: Call):
+def test_clean_keeps_folders_with_files_that_are_no_runs(factory: Factory, call: Call):
     run = factory.run(seed=0, status="failed")
     other = factory.run(seed=1, status="failed")
     (run / "thesis.txt").write_text("years")
@@ -252,14 +254,16 @@ def test_a_pipe_is_plain_whatever_the_encoding(swept: Path):
     plain = run(["compare", str(swept)], COLUMNS="40", FORCE_COLOR="1")
     assert plain.returncode == 0
     assert b"\x1b" not in plain.stdout
-    assert max(len(line) for line in plain.stdout.decode().splitlines()) > 90  # nothing is folded or cut
+    assert (
+        max(len(line) for line in plain.stdout.decode().splitlines()) > 90
+    )  # no line is wrapped or truncated
     ascii_only = run(["compare", str(swept)], PYTHONIOENCODING="ascii")
     assert ascii_only.returncode == 0, ascii_only.stderr
     assert b"+/-" in ascii_only.stdout
     assert ascii_only.stdout.isascii()
 
 
-def test_a_closed_pipe_ends_in_silence(swept: Path):
+def test_a_closed_pipe_ends_the_command_silently(swept: Path):
     process = subprocess.Popen(
         [sys.executable, "-c", CALL, "runs", str(swept)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -272,7 +276,7 @@ def test_a_closed_pipe_ends_in_silence(swept: Path):
 
 
 def in_a_terminal(arguments: list[str], typed: bytes = b"", **environment: str) -> tuple[int, str]:
-    """The exit code and the output of a command in a terminal of 80 columns."""
+    """Run a command in a terminal of 80 columns. Returns its exit code and its output."""
     pty = pytest.importorskip("pty", reason="needs a pseudo-terminal")
     import fcntl
     import struct
@@ -294,7 +298,7 @@ def in_a_terminal(arguments: list[str], typed: bytes = b"", **environment: str) 
     while True:
         try:
             part = os.read(ours, 4096)
-        except OSError:  # the other end is closed
+        except OSError:  # the command has closed the terminal
             break
         if not part:
             break
@@ -304,7 +308,7 @@ def in_a_terminal(arguments: list[str], typed: bytes = b"", **environment: str) 
 
 
 @pytest.mark.parametrize("no_colour", ["", "1"])
-def test_eighty_columns_of_a_terminal(swept: Path, no_colour: str):
+def test_output_fits_a_terminal_of_80_columns(swept: Path, no_colour: str):
     code, shown = in_a_terminal(["runs", str(swept)], NO_COLOR=no_colour)
     assert code == 0
     assert ("\x1b[31mfailed\x1b[0m" in shown) == (not no_colour)
