@@ -136,7 +136,7 @@ def require(key: str, value: Any, bound: Bound | None = None) -> None:
     """
     bound = bound or BOUNDS[key]
     if not bound.holds(value):
-        raise DfaError(f"{key}={shown(value)} does not fit: expected {bound.words}.")
+        raise DfaError(f"{key} is {shown(value)}. It must be {bound.words}.")
 
 
 def require_threshold(threshold: Any, relative: Any) -> None:
@@ -145,7 +145,7 @@ def require_threshold(threshold: Any, relative: Any) -> None:
     require("device.encoding.relative", relative)
     if relative and threshold >= 1:
         raise DfaError(
-            f"device.encoding.threshold={shown(threshold)} does not fit: expected a number from 0 to below 1, "
+            f"device.encoding.threshold is {shown(threshold)}. It must be a number from 0 to below 1, "
             "since it is relative to each row's largest error; device.encoding.relative=false makes it absolute."
         )
 

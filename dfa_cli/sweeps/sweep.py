@@ -35,18 +35,18 @@ def sweep(command: Command) -> int:
         return COMPLETED
     with Composer(command) as composer:
         first = composer.job(first_combination(command.overrides))
-        top = first.sweep_folder()
+        sweep_folder = first.sweep_folder()
         try:
             if is_grid_sweep(first):
-                return _run_grid(command, composer, top)
-            return _run_search(command, first, top)
+                return _run_grid(command, composer, sweep_folder)
+            return _run_search(command, first, sweep_folder)
         except OSError as error:
             if error.errno not in UNWRITABLE:
                 raise
-            raise DfaError(cannot_write(top, error)) from error
+            raise DfaError(cannot_write(sweep_folder, error)) from error
 
 
-def _run_grid(command: Command, composer: Composer, top: Path) -> int:
+def _run_grid(command: Command, composer: Composer, sweep_folder: Path) -> int:
     jobs = composer.jobs(command.overrides)
     if stand_in := stand_in_overrides([job.spec for job in jobs]):
         jobs = composer.jobs([*command.overrides, *stand_in])
@@ -55,18 +55,18 @@ def _run_grid(command: Command, composer: Composer, top: Path) -> int:
     planned = plan(jobs, outputs)
     to_run = sum(not run.ended for run in planned.runs)
     if to_run:
-        make_folder((top / STOP).parent)
+        make_folder((sweep_folder / STOP).parent)
     print(_opening_line(planned, to_run), flush=True)
     signals = 0
     if to_run:
         with SweepDisplay(len(planned.runs)) as display:
-            grid = Grid(planned.runs, top, outputs, display, config["fail_fast"])
+            grid = Grid(planned.runs, sweep_folder, outputs, display, config["fail_fast"])
             grid.run()
         signals = grid.signals
-    return _print_result(planned.runs, top, signals)
+    return _print_result(planned.runs, sweep_folder, signals)
 
 
-def _run_search(command: Command, first: Composed, top: Path) -> int:
+def _run_search(command: Command, first: Composed, sweep_folder: Path) -> int:
     outputs = Path(first.spec.config["outputs"]).absolute()
     node = first.sweeper
     direction = str(node.get("direction", "maximize")).lower()
@@ -82,31 +82,33 @@ def _run_search(command: Command, first: Composed, top: Path) -> int:
             flush=True,
         )
     if left:
-        make_folder((top / STOP).parent)
+        make_folder((sweep_folder / STOP).parent)
         with SweepDisplay(left if study.total is not None else None) as display:
-            search = Search(command, study, top, outputs, display, first.spec.config["fail_fast"])
+            search = Search(command, study, sweep_folder, outputs, display, first.spec.config["fail_fast"])
             search.run()
             signals, runs = search.signals, search.runs
-    code = _print_result(runs, top, signals) if runs else COMPLETED
+    code = _print_result(runs, sweep_folder, signals) if runs else COMPLETED
     if is_optuna(node) and (best := study.best()):
         print(best)
-    known = (
-        study.total is not None and study.storage is not None
-    )  # how many trials are done, and how many are wanted
-    return FAILED if known and study.left() and not signals else code
+    # Without a storage nobody can tell how many trials are completed.
+    countable = study.total is not None and study.storage is not None
+    return FAILED if countable and study.left() and not signals else code
 
 
 def _opening_line(planned: Plan, to_run: int) -> str:
     count = len(planned.runs)
     words = [f"{count} job{'s' if count != 1 else ''}"]
     if planned.merged:
-        words.append(f"{planned.merged} more equal to one of them")
+        words = [
+            f"{count + planned.merged} combinations",
+            f"{count} different run{'s' if count != 1 else ''}",
+        ]
     if count > to_run:
         words.append(f"{count - to_run} reused")
     return f"sweep of {', '.join(words)}; {to_run} to run"
 
 
-def _print_result(runs: Sequence[SweepRun], top: Path, signals: int) -> int:
+def _print_result(runs: Sequence[SweepRun], sweep_folder: Path, signals: int) -> int:
     """Print the table and the failures at the end of a sweep, and return the exit code."""
     from dfa_cli.comparison.comparison import compare
     from dfa_cli.comparison.tables import render
@@ -135,7 +137,7 @@ def _print_result(runs: Sequence[SweepRun], top: Path, signals: int) -> int:
             f"{stopped} job{'s were' if stopped > 1 else ' was'} not begun; the same command goes on from here"
         )
     if any(run.state in ("completed", "failed", "interrupted") for run in runs):
-        lines.append(f"records in {shortest(top)}")
+        lines.append(f"records in {shortest(sweep_folder)}")
     output.write_stdout("\n".join(lines) + "\n")
     if signals:
         print("interrupted", file=sys.stderr)

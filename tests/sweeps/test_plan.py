@@ -52,7 +52,7 @@ def test_jobs_are_labelled_by_the_overrides_in_which_they_differ(tmp_path: Path)
 
 
 def test_every_job_is_checked_before_the_first_starts(tmp_path: Path) -> None:
-    with pytest.raises(DfaError, match="epochs=0 does not fit"):
+    with pytest.raises(DfaError, match=r"epochs is 0\. It must be"):
         planned(tmp_path, "epochs=5,0")
 
 

@@ -64,7 +64,7 @@ def test_every_combination_is_run_and_put_in_a_table(swept: tuple[Dfa, Answer]) 
     dfa, answer = swept
     assert answer.code == 0, answer.err
     assert statuses(dfa) == {"completed": 6}
-    assert "sweep of 6 jobs, 2 more equal to one of them; 6 to run" in answer.out
+    assert "sweep of 8 combinations, 6 different runs; 6 to run" in answer.out
     assert "[6/6] completed" in answer.out
     rows = [line.split()[:2] for line in answer.out.splitlines()]
     assert ["dfa", "opu_sim"] in rows
@@ -142,7 +142,7 @@ def test_fail_fast_stops_at_the_first(dfa: Dfa) -> None:
 def test_a_mistake_in_one_job_stops_all_before_the_first(dfa: Dfa) -> None:
     answer = sweep(dfa, *JOBS, "epochs=2,0")
     assert answer.code == 2
-    assert answer.sentence.startswith("error: epochs=0 does not fit")
+    assert answer.sentence.startswith("error: epochs is 0. It must be")
     assert not dfa.outputs.exists()
 
 
