@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -52,6 +53,9 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
     config, history = spec.config, History()
     add_plugin_folder(spec.config_dir)
     keep_freed_memory()
+    logging.raiseExceptions = (
+        False  # If run.log cannot be written, the run reports it itself, in one sentence.
+    )
     with record, Progress(config, spec.choices) as progress:
         with record.timed("data_seconds"):
             data = load_data(config)

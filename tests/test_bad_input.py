@@ -474,3 +474,10 @@ class TestALossThatIsNoNumber:
         assert "Traceback" not in answer.err
         status = {run.record["config"]["optimizer"]["lr"]: run.record["status"] for run in dfa.runs()}
         assert status == {1e30: "failed", 0.1: "completed"}
+
+
+def test_a_run_id_names_no_other_folder(dfa: Dfa) -> None:
+    answer = dfa.train("data=digits", *SMALL, "run_id=../x")
+    assert answer.code == 2
+    assert "run_id" in answer.sentence
+    assert dfa.folders() == []

@@ -66,6 +66,7 @@ def optional(bound: Bound) -> Bound:
 
 BOUNDS: dict[str, Bound] = {
     "seed": A_SEED,
+    "run_id": Bound(lambda v: isinstance(v, str) and not set(v) & set("/\\"), "a name without slashes"),
     "epochs": AT_LEAST_ONE,
     "batch_size": optional(AT_LEAST_ONE),
     "patience": optional(AT_LEAST_ONE),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -13,9 +12,8 @@ from dfa_cli.config.checks import check
 from dfa_cli.config.identity import DROPPED, outdated_names
 from dfa_cli.config.schema import Config
 from dfa_cli.config.spec import RunSpec
-from dfa_cli.console.messages import shortest
 from dfa_cli.errors import DfaError
-from dfa_cli.launch.signals import terminate_like_ctrl_c
+from dfa_cli.launch.signals import report_interruption, terminate_like_ctrl_c
 from dfa_cli.records.log import logged
 from dfa_cli.records.run import Run
 
@@ -60,5 +58,5 @@ def log_and_handle_signals(folder: Path) -> Iterator[None]:
         with terminate_like_ctrl_c(), logged(folder):
             yield
     except KeyboardInterrupt:
-        print(f"\ninterrupted; what was measured is in {shortest(folder)}", file=sys.stderr)
+        report_interruption(folder)
         raise

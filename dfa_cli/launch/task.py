@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,24 +18,20 @@ def run_spec(spec: RunSpec, folder: Path, replaces: bool = False) -> dict[str, A
 
     `auto` is resolved here, on the machine that trains. `replaces`: overwrite the record that is in `folder`.
     """
-    return _experiment().run(resolve_spec(spec), folder, replaces)
+    with import_without_gc("torch"):
+        from dfa_cli import experiment
+
+    return experiment.run(resolve_spec(spec), folder, replaces)
 
 
 def resume_recorded(run: Run) -> dict[str, Any]:
     """Continue a recorded run from its checkpoint, in its own folder. Returns the content of `run.json`."""
-    return _experiment().resume(resolve_spec(spec_of_record(run)), Path(run.folder))
+    with import_without_gc("torch"):
+        from dfa_cli import experiment
+
+    return experiment.resume(resolve_spec(spec_of_record(run)), Path(run.folder))
 
 
 def resolve_spec(spec: RunSpec) -> RunSpec:
     """Resolve every `auto` for this machine. Raises `DfaError` when it lacks what the run asks for."""
     return replace(spec, config=resolve_auto(spec.config))
-
-
-def _experiment() -> Any:
-    """Import the module that trains, and with it torch."""
-    # If run.log cannot be written, the run itself reports it in one sentence. A traceback of logging would hide that.
-    logging.raiseExceptions = False
-    with import_without_gc("torch"):
-        from dfa_cli import experiment
-
-    return experiment

@@ -14,7 +14,7 @@ from dfa_cli.launch.exit_codes import COMPLETED, INTERRUPTED
 from dfa_cli.launch.fallback import stand_in_overrides
 from dfa_cli.launch.folder import new_run_folder
 from dfa_cli.launch.help import help_text
-from dfa_cli.launch.signals import terminate_like_ctrl_c
+from dfa_cli.launch.signals import report_interruption, terminate_like_ctrl_c
 from dfa_cli.launch.task import run_spec
 
 
@@ -40,9 +40,7 @@ def train(command: Command) -> int:
             try:
                 run_job(composed.config, lambda _: run_spec(composed.spec, folder))
             except KeyboardInterrupt:
-                from dfa_cli.console.messages import shortest
-
-                print(f"\ninterrupted; what was measured is in {shortest(folder)}", file=sys.stderr)
+                report_interruption(folder)
                 return INTERRUPTED
     return COMPLETED
 

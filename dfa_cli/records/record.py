@@ -119,6 +119,8 @@ class Record:
             )
         self.content["resumed"][-1]["epoch"] = epoch
         self.content["result"] = None
+        # The total counts the time before as well. A killed run has recorded none but that of its epochs.
+        self._began -= self.content["time"].get("total_seconds") or (rows[-1]["seconds"] if rows else 0.0)
         with disk_errors_as_sentences(self.folder):
             write_atomically(self.folder / METRICS, metrics_text(rows))
         for row in rows:

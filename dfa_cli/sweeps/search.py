@@ -115,6 +115,11 @@ class Study:
         where = self.node["storage"]
         return where.replace("${outputs}", str(self.outputs)) if where else None
 
+    def searches_something(self) -> bool:
+        """Tell whether any key has an interval or several values, on the command line or in the configuration."""
+        typed = any(one.is_sweep_override() for one in parse_overrides(self.words))
+        return typed or bool(self.node.get("params") or self.node.get("search_space"))
+
     def left(self) -> int:
         """Return the number of trials that are left to run, or 1 when only the sweeper knows."""
         if self.total is None:

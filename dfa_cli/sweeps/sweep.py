@@ -74,6 +74,11 @@ def _run_search(command: Command, first: Composed, sweep_folder: Path) -> int:
         raise DfaError(f"sweeper.direction={one_of(direction, ('maximize', 'minimize'))}.")
     stand_in = [word for word in stand_in_overrides([first.spec]) if word.startswith("data=")]
     study = Study([*command.overrides, *stand_in], node, outputs)
+    if is_optuna(node) and not study.searches_something():
+        raise DfaError(
+            "sweeper=optuna has nothing to search. Give a key an interval or several values, such as "
+            "'optimizer.lr=interval(0.001,0.1)'."
+        )
     left = study.left()
     signals, runs = 0, []
     if study.total is not None:

@@ -332,3 +332,12 @@ def test_a_plugin_that_is_not_installed_is_named_with_its_extra(
 def test_sweeps_killed_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     report = study(tmp_path, moments=3, seed=0, seeds=1, epochs=60)
     assert not report.wrong, report
+
+
+def test_a_search_without_anything_to_search_is_refused(dfa: Dfa) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    answer = dfa("sweep", *dfa.arguments("data=digits", "epochs=1", "sweeper=optuna"))
+    assert answer.code == 2
+    assert "nothing to search" in answer.sentence
+    assert "optimizer.lr=interval(0.001,0.1)" in answer.sentence
+    assert dfa.folders() == []

@@ -108,6 +108,8 @@ def test_seconds_go_on_where_they_stopped(dfa: Dfa) -> None:
     assert resume(dfa, run).code == 0
     seconds = [float(row["seconds"]) for row in run.metrics]
     assert seconds == sorted(seconds)
+    took = run.record["time"]
+    assert took["total_seconds"] >= took["train_seconds"] >= seconds[-1], "the time before counts as well"
 
 
 def test_a_run_can_be_ended_and_resumed_again_and_again(dfa: Dfa) -> None:
