@@ -77,7 +77,7 @@ BOUNDS: dict[str, Bound] = {
     "model.input_dropout": FRACTION,
     "rule.scale": POSITIVE,
     "rule.feedback_seed": A_SEED,
-    "rule.share": YES_OR_NO,
+    "rule.share_columns": YES_OR_NO,
     "rule.spread": YES_OR_NO,
     "device.matrix_seed": A_SEED,
     "device.noise_seed": A_SEED,

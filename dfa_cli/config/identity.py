@@ -47,7 +47,9 @@ LATER: dict[str, Any] = {"precision": "fp32"}
 # name, as it was made; a name that changes again gets another entry below, and none is ever edited. No two names get
 # the same new one, or the way back would be lost. A key inside a group is renamed only in a node of a class of ours:
 # the keys of other people's classes are theirs.
-RENAMED: dict[str, str] = {}
+RENAMED: dict[str, str] = {
+    "rule.share": "rule.share_columns",
+}
 
 # Dotted keys that are gone. These keys and classes, and the keys of `LATER`, have the names of today: whoever renames
 # one of them renames it here, too.

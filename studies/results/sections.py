@@ -157,7 +157,7 @@ def feedback(rows: Sequence[Row]) -> dict[str, Shown]:
         lines = []
         for group in groups:
             one = group[0]
-            read = "one matrix" if one["rule.share"] == "True" else "a slice each"
+            read = "one matrix" if one["rule.share_columns"] == "True" else "a slice each"
             line = [one["device.distribution"], read]
             if model == "gcn":
                 line = [one["model.hidden"], *line, "yes" if one["rule.spread"] == "True" else "no"]
@@ -187,7 +187,9 @@ def rules(rows: Sequence[Row]) -> Shown:
 def fairness(rows: Sequence[Row]) -> Shown:
     lines, common = [], []
     keys = [
-        key for key in SETTINGS if not key.startswith("device.") and key not in ("rule.share", "model.hidden")
+        key
+        for key in SETTINGS
+        if not key.startswith("device.") and key not in ("rule.share_columns", "model.hidden")
     ]
     for experiment, model, data in (
         ("mnist_fc", "fc", "mnist"),

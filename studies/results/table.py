@@ -30,7 +30,7 @@ SETTINGS = (
     "model.input_dropout",
     "optimizer.lr",
     "optimizer.weight_decay",
-    "rule.share",
+    "rule.share_columns",
     "rule.spread",
     "device.distribution",
     "device.encoding.threshold",

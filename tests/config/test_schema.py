@@ -69,7 +69,7 @@ BAD = {
     "model.dropout": ["1", "1.5", "-0.1", "abc", "null", "true", "nan"],
     "model.input_dropout": ["1", "-0.1"],
     "rule.scale": ["0", "-1", "abc", "nan", "inf"],
-    "rule.share": ["1", "maybe"],
+    "rule.share_columns": ["1", "maybe"],
     "rule.spread": ["2"],
     "device.matrix_seed": ["-1", "abc"],
     "device.distribution": ["gausian"],
@@ -107,7 +107,7 @@ GOOD = {
     "model.activation": ["tanh", "relu"],
     "model.dropout": ["0", "0.0", "0.999"],
     "rule.scale": ["2", "1e-6"],
-    "rule.share": ["true", "false"],
+    "rule.share_columns": ["true", "false"],
     "optimizer.lr": ["1", "1e30"],
     "optimizer.weight_decay": ["0", "0.1"],
 }

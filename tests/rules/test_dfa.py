@@ -140,7 +140,7 @@ def test_gradients_equal_the_formula_written_out(
     hidden: list[int], kind: str, spread: bool, activation: str, share: bool
 ) -> None:
     model, data, device = network(kind, hidden, activation), batch(kind), Given(drawn)
-    rule = DirectFeedbackAlignment(scale=0.7, share=share, spread=spread)
+    rule = DirectFeedbackAlignment(scale=0.7, share_columns=share, spread=spread)
     found = gradients(model, rule, device, data)
     assert device.b.shape == (CLASSES, max(hidden) if share else sum(hidden))
     expected = by_formula(model, data, device.b.numpy(), activation, 0.7, share, spread)
@@ -175,7 +175,7 @@ def test_the_feedback_is_scaled_by_the_width() -> None:
 def test_rows_without_a_label_are_never_handed_to_the_device(spread: bool, share: bool) -> None:
     device, data = Given(drawn), batch("graph")
     model = network("graph", [9, 16, 7], "relu")
-    gradients(model, DirectFeedbackAlignment(share=share, spread=spread), device, data)
+    gradients(model, DirectFeedbackAlignment(share_columns=share, spread=spread), device, data)
     (asked,) = device.asked  # one projection feeds all blocks
     assert asked.shape == (len(LABELLED), CLASSES)
     assert device.cost().rows == len(LABELLED)
