@@ -78,7 +78,7 @@ BOUNDS: dict[str, Bound] = {
     "rule.scale": POSITIVE,
     "rule.feedback_seed": A_SEED,
     "rule.share_columns": YES_OR_NO,
-    "rule.spread": YES_OR_NO,
+    "rule.spread_over_edges": YES_OR_NO,
     "device.matrix_seed": A_SEED,
     "device.noise_seed": A_SEED,
     "device.where": choice("auto", "cpu", "cuda"),

@@ -49,6 +49,7 @@ LATER: dict[str, Any] = {"precision": "fp32"}
 # the keys of other people's classes are theirs.
 RENAMED: dict[str, str] = {
     "rule.share": "rule.share_columns",
+    "rule.spread": "rule.spread_over_edges",
 }
 
 # Dotted keys that are gone. These keys and classes, and the keys of `LATER`, have the names of today: whoever renames

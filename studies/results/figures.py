@@ -60,7 +60,7 @@ def alignment(outputs: Path, rows: Sequence[Row], folder: Path) -> None:
             run
             for run in runs
             if run.choices["model"] == model
-            and run.config["rule"]["spread"] == spread
+            and run.config["rule"]["spread_over_edges"] == spread
             and len(run.config["model"]["hidden"]) == 2
         ]
         for i in (1, 2):

@@ -147,7 +147,7 @@ def noise(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
 
 
 def feedback(rows: Sequence[Row]) -> dict[str, Shown]:
-    """One table for each model: on graphs with the depth and `rule.spread`."""
+    """One table for each model: on graphs with the depth and `rule.spread_over_edges`."""
     chosen = pick(rows, experiment="feedback")
     if not chosen:
         return {}
@@ -160,7 +160,11 @@ def feedback(rows: Sequence[Row]) -> dict[str, Shown]:
             read = "one matrix" if one["rule.share_columns"] == "True" else "a slice each"
             line = [one["device.distribution"], read]
             if model == "gcn":
-                line = [one["model.hidden"], *line, "yes" if one["rule.spread"] == "True" else "no"]
+                line = [
+                    one["model.hidden"],
+                    *line,
+                    "yes" if one["rule.spread_over_edges"] == "True" else "no",
+                ]
             line.append(percent(group))
             for kind in ("alignment", "matrix_alignment"):
                 line.append(" · ".join(aligned(group, i, kind) for i in hidden_blocks(one)))

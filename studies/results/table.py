@@ -31,7 +31,7 @@ SETTINGS = (
     "optimizer.lr",
     "optimizer.weight_decay",
     "rule.share_columns",
-    "rule.spread",
+    "rule.spread_over_edges",
     "device.distribution",
     "device.encoding.threshold",
     "device.encoding.bits",

@@ -70,7 +70,7 @@ BAD = {
     "model.input_dropout": ["1", "-0.1"],
     "rule.scale": ["0", "-1", "abc", "nan", "inf"],
     "rule.share_columns": ["1", "maybe"],
-    "rule.spread": ["2"],
+    "rule.spread_over_edges": ["2"],
     "device.matrix_seed": ["-1", "abc"],
     "device.distribution": ["gausian"],
     "optimizer.lr": ["0", "-0.1", "abc", "nan", "inf", "null"],
