@@ -65,7 +65,7 @@ BOUNDS: dict[str, Bound] = {
     "patience": optional(AT_LEAST_ONE),
     "alignment_every": optional(AT_LEAST_ONE),
     "schedule": choice("constant", "linear", "cosine"),
-    "decay": choice("all", "hidden"),
+    "weight_decay_on": choice("all", "hidden"),
     "compute": choice("auto", "cpu", "cuda", "mps"),
     "precision": choice("fp32", "bf16"),
     "threads": optional(whole(1, 1024)),

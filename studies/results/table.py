@@ -22,7 +22,7 @@ Row = dict[str, str]
 SETTINGS = (
     "epochs",
     "schedule",
-    "decay",
+    "weight_decay_on",
     "data.normalize",
     "model.hidden",
     "model.activation",

@@ -237,7 +237,7 @@ class TestIdentity:
             "epochs",
             "batch_size",
             "patience",
-            "decay",
+            "weight_decay_on",
             "compute",
         }
 
