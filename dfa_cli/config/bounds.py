@@ -104,8 +104,8 @@ BOUNDS: dict[str, Bound] = {
     ),
     "device.readout.steps": AT_LEAST_FOUR,
     **{
-        f"device.readout.{of}{key}": bound
-        for of in ("", "of.")
+        f"device.readout.{inside}{key}": bound
+        for inside in ("", "wrapped.")
         for key, bound in {
             "pixels_per_mode": AT_LEAST_FOUR,
             "reference": POSITIVE,

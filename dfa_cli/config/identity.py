@@ -51,6 +51,7 @@ RENAMED: dict[str, str] = {
     "rule.share": "rule.share_columns",
     "rule.spread": "rule.spread_over_edges",
     "decay": "weight_decay_on",
+    "device.readout.of": "device.readout.wrapped",
 }
 
 # Dotted keys that are gone. These keys and classes, and the keys of `LATER`, have the names of today: whoever renames
