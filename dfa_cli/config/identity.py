@@ -140,6 +140,15 @@ def no_longer(name: str) -> str | None:
     return None if today == name else f"{name} is called {today} now."
 
 
+def ending_no_longer(word: str) -> str | None:
+    """The same on the end of a dotted key: `spread` for `rule.spread`, `of.steps` for `device.readout.of.steps`."""
+    for key in (*RENAMED, *DROPPED):
+        group, _, end = key.rpartition(".")
+        if group and (word == end or word.startswith(f"{end}.")):
+            return no_longer(key + word.removeprefix(end))
+    return None
+
+
 def outdated(config: Mapping[str, Any]) -> Iterator[str]:
     """The keys and the `_target_`s of a configuration that are not in use any more."""
     for key, gone in DROPPED.items():

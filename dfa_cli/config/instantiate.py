@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from hydra.utils import instantiate
 
+from dfa_cli.config.identity import ending_no_longer
 from dfa_cli.config.plugins import missing, target_not_found_message
 from dfa_cli.config.schema import without_facts
 from dfa_cli.errors import DfaError
@@ -32,5 +34,8 @@ def build(node: Mapping[str, Any], *arguments: Any) -> Any:
 
 
 def wrong_arguments_message(target: str, error: TypeError) -> str:
-    """What is wrong with the keys that a class is given, as Python says it."""
-    return f"{target} does not take these keys ({error}); ~group.key takes a key away, +group.key=value adds one."
+    """What is wrong with the keys that a class is given, as Python says it, with the new name of an earlier one."""
+    unexpected = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    advice = ending_no_longer(unexpected[1]) if unexpected else None
+    advice = advice or "~group.key takes a key away, +group.key=value adds one."
+    return f"{target} does not take these keys ({error}); {advice}"
