@@ -192,8 +192,19 @@ def _renamed(config: Mapping[str, Any], names: Iterable[tuple[str, str]]) -> dic
             continue  # where both names are there, the class itself says which one it does not know
         node = lookup(result, after.rpartition(".")[0])[0] if "." in after else result
         if isinstance(node, Mapping) and _is_ours(result, before):
-            result = _with(_less(result, before), after, value)
+            result = _moved(result, before, after, value)
     return _with_targets(result, targets) if targets else result
+
+
+def _moved(config: Mapping[str, Any], before: str, after: str, value: Any) -> dict[str, Any]:
+    """The configuration with another name for a dotted key; within its node the key keeps its place."""
+    group, _, name = before.rpartition(".")
+    there, _, other = after.rpartition(".")
+    if group != there:
+        return _with(_less(config, before), after, value)
+    node = lookup(config, group)[0] if group else config
+    renamed = {other if key == name else key: held for key, held in node.items()}
+    return _with(config, group, renamed) if group else renamed
 
 
 def _with_targets(node: dict[str, Any], targets: Mapping[str, str]) -> dict[str, Any]:
