@@ -125,6 +125,23 @@ def test_the_identity_of_each_configuration_is_the_one_in_its_record(old: Dfa) -
         assert identity(run.record["config"]) == identity(run.config) == run.identity, run
 
 
+def test_they_are_compared_by_the_names_of_today_and_an_old_one_is_answered_with_its_new_one(
+    old: Dfa,
+) -> None:
+    run = run_of(old, "rule=dfa", "device=auto", "data=digits")
+    assert run.record["config"]["decay"] == "all"
+    assert run.record["config"]["rule"]["spread"] is False
+    answer = old("compare", str(run.folder), "--by", "weight_decay_on,spread_over_edges")
+    assert (answer.code, answer.err) == (0, "")
+    for typed, said in (
+        ("decay", "decay is called weight_decay_on now."),
+        ("spread", "rule.spread is called rule.spread_over_edges now."),
+    ):
+        answer = old("compare", str(run.folder), "--by", typed)
+        assert answer.code == 2
+        assert answer.sentence.endswith(said)
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_an_old_and_a_new_run_of_a_rule_stand_in_one_row(rule: str, old: Dfa) -> None:
     require_one_row(old, run_of(old, f"rule={rule}", "device=auto", "data=digits"))

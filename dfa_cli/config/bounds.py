@@ -72,7 +72,7 @@ BOUNDS: dict[str, Bound] = {
     "patience": optional(AT_LEAST_ONE),
     "alignment_every": optional(AT_LEAST_ONE),
     "schedule": choice("constant", "linear", "cosine"),
-    "decay": choice("all", "hidden"),
+    "weight_decay_on": choice("all", "hidden"),
     "compute": choice("auto", "cpu", "cuda", "mps"),
     "precision": choice("fp32", "bf16"),
     "threads": optional(whole(1, 1024)),
@@ -84,8 +84,8 @@ BOUNDS: dict[str, Bound] = {
     "model.input_dropout": FRACTION,
     "rule.scale": POSITIVE,
     "rule.feedback_seed": A_SEED,
-    "rule.share": YES_OR_NO,
-    "rule.spread": YES_OR_NO,
+    "rule.share_columns": YES_OR_NO,
+    "rule.spread_over_edges": YES_OR_NO,
     "device.matrix_seed": A_SEED,
     "device.noise_seed": A_SEED,
     "device.where": choice("auto", "cpu", "cuda"),
@@ -111,8 +111,8 @@ BOUNDS: dict[str, Bound] = {
     ),
     "device.readout.steps": AT_LEAST_FOUR,
     **{
-        f"device.readout.{of}{key}": bound
-        for of in ("", "of.")
+        f"device.readout.{inside}{key}": bound
+        for inside in ("", "wrapped.")
         for key, bound in {
             "pixels_per_mode": AT_LEAST_FOUR,
             "reference": POSITIVE,

@@ -52,7 +52,12 @@ LATER: dict[str, Any] = {"precision": "fp32"}
 # that changes again gets another entry below, and an existing entry is never edited. No two entries have the same new
 # name, since the identity needs the way back to the old one. A key inside a group is renamed only in a node of one of
 # our classes: the keys of other people's classes are theirs.
-RENAMED: dict[str, str] = {}
+RENAMED: dict[str, str] = {
+    "rule.share": "rule.share_columns",
+    "rule.spread": "rule.spread_over_edges",
+    "decay": "weight_decay_on",
+    "device.readout.of": "device.readout.wrapped",
+}
 
 # Dotted keys that were removed. The keys and classes in this table, and the keys of `LATER`, are spelt as they are
 # today. Whoever renames one of them renames it here, too.
@@ -142,6 +147,15 @@ def no_longer(name: str) -> str | None:
     return None if today == name else f"{name} is called {today} now."
 
 
+def ending_no_longer(word: str) -> str | None:
+    """Return the sentence of `no_longer` for the end of a dotted key, such as `spread` for `rule.spread`."""
+    for key in (*RENAMED, *DROPPED):
+        group, _, end = key.rpartition(".")
+        if group and (word == end or word.startswith(f"{end}.")):
+            return no_longer(key + word.removeprefix(end))
+    return None
+
+
 def outdated_names(config: Mapping[str, Any]) -> Iterator[str]:
     """Yield the keys and the `_target_`s of a configuration that are out of use."""
     for key, gone in DROPPED.items():
@@ -185,8 +199,19 @@ def _rename(config: Mapping[str, Any], names: Iterable[tuple[str, str]]) -> dict
             continue  # if it has both names, its class refuses the old one with a sentence
         node = lookup(result, after.rpartition(".")[0])[0] if "." in after else result
         if isinstance(node, Mapping) and _is_key_of_ours(result, before):
-            result = _with_value(_without(result, before), after, value)
+            result = _moved(result, before, after, value)
     return _with_targets(result, targets) if targets else result
+
+
+def _moved(config: Mapping[str, Any], before: str, after: str, value: Any) -> dict[str, Any]:
+    """Return the configuration with another name for a dotted key. Within its node the key keeps its place."""
+    group, _, name = before.rpartition(".")
+    there, _, other = after.rpartition(".")
+    if group != there:
+        return _with_value(_without(config, before), after, value)
+    node = lookup(config, group)[0] if group else config
+    renamed = {other if key == name else key: held for key, held in node.items()}
+    return _with_value(config, group, renamed) if group else renamed
 
 
 def _with_targets(node: dict[str, Any], targets: Mapping[str, str]) -> dict[str, Any]:

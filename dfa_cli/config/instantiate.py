@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from hydra.utils import instantiate
 
+from dfa_cli.config.identity import ending_no_longer
 from dfa_cli.config.plugins import missing_module, target_not_found_message
 from dfa_cli.config.schema import without_facts
 from dfa_cli.errors import DfaError
@@ -33,7 +35,8 @@ def build(node: Mapping[str, Any], *arguments: Any) -> Any:
 
 
 def wrong_arguments_message(target: str, error: TypeError) -> str:
-    """Say that a class does not take the keys of its group, with Python's own reason."""
-    return (
-        f"{target} does not take these keys ({error}); ~group.key removes a key, +group.key=value adds one."
-    )
+    """Say that a class does not take the keys of its group, with Python's own reason and the new name of an old key."""
+    unexpected = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    advice = ending_no_longer(unexpected[1]) if unexpected else None
+    advice = advice or "~group.key removes a key, +group.key=value adds one."
+    return f"{target} does not take these keys ({error}); {advice}"

@@ -127,9 +127,11 @@ def require_tuned_file(overrides: Sequence[Override], loader: ConfigLoader, conf
 
 
 def require_known_keys(config: Mapping[str, Any]) -> None:
-    """Raise `DfaError` for an added key (`+rul=bp`) that looks like a misspelt key of ours."""
+    """Raise `DfaError` for an added key (`+rul=bp`) that was a key of ours or looks like a misspelt one."""
     ours = [one.name for one in fields(schema.Config)]
     for key in config:
+        if sentence := identity.no_longer(key):
+            raise DfaError(sentence)
         if key not in ours and (guesses := nearest(key, ours, most=1)):
             raise DfaError(
                 f"There is no key {key} here (did you mean {guesses[0]}?); dfa train --help lists them."
@@ -146,6 +148,9 @@ def hydra_message(error: Exception) -> str:
         return unknown_key_message(no_key[1])
     if no_key := re.match(r"Could not delete from config\. '([^']+)'", words):
         return identity.no_longer(no_key[1]) or words
+    if no_key := re.match(r"In '([^']+)': .*\nKey '([^']+)' not in 'Config'", words):
+        sentence = identity.no_longer(no_key[2])
+        return f"In '{no_key[1]}': {sentence}" if sentence else words
     if isinstance(error.__cause__, OmegaConfBaseException) and str(error.__cause__) not in words:
         words += f"\n{error.__cause__}"
     return words

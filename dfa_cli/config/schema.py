@@ -24,7 +24,7 @@ class Config:
     patience: int | None = None
     alignment_every: int | None = None
     schedule: str = "constant"
-    decay: str = "all"
+    weight_decay_on: str = "all"
     compute: str = "auto"
     precision: str = "fp32"
     threads: int | None = None

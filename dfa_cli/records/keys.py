@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from dfa_cli.config.identity import OUTSIDE_IDENTITY, no_longer
+from dfa_cli.config.identity import OUTSIDE_IDENTITY, ending_no_longer, no_longer
 from dfa_cli.config.schema import FACTS
 from dfa_cli.console.values import MISSING, number
 from dfa_cli.errors import DfaError, nearest
@@ -90,7 +90,9 @@ class Keys:
             raise DfaError(
                 f"'{word}' could be {', '.join(ends[:-1])} or {ends[-1]}; type the whole name of one"
             )
-        raise DfaError(no_longer(word) or f"no run has a key '{word}'; {self._hint(word)}")
+        if gone := no_longer(word) or ending_no_longer(word):
+            raise DfaError(gone)
+        raise DfaError(f"no run has a key '{word}'; {self._hint(word)}")
 
     def metric(self, word: str) -> Metric:
         """Returns the metric called `word`.

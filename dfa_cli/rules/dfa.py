@@ -27,22 +27,22 @@ class DirectFeedbackAlignment:
     and their gradients can be computed in any order. Rows without a label have no error: they are not projected and
     cost no frame.
 
-    `share`: all blocks read the first columns of one projection as wide as the widest block, instead of a slice
-    each. `spread` (graphs): the feedback of block `i` is passed back over the normalised adjacency, `A'^T`, once
-    for each block above it, so that unlabelled neighbours of labelled nodes get feedback too, as in DFA-GNN
-    (Zhao et al. 2024, arXiv 2406.02040); by default only labelled nodes do.
+    `share_columns`: all blocks read the first columns of one projection as wide as the widest block, instead of a
+    slice each. `spread_over_edges` (graphs): the feedback of block `i` is passed back over the normalised adjacency,
+    `A'^T`, once for each block above it, so that unlabelled neighbours of labelled nodes get feedback too, as in
+    DFA-GNN (Zhao et al. 2024, arXiv 2406.02040); by default only labelled nodes do.
 
     Nokland 2016 (arXiv 1609.01596); Launay et al. 2020 (arXiv 2012.06373).
     """
 
-    def __init__(self, scale: float = 1.0, share: bool = False, spread: bool = False):
+    def __init__(self, scale: float = 1.0, share_columns: bool = False, spread_over_edges: bool = False):
         self.scale = scale
-        self.share = share
-        self.spread = spread
+        self.share_columns = share_columns
+        self.spread_over_edges = spread_over_edges
 
     def prepare(self, model: Model, classes: int, device: ProjectionDevice, compute: torch.device) -> None:
         self.device = device
-        self.slices = _slices(model.widths, self.share)
+        self.slices = _slices(model.widths, self.share_columns)
         self.scales = [self.scale / width**0.5 for width in model.widths]
         if self.slices:
             device.prepare(classes, max(s.stop for s in self.slices), compute)
@@ -83,16 +83,16 @@ class DirectFeedbackAlignment:
         signals = []
         for i, (columns, scale) in enumerate(zip(self.slices, self.scales, strict=True)):
             signal = scatter_to_rows(projected[:, columns] * scale, batch, rows)
-            if self.spread and batch.graph is not None:
+            if self.spread_over_edges and batch.graph is not None:
                 for _ in range(len(self.slices) - i):
                     signal = batch.graph.adjacency.transpose_matmul(signal)
             signals.append(signal)
         return signals
 
 
-def _slices(widths: list[int], share: bool) -> list[slice]:
+def _slices(widths: list[int], share_columns: bool) -> list[slice]:
     """The columns of the projection that each hidden block reads."""
-    if share:
+    if share_columns:
         return [slice(0, width) for width in widths]
     stops = [sum(widths[: i + 1]) for i in range(len(widths))]
     return [slice(stop - width, stop) for stop, width in zip(stops, widths, strict=True)]

@@ -83,7 +83,9 @@ def build_experiment(config: Mapping[str, Any], data: Data) -> Experiment:
     rule: LearningRule = build(config["rule"])
     rule.prepare(model, data.classes, device, compute)
     try:
-        optimizer = make_optimizer(build(config["optimizer"]), parameter_groups(model, config["decay"]))
+        optimizer = make_optimizer(
+            build(config["optimizer"]), parameter_groups(model, config["weight_decay_on"])
+        )
     except TypeError as error:
         raise DfaError(wrong_arguments_message(config["optimizer"]["_target_"], error)) from error
     return Experiment(
@@ -98,11 +100,11 @@ def build_experiment(config: Mapping[str, Any], data: Data) -> Experiment:
     )
 
 
-def parameter_groups(model: Model, decay: str) -> list[dict[str, Any]]:
-    """For the optimizer. `decay: hidden` spares the last block, as Kipf & Welling (2017) regularise their network."""
+def parameter_groups(model: Model, weight_decay_on: str) -> list[dict[str, Any]]:
+    """For the optimizer. `weight_decay_on: hidden` spares the last block, as Kipf & Welling (2017) do."""
     hidden = [parameter for block in model.blocks[:-1] for parameter in block.parameters()]
     last = list(model.blocks[-1].parameters())
-    if decay == "all":
+    if weight_decay_on == "all":
         return [{"params": [*hidden, *last]}]
     return [{"params": hidden}, {"params": last, "weight_decay": 0.0}]
 

@@ -68,10 +68,11 @@ CONFIGURATIONS = {
         "model=gat",
         "data=digits_graph",
         "rule=dfa",
-        "rule.spread=true",
+        "tuned=gat_cora_dfa",  # for rule.spread_over_edges, which has another name in earlier trees
         "device=cpu",
         "model.input_dropout=0.2",
         "optimizer.lr=0.02",
+        "optimizer.weight_decay=0.0",
         "alignment_every=2",
         "epochs=16",
     ),

@@ -45,7 +45,7 @@ def alignment(outputs: Path, rows: Sequence[Row], folder: Path) -> None:
     wanted = {
         row["identity"]
         for row in rows
-        if row["device.distribution"] == "gaussian" and row["rule.share"] == "False"
+        if row["device.distribution"] == "gaussian" and row["rule.share_columns"] == "False"
     }
     runs = [run for run in find([outputs]).runs if run.identity in wanted and run.status == "completed"]
     figure = Figure(figsize=(9.6, 3.2), layout="constrained")
@@ -63,7 +63,7 @@ def alignment(outputs: Path, rows: Sequence[Row], folder: Path) -> None:
             run
             for run in runs
             if run.choices["model"] == model
-            and run.config["rule"]["spread"] == spread
+            and run.config["rule"]["spread_over_edges"] == spread
             and len(run.config["model"]["hidden"]) == 2
         ]
         for i in (1, 2):

@@ -148,7 +148,7 @@ def noise(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
 
 
 def feedback(rows: Sequence[Row]) -> dict[str, Shown]:
-    """One table for each model: on graphs with the depth and `rule.spread`."""
+    """One table for each model: on graphs with the depth and `rule.spread_over_edges`."""
     chosen = pick(rows, experiment="feedback")
     if not chosen:
         return {}
@@ -158,10 +158,14 @@ def feedback(rows: Sequence[Row]) -> dict[str, Shown]:
         lines = []
         for group in groups:
             one = group[0]
-            read = "one matrix" if one["rule.share"] == "True" else "a slice each"
+            read = "one matrix" if one["rule.share_columns"] == "True" else "a slice each"
             line = [one["device.distribution"], read]
             if model == "gcn":
-                line = [one["model.hidden"], *line, "yes" if one["rule.spread"] == "True" else "no"]
+                line = [
+                    one["model.hidden"],
+                    *line,
+                    "yes" if one["rule.spread_over_edges"] == "True" else "no",
+                ]
             line.append(percent(group))
             for kind in ("alignment", "matrix_alignment"):
                 line.append(" · ".join(alignment(group, i, kind) for i in hidden_blocks(one)))
@@ -188,7 +192,9 @@ def rules(rows: Sequence[Row]) -> Shown:
 def fairness(rows: Sequence[Row]) -> Shown:
     lines, common = [], []
     keys = [
-        key for key in SETTINGS if not key.startswith("device.") and key not in ("rule.share", "model.hidden")
+        key
+        for key in SETTINGS
+        if not key.startswith("device.") and key not in ("rule.share_columns", "model.hidden")
     ]
     for experiment, model, data in (
         ("mnist_fc", "fc", "mnist"),

@@ -50,7 +50,12 @@ def by_setting(rows: Sequence[Row]) -> list[list[Row]]:
     """Group the runs of the experiment `feedback` that differ only in the seed, in the order of the table."""
     sets: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        key = (row["model.hidden"], row["device.distribution"], row["rule.share"], row["rule.spread"])
+        key = (
+            row["model.hidden"],
+            row["device.distribution"],
+            row["rule.share_columns"],
+            row["rule.spread_over_edges"],
+        )
         sets.setdefault(key, []).append(row)
     return [sets[key] for key in sorted(sets, key=lambda key: (len(key[0]), *key))]
 

@@ -69,8 +69,8 @@ BAD = {
     "model.dropout": ["1", "1.5", "-0.1", "abc", "null", "true", "nan"],
     "model.input_dropout": ["1", "-0.1"],
     "rule.scale": ["0", "-1", "abc", "nan", "inf"],
-    "rule.share": ["1", "maybe"],
-    "rule.spread": ["2"],
+    "rule.share_columns": ["1", "maybe"],
+    "rule.spread_over_edges": ["2"],
     "device.matrix_seed": ["-1", "abc"],
     "device.distribution": ["gausian"],
     "optimizer.lr": ["0", "-0.1", "abc", "nan", "inf", "null"],
@@ -107,7 +107,7 @@ GOOD = {
     "model.activation": ["tanh", "relu"],
     "model.dropout": ["0", "0.0", "0.999"],
     "rule.scale": ["2", "1e-6"],
-    "rule.share": ["true", "false"],
+    "rule.share_columns": ["true", "false"],
     "optimizer.lr": ["1", "1e30"],
     "optimizer.weight_decay": ["0", "0.1"],
 }
@@ -237,7 +237,7 @@ class TestIdentity:
             "epochs",
             "batch_size",
             "patience",
-            "decay",
+            "weight_decay_on",
             "compute",
         }
 

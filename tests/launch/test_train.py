@@ -369,7 +369,7 @@ def on_a_terminal(dfa: Dfa, columns: int, *words: str) -> str:
 CASES = {
     "fc": ("data=digits", "model.hidden=[24,16]", "model.dropout=0.2", "batch_size=100", "epochs=3"),
     "fc bp": ("data=digits", "model.hidden=[24]", "rule=bp", "epochs=3"),
-    "gcn": ("model=gcn", "data=digits_graph", "epochs=4", "rule.spread=true"),
+    "gcn": ("model=gcn", "data=digits_graph", "epochs=4", "rule.spread_over_edges=true"),
     "gat": ("model=gat", "data=digits_graph", "epochs=3"),
     "opu_sim": ("data=digits", "model.hidden=[24]", "batch_size=100", "device=opu_sim", "epochs=3"),
     "gcn on opu_sim": ("model=gcn", "data=digits_graph", "device=opu_sim", "epochs=4"),

@@ -55,7 +55,7 @@ def test_with_the_true_transposed_weights_it_is_backpropagation(
     def model() -> Model:
         return network(kind, [13], activation, input_dropout=input_dropout)
 
-    rule = DirectFeedbackAlignment(scale=scale, spread=True)
+    rule = DirectFeedbackAlignment(scale=scale, spread_over_edges=True)
     dfa = gradients(model(), rule, true_feedback(model(), scale), batch(kind))
     same(dfa, gradients(model(), Backpropagation(), None, batch(kind)))
 
@@ -64,7 +64,7 @@ def test_with_the_true_transposed_weights_it_is_backpropagation(
 @pytest.mark.parametrize("kind", KINDS)
 def test_with_linear_blocks_of_any_depth_it_is_backpropagation_too(kind: str, hidden: list[int]) -> None:
     model = functools.partial(network, kind, hidden, None)
-    rule = DirectFeedbackAlignment(spread=True)
+    rule = DirectFeedbackAlignment(spread_over_edges=True)
     same(
         gradients(model(), rule, true_feedback(model()), batch(kind)),
         gradients(model(), Backpropagation(), None, batch(kind)),
@@ -140,7 +140,7 @@ def test_gradients_equal_the_formula_written_out(
     hidden: list[int], kind: str, spread: bool, activation: str, share: bool
 ) -> None:
     model, data, device = network(kind, hidden, activation), batch(kind), Given(drawn)
-    rule = DirectFeedbackAlignment(scale=0.7, share=share, spread=spread)
+    rule = DirectFeedbackAlignment(scale=0.7, share_columns=share, spread_over_edges=spread)
     found = gradients(model, rule, device, data)
     assert device.b.shape == (CLASSES, max(hidden) if share else sum(hidden))
     expected = by_formula(model, data, device.b.numpy(), activation, 0.7, share, spread)
@@ -175,7 +175,7 @@ def test_the_feedback_is_scaled_by_the_width() -> None:
 def test_rows_without_a_label_are_never_handed_to_the_device(spread: bool, share: bool) -> None:
     device, data = Given(drawn), batch("graph")
     model = network("graph", [9, 16, 7], "relu")
-    gradients(model, DirectFeedbackAlignment(share=share, spread=spread), device, data)
+    gradients(model, DirectFeedbackAlignment(share_columns=share, spread_over_edges=spread), device, data)
     (asked,) = device.asked  # one projection feeds all blocks
     assert asked.shape == (len(LABELLED), CLASSES)
     assert device.cost().rows == len(LABELLED)
@@ -228,7 +228,7 @@ def test_any_torch_geometric_convolution_takes_its_own_vector_jacobian_product(s
     conv = functools.partial(GATConv, heads=3)
     model = GraphNetwork(sizes, conv, {"heads": 1}, [4, 6], "tanh", dropout=0.0, input_dropout=0.0).double()
     data, device = batch("graph"), Given(drawn)
-    found = gradients(model, DirectFeedbackAlignment(spread=spread), device, data)
+    found = gradients(model, DirectFeedbackAlignment(spread_over_edges=spread), device, data)
     assert device.b.shape == (CLASSES, 12 + 18)
 
     assert data.graph is not None

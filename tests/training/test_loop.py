@@ -211,9 +211,15 @@ def test_training_does_not_draw_from_the_global_generator() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
-@pytest.mark.parametrize(("decay", "shrinks"), [("all", True), ("hidden", False)])
-def test_weight_decay_is_for_all_blocks_or_for_the_hidden_ones(decay: str, shrinks: bool) -> None:
-    made = parts(*FC, f"decay={decay}", "optimizer=sgd", "optimizer.weight_decay=0.5", "optimizer.momentum=0")
+@pytest.mark.parametrize(("weight_decay_on", "shrinks"), [("all", True), ("hidden", False)])
+def test_weight_decay_is_for_all_blocks_or_for_the_hidden_ones(weight_decay_on: str, shrinks: bool) -> None:
+    made = parts(
+        *FC,
+        f"weight_decay_on={weight_decay_on}",
+        "optimizer=sgd",
+        "optimizer.weight_decay=0.5",
+        "optimizer.momentum=0",
+    )
     for parameter in made.model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     before = [parameter.detach().clone() for parameter in made.model.parameters()]

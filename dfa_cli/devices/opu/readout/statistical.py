@@ -13,7 +13,7 @@ from dfa_cli.devices.opu.workspace import Workspace
 
 
 class Statistical:
-    """The read-out `of`, with one Gaussian number for each mode in place of the noise of its pixels.
+    """The read-out `wrapped`, with one Gaussian number for each mode in place of the noise of its pixels.
 
     A pixel has the variance `a + b I_p` (`Camera.variance`), and demodulation weighs it with `cos(phi_p) / (P V R)`.
     With `P >= 4` samples, `sum_p cos^2(phi_p) = P / 2` and `sum_p cos^3(phi_p) = sum_p cos^2(phi_p) sin(phi_p) = 0`.
@@ -27,20 +27,20 @@ class Statistical:
 
     It holds where the grey levels act as independent noise: where the other noise on a pixel is above about a
     third of a level, or the fringes span several levels. Clipped pixels keep their noise here and lose it on
-    a camera: with more than about one in a hundred of them, use the read-out `of` itself.
+    a camera: with more than about one in a hundred of them, use the read-out `wrapped` itself.
     """
 
     imaginary = True
 
-    def __init__(self, of: OffAxis | PhaseShifting | None = None):
-        self.of = of or OffAxis()
-        self.exposures = self.of.exposures
-        self.pixels_per_mode = self.of.pixels_per_mode
+    def __init__(self, wrapped: OffAxis | PhaseShifting | None = None):
+        self.wrapped = wrapped or OffAxis()
+        self.exposures = self.wrapped.exposures
+        self.pixels_per_mode = self.wrapped.pixels_per_mode
         self._scratch = Workspace()
 
     def calibrate(self, lit: float, camera: Camera) -> None:
-        self.of.calibrate(lit, camera)
-        fringes = self.of.fringes
+        self.wrapped.calibrate(lit, camera)
+        fringes = self.wrapped.fringes
         over = 1 / (2 * fringes.samples * (fringes.visibility * fringes.amplitude) ** 2)
         fixed, by_intensity = camera.variance(fringes.exposure)
         self._by_signal = by_intensity * over
@@ -62,12 +62,12 @@ class Statistical:
         return Reading(
             values.addcmul_(deviation.sqrt_(), drawn).mul_(frames.scale),
             full,
-            n_out * len(self.of.fringes.weights),
+            n_out * len(self.wrapped.fringes.weights),
         )
 
     def _clip(self, values: Tensor, field: Tensor, signal: Tensor, frames: Frames) -> Tensor | int:
         """Take from `values` what full pixels do not count; returns how many are full."""
-        fringes = self.of.fringes
+        fringes = self.wrapped.fringes
         ceiling = fringes.exposure.ceiling
         # No pixel is brighter than (R + |E|)^2. On the CPU, where the maximum costs little, this mostly ends it.
         if ceiling == float("inf") or (
