@@ -81,6 +81,7 @@ MASKS = {
     "CLOCK": r"\d\d-\d\d-\d\d_",
     "SECONDS": r"(\d+ min )?[\d.]+ m?s\b",
     "MEMORY": r"\d+ MB\b",
+    "ENERGY": r"\d+ J\b",  # in proportion to the frames, of which none is shown for an error without large entries
     "EPOCH": r"(?<=epoch \()\d+(?=\))|(?<=best epoch )\d+",
     "SPREAD": r"(?<=± )\d+\.\d",  # of three seeds, and the interval that follows from it
     "INTERVAL": r"\d+\.\d–\d+\.\d",
