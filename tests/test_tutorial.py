@@ -237,7 +237,7 @@ def test_the_rule_lets_the_largest_entries_through(
     error = torch.tensor([[0.1, -0.7, 0.6, 0.0], [-0.2, 0.1, 0.3, -0.1]])
     kept = torch.tensor([[0.0, -0.7, 0.6, 0.0], [-0.2, 0.0, 0.3, 0.0]])
     assert torch.equal(rule.projected_signal(error, Batch(error, torch.zeros(2))), kept)
-    with pytest.raises(DfaError, match=r"rule\.k=0 does not fit: expected a whole number of at least 1\."):
+    with pytest.raises(DfaError, match=r"rule\.k is 0. It must be a whole number of at least 1\."):
         build({**job.config["rule"], "k": 0})
     monkeypatch.delitem(sys.modules, "top_k")
 

@@ -73,14 +73,14 @@ def test_nearest_neighbours_of_four_points() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"neighbours": 0}, "data.neighbours=0 does not fit: expected a whole number from 1 to 1796"),
+        ({"neighbours": 0}, "data.neighbours is 0. It must be a whole number from 1 to 1796"),
         (
             {"labels_per_class": 0},
-            "data.labels_per_class=0 does not fit: expected a whole number from 1 to 49",
+            "data.labels_per_class is 0. It must be a whole number from 1 to 49",
         ),
         (
             {"labels_per_class": 50},
-            "data.labels_per_class=50 does not fit: expected a whole number from 1 to 49",
+            "data.labels_per_class is 50. It must be a whole number from 1 to 49",
         ),
     ],
 )

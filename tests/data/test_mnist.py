@@ -57,7 +57,7 @@ def test_normalised_pixels_have_mean_zero_and_deviation_one(source: Source) -> N
 @pytest.mark.parametrize("validation", [0, -1, 60_000])
 def test_validation_out_of_range(validation: int) -> None:
     with pytest.raises(
-        DfaError, match=f"validation={validation} does not fit: expected a whole number from 1 to 59999"
+        DfaError, match=f"validation is {validation}. It must be a whole number from 1 to 59999"
     ):
         MNIST(validation)
 

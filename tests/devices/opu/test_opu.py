@@ -254,10 +254,10 @@ def test_arguments_out_of_bounds_are_refused() -> None:
     mistakes: list[tuple[dict[str, Any], str]] = [
         (
             {"calibration": 0},
-            r"^device\.calibration=0 does not fit: expected a number above 0 and up to 1\.$",
+            r"^device\.calibration is 0. It must be a number above 0 and up to 1\.$",
         ),
-        ({"calibration": 1.5}, "calibration=1.5 does not fit"),
-        ({"macropixel": 0}, "macropixel=0 does not fit: expected a whole number of at least 1"),
+        ({"calibration": 1.5}, "calibration is 1.5"),
+        ({"macropixel": 0}, "macropixel is 0. It must be a whole number of at least 1"),
     ]
     for arguments, words in mistakes:
         with pytest.raises(DfaError, match=words):

@@ -181,15 +181,15 @@ def test_a_frame_that_is_not_shown_adds_no_noise() -> None:
 
 def test_arguments_out_of_bounds_are_refused() -> None:
     for make, words in (
-        (lambda: OffAxis(3), "pixels_per_mode=3 does not fit: expected a whole number of at least 4"),
-        (lambda: PhaseShifting(2), "steps=2 does not fit: expected a whole number of at least 4"),
-        (lambda: OffAxis(reference=0), "reference=0 does not fit: expected a number greater than 0"),
+        (lambda: OffAxis(3), "pixels_per_mode is 3. It must be a whole number of at least 4"),
+        (lambda: PhaseShifting(2), "steps is 2. It must be a whole number of at least 4"),
+        (lambda: OffAxis(reference=0), "reference is 0. It must be a number greater than 0"),
         (
             lambda: OffAxis(visibility=1.5),
-            "visibility=1.5 does not fit: expected a number above 0 and up to 1",
+            "visibility is 1.5. It must be a number above 0 and up to 1",
         ),
-        (lambda: OffAxis(headroom=0), "headroom=0 does not fit: expected a number greater than 0"),
-        (lambda: Intensity(headroom=-1), "headroom=-1 does not fit"),
+        (lambda: OffAxis(headroom=0), "headroom is 0. It must be a number greater than 0"),
+        (lambda: Intensity(headroom=-1), "headroom is -1"),
     ):
         with pytest.raises(DfaError, match=words):
             make()
