@@ -65,3 +65,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME.get(name, 'rules')}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

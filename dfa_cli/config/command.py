@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,10 @@ class Command:
     asks_hydra: bool
 
 
+def _sets_mode(word: str) -> bool:
+    return word.lstrip("+").startswith("hydra.mode=")
+
+
 def parse_command(words: Sequence[str], prog: str) -> Command:
     """Split the words of a command into flags and overrides.
 
@@ -49,13 +54,17 @@ def parse_command(words: Sequence[str], prog: str) -> Command:
         )
     if flags.config_dir is not None and not Path(flags.config_dir).is_dir():
         raise DfaError(f"--config-dir {flags.config_dir} is not a folder.")
+    if flags.experimental_rerun is not None:
+        raise DfaError(f"{prog} takes no --experimental-rerun; dfa rerun RUN repeats a run from its record.")
+    modes = [word for word in flags.overrides if _sets_mode(word)]
     return Command(
         prog=prog,
-        words=words,
-        overrides=flags.overrides,
+        words=[word for word in words if word not in modes],
+        overrides=[word for word in flags.overrides if word not in modes],
         config_name=flags.config_name or "config",
-        config_dir=flags.config_dir,
-        multirun=flags.multirun or "hydra.mode=MULTIRUN" in flags.overrides,
+        # Absolute, since the record is to name it for a repetition from any folder.
+        config_dir=None if flags.config_dir is None else os.path.abspath(flags.config_dir),
+        multirun=flags.multirun or any(word.endswith(("MULTIRUN", "MULTIRUN'", "=2")) for word in modes),
         asks_help=flags.help,
         asks_hydra=bool(flags.hydra_help or flags.cfg or flags.info or flags.shell_completion),
     )

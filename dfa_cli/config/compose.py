@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -129,11 +130,14 @@ class Composer:
         combinations = [combination for grid in grids for combination in expand_sweeps([*grid, *overrides])]
         return [self._compose(combination, RunMode.MULTIRUN) for combination in combinations]
 
-    def job(self, overrides: Sequence[str]) -> Composed:
-        """Compose one job of a sweep from overrides that give each key a single value."""
-        return self._compose(overrides, RunMode.MULTIRUN)
+    def job(self, overrides: Sequence[str], checked: bool = True) -> Composed:
+        """Compose one job of a sweep from overrides that give each key a single value.
 
-    def _compose(self, overrides: Sequence[str], mode: RunMode) -> Composed:
+        `checked=False`: for something that is to be shown and not run.
+        """
+        return self._compose(overrides, RunMode.MULTIRUN, checked)
+
+    def _compose(self, overrides: Sequence[str], mode: RunMode, checked: bool = True) -> Composed:
         loader = self._hydra.config_loader
         with _hydra_errors_as_sentences(overrides, loader):
             words = split_overrides(overrides, loader)
@@ -147,13 +151,17 @@ class Composer:
             if OmegaConf.is_interpolation(config, "run_id"):
                 # Choose the id once, here, so that the folder and the record have the same one.
                 config.run_id = secrets.token_hex(4)
-            with _resolve_hydra_node_from(config if mode is RunMode.RUN else hydra):
+            # A job of a sweep has no number and no folder yet: there `${hydra:...}` is refused.
+            with _resolve_hydra_node_from(config) if mode is RunMode.RUN else contextlib.nullcontext():
+                if mode is RunMode.RUN:
+                    config.hydra.runtime.output_dir = os.path.abspath(str(config.hydra.run.dir))
                 plain = to_plain_config(config)
             grids = OmegaConf.to_container(config.grids) if config.grids else []
         choices = group_choices(config.hydra)
-        require_known_keys(plain)
-        check(plain, choices)
-        require_modules(plain, choices)
+        if checked:
+            require_known_keys(plain)
+            check(plain, choices)
+            require_modules(plain, choices)
         spec = RunSpec(plain, choices, user_overrides(overrides), self.command.config_dir)
         assert isinstance(grids, list)
         return Composed(spec, config, config.hydra if mode is RunMode.RUN else hydra.hydra, grids)
@@ -178,6 +186,13 @@ class Composer:
             with_log_configuration=False,
             from_shell=False,
         )
+        if mode is RunMode.RUN and whole.hydra.mode is RunMode.MULTIRUN:
+            raise DfaError(
+                "The configuration sets hydra.mode=MULTIRUN, so it describes a sweep: use dfa sweep."
+            )
+        with open_dict(whole.hydra):
+            whole.hydra.mode = mode
+            whole.hydra.overrides.hydra.append(f"hydra.mode={mode.name}")
         if mode is RunMode.RUN:
             return whole, whole
         part = copy.deepcopy(whole)
@@ -193,6 +208,8 @@ def _hydra_errors_as_sentences(overrides: Sequence[str], loader: ConfigLoader) -
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise DfaError(hydra_message(error)) from error
+    except RecursionError as error:
+        raise DfaError("A value of the configuration refers to itself.") from error
     except ValueError as error:  # Hydra raises it for a number given to a group, and does not name the group
         wrong = " ".join(word for word in overrides if is_group(word.partition("=")[0], loader))
         raise DfaError(

@@ -30,7 +30,7 @@ def show_by_hydra(command: Command) -> None:
     before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     # Put the flags in front: Hydra refuses overrides on both sides of a flag, as in `a=1 --cfg job b=2`.
     flags = [word for word in command.words if word not in command.overrides]
-    sys.argv = [command.prog, *flags, *command.overrides]
+    sys.argv = [command.prog, *flags, *([] if "--hydra-help" in flags else command.overrides)]
     os.environ["HYDRA_FULL_ERROR"] = full or "1"  # otherwise Hydra ends the process itself
     try:
         hydra.main(config_path=str(conf_dir()), config_name=command.config_name, version_base="1.3")(

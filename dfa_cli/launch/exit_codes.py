@@ -1,3 +1,3 @@
-"""Exit codes of the commands that train."""
+"""Exit codes of the commands that train. A mistake of the user is 2: `cli.py` turns every `DfaError` into it."""
 
-COMPLETED, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+COMPLETED, FAILED, INTERRUPTED = 0, 1, 130

@@ -1,4 +1,4 @@
-"""Writes the text of `dfa train --help`: every group with its options, every key with its value."""
+"""Writes the help of `dfa train` and `dfa sweep`: every group with its options, every key with its value."""
 
 from __future__ import annotations
 
@@ -8,17 +8,34 @@ from dfa_cli.config.command import Command
 from dfa_cli.config.compose import Composer
 from dfa_cli.config.overrides import expand_sweeps
 
+HEADERS = {
+    "dfa train": """dfa train [group=option ...] [key=value ...]
+
+Trains one model and records the run.
+  dfa train model=gcn device=opu_sim""",
+    "dfa sweep": """dfa sweep [group=option,option ...] [key=value,value ...]
+
+Trains one model for each combination of the listed values. A combination that has a completed run is not trained again,
+so the same command continues after an interruption. The table of all runs comes at the end.
+  dfa sweep rule=bp,dfa,shallow seed='range(10)'
+  dfa sweep experiment=quickstart""",
+}
+FOOTER = """--cfg job             shows the configuration that would run
+--info defaults-tree  shows which files it comes from
+--config-dir FOLDER   adds options of your own
+--hydra-help          lists the options of Hydra"""
+NOT_TYPED = ("hydra", "grids", "data_fallback", "run_id")  # keys that nobody sets on a command line
+
 
 def help_text(command: Command) -> str:
     """Return the help text of a command, with the values of the configuration that its overrides make."""
     with Composer(command) as composer:
-        composed = composer.job(expand_sweeps(command.overrides)[0])
+        composed = composer.job(expand_sweeps(command.overrides)[0], checked=False)
         groups = composer.group_options()
-    texts = composed.hydra.help
-    keys = OmegaConf.masked_copy(composed.config, [str(key) for key in composed.config if key != "hydra"])
+    keys = [str(key) for key in composed.config if key not in NOT_TYPED]
     return "\n".join(
         [
-            texts.header,
+            HEADERS[command.prog],
             "",
             "Groups and their options (group=option):",
             "",
@@ -26,7 +43,7 @@ def help_text(command: Command) -> str:
             "",
             "Keys and their values (key=value, nested.key=value):",
             "",
-            OmegaConf.to_yaml(keys),
-            texts.footer,
+            OmegaConf.to_yaml(OmegaConf.masked_copy(composed.config, keys)),
+            FOOTER,
         ]
     )

@@ -38,7 +38,7 @@ def train(command: Command) -> int:
             with open_dict(composed.config.hydra):
                 composed.config.hydra.run.dir = str(folder)
             try:
-                run_job(composed.config, lambda _: run_spec(composed.spec, folder))
+                run_job(composed.config, lambda _: run_spec(composed.spec.repeated_by_train(), folder))
             except KeyboardInterrupt:
                 report_interruption(folder)
                 return INTERRUPTED

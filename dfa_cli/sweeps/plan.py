@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfa_cli.config.compose import Composed
+from dfa_cli.config.schema import projects
 from dfa_cli.launch.task import resolve_spec
 from dfa_cli.records.find import find
 from dfa_cli.sweeps.specs import PlacedRun
@@ -61,10 +62,15 @@ class SweepRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of a sweep, each configuration once. `merged`: the number of jobs left out as equal to another."""
+    """The runs of a sweep, each configuration once.
+
+    `merged`: the number of jobs left out as equal to another; `without_device`: the rules among these that ask the
+    device for nothing, so that runs with different devices are equal.
+    """
 
     runs: list[SweepRun]
     merged: int
+    without_device: list[str]
 
 
 def plan(jobs: Sequence[Composed], outputs: Path) -> Plan:
@@ -76,14 +82,17 @@ def plan(jobs: Sequence[Composed], outputs: Path) -> Plan:
     done = completed_runs(outputs) if jobs[0].spec.config["reuse"] else {}
     labels = _labels([job.spec.overrides for job in jobs])
     runs: dict[str, SweepRun] = {}
+    without_device: dict[str, None] = {}
     for job, label in zip(jobs, labels, strict=True):
         spec = resolve_spec(job.spec)
         if spec.identity in runs:
+            if not projects(spec.config):
+                without_device[spec.choices["rule"]] = None
             continue
         run = runs[spec.identity] = SweepRun(label, spec.identity, spec.config["epochs"], job)
         if spec.identity in done:
             run.state, run.folder = "reused", done[spec.identity]
-    return Plan(list(runs.values()), len(jobs) - len(runs))
+    return Plan(list(runs.values()), len(jobs) - len(runs), list(without_device))
 
 
 def completed_runs(outputs: Path) -> dict[str, Path]:

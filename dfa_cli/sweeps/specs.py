@@ -47,7 +47,7 @@ def write_specs(
         "hydra": OmegaConf.to_container(hydra, enum_to_str=True),
         "jobs": {
             run_id: {
-                "config": job.spec.config,
+                "config": _to_json(job.spec.config),
                 "choices": job.spec.choices,
                 "overrides": job.spec.overrides,
                 "folder": job.folder,
@@ -88,7 +88,7 @@ def job_config(path: Path, master: DictConfig, overrides: Sequence[str]) -> Dict
 
 
 def _with_hydra_node(values: dict[str, Any], node: DictConfig) -> DictConfig:
-    config = OmegaConf.create(values)
+    config = DictConfig(_from_json(values))
     with open_dict(config):
         config.hydra = node  # OmegaConf copies the node
     return config
@@ -107,3 +107,22 @@ def _read_once(path: Path, written: int) -> dict[str, Any]:
     node = OmegaConf.merge(node, content["hydra"])
     node.sweep.dir = str(path.parents[1])  # not the recorded path: the folder may have been moved
     return {**content, "node": node}
+
+
+def _to_json(value: Any) -> Any:
+    """Return a plain configuration as JSON can hold it: a dictionary with keys that are no strings becomes pairs."""
+    if isinstance(value, dict):
+        if all(isinstance(key, str) for key in value):
+            return {key: _to_json(held) for key, held in value.items()}
+        return {"": [[key, _to_json(held)] for key, held in value.items()]}
+    return [_to_json(held) for held in value] if isinstance(value, list) else value
+
+
+def _from_json(value: Any) -> Any:
+    """Undo `_to_json`, with `${` escaped: in a resolved configuration it is text, and no interpolation."""
+    if isinstance(value, dict):
+        pairs = value[""] if set(value) == {""} else value.items()
+        return {key: _from_json(held) for key, held in pairs}
+    if isinstance(value, str):
+        return value.replace("${", "\\${")
+    return [_from_json(held) for held in value] if isinstance(value, list) else value

@@ -108,6 +108,8 @@ def _opening_line(planned: Plan, to_run: int) -> str:
             f"{count + planned.merged} combinations",
             f"{count} different run{'s' if count != 1 else ''}",
         ]
+        if rules := planned.without_device:
+            words[-1] += f" ({' and '.join(rules)} use{'s' if len(rules) == 1 else ''} no device)"
     if count > to_run:
         words.append(f"{count - to_run} reused")
     return f"sweep of {', '.join(words)}; {to_run} to run"

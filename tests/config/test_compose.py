@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,5 +113,29 @@ def test_flags_are_separated_from_overrides() -> None:
     command = parse_command(["rule=bp", "-m", "launcher=joblib", "launcher.n_jobs=2"], "dfa train")
     assert command.multirun
     assert command.overrides == ["rule=bp", "launcher=joblib", "hydra.launcher.n_jobs=2"]
-    assert parse_command(["hydra.mode=MULTIRUN"], "dfa train").multirun
+    for word in ("hydra.mode=MULTIRUN", "++hydra.mode=MULTIRUN", "hydra.mode='MULTIRUN'", "hydra.mode=2"):
+        assert parse_command([word], "dfa train").multirun, word
     assert not parse_command(["rule=bp"], "dfa train").multirun
+
+
+def test_a_folder_of_ones_own_is_known_by_its_full_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a run can be repeated from any folder."""
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    spec = compose_run(["--config-dir", "mine", "data=digits"])
+    assert spec.config_dir == str(tmp_path / "mine")
+    assert spec.repeated_by_train().command == f"dfa train --config-dir {tmp_path}/mine data=digits"
+
+
+def test_an_experiment_that_asks_for_a_sweep_is_no_single_run(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "many.yaml").write_text("# @package _global_\nhydra: {mode: MULTIRUN}\n")
+    with pytest.raises(DfaError, match="use dfa sweep"):
+        compose_run(["--config-dir", str(tmp_path), "data=digits", "experiment=many"])
+
+
+def test_what_hydra_knows_only_when_a_job_runs_is_refused_in_a_sweep() -> None:
+    with pytest.raises(DfaError, match="HydraConfig was not set"):
+        compose_sweep(["data=digits", "seed=0,1", "+zzz=${hydra:job.num}"])

@@ -40,7 +40,7 @@ def test_it_has_no_frames_and_models_nothing() -> None:
 
 
 def test_an_unknown_distribution_is_refused_and_the_known_ones_named() -> None:
-    with pytest.raises(DfaError, match="gausian. It must be one of gaussian, uniform"):
+    with pytest.raises(DfaError, match=r"gausian\. It must be one of gaussian, uniform"):
         Digital("cpu", distribution="gausian")
 
 

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from hydra._internal.hydra import Hydra
 
 from dfa_cli.config.command import parse_command
 from dfa_cli.config.compose import Composer, compose_sweep
+from dfa_cli.config.hydra_internals import Hydra
 from dfa_cli.errors import DfaError
 from dfa_cli.sweeps.plan import Plan, plan
 

@@ -75,11 +75,11 @@ def test_float_is_exact() -> None:
 
 
 def test_thresholds_and_bits_out_of_range_are_refused() -> None:
-    with pytest.raises(DfaError, match="threshold is 1. It must be a number from 0 to below 1"):
+    with pytest.raises(DfaError, match=r"threshold is 1\. It must be a number from 0 to below 1"):
         Ternary(1)
-    with pytest.raises(DfaError, match=r"threshold is -0.1. It must be a number of at least 0"):
+    with pytest.raises(DfaError, match=r"threshold is -0\.1\. It must be a number of at least 0"):
         Ternary(-0.1, relative=False)
     with pytest.raises(DfaError, match="threshold is nan"):
         Ternary(float("nan"))
-    with pytest.raises(DfaError, match="bits is 0. It must be a whole number from 1 to 16"):
+    with pytest.raises(DfaError, match=r"bits is 0\. It must be a whole number from 1 to 16"):
         Bitplanes(0)
