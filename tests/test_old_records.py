@@ -217,7 +217,7 @@ def test_a_run_with_another_value_of_a_dropped_option_keeps_its_identity_and_is_
     answer = rerun(old, run)
     assert answer.code == 2
     assert f"run {record['id']} was made with device.saturation_warning=0.5, an option" in answer.sentence
-    assert "it computes as with 0.01" in answer.sentence
+    assert "it computes as if it were 0.01" in answer.sentence
 
 
 # names in an imaginary earlier version -> names of today
@@ -309,7 +309,7 @@ class TestAfterARenaming:
         answer = aged(command[0], str(run.folder), *command[1:])
         assert answer.code == 2
         assert f"run {run.record['id']} was made with rule.loudness=8, an option" in answer.sentence
-        assert "it computes as with 7" in answer.sentence
+        assert "it computes as if it were 7" in answer.sentence
         assert aged.left() == before
         assert run.record["status"] == "interrupted"
 

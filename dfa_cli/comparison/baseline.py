@@ -1,4 +1,4 @@
-"""Tests the rows of a comparison compare_with_baseline a baseline row, and chooses which rows are shown."""
+"""Tests the rows of a comparison against a baseline row, and chooses which rows are shown."""
 
 from __future__ import annotations
 

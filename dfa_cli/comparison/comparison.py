@@ -74,7 +74,7 @@ class Comparison:
         ):
             notes += [f"In place of the data asked for: {fallback}." for fallback in fallbacks]
         if self.baseline:
-            notes += self._about_the_test()
+            notes += self._notes_on_significance()
         return notes
 
     def _belongs_to_a_column(self, key: str) -> bool:
@@ -84,28 +84,29 @@ class Comparison:
             dotted.startswith(f"{column.replace('/', '.')}.") for column in self.columns
         )
 
-    def _about_the_test(self) -> list[str]:
-        made = [group.difference for group in self.groups if group.difference and not group.is_baseline]
-        why = [
-            f"{group.label()}: {group.difference.why}"
-            for group in self.groups
-            if group.difference and group.difference.why and not group.is_baseline
-        ]
+    def _notes_on_significance(self) -> list[str]:
+        """Says how the differences to the baseline were tested, and which rows were not tested and why."""
+        others = [group for group in self.groups if not group.is_baseline]
+        differences = [(group.label(), group.difference) for group in others if group.difference]
+        untested = [(label, difference.why) for label, difference in differences if difference.why]
         notes = []
-        if any(one.p is not None for one in made):
+        if any(difference.p is not None for _, difference in differences):
             count = plural(self.tests, "comparison")
             notes.append(
                 f"p: {TEST_NAMES[self.test]} (two-sided) over common {self.seeds} with {self.baseline}; "
                 f"* p < 0.05 after Holm's correction for {count}."
             )
-        if why:
-            reasons = sorted({line.rpartition(": ")[2] for line in why})
-            listed = f"{why[0].rpartition(': ')[2]}" if len(reasons) == 1 else "; ".join(why)
-            rows = "" if len(reasons) > 1 or len(why) == len(made) else f" in {len(why)} rows"
-            notes.append(f"No test against {self.baseline}{rows}: {listed}.")
-        if any(not group.is_baseline and group.difference is None for group in self.groups):
+        reasons = {why for _, why in untested}
+        if len(reasons) == 1:
+            some = "" if len(untested) == len(differences) else f" in {plural(len(untested), 'row')}"
+            notes.append(f"No test against {self.baseline}{some}: {reasons.pop()}.")
+        elif reasons:
+            listed = "; ".join(f"{label}: {why}" for label, why in untested)
+            notes.append(f"No test against {self.baseline}: {listed}.")
+        if any(group.difference is None for group in others):
             notes.append(
-                f"A row without a difference has no one counterpart among the rows with {self.baseline}."
+                f"A row without a difference could not be paired with one row of {self.baseline}: "
+                "none fits, or several fit equally well."
             )
         return notes
 

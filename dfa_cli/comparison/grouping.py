@@ -110,12 +110,13 @@ def _differs(runs: Sequence[Run], key: str) -> bool:
     return any(value != first for value in values)
 
 
-def _varies_within(runs: Sequence[Run], key: str, given: Sequence[str]) -> bool:
-    """Tells whether two runs that agree on all keys of `given` differ in `key`."""
-    seen: dict[tuple[str, ...], str] = {}
+def _varies_within(runs: Sequence[Run], key: str, equal_keys: Sequence[str]) -> bool:
+    """Tells whether two runs that agree on all of `equal_keys` differ in `key`."""
+    first_values: dict[tuple[str, ...], str] = {}
     for run in runs:
         value = format_value(key_value(run, key))
-        if seen.setdefault(tuple(format_value(key_value(run, other)) for other in given), value) != value:
+        shared = tuple(format_value(key_value(run, other)) for other in equal_keys)
+        if first_values.setdefault(shared, value) != value:
             return True
     return False
 

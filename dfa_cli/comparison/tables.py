@@ -77,11 +77,12 @@ def as_markdown(result: Comparison, chosen: Sequence[Column]) -> str:
 
     lines = [f"**{safe(title(result))}**", ""]
     if result.splits:
-        lines += [f"Split: {safe(split_caption(result))}.  "]
+        # two spaces at the end of a line: a line break in Markdown
+        lines.append(f"Split: {safe(split_caption(result))}.  ")
     if result.constant:
-        lines += [f"The same in all rows: {safe(constants(result))}.", ""]
-    elif result.splits:
-        lines += [""]
+        lines.append(f"The same in all rows: {safe(constants(result))}.")
+    if result.splits or result.constant:
+        lines.append("")
     lines.append("| " + " | ".join(safe(column.heading) for column in chosen) + " |")
     lines.append("| " + " | ".join("---" if column.left else "---:" for column in chosen) + " |")
     for group in result.groups:

@@ -62,7 +62,7 @@ def parse_command(words: Sequence[str], prog: str) -> Command:
         words=[word for word in words if word not in modes],
         overrides=[word for word in flags.overrides if word not in modes],
         config_name=flags.config_name or "config",
-        # Absolute, since the record is to name it for a repetition from any folder.
+        # Absolute: the record keeps it, and a run may be repeated from another folder.
         config_dir=None if flags.config_dir is None else os.path.abspath(flags.config_dir),
         multirun=flags.multirun or any(word.endswith(("MULTIRUN", "MULTIRUN'", "=2")) for word in modes),
         asks_help=flags.help,

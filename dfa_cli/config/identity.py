@@ -59,8 +59,8 @@ RENAMED: dict[str, str] = {
     "device.readout.of": "device.readout.wrapped",
 }
 
-# Dotted keys that were removed. The keys and classes in this table, and the keys of `LATER`, are spelt as they are
-# today. Whoever renames one of them renames it here, too.
+# Dotted keys that were removed. This table and `LATER` use today's names for groups, parent keys and classes. If you
+# rename one of these, rename it here, too.
 DROPPED: dict[str, Dropped] = {
     "device.saturation_warning": Dropped("dfa_cli.devices.opu.OPU", 0.01),
     "device.medium.dense": Dropped("dfa_cli.devices.opu.Auto", 33554432),
@@ -141,7 +141,7 @@ def no_longer(name: str) -> str | None:
     today = todays_name(name)
     if gone := DROPPED.get(today):
         return (
-            f"{name} is no option any more: this version of dfa always computes as with {shown(gone.value)}, "
+            f"{name} is no longer an option: this version of dfa always computes as if it were {shown(gone.value)}, "
             "so leave it out."
         )
     return None if today == name else f"{name} is called {today} now."

@@ -42,10 +42,10 @@ class ProjectionDevice(Protocol):
     """
 
     def prepare(self, n_in: int, n_out: int, compute: torch.device) -> None:
-        """Fix `B` from the matrix seed of the device, and set the costs to zero.
+        """Choose the matrix `B` `[n_in, n_out]` by the matrix seed of the device, and set the costs to zero.
 
         `compute` is where the errors will come from, and where the results must return to.
-        Raises `DfaError` when the device cannot have this size.
+        Raises `DfaError` when the device does not support a matrix of this size.
         """
         ...
 

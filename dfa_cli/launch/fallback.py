@@ -34,8 +34,8 @@ def stand_in_overrides(specs: Sequence[RunSpec]) -> list[str]:
     if len({spec.choices["data"] for spec in specs}) > 1:
         missing = ", ".join(stand_ins)
         raise DfaError(
-            f"The default data set {missing} cannot be had, and the jobs of this sweep have different defaults; "
-            "name one data set for all, such as data=digits_graph, which every model can use."
+            f"The jobs of this sweep have different default data sets, and dfa can neither find nor download "
+            f"{missing}; name one data set for all, such as data=digits_graph, which every model can use."
         )
     ((stand_in, sentence),) = stand_ins.values()
     print(f"note: {sentence}.", file=sys.stderr, flush=True)

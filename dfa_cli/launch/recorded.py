@@ -32,7 +32,7 @@ def spec_of_record(run: Run) -> RunSpec:
         if key in DROPPED:
             raise DfaError(
                 f"run {run.id} was made with {key}={shown(lookup(run.config, key)[0])}, an option that this version "
-                f"of dfa does not have any more: it computes as with {shown(DROPPED[key].value)}, and can "
+                f"of dfa does not have any more: it computes as if it were {shown(DROPPED[key].value)}, and can "
                 "neither repeat the run nor go on with it."
             )
     defaults = asdict(Config())

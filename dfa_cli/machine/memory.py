@@ -29,13 +29,16 @@ def reset_peak_memory() -> None:
     Only Linux can do so. On other systems the peak stays that of the whole life of the process.
     """
     if (library := _glibc()) is not None:
-        library.malloc_trim(0)  # Memory kept by `keep_freed_memory` would count as in use.
+        library.malloc_trim(0)  # otherwise memory kept by `keep_freed_memory` would count as in use
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_bytes() -> int | None:
-    """Returns the peak of resident memory since `reset_peak_memory`, in bytes; `None` where it is unknown."""
+    """Returns the peak of resident memory, in bytes; `None` where it is unknown.
+
+    On Linux it counts since `reset_peak_memory`, elsewhere since the process began.
+    """
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

@@ -78,7 +78,7 @@ def to_mlflow(runs: Sequence[Run], path: Path) -> int:
         from mlflow.entities import Metric, Param, RunTag
         from mlflow.tracking import MlflowClient
     except ImportError:
-        raise DfaError("--to mlflow needs MLflow: pip install 'dfa-cli[mlflow]'") from None
+        raise DfaError("--to mlflow needs MLflow: pip install mlflow") from None
     with disk_errors_as_sentences(path, "--out=FOLDER"):
         path.mkdir(parents=True, exist_ok=True)
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # otherwise it logs each table of its database
@@ -132,7 +132,7 @@ def to_tensorboard(runs: Sequence[Run], path: Path) -> int:
         from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
     except ImportError:
-        raise DfaError("--to tensorboard needs TensorBoard: pip install 'dfa-cli[tensorboard]'") from None
+        raise DfaError("--to tensorboard needs TensorBoard: pip install tensorboard") from None
     for run in runs:
         chosen = [
             format_value(run.choices[name])

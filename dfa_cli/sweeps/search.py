@@ -47,8 +47,13 @@ class Search(Supervisor):
         self.study = study
 
     def _run_all(self) -> None:
+        """Start workers until no trial is left.
+
+        A worker that fails is replaced by another one, as long as at least one trial has ended in it. Raises `DfaError`
+        when none has, unless a signal stopped the search.
+        """
         while (left := self.study.left()) > 0 and not self._must_stop():
-            ended = sum(run.ended for run in self.runs)
+            ended_before = sum(run.ended for run in self.runs)
             code = self._run_worker(
                 {
                     "config_name": self.command.config_name,
@@ -62,7 +67,7 @@ class Search(Supervisor):
             )
             if code == 0:
                 return
-            if ended == sum(run.ended for run in self.runs) and not self.stopping:
+            if ended_before == sum(run.ended for run in self.runs) and not self.stopping:
                 raise DfaError(f"The search has stopped: {self._why_worker_ended(code)}")
 
     def _discover(self) -> None:

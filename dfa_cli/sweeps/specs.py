@@ -103,7 +103,7 @@ def _read_once(path: Path, written: int) -> dict[str, Any]:
     """Read the file once for each time that it is written. `node` is Hydra's node with the type that Hydra expects."""
     content = json.loads(path.read_text(encoding="utf-8"))
     node = OmegaConf.structured(HydraConf)
-    OmegaConf.set_struct(node, False)  # plugins add keys that the type does not have
+    OmegaConf.set_struct(node, False)  # plugins add keys that HydraConf does not have
     node = OmegaConf.merge(node, content["hydra"])
     node.sweep.dir = str(path.parents[1])  # not the recorded path: the folder may have been moved
     return {**content, "node": node}

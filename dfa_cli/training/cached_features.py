@@ -39,18 +39,18 @@ def _is_deterministic(block: Block) -> bool:
 def _hidden_features(hidden: list[Block], batches: Batches) -> Tensor:
     """Compute `h_{last-1}` for every row of the data set, `ROWS_AT_ONCE` rows at a time to bound the memory."""
     if batches.whole is not None:
-        return _forward(hidden, batches.whole)
+        return _through_hidden_blocks(hidden, batches.whole)
     all_rows = torch.arange(len(batches.y), device=batches.y.device)
     features: Tensor | None = None
     for rows in all_rows.split(ROWS_AT_ONCE):
-        h = _forward(hidden, batches.of(rows))
+        h = _through_hidden_blocks(hidden, batches.of(rows))
         features = h.new_empty(len(all_rows), h.shape[1]) if features is None else features
         features[rows] = h
     assert features is not None
     return features
 
 
-def _forward(hidden: list[Block], batch: Batch) -> Tensor:
+def _through_hidden_blocks(hidden: list[Block], batch: Batch) -> Tensor:
     h = batch.x
     for block in hidden:
         h = block(h, batch.graph)

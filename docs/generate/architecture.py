@@ -43,7 +43,7 @@ PLACES: dict[str, list[list[tuple[str, int]]]] = {
 LEVELS = [["face"], ["above"], ["reading", "training"], ["ground"]]  # from top to bottom
 HEADS = {
     "face": ("The face", "what other programs import"),
-    "above": ("Above both wings", "the only rooms that see both"),
+    "above": ("Above both wings", "the only rooms that may use both"),
     "reading": ("Reading wing", "no torch, no hydra"),
     "training": ("Training wing", "imports torch"),
     "ground": ("Ground", "imports nothing that stands on it"),

@@ -35,7 +35,7 @@ GROUPS = {
     "optimizer": "The step that follows a gradient; any class of `torch.optim` whose step needs no closure can stand "
     "here.",
     "tuned": "Values for one combination of a model, a data set and a rule. The file with the names of all three is "
-    "taken by itself. "
+    "used automatically. "
     "They replace the defaults above, and what is typed replaces them. [tuning.md](tuning.md) tells more.",
     "experiment": "A whole study in one word. What is typed beside it wins.",
     "launcher": "Where the jobs of a sweep run; without one, one after another in one process. "

@@ -130,7 +130,7 @@ def test_in_the_words_of_a_program() -> None:
     with pytest.raises(DfaError, match=f"'spread'.*; {says('rule.spread')}"):
         build(node)
     assert build({"_target_": f"{__name__}.Outsider", "spread_over_edges": True}).spread_over_edges
-    with pytest.raises(DfaError, match=r"'loud'.*~group\.key takes a key away"):
+    with pytest.raises(DfaError, match=r"'loud'.*~group\.key removes a key"):
         build({"_target_": f"{__name__}.Outsider", "loud": 1})
 
 

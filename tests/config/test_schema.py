@@ -501,5 +501,5 @@ class TestDropped:
         self, word: str, value: str, job: Compose
     ) -> None:
         key = word.lstrip("+~").partition("=")[0]
-        with pytest.raises(DfaError, match=rf"^{key} is no option any more: .* {value}, so leave it out\.$"):
+        with pytest.raises(DfaError, match=rf"^{key} is no longer an option: .* {value}, so leave it out\.$"):
             job("data=digits", "device=opu_sim", word)

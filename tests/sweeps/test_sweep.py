@@ -64,7 +64,7 @@ def test_every_combination_is_run_and_put_in_a_table(swept: tuple[Dfa, Answer]) 
     dfa, answer = swept
     assert answer.code == 0, answer.err
     assert statuses(dfa) == {"completed": 6}
-    assert "sweep of 8 combinations, 6 different runs; 6 to run" in answer.out
+    assert "sweep of 8 combinations, 6 different runs (bp uses no device); 6 to run" in answer.out
     assert "[6/6] completed" in answer.out
     rows = [line.split()[:2] for line in answer.out.splitlines()]
     assert ["dfa", "opu_sim"] in rows

@@ -86,7 +86,8 @@ class Camera:
         well = float("inf") if self.full_well is None else self.full_well
         if self.exposure == "auto":
             gain = min(full, well / peak)
-            # Without a limit of light or well, take so many photons that their noise is below single precision.
+            # If neither the light nor the well sets a limit, take so many photons that their noise is below single
+            # precision.
             gain = 1e15 / mean if gain == float("inf") else gain
             brightest = gain * peak + READ_NOISE_MARGIN * self.read_noise
             top = min(well, brightest) if self.full_well is not None else well

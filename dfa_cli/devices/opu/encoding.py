@@ -66,11 +66,13 @@ class Ternary:
         else:
             torch.gt(error, self.threshold, out=patterns[0])
             torch.lt(error, -self.threshold, out=patterns[1])
-        lit = patterns.sum(2)
-        squares = (lit[0] + lit[1]).unsqueeze_(1)
+        lit = patterns.sum(2)  # number of mirrors that are on, [2, rows]
+        squared_norm = (lit[0] + lit[1]).unsqueeze_(1)  # |t|^2, since every entry of t is -1, 0 or 1
         # A row with no mirror on gives zeros, whatever its scale. The 1 only avoids a division by zero.
-        scale = torch.linalg.vector_norm(error, 2, 1, keepdim=True).mul_(squares.clamp_(min=1.0).rsqrt_())
-        return Frames(patterns, lit.clamp_(max=1.0), (1.0, -1.0), scale)
+        scale = torch.linalg.vector_norm(error, 2, 1, keepdim=True).mul_(
+            squared_norm.clamp_(min=1.0).rsqrt_()
+        )
+        return Frames(patterns, shown=lit.clamp_(max=1.0), weights=(1.0, -1.0), scale=scale)
 
 
 class Sign:

@@ -1,8 +1,8 @@
 """Computes the entries of a complex Gaussian matrix from its seed, each entry on its own.
 
-The random generator is counter-based. SplitMix64 of seed and row gives a key for each row. For each column, three
-rounds of multiply and xor-shift of 32 bits give the 23 bits of a radius and the 24 bits of an angle. The transform
-of Box and Muller,
+The random generator is counter-based. SplitMix64 of seed and row gives a key for each row. For each column, two rounds
+of multiply and xor-shift of 32 bits mix the column into the key. A third round then gives the 23 bits of a radius.
+Another third round gives the 24 bits of an angle. The transform of Box and Muller,
 
     t = sqrt(-2 ln u) exp(2 pi i v),
 
@@ -51,6 +51,7 @@ def coefficients(keys: Tensor, columns: Tensor, imaginary: bool = True) -> tuple
     variance. With `imaginary=False` the second is `None`.
     """
     k1, k2, k3 = (keys[:, i, None] for i in range(3))
+    # Two rounds mix the column with the first two keys of the row.
     x = k1 + _low32(columns * WEYL)
     x = x ^ _shift_right_logical(x, 17)
     x = x * _as_signed(ROUNDS[0], 32)
@@ -58,8 +59,10 @@ def coefficients(keys: Tensor, columns: Tensor, imaginary: bool = True) -> tuple
     x = x ^ _shift_right_logical(x, 11)
     x = x * _as_signed(ROUNDS[1], 32)
     z = x ^ _shift_right_logical(x, 15)
+    # A third round gives the radius.
     h = z * _as_signed(ROUNDS[2], 32)
     h = h ^ _shift_right_logical(h, 14)
+    # Another third round, with the third key, gives the angle.
     g = (z ^ k3) * _as_signed(ANGLE_ROUND, 32)
     g = g ^ _shift_right_logical(g, 16)
 

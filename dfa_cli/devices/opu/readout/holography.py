@@ -46,10 +46,10 @@ class OffAxis:
             pixels_per_mode=pixels_per_mode, reference=reference, visibility=visibility, headroom=headroom
         )
         self.pixels_per_mode = pixels_per_mode
-        half_turn = math.pi / pixels_per_mode
-        self.fringes = Holography(
-            pixels_per_mode, reference, visibility * math.sin(half_turn) / half_turn, headroom
-        )
+        # A pixel averages the fringe over its width. `half_pixel` is half of the phase that it goes through there.
+        half_pixel = math.pi / pixels_per_mode
+        contrast = visibility * math.sin(half_pixel) / half_pixel  # `V` of the class
+        self.fringes = Holography(pixels_per_mode, reference, contrast, headroom)
 
     def calibrate(self, lit: float, camera: Camera) -> None:
         self.fringes.calibrate(lit, camera)
