@@ -165,8 +165,8 @@ def test_the_first_call_makes_the_environment_and_says_so_in_one_line(checkout: 
     assert code == 0
     assert out == f"dfa in {checkout.root.parent}: <train> <seed=1,2> <two words>"
     assert err == (
-        "setup: making .venv with python3 (3.11); "
-        "this is done once and takes some minutes, most of them for PyTorch\n"
+        "setup: making .venv with python3 (3.11), once: "
+        "PyTorch and what else dfa needs, 1.6 GB with the CPU build, two minutes or more with the download\n"
     )
     *_, install = checkout.calls("python -m pip install")
     assert "-c constraints.txt" in install
