@@ -55,14 +55,19 @@ class Comparison:
         """Returns what a reader has to know to understand the table, one sentence each."""
         notes = []
         if self.averaged:
-            notes.append(f"Each row also averages over {', '.join(self.averaged)}, which --by leaves out.")
+            notes.append(
+                f"Each row also averages over keys that --by does not name: {', '.join(self.averaged)}."
+            )
         if shown := [key for key in self.dependent_keys if not self._belongs_to_a_column(key)]:
             more = f" and {len(shown) - 8} more" if len(shown) > 8 else ""
-            notes.append(f"Differs along with the columns: {', '.join(shown[:8])}{more}.")
-        if self.duplicates:
-            runs = "run is a repetition" if self.duplicates == 1 else "runs are repetitions"
             notes.append(
-                f"{self.duplicates} completed {runs} of the same configuration and seed: the newest counts."
+                f"These keys differ, too, in the same way as the columns: {', '.join(shown[:8])}{more}."
+            )
+        if self.duplicates:
+            runs = "run has" if self.duplicates == 1 else "runs have"
+            notes.append(
+                f"{self.duplicates} completed {runs} a newer run of the same configuration and seed, "
+                "which counts instead."
             )
         if fallbacks := sorted(
             {
@@ -72,7 +77,7 @@ class Comparison:
                 if run.record.get("data_fallback")
             }
         ):
-            notes += [f"In place of the data asked for: {fallback}." for fallback in fallbacks]
+            notes += [f"Another data set was used: {fallback}." for fallback in fallbacks]
         if self.baseline:
             notes += self._notes_on_significance()
         return notes

@@ -58,7 +58,11 @@ def product(h: Tensor | SparseMatrix, weight: Tensor) -> Tensor:
 
 
 class _NarrowProduct(torch.autograd.Function):
-    """Computes a product with few columns, and its gradients, through transposes."""
+    """Computes a product with few columns through its transpose.
+
+    The weight's gradient has equally few columns, and is computed in the same way.
+    The gradient of `h` is a plain product.
+    """
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, weight: Tensor) -> Tensor:  # type: ignore[override]

@@ -24,23 +24,22 @@ CONF, PAGE = ROOT / "conf", ROOT / "docs" / "configuration.md"
 COMMAND = ".venv/bin/python docs/generate/configuration.py"
 
 GROUPS = {
-    "model": "What is trained.",
-    "rule": "Who computes the gradients of the blocks.",
-    "device": "Who projects the error. Only rules that need a projection ask it for anything.",
+    "model": "The network that is trained.",
+    "rule": "The training rule: it computes the gradients of the blocks.",
+    "device": "The projection device: it projects the error. Rules that need no projection do not use it.",
     "device/encoding": "`opu_sim`: how a row of the error becomes binary frames.",
     "device/medium": "`opu_sim`: the transmission matrix.",
     "device/readout": "`opu_sim`: how the field is recovered from what the camera sees.",
     "device/camera": "`opu_sim`: from photons to grey levels.",
-    "data": "What is learned. Graph models bring their own default, `cora`.",
-    "optimizer": "The step that follows a gradient; any class of `torch.optim` whose step needs no closure can stand "
-    "here.",
-    "tuned": "Values for one combination of a model, a data set and a rule. The file with the names of all three is "
-    "used automatically. "
-    "They replace the defaults above, and what is typed replaces them. [tuning.md](tuning.md) tells more.",
-    "experiment": "A whole study in one word. What is typed beside it wins.",
-    "launcher": "Where the jobs of a sweep run; without one, one after another in one process. "
+    "data": "The data set. The default of graph models is `cora`.",
+    "optimizer": "The optimizer. Any class of `torch.optim` can be used whose step needs no closure.",
+    "tuned": "Values for one combination of a model, a data set and a rule. The file that bears the names of all three "
+    "is used automatically. Its values replace the defaults above. Values on the command line replace its values. "
+    "[tuning.md](tuning.md) tells how they were chosen.",
+    "experiment": "All the values of a study in one file. Values on the command line replace those of the file.",
+    "launcher": "How the jobs of a sweep are started. Without a launcher they run one after another in one process. "
     "[sweeps.md](sweeps.md) tells more.",
-    "sweeper": "Who picks the jobs of a sweep; without one, every combination is run.",
+    "sweeper": "The search method that chooses the jobs of a sweep. Without a sweeper every combination is run.",
 }
 # Groups of many small options. Their table has a row for each option and a column for each key.
 ONE_ROW_AN_OPTION = ("tuned",)
@@ -57,18 +56,22 @@ TYPES = {
 HEAD = f"""\
 # Configuration
 
-Made from `conf/` and from the bounds in `dfa_cli/config/bounds.py` by `{COMMAND}`.
-To change a line here, change the file it comes from and run that command.
-
-`group=option` chooses a file of a group, `key=value` sets one key, with dots for the keys of a group:
+Every key that can be set, with its default, its bounds and its meaning. A *group* is a folder of `conf/`, and an
+*option* is a file in it. `group=option` chooses an option. `key=value` sets one key. A key of a group is written with
+dots:
 
     dfa train model=gcn data=cora rule=dfa device=opu_sim device/readout=off_axis optimizer.lr=0.02 seed=3
     dfa sweep rule=bp,dfa device.camera.bits=4,6,8 seed='range(10)'
 
-Lists are written `[64,64]`, an absent value `null`. What wins, from the weakest to the strongest: the values of an
-option, the top-level keys below, `tuned`, an `experiment`, what is typed. `dfa train --cfg job ...` shows what would
-run. A value that does not fit is refused before anything is run. An empty cell: the option has no such key.
-`needs`, `gives` and `stand_in` tell what an option asks for or offers; they are not to be set.
+A list is written `[64,64]`, and an absent value is written `null`. A key may get a value in several places. The last of
+these places counts: the file of an option, the top-level keys below, the file in `tuned`, the file in `experiment`, the
+command line. `dfa train --cfg job ...` shows the values that a command would use. A value that does not fit is refused
+before anything is run.
+
+In the tables an empty cell means that the option has no such key. `needs`, `gives` and `stand_in` say what an option
+needs or offers, and cannot be set. The page is made from `conf/` and `dfa_cli/config/bounds.py` by
+`{COMMAND}`.
+To change a line of it, change the file that the line comes from and run that command.
 """
 
 

@@ -21,9 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "performance.md"
 HEAD = """# Performance
 
-What `scripts/benchmark` measured, written by it. Contenders take turns, round by round; a figure is the median of the
-rounds, a ratio the median of the ratios of each round; memory and growth are measured in processes of their own. Every
-bar says whether that machine meets it.
+What `scripts/benchmark` measured. The script wrote this page. The programs that are compared take turns, round by
+round. A figure is the median of the rounds. A ratio is the median of the ratios of each round. Memory and growth are
+measured in separate processes. The last column of a table of bars says whether that machine meets the bar.
 """
 MARK, MACHINE = "<!-- part: {} -->", "### "
 

@@ -96,7 +96,7 @@ def test_a_repeated_run_counts_once_and_a_note_says_so(factory: Factory):
     factory.run(seed=1, accuracy=0.82)
     result = summarise([factory.root])
     assert sorted(result.groups[0].values) == [0.8, 0.82]
-    assert any("1 completed run is a repetition" in note for note in result.notes())
+    assert any("1 completed run has a newer run" in note for note in result.notes())
 
 
 def test_one_run_alone_has_no_spread(factory: Factory):
@@ -164,7 +164,7 @@ def test_a_note_names_the_keys_that_by_leaves_out(swept: Path):
     result = summarise([swept], by=["rule"])
     assert [g.label() for g in result.groups] == ["bp", "dfa", "shallow"]
     assert row(result, "dfa").n == 11
-    assert any("averages over device" in note for note in result.notes())
+    assert any("averages over keys that --by does not name: device" in note for note in result.notes())
 
 
 def test_baseline_is_paired_over_common_seeds(factory: Factory):

@@ -43,7 +43,7 @@ def test_the_table_for_people(three: Path):
         "bp    82.0 ± 1.0  3  79.5–84.5  83.0    baseline  –                 3.00 s       –                  –\n"
         "dfa   79.5 ± 0.7  2  73.1–85.9  80.0        -2.0  –  seed 2 failed  4.00 s    5600             84.0 J\n"
         "\n"
-        "Differs along with the columns: optimizer.lr.\n"
+        "These keys differ, too, in the same way as the columns: optimizer.lr.\n"
         "No test against rule=bp: fewer than 5 seeds in common.\n"
     )
 

@@ -101,12 +101,13 @@ class Holography:
         self._scratch = Workspace()
 
     def calibrate(self, lit: float, camera: Camera) -> None:
-        signal = INTENSITY_OF_A_MIRROR * lit
+        signal = INTENSITY_OF_A_MIRROR * lit  # mean of |E|^2 in the calibration frame
         self.camera = camera
         self.amplitude = math.sqrt(self.reference * signal)  # R
         peak = (self.amplitude + self.headroom * math.sqrt(signal)) ** 2
         self.exposure: Exposure = camera.expose(self.amplitude**2 + signal, peak)
-        # (cos phi_p, sin phi_p, cos phi_p / (P V R)) of each sample that enters the real part. With P = 4, two do.
+        # (cos phi_p, sin phi_p, cos phi_p / (P V R)) of each sample that enters the real part.
+        # A sample with a cosine of zero does not enter it. With P = 4, two of the samples enter.
         angles = [cosine_and_sine(p, self.samples) for p in range(self.samples)]
         over = 1 / (self.samples * self.visibility * self.amplitude)
         self.weights = [(cosine, sine, cosine * over) for cosine, sine in angles if cosine]
