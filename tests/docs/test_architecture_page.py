@@ -89,9 +89,11 @@ def test_every_step_of_a_way_names_files_of_its_room(heading: str) -> None:
     for step in steps(heading):
         if first := re.match(r"`(\w+)/`: ", step):
             room = first[1]
-        for name in re.findall(r"`(\w+\.py)`", step):
-            place = ROOT / "dfa_cli" if name == "experiment.py" else ROOT / "dfa_cli" / room
-            assert (place / name).is_file(), f"{heading} names {name}, which is not in dfa_cli/{room}/"
+        for name in re.findall(r"`([\w/]+\.py)`", step):
+            path = name if "/" in name or name == "experiment.py" else f"{room}/{name}"
+            assert (ROOT / "dfa_cli" / path).is_file(), (
+                f"{heading} names {name}, but there is no dfa_cli/{path}"
+            )
 
 
 def test_a_run_visits_only_the_room_of_the_loop_twice() -> None:
