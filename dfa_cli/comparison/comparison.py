@@ -24,7 +24,7 @@ from dfa_cli.records.run import Run
 class Comparison:
     """A finished comparison, which `dfa compare`, `dfa plot` and `dfa report` each show in their own way.
 
-    `over`: the keys that each row averages over, as a rule the seed. `columns`: the keys that make the rows.
+    `over`: the keys that each row averages over, as a rule the seed. `columns`: the keys that tell the rows apart.
     `constant`: what all rows share. `dependent_keys`: keys that differ only as a consequence of the columns.
     `splits`: the data splits in words. `averaged`: keys that differ and that `--by` leaves out. `tests`: how many
     tests were made against the baseline. `duplicates`: how many completed runs repeat another one and are left out.

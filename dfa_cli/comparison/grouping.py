@@ -18,8 +18,9 @@ from dfa_cli.records.run import Run
 class KeyRoles:
     """The part that each key plays in a comparison.
 
-    `columns`: keys that make the rows. `dependent_keys`: keys that also differ, as a consequence of the columns.
-    `constant`: the values that all runs share, of the choices, the plain top-level keys, and the keys that a user set.
+    `columns`: keys that tell the rows apart. `dependent_keys`: keys that also differ, as a consequence of the
+    columns. `constant`: values that all runs share. It holds the option chosen in each group, the plain
+    values at the top level, and the keys that a user set.
     """
 
     columns: list[str] = field(default_factory=list)

@@ -35,8 +35,8 @@ class Dropped:
 
     `of`: the `_target_` of the node that held the option, or `None` for a key at the top level. The same key in a node
     of another class is another option.
-    `value`: the value of the option to which this version is equivalent, as JSON spelt it in the identity (`1.0`, not
-    `1`, where the bound of the key said `real`).
+    `value`: this version behaves like earlier versions with the option at this value. It is written as JSON spelt it in
+    the identity: as `1.0`, not `1`, if the key had a `Bound` with `real=True`.
     """
 
     of: str | None
@@ -188,6 +188,7 @@ def _is_class_of_ours(name: str) -> bool:
 
 def _rename(config: Mapping[str, Any], names: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """Return a copy of the configuration in which names are replaced, one pair (before, after) at a time."""
+    # `targets` leads from the old name of a class to its latest one. It is applied last.
     result, targets = dict(config), {}
     for before, after in names:
         if _is_class_of_ours(before):

@@ -138,6 +138,7 @@ class BatchwiseRandomSign(SequentialFeedback):
     """
 
     def draw(self, weight: Tensor) -> Tensor:
+        # Only the standard deviation of the Gaussian numbers. `feedback` draws the numbers for every batch.
         return weight.detach().std()
 
     def feedback(self, weight: Tensor, magnitude: Tensor) -> Tensor:

@@ -95,6 +95,7 @@ def _with_hydra_node(values: dict[str, Any], node: DictConfig) -> DictConfig:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Return what the file holds, from memory as long as the file has not been written again."""
     return _read_once(path, path.stat().st_mtime_ns)
 
 

@@ -48,8 +48,8 @@ def test_every_column_of_load_is_documented(swept: Path):
 @pytest.mark.parametrize(
     ("module", "arguments", "words"),
     [
-        ("mlflow", ["--to", "mlflow"], r"--to mlflow needs MLflow: pip install 'dfa-cli\[mlflow\]'"),
-        ("tensorboard", ["--to", "tensorboard"], r"needs TensorBoard: pip install 'dfa-cli\[tensorboard\]'"),
+        ("mlflow", ["--to", "mlflow"], r"--to mlflow needs MLflow: pip install mlflow"),
+        ("tensorboard", ["--to", "tensorboard"], r"needs TensorBoard: pip install tensorboard"),
     ],
 )
 def test_a_missing_extra_is_one_sentence(

@@ -106,7 +106,8 @@ class Bitplanes:
         weights = [2.0**bit for bit in range(self.bits)]
         norm = torch.linalg.vector_norm(levels, dim=1, keepdim=True)
         scale = torch.linalg.vector_norm(error, dim=1, keepdim=True) / _zeros_to_ones(norm)
-        return Frames(patterns, patterns.amax(2), (*weights, *(-weight for weight in weights)), scale)
+        shown = patterns.amax(2)  # 1 for a pattern with any mirror on
+        return Frames(patterns, shown, (*weights, *(-weight for weight in weights)), scale)
 
 
 class Float:

@@ -79,6 +79,7 @@ def cosine(square):
 
 @numba.njit
 def sine(quarter, square):
+    """Return the sine of an angle. `quarter` is the angle in quarter turns, and `square` is its square."""
     p = square * SIN_3 + SIN_2
     p = p * square + SIN_1
     return quarter * (p * square + SIN_0)
