@@ -2,8 +2,8 @@
 
     from dfa_cli import load, compare_table, OPU, DirectFeedbackAlignment
 
-These names are the public interface for Python programs. Each is imported when it is first used: `import dfa_cli`
-alone imports neither torch nor hydra, and the functions that read records never do.
+These names are the public interface for Python programs. Each is imported when it is first used, so
+`import dfa_cli` alone imports neither torch nor hydra. The functions that read records never import either of them.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ __all__ = [
     "summarise",
 ]
 
+# The module that defines each name. A name that is not listed here comes from `dfa_cli.rules`.
 _HOME = {
     "compare_table": "comparison.tables",
     "find": "records.find",

@@ -24,6 +24,7 @@ from dfa_cli.training.progress import Progress
 from dfa_cli.training.setup import build_experiment, threads_for
 from dfa_cli.training.weights import WEIGHTS, save_weights
 
+# The random streams whose seeds are recorded. dfa_cli/seeding.py explains what a stream is.
 STREAMS = ("weights", "order", "dropout", "layers")
 
 
@@ -37,8 +38,9 @@ def run(spec: RunSpec, folder: Path, replaces: bool = False) -> dict[str, Any]:
 
 
 def resume(spec: RunSpec, folder: Path) -> dict[str, Any]:
-    """Continue the run in `folder`, which `spec` describes, in its own record. Returns the content of `run.json`.
+    """Continue the run in `folder` and add to its record. Returns the content of `run.json`.
 
+    `spec` describes the run.
     On a CPU the metrics and the weights are bit for bit those of a run without a break. Raises `DfaError` when there is
     no checkpoint, or when it cannot be read.
     """
@@ -53,9 +55,8 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
     config, history = spec.config, History()
     add_plugin_folder(spec.config_dir)
     keep_freed_memory()
-    logging.raiseExceptions = (
-        False  # If run.log cannot be written, the run reports it itself, in one sentence.
-    )
+    # When run.log cannot be written, the run says so in one sentence, so `logging` must not report it as well.
+    logging.raiseExceptions = False
     with record, Progress(config, spec.choices) as progress:
         with record.timed("data_seconds"):
             data = load_data(config)
@@ -68,7 +69,8 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
                 record.epoch(epoch.row())
                 progress.epoch(epoch)
                 if is_due(epoch.epoch, config["checkpoint_every"]):
-                    record.sync()  # before the checkpoint: resume needs metrics.csv up to its epoch
+                    # `resume` needs metrics.csv up to the epoch of the checkpoint, so metrics.csv comes first.
+                    record.sync()
                     save_checkpoint(folder, epoch.epoch, experiment)
         if experiment.device is not None:
             record.update(projection=asdict(experiment.device.cost()))
@@ -80,7 +82,7 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
 
 
 def is_due(epoch: int, every: int | None) -> bool:
-    """Whether an action that happens every `every` epochs is due after this one. `None` means never."""
+    """Tell whether an action that happens every `every` epochs is due after `epoch`. `every=None` means never."""
     return every is not None and epoch % every == 0
 
 

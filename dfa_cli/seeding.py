@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def stream_seed(seed: int, name: str) -> int:
     """Compute the seed of the stream `name`: the first 63 bits of SHA-256 of `"{seed}/{name}"`.
 
-    Python's own `hash` differs from process to process. Seeds `seed + k` would make stream k of seed s equal to stream
-    k - 1 of seed s + 1. A cryptographic hash has neither fault.
+    Python's own `hash` differs from process to process. If stream k had the seed `seed + k`, stream k of seed s
+    would equal stream k - 1 of seed s + 1. A cryptographic hash has neither fault.
     """
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -1,6 +1,6 @@
 """Measures the time and memory of one device at several sizes. `dfa bench` runs this module as a process.
 
-A process of its own shows the memory of this device alone.
+A separate process is used so that the measured memory contains nothing of other devices.
 
 `python -m dfa_cli.benchmark.measure '{"device": "procedural", "sizes": [[1000, 1000]], "vectors": 1}'`
 prints a line of JSON for each size as soon as it is measured.
@@ -21,14 +21,14 @@ from dfa_cli.devices.opu.media.procedural import Procedural
 from dfa_cli.devices.opu.media.structured import Structured
 from dfa_cli.machine.memory import peak_bytes, reset_peak_memory
 
-MIN_SECONDS = 0.2  # a projection is repeated until its repetitions have taken this long
+MIN_SECONDS = 0.2  # a projection is repeated until its repetitions have taken this long, or 50 times
 SEED = 1
 
 Projection = Callable[[np.ndarray], object]
 
 
 def draw_store_multiply(n_in: int, n_out: int) -> Projection:
-    """Draw a complex Gaussian matrix with NumPy, store it and multiply: what one does without a library.
+    """Draw a complex Gaussian matrix with NumPy, store it and multiply, as one does without a library.
 
     Every projection draws the matrix again.
     """
@@ -75,7 +75,8 @@ def measure(device: str, sizes: list[tuple[int, int]], vectors: int) -> None:
     """Measure one projection of `vectors` vectors at each size, and print the results as lines of JSON.
 
     A line is `{"n_in", "n_out", "seconds", "memory_mb"}`. `seconds` is the shortest of the repetitions.
-    `memory_mb` is the peak resident memory so far, less the memory after the imports and a first small projection.
+    `memory_mb` is the peak resident memory so far, minus the memory after the imports and a first small
+    projection.
     """
     _warm_up(DEVICES[device], vectors)
     memory = Memory()
@@ -87,14 +88,14 @@ def measure(device: str, sizes: list[tuple[int, int]], vectors: int) -> None:
             started = time.perf_counter()
             project(signs)
             times.append(time.perf_counter() - started)
-        found: dict[str, Any] = {"n_in": n_in, "n_out": n_out, "seconds": min(times)}
-        found["memory_mb"] = memory.grown_mb()
-        sys.stdout.write(json.dumps(found) + "\n")
+        result: dict[str, Any] = {"n_in": n_in, "n_out": n_out, "seconds": min(times)}
+        result["memory_mb"] = memory.grown_mb()
+        sys.stdout.write(json.dumps(result) + "\n")
         sys.stdout.flush()
 
 
 def _warm_up(device: Callable[[int, int], Projection], vectors: int) -> None:
-    """Do a small projection first, so that compiling and starting threads is not measured."""
+    """Do a small projection first, so that compiling kernels and starting threads are not measured."""
     device(64, 4096)(np.ones((vectors, 64), np.float32))
 
 

@@ -1,4 +1,4 @@
-"""Runs the measurements of `dfa bench`, and writes its table, its sentences and its files."""
+"""Runs the measurements of `dfa bench`, and writes the table, the conclusions and the files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DESCRIPTIONS = {
 class Measurement:
     """The measurement of one device at one size: `vectors` vectors in `seconds`.
 
-    `memory_mb` is the memory above that after the imports.
+    `memory_mb` is the peak memory minus the memory after the imports.
     """
 
     device: str
@@ -65,6 +65,7 @@ def plan(sizes: list[tuple[int, int]] | None, full: bool) -> list[tuple[str, lis
     batch = sizes or [(n, n) for n in ((3162, 10_000, 31_623) if full else (3162,))]
     stored = [size for size in sizes or square if math.prod(size) <= MAX_STORED]
     cases = [("numpy", stored, 1), ("cpu", stored, 1), ("procedural", computed, 1), ("procedural", batch, 64)]
+    # A case without sizes is left out.
     return [case for case in [*cases, ("structured", extreme, 1)] if case[1]]
 
 
@@ -87,12 +88,13 @@ def run_case(device: str, sizes: list[tuple[int, int]], vectors: int) -> list[Me
 
     case = json.dumps({"device": device, "sizes": sizes, "vectors": vectors})
     command = [sys.executable, "-m", "dfa_cli.benchmark.measure", case]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    lines = [_measurement(device, vectors, **json.loads(row)) for row in done.stdout.splitlines()]
-    if done.returncode:
+    process = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    lines = [_measurement(device, vectors, **json.loads(row)) for row in process.stdout.splitlines()]
+    if process.returncode:
+        # The process prints a line for each finished size, so it failed at the size after those.
         size = sizes[min(len(lines), len(sizes) - 1)]
         raise DfaError(
-            f"The measurement of {device} at {size[0]} x {size[1]} ended with code {done.returncode}. "
+            f"The measurement of {device} at {size[0]} x {size[1]} ended with code {process.returncode}. "
             "If no error stands above, memory ran out: give smaller --sizes."
         )
     return lines
@@ -135,17 +137,19 @@ def conclusions(lines: list[Measurement]) -> list[str]:
         single = [line for line in lines if line.device == device and line.vectors == 1]
         if not single:
             continue
-        wins = break_even(single)
+        crossover = break_even(single)
         smallest = min(line.coefficients for line in single)
-        if wins is None:
+        if crossover is None:
             sentences.append(f"Modelled optics: slower than {device} at every size measured.")
-        elif wins == smallest:
+        elif crossover == smallest:
             sentences.append(
-                f"Modelled optics: faster than {device} at every size measured, from {wins:.2g} coefficients."
+                f"Modelled optics: faster than {device} at every size measured, from {crossover:.2g} coefficients."
             )
         else:
-            side = f"about {math.sqrt(wins):.0f} x {math.sqrt(wins):.0f}"
-            sentences.append(f"Modelled optics: faster than {device} above {wins:.2g} coefficients ({side}).")
+            side = f"about {math.sqrt(crossover):.0f} x {math.sqrt(crossover):.0f}"
+            sentences.append(
+                f"Modelled optics: faster than {device} above {crossover:.2g} coefficients ({side})."
+            )
     ratio = speedup_over_numpy(lines)
     if ratio is not None:
         size, factor = ratio
@@ -153,13 +157,13 @@ def conclusions(lines: list[Measurement]) -> list[str]:
             f"procedural makes {factor:.1f} times the coefficients a second of numpy, at {size:.2g}."
         )
     for batch in (line for line in lines if line.device == "procedural" and line.vectors > 1):
-        alone = [line for line in lines if line.device == "procedural" and line.vectors == 1]
-        for line in alone:
+        single_vector = [line for line in lines if line.device == "procedural" and line.vectors == 1]
+        for line in single_vector:
             if (line.n_in, line.n_out) == (batch.n_in, batch.n_out):
-                times = batch.seconds / line.seconds
+                cost_ratio = batch.seconds / line.seconds
                 size = f"{batch.n_in} x {batch.n_out}"
                 sentences.append(
-                    f"procedural: {batch.vectors} vectors cost {times:.1f} times one, at {size}."
+                    f"procedural: {batch.vectors} vectors cost {cost_ratio:.1f} times one, at {size}."
                 )
     return sentences
 
@@ -236,9 +240,9 @@ def run_trillion(sizes: list[tuple[int, int]] | None, folder: Path) -> None:
     from dfa_cli.benchmark.trillion import SIZE, project
 
     n_in, n_out = (sizes or [(SIZE, SIZE)])[-1]
-    found = project(n_in, n_out, write_sentence)
-    write_atomically(folder / "trillion.json", json.dumps(found, indent=1) + "\n")
-    for key, value in found.items():
+    figures = project(n_in, n_out, write_sentence)
+    write_atomically(folder / "trillion.json", json.dumps(figures, indent=1) + "\n")
+    for key, value in figures.items():
         write_stdout(f"{key:>25}  {value:.6g}\n")
     write_sentence(QUOTED_FIGURES)
     write_stdout(f"Written to {folder / 'trillion.json'}\n")

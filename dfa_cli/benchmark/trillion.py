@@ -25,12 +25,12 @@ def project(n_in: int, n_out: int, write_sentence: Callable[[str], None]) -> dic
 
         y = x Re T,   x of +-1,   T [n_in, n_out] of the procedural medium
 
-    The result has, among others:
+    Among the returned figures are:
 
     - `norm_ratio`: `|y|^2 / (n_out |x|^2)`, which is 1 within `sqrt(2 / n_out)`.
     - `kolmogorov_p`: the p-value of Kolmogorov's test of `y / |x|` against the standard normal distribution.
     - `processor_seconds`: processor time of all threads, which other work on the machine does not lengthen.
-    - `spot_error`: some modes are computed again, each alone and by torch; the largest difference, over `|x|`.
+    - `spot_error`: the largest error of a few modes, divided by `|x|`. Each of them is computed again, alone, by torch.
     - `structured_*`: the same figures for the same vector and the structured medium.
 
     `write_sentence` gets the lines of progress.
@@ -43,7 +43,7 @@ def project(n_in: int, n_out: int, write_sentence: Callable[[str], None]) -> dic
     memory = Memory()
 
     y = torch.empty(n_out)
-    started, worked = time.perf_counter(), time.process_time()
+    started, processor_started = time.perf_counter(), time.process_time()
     spans = [(first, min(first + AT_ONCE, n_out)) for first in range(0, n_out, AT_ONCE)]
     for field, (first, last) in zip(medium.fields_at(x, False, spans), spans, strict=True):
         y[first:last] = field[0, 0]
@@ -53,15 +53,15 @@ def project(n_in: int, n_out: int, write_sentence: Callable[[str], None]) -> dic
             f"{last / n_out:7.2%}  {last * n_in:.3g} coefficients in {seconds:.0f} s, "
             f"{rate:.2f} billion a second, {to_go:.0f} s to go"
         )
-    seconds, worked = time.perf_counter() - started, time.process_time() - worked
-    grown = memory.grown_mb()
+    seconds, processor_seconds = time.perf_counter() - started, time.process_time() - processor_started
+    memory_mb = memory.grown_mb()
 
-    every = torch.arange(n_in)
+    all_rows = torch.arange(n_in)
     spots = torch.randint(0, n_out, (SPOT_CHECKS,), generator=draws)
     errors = []
     for spot in spots.tolist():
         total = 0.0
-        for rows in every.split(1 << 20):
+        for rows in all_rows.split(1 << 20):
             total += float(
                 x[0, rows].double() @ medium.entries(rows, torch.tensor([spot])).real.double()[:, 0]
             )
@@ -69,7 +69,7 @@ def project(n_in: int, n_out: int, write_sentence: Callable[[str], None]) -> dic
 
     fast = Structured()
     fast.prepare(n_in, n_out, SEED, torch.device("cpu"))
-    fast.fields(x, imaginary=False)
+    fast.fields(x, imaginary=False)  # the first call is not measured
     structured_started = time.perf_counter()
     structured = fast.fields(x, imaginary=False)[0, 0]
     structured_seconds = time.perf_counter() - structured_started
@@ -79,9 +79,9 @@ def project(n_in: int, n_out: int, write_sentence: Callable[[str], None]) -> dic
         "coefficients": n_in * n_out,
         "seconds": seconds,
         "coefficients_per_second": n_in * n_out / seconds,
-        "processor_seconds": worked,
+        "processor_seconds": processor_seconds,
         "threads": torch.get_num_threads(),
-        "memory_mb": grown,
+        "memory_mb": memory_mb,
         "norm_ratio": float(y.double().square().sum()) / n_out / n_in,
         "norm_ratio_deviation": math.sqrt(2 / n_out),
         "kolmogorov_p": float(stats.kstest(y.numpy() / math.sqrt(n_in), "norm").pvalue),

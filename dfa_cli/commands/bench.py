@@ -27,16 +27,16 @@ def bench(
         raise DfaError("--quick, --full and --sizes each choose the sizes; give one of them.")
     from dfa_cli.benchmark.table import run_table, run_trillion
 
-    own = parse_sizes(sizes) if sizes else None
+    own_sizes = parse_sizes(sizes) if sizes else None
     if trillion:
-        run_trillion(own, _folder(out, force, "trillion.json"))
+        run_trillion(own_sizes, _folder(out, force, "trillion.json"))
     else:
-        run_table(own, full, _folder(out, force, "bench.csv"))
+        run_table(own_sizes, full, _folder(out, force, "bench.csv"))
 
 
 def parse_sizes(text: str) -> list[tuple[int, int]]:
     """Parse `1000,20000x5000` to `[(1000, 1000), (20000, 5000)]`, smallest first. Raises `DfaError` for other words."""
-    found = []
+    parsed = []
     for word in text.split(","):
         numbers = word.strip().lower().split("x")
         if not (len(numbers) in (1, 2) and all(n.isdecimal() and int(n) > 0 for n in numbers)):
@@ -44,12 +44,12 @@ def parse_sizes(text: str) -> list[tuple[int, int]]:
                 f"--sizes {text}: '{word.strip()}' is not a size; give whole numbers above 0, such as "
                 "1000 for 1000 x 1000 or 20000x5000 for 20000 in and 5000 out, with commas between."
             )
-        found.append((int(numbers[0]), int(numbers[-1])))
-    return sorted(found, key=lambda size: size[0] * size[1])
+        parsed.append((int(numbers[0]), int(numbers[-1])))
+    return sorted(parsed, key=lambda size: size[0] * size[1])
 
 
 def _folder(out: Path | None, force: bool, result: str) -> Path:
-    """Make the folder of the results. Raises `DfaError` if it has earlier ones and `force` is false."""
+    """Make the folder of the results. Raises `DfaError` if it has earlier results and `force` is false."""
     import time
 
     folder = out or Path("outputs") / "bench" / time.strftime("%Y-%m-%d_%H-%M-%S")

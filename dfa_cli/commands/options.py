@@ -35,12 +35,13 @@ Baseline = Annotated[
 Precision = Annotated[int | None, typer.Option("--precision", help="Decimals of the metric.")]
 
 
-# Pass all arguments to Hydra's parser, --help included. If Typer knew a short option, it would split Hydra's -cd.
+# Pass all arguments to Hydra's parser, --help included. If Typer knew a short option, it would split Hydra's -cd in
+# two.
 PASS_TO_HYDRA = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
 
 def complete(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Complete an override for the Tab key, in the form that Typer calls."""
+    """Complete an override for the Tab key. Typer calls this function."""
     from dfa_cli.config.completion import complete_override
 
     return complete_override(context.params.get("overrides") or [], incomplete)

@@ -46,20 +46,20 @@ class Selection:
 
         found = (find if may_be_empty else find_some)(folders_or_outputs(self.folders))
         output.name_skipped(found.skipped, max_skipped)
-        test = None
+        condition = None
         if self.where and found.runs:
             from dfa_cli.records.keys import Keys
             from dfa_cli.records.query import Query
 
-            test = Query(self.where, Keys(found.runs))
-        selected = select(found.runs, self.status, test, in_utc(self.since) if self.since else None)
+            condition = Query(self.where, Keys(found.runs))
+        selected = select(found.runs, self.status, condition, in_utc(self.since) if self.since else None)
         if not selected and not may_be_empty:
-            given = [
+            options = [
                 f'--where "{self.where}"' if self.where else "",
                 f"--since {self.since}" if self.since else "",
                 f"--status {self.status}" if self.status else "",
             ]
-            asked = " and ".join(word for word in given if word)
+            asked = " and ".join(word for word in options if word)
             raise DfaError(
                 f"none of the {len(found.runs)} runs in {', '.join(found.places)} fulfils {asked}; ask for less"
             )
@@ -76,7 +76,7 @@ class Selection:
 
 
 def make_question(by: str | None, metric: str | None, over: str, **more: Any) -> Question:
-    """Make a `Question` of the options `--by`, `--metric` and `--over`. `more`: further fields of `Question`."""
+    """Make a `Question` from the options `--by`, `--metric` and `--over`. `more`: further fields of `Question`."""
     from dfa_cli.comparison.question import Question
     from dfa_cli.records.measures import DEFAULT
 

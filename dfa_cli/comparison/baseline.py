@@ -42,25 +42,25 @@ def _list_rows(groups: Sequence[Group]) -> str:
 
 
 def compare_with_baseline(groups: list[Group], query: Query, test: str) -> int:
-    """Sets the `difference` of each group to its baseline, and returns how many tests were made.
+    """Compares each group with its baseline, stores the `difference`, and returns how many tests were made.
 
     `query` selects the groups that are baselines. Any other group is compared with the baseline that agrees with it in
-    more columns than the others do; the columns that `query` names do not count. If two baselines agree equally well,
-    the group is compared with none. Groups on different data sets are not compared, unless `query` names the data set.
-    The significance is corrected for the number of tests by Holm's method.
+    the most columns. The columns that `query` names do not count. If two baselines agree equally well, the group is not
+    compared. Groups on different data sets are not compared either, unless `query` names the data set. The significance
+    is corrected for the number of tests by Holm's method.
     """
-    bases = [group for group in groups if _answer_of_row(query, group, "--baseline")]
-    if not bases:
+    baselines = [group for group in groups if _answer_of_row(query, group, "--baseline")]
+    if not baselines:
         raise DfaError(f'--baseline "{query.source}" matches no row; rows are {_list_rows(groups)}')
-    for group in bases:
+    for group in baselines:
         group.is_baseline = True
     for group in groups:
         if group.is_baseline:
             continue
-        named = set(query.keys)
-        candidates = [base for base in bases if "data" in named or _agree(base, group, "data")]
+        named_keys = set(query.keys)
+        candidates = [base for base in baselines if "data" in named_keys or _agree(base, group, "data")]
         scores = [
-            sum(_agree(base, group, key) for key in group.key if key not in named) for base in candidates
+            sum(_agree(base, group, key) for key in group.key if key not in named_keys) for base in candidates
         ]
         if not candidates or scores.count(max(scores)) > 1:
             continue

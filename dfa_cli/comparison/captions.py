@@ -18,7 +18,10 @@ def constants(result: Comparison) -> str:
 
 
 def split_caption(result: Comparison) -> str:
-    """Lists the data splits and their sizes; a single one without its data set, which all rows share."""
+    """Lists the data splits and their sizes.
+
+    A single split is listed without the name of its data set, which all rows share.
+    """
     if len(result.splits) == 1:
         return result.splits[0].partition(": ")[2]
     return "; ".join(result.splits)

@@ -16,9 +16,10 @@ from dfa_cli.records.measures import ALIASES, BY_NAME, Metric
 
 @dataclass(frozen=True)
 class Column:
-    """A column. `cell` gives a row's text for people, and `raw` its names and values for programs, in units of files.
+    """A column of a comparison.
 
-    `left` aligns the column to the left.
+    `cell`: formats a row's cell for people. `raw`: returns the names and values of the cell for programs, in the units
+    of files. `left`: whether the column is aligned to the left.
     """
 
     name: str
@@ -39,10 +40,11 @@ _COST_HEADINGS = {
 
 
 def columns(result: Comparison, wanted: Sequence[str] = (), precision: int | None = None) -> list[Column]:
-    """Returns the columns of the keys, then the `wanted` ones, or the standard ones when none are wanted.
+    """Returns the columns of the keys, then the `wanted` columns, or the standard columns if `wanted` is empty.
 
-    If some seeds are not counted, a column says so even when it is not wanted. Raises `DfaError` for an unknown
-    column.
+    If some seeds are not counted, the column `absent` is added even if it is not wanted.
+
+    Raises `DfaError` for an unknown column.
     """
     names = shortest_names(result.columns)
     chosen = [_key_column(key, names[key]) for key in result.columns]
@@ -175,7 +177,7 @@ def format_interval(ends: tuple[float, float] | None, show: Callable[[float | No
 
 
 def format_signed(value: float, show: Callable[[float | None], str]) -> str:
-    """Formats a number with its sign: `+0.4`, `-1.2`; one that rounds to zero has none: `0.0`."""
+    """Formats a number with its sign: `+0.4`, `-1.2`; a number that rounds to zero has no sign: `0.0`."""
     size = show(abs(value))
     if not any(digit in "123456789" for digit in size):
         return size
@@ -189,31 +191,31 @@ def _difference(group: Group, show: Callable[[float | None], str]) -> str:
 
 
 def _p(group: Group) -> str:
-    one = group.difference
-    if one is None or one.p is None:
+    difference = group.difference
+    if difference is None or difference.p is None:
         return NOTHING
-    shown = "<0.001" if one.p < 0.0005 else f"{one.p:.3f}"
-    return f"{shown} *" if one.significant else shown
+    shown = "<0.001" if difference.p < 0.0005 else f"{difference.p:.3f}"
+    return f"{shown} *" if difference.significant else shown
 
 
 def _raw_difference(group: Group) -> dict[str, Any]:
-    one = group.difference
-    low, high = (one.ci if one else None) or (None, None)
+    difference = group.difference
+    low, high = (difference.ci if difference else None) or (None, None)
     return {
-        "difference": one.mean if one else None,
+        "difference": difference.mean if difference else None,
         "difference_ci_low": low,
         "difference_ci_high": high,
-        "pairs": one.n if one else None,
+        "pairs": difference.n if difference else None,
     }
 
 
 def _raw_p(group: Group, test: str) -> dict[str, Any]:
-    one = group.difference
-    made = one is not None and one.p is not None
+    difference = group.difference
+    was_tested = difference is not None and difference.p is not None
     return {
-        "p": one.p if one else None,
-        "test": test if made else None,
-        "significant_after_holm": one.significant if one else None,
+        "p": difference.p if difference else None,
+        "test": test if was_tested else None,
+        "significant_after_holm": difference.significant if difference else None,
     }
 
 

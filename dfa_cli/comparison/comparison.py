@@ -24,7 +24,7 @@ from dfa_cli.records.run import Run
 class Comparison:
     """A finished comparison, which `dfa compare`, `dfa plot` and `dfa report` each show in their own way.
 
-    `over`: the keys that each row averages over, as a rule the seed. `columns`: the keys that tell the rows apart.
+    `over`: the keys that each row averages over, usually the seed. `columns`: the keys that tell the rows apart.
     `constant`: what all rows share. `dependent_keys`: keys that differ only as a consequence of the columns.
     `splits`: the data splits in words. `averaged`: keys that differ and that `--by` leaves out. `tests`: how many
     tests were made against the baseline. `duplicates`: how many completed runs repeat another one and are left out.
@@ -83,7 +83,7 @@ class Comparison:
         return notes
 
     def _belongs_to_a_column(self, key: str) -> bool:
-        """Tells whether `key` says no more than a column does: `rule.scale` beside `rule`, or the name of a class."""
+        """Tells whether `key` follows from a column, as `rule.scale` does from `rule`, or is the name of a class."""
         dotted = key.replace("/", ".")
         return dotted.endswith("._target_") or any(
             dotted.startswith(f"{column.replace('/', '.')}.") for column in self.columns
@@ -103,8 +103,8 @@ class Comparison:
             )
         reasons = {why for _, why in untested}
         if len(reasons) == 1:
-            some = "" if len(untested) == len(differences) else f" in {plural(len(untested), 'row')}"
-            notes.append(f"No test against {self.baseline}{some}: {reasons.pop()}.")
+            in_rows = "" if len(untested) == len(differences) else f" in {plural(len(untested), 'row')}"
+            notes.append(f"No test against {self.baseline}{in_rows}: {reasons.pop()}.")
         elif reasons:
             listed = "; ".join(f"{label}: {why}" for label, why in untested)
             notes.append(f"No test against {self.baseline}: {listed}.")
@@ -139,8 +139,8 @@ def compare(runs: Sequence[Run], question: Question = Question()) -> Comparison:
     """Groups `runs` into rows, and computes the statistics of each row.
 
     The rows are made by the keys of `question.by`, or by every key in which the runs differ, except those averaged
-    over. Only completed runs count, each configuration and seed once. Raises `DfaError` when the question names
-    something unknown.
+    over. Only completed runs count, and only one run of each configuration and seed. Raises `DfaError` when the
+    question names something unknown.
     """
     if question.test not in TEST_NAMES:
         raise DfaError(f"--test: {one_of(question.test, TEST_NAMES)}")
@@ -154,6 +154,7 @@ def compare(runs: Sequence[Run], question: Question = Question()) -> Comparison:
     if axis and axis not in columns:
         columns.append(axis)
     averaged = [key for key in roles.columns if key not in columns]
+    # Each value of the metric belongs to a seed, and to the other keys that a row averages over.
     units = over + [key for key in averaged if all(key_value(run, key) is not MISSING for run in runs)]
     groups = []
     for key, members in group_runs(runs, columns):
@@ -232,7 +233,7 @@ def sort_value(result: Comparison, group: Group, name: str) -> Any:
         return MISSING if value is None else value
     if name in group.key:
         return group.key[name]
-    metric = next((one for one in METRICS if one.name == name), None)
+    metric = next((candidate for candidate in METRICS if candidate.name == name), None)
     value = group.average(metric) if metric else key_value(group.runs[0], name)
     return MISSING if value is None else value
 
@@ -248,6 +249,7 @@ def _sort(result: Comparison, sort: str) -> None:
             raise DfaError(
                 f"--sort {word}: {error}; columns are {', '.join((*result.columns, *STATISTICS))}"
             ) from None
+    # The best rows and the rows with the most runs come first.
     descending = name == "n" or (name in ("mean", "best", "difference") and result.metric.up)
     if sort.startswith("-"):
         descending = not descending

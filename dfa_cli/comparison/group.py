@@ -19,9 +19,10 @@ Unit = tuple[str, ...]  # what one value of the metric belongs to: the seed, or 
 class Group:
     """The runs that agree on all columns, which make one row.
 
-    `key`: column -> value. `runs`: all of them. `counted`: the completed ones, one a seed. `values`: the metric of
-    the counted runs. `by_unit`: seed -> value. `absent`: the reason why seeds are not counted -> these seeds
-    (`{"failed": ["3"], "missing": ["7"]}`). `difference`: to the baseline, `None` without one.
+    `key`: column -> value. `runs`: all runs of the row. `counted`: the completed runs, one for each seed. `values`: the
+    metric of the counted runs. `by_unit`: seed -> value. `absent`: reason -> the seeds that are not counted for this
+    reason (`{"failed": ["3"], "missing": ["7"]}`). `difference`: the difference from the baseline, or `None` if there
+    is no baseline.
     """
 
     key: dict[str, Any]
@@ -56,7 +57,7 @@ class Group:
         return mean(values) if values else None
 
     def label(self, without: Sequence[str] = ()) -> str:
-        """Names the row: `dfa, opu_sim, lr 0.01`. Text stands alone, any other value after its key."""
+        """Names the row: `dfa, opu_sim, lr 0.01`. A text stands alone, and any other value follows its key."""
         names = shortest_names([key for key in self.key if key not in without])
         values = {key: self.key[key] for key in names if self.key[key] is not MISSING}
         words = [
@@ -71,7 +72,7 @@ def make_group(
 ) -> tuple[Group, int]:
     """Makes a row of the runs `members`, and returns it with the number of completed runs left out as repetitions.
 
-    `units` are the keys that identify a value, as a rule the seed. With `once`, only the newest run of each unit
+    `units` are the keys that identify a value, usually the seed. With `once`, only the newest run of each unit
     counts. A unit with a counted run is not absent, whatever its other runs did.
     """
     counted: list[Run] = []
@@ -95,9 +96,9 @@ def make_group(
         if unit not in by_unit:
             absent.setdefault(reason, {})["/".join(unit)] = None
     best = (max if metric.up else min)(values) if values else None
-    means = {unit: mean(some) for unit, some in by_unit.items()}
-    listed = {reason: sorted(names, key=_numeric_order) for reason, names in sorted(absent.items())}
-    return Group(key, members, counted, values, means, best, listed), repeated
+    means = {unit: mean(unit_values) for unit, unit_values in by_unit.items()}
+    sorted_absent = {reason: sorted(names, key=_numeric_order) for reason, names in sorted(absent.items())}
+    return Group(key, members, counted, values, means, best, sorted_absent), repeated
 
 
 def _numeric_order(word: str) -> tuple[int, float, str]:

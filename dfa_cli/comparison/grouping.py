@@ -48,15 +48,17 @@ def overridden(runs: Iterable[Run]) -> set[str]:
 
 
 def classify_keys(runs: Sequence[Run], over: Sequence[str], keys: Keys) -> KeyRoles:
-    """Sorts the keys of `runs` into columns, dependent keys and constants; those averaged `over` are none of these.
+    """Sorts the keys of `runs` into columns, dependent keys and constants.
 
-    A key that differs becomes a column if it varies between runs that agree in the columns so far. So does one that a
-    user set, unless the chosen options explain all its values.
+    The keys in `over`, over which the rows average, are none of these. A key that differs becomes a column if it varies
+    between runs that agree in the columns so far. A key that a user set also becomes a column, unless the chosen
+    options explain all its values.
     """
     roles = KeyRoles()
     choices = [name for name in keys.choices if name not in DERIVED_CHOICES and name not in IRRELEVANT]
     differing = [name for name in choices if _differs(runs, name)]
     for name in differing:
+        # A group such as `a/b` needs no column if the option of `a` determines the option of `a/b`.
         parent = name.rpartition("/")[0]
         if parent in choices and not _varies_within(runs, name, [parent]):
             roles.dependent_keys.append(name)
@@ -155,13 +157,13 @@ def newest_per_identity(runs: Sequence[Run]) -> tuple[list[Run], int]:
     duplicates = 0
     for run in sorted(runs, key=lambda run: (run.created, run.id), reverse=True):
         identity = run.identity or json.dumps(run.config, sort_keys=True, default=str)
-        other = kept.get(identity)
-        if other is None:
+        kept_run = kept.get(identity)
+        if kept_run is None:
             kept[identity] = run
         elif run.status == "completed":
-            if other.status == "completed":
+            if kept_run.status == "completed":
                 duplicates += 1
             else:
                 kept[identity] = run
-    chosen = {id(run) for run in kept.values()}
-    return [run for run in runs if id(run) in chosen], duplicates
+    kept_ids = {id(run) for run in kept.values()}
+    return [run for run in runs if id(run) in kept_ids], duplicates

@@ -12,11 +12,11 @@ from dfa_cli.records.measures import DEFAULT, Metric
 class Question:
     """The options of a comparison: what is compared, and in which rows. Keys are written as a user types them.
 
-    `by`: the keys that tell the rows apart; when empty, all in which the runs differ. `metric`: what is compared.
-    `over`: the keys that a row averages over. `only`: an expression that selects the rows to show. `sort`: the column
-    to sort by; a `-` before it reverses the order. `baseline`: an expression for the row that the others are tested
-    against. `test`: the paired test, `t` or `wilcoxon`. `along`: a key that distinguishes rows even if it is not in
-    `by`.
+    `by`: the keys that tell the rows apart; if empty, all keys in which the runs differ. `metric`: what is
+    compared. `over`: the keys that a row averages over. `only`: an expression that selects the rows to show. `sort`:
+    the column to sort by; a `-` before it reverses the order. `baseline`: an expression for the row that the others are
+    tested against. `test`: the paired test, `t` or `wilcoxon`. `along`: a key that distinguishes rows even if it is not
+    in `by`.
     """
 
     by: Sequence[str] = ()

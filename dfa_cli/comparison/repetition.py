@@ -44,7 +44,10 @@ def verdict(before: Run, after: Run) -> tuple[list[str], bool]:
 
 
 def compare_curves(before: dict[str, list[Any]], after: dict[str, list[Any]]) -> tuple[bool, str]:
-    """Tells whether all measured columns are equal, to the last digit, in all epochs of `before`, and describes it."""
+    """Tells whether all measured columns are equal in all epochs of `before`, to the last digit.
+
+    The second value describes the outcome in words.
+    """
     columns = [
         name
         for name in before
@@ -60,6 +63,7 @@ def compare_curves(before: dict[str, list[Any]], after: dict[str, list[Any]]) ->
             False,
             f"the metrics match in {epochs} epochs, and {len(before['epoch']) - epochs} more are missing",
         )
+    # The column `epoch` is not counted.
     return True, f"the metrics match exactly, in {epochs} epochs and {len(columns) - 1} columns"
 
 
@@ -71,14 +75,14 @@ def compare_results(before: Run, after: Run) -> tuple[bool, list[str]]:
         "test_accuracy_at_last_epoch",
         "best_validation_accuracy",
     ):
-        one, other = before.result.get(key), after.result.get(key)
-        if one is not None and other is not None:
-            within &= abs(one - other) <= ACCURACY_TOLERANCE
-            lines.append(f"{key}: {percent(one).strip()} before, {percent(other).strip()} now")
-    one, other = before.result.get("last_train_loss"), after.result.get("last_train_loss")
-    if one is not None and other is not None:
-        within &= abs(one - other) <= LOSS_TOLERANCE * max(abs(one), 1e-12)
-        lines.append(f"last_train_loss: {one:.6g} before, {other:.6g} now")
+        old_value, new_value = before.result.get(key), after.result.get(key)
+        if old_value is not None and new_value is not None:
+            within &= abs(old_value - new_value) <= ACCURACY_TOLERANCE
+            lines.append(f"{key}: {percent(old_value).strip()} before, {percent(new_value).strip()} now")
+    old_value, new_value = before.result.get("last_train_loss"), after.result.get("last_train_loss")
+    if old_value is not None and new_value is not None:
+        within &= abs(old_value - new_value) <= LOSS_TOLERANCE * max(abs(old_value), 1e-12)
+        lines.append(f"last_train_loss: {old_value:.6g} before, {new_value:.6g} now")
     return within, lines
 
 
@@ -86,21 +90,23 @@ def describe_changes(before: Run, after: Run) -> list[str]:
     """Lists what differs in the code, the versions and the machine, one line each."""
     lines = []
     old, new = before.provenance, after.provenance
-    was, now = old.get("git") or {}, new.get("git") or {}
-    first, second = (commit_in_words(git, digits=10) or "unknown" for git in (was, now))
-    commits = f"commit {first} before, {second} now"
-    if was.get("commit") != now.get("commit"):
+    old_git, new_git = old.get("git") or {}, new.get("git") or {}
+    old_commit, new_commit = (commit_in_words(git, digits=10) or "unknown" for git in (old_git, new_git))
+    commits = f"commit {old_commit} before, {new_commit} now"
+    if old_git.get("commit") != new_git.get("commit"):
         lines.append(f"code: {commits}")
-    elif was.get("dirty") or now.get("dirty"):
-        lines.append(f"code: {commits}; uncommitted describe_changes cannot be compared")
-    versions, later = old.get("versions") or {}, new.get("versions") or {}
-    for name in sorted({*versions, *later}):
-        if versions.get(name) != later.get(name):
-            lines.append(f"{name}: {versions.get(name, 'absent')} before, {later.get(name, 'absent')} now")
+    elif old_git.get("dirty") or new_git.get("dirty"):
+        lines.append(f"code: {commits}; uncommitted changes cannot be compared")
+    old_versions, new_versions = old.get("versions") or {}, new.get("versions") or {}
+    for name in sorted({*old_versions, *new_versions}):
+        if old_versions.get(name) != new_versions.get(name):
+            lines.append(
+                f"{name}: {old_versions.get(name, 'absent')} before, {new_versions.get(name, 'absent')} now"
+            )
     for name in ("processor", "platform", "compute", "threads"):
         if old.get(name) != new.get(name):
             lines.append(f"{name}: {old.get(name)} before, {new.get(name)} now")
-    sums, here = old.get("data_checksums") or {}, new.get("data_checksums") or {}
-    if sums != here:
+    old_checksums, new_checksums = old.get("data_checksums") or {}, new.get("data_checksums") or {}
+    if old_checksums != new_checksums:
         lines.append("data: the raw files have other checksums now")
     return lines

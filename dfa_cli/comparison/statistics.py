@@ -72,7 +72,7 @@ def t_quantile(level: float, freedom: int) -> float:
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference of a group to the baseline, over the seeds that both have in common.
+    """The difference of a group from the baseline, over the seeds that both have in common.
 
     `mean`: the mean of the paired differences, or the difference of the means when no seed is in common. `n`: the
     number of pairs. `ci`: the 95 % confidence interval of `mean`. `p`: two-sided; `None` where no test was made, for
@@ -89,7 +89,7 @@ class Difference:
 
 
 def paired_difference(mine: dict, theirs: dict, test: str = "t") -> Difference:
-    """Compares `mine` with `theirs`, both from seed to value, by a paired test where there are enough pairs."""
+    """Compares `mine` with `theirs`, two mappings from seed to value, by a paired test if there are enough pairs."""
     common = [seed for seed in mine if seed in theirs]
     if not common:
         return Difference(mean(list(mine.values())) - mean(list(theirs.values())), 0, why="no seed in common")
@@ -98,6 +98,7 @@ def paired_difference(mine: dict, theirs: dict, test: str = "t") -> Difference:
     ci = interval(differences)
     if len(common) < MIN_PAIRS[test]:
         return Difference(average, len(common), ci, why=f"fewer than {MIN_PAIRS[test]} seeds in common")
+    # Differences that are equal up to rounding have no spread to test against.
     if not std or std < 1e-12 * max(abs(average), 1e-300):
         return Difference(average, len(common), ci, why="the same difference for every seed")
     return Difference(average, len(common), ci, p=_p_value(differences, test))
@@ -112,19 +113,19 @@ def _p_value(differences: list[float], test: str) -> float:
     from scipy.stats import wilcoxon
 
     # Accuracies are fractions of counts: 0.812 - 0.81 and 0.814 - 0.812 must have the same rank in spite of rounding.
-    found: Any = wilcoxon([round(value, 12) for value in differences])
-    return float(found.pvalue)
+    outcome: Any = wilcoxon([round(value, 12) for value in differences])
+    return float(outcome.pvalue)
 
 
 def holm(ps: Sequence[float], level: float = 0.05) -> list[bool]:
     """Tells which of several p-values are significant, with the family-wise error rate held at `level`.
 
-    Holm (1979): the p-values are taken from the smallest on. The one of rank k = 0, 1, ... of m is significant if it
-    is below level / (m - k); at the first one that is not, the procedure stops.
+    Holm (1979): the procedure goes from the smallest p-value to the largest. Of m p-values, the one of rank
+    k = 0, 1, ... is significant if it is below level / (m - k). The procedure stops at the first one that is not.
     """
-    found = [False] * len(ps)
+    significant = [False] * len(ps)
     for rank, i in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
         if ps[i] >= level / (len(ps) - rank):
             break
-        found[i] = True
-    return found
+        significant[i] = True
+    return significant

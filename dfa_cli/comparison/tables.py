@@ -28,8 +28,8 @@ def compare_table(
 ) -> str:
     """Compares all runs below `folders`, and returns the table as a string in one of `FORMATS`.
 
-    `options` are those of `summarise`. `show` names the columns, and `precision` is the number of decimals. `width` is
-    that of the terminal; with `None` the table is as wide as it needs.
+    `options` are the options of `summarise`. `show` names the columns, and `precision` is the number of decimals.
+    `width` is the width of the terminal; with `None` the table is as wide as it needs to be.
     """
     return render(summarise(folders, **options), format, show, precision, width)
 
@@ -77,7 +77,7 @@ def as_markdown(result: Comparison, chosen: Sequence[Column]) -> str:
 
     lines = [f"**{safe(title(result))}**", ""]
     if result.splits:
-        # two spaces at the end of a line: a line break in Markdown
+        # Two spaces at the end of a line make a line break in Markdown.
         lines.append(f"Split: {safe(split_caption(result))}.  ")
     if result.constant:
         lines.append(f"The same in all rows: {safe(constants(result))}.")

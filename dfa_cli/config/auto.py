@@ -1,4 +1,4 @@
-"""Chooses the processor that `auto` means on this machine, without importing torch where that is possible.
+"""Chooses what `auto` means on this machine: cpu, cuda or mps. Torch is not imported where that can be avoided.
 
 A sweep has to know what `auto` means even when it only reuses old runs, and torch takes a second to import.
 """
@@ -23,7 +23,8 @@ def resolve_auto(config: dict[str, Any]) -> dict[str, Any]:
         device["where"] = resolve(device["where"])
     compute = config["compute"]
     if compute == "auto":
-        # A digital device projects on the processor that trains. A simulated one leaves the choice to the machine.
+        # A digital device names in `where` what it projects on, and training uses the same. A simulated optical device
+        # has no `where`, so the choice depends on the machine alone.
         compute = device.get("where") or resolve("auto")
     compute = resolve(compute)
     if config["precision"] == "bf16" and not multiplies_bfloat16(compute):

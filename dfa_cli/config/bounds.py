@@ -1,6 +1,7 @@
 """Which values each key of the configuration may have.
 
-A configuration is checked against this table, and so are the arguments of a class that is made from Python.
+`checks.py` checks a configuration against this table. A class checks its arguments against it, too, so they are also
+checked when a Python program creates the class itself.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from dfa_cli.errors import DfaError
 class Bound:
     """A condition on a value, and the words that describe it in an error message and in the documentation.
 
-    `real`: the value is a real number, so that 1 and 1.0 are the same value and give the same identity.
+    `real`: the value is a real number. Then 1 and 1.0 are the same value, and configurations that differ only in this
+    have the same identity (`identity.py`).
     """
 
     holds: Callable[[Any], bool]
@@ -110,9 +112,10 @@ BOUNDS: dict[str, Bound] = {
         lambda v: v == "auto" or (is_number(v) and v > 0), "auto, or a number greater than 0"
     ),
     "device.readout.steps": AT_LEAST_FOUR,
+    # A read-out may wrap another read-out, which has the same keys below `wrapped`.
     **{
-        f"device.readout.{inside}{key}": bound
-        for inside in ("", "wrapped.")
+        f"device.readout.{prefix}{key}": bound
+        for prefix in ("", "wrapped.")
         for key, bound in {
             "pixels_per_mode": AT_LEAST_FOUR,
             "reference": POSITIVE,
@@ -133,7 +136,8 @@ BOUNDS: dict[str, Bound] = {
 def require(key: str, value: Any, bound: Bound | None = None) -> None:
     """Raise `DfaError` unless the value is within the bound of its key.
 
-    `bound` replaces the entry of `BOUNDS` where a class knows a narrower one, such as the size of a data set.
+    A class gives `bound` in place of the entry of `BOUNDS` where it knows a narrower one, for example from the size of
+    its data set.
     """
     bound = bound or BOUNDS[key]
     if not bound.holds(value):

@@ -14,8 +14,8 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
     """Raise `DfaError` for the first value out of bounds, and for a graph model whose data set has no edges.
 
     `config`: plain nested dictionaries without interpolations. `choices`: the option chosen of each group.
-    A name that is no longer in use is refused, too. Only old records may have old names, and `modernised` has replaced
-    theirs before they come here.
+    A name that is no longer in use is refused, too. Old records may have such names, but `modernised` has replaced them
+    before a record's configuration comes here.
     """
     for name in outdated_names(config):
         raise DfaError(no_longer(name))
@@ -25,8 +25,8 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
             require(key, value)
     threshold, present = lookup(config, "device.encoding.threshold")
     if present:
-        relative, given = lookup(config, "device.encoding.relative")
-        require_threshold(threshold, relative if given else True)
+        relative, has_relative = lookup(config, "device.encoding.relative")
+        require_threshold(threshold, relative if has_relative else True)
     needs, gives = config["model"].get("needs"), config["data"].get("gives")
     if needs == "graph" and gives != "graph":
         raise DfaError(

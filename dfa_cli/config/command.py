@@ -21,8 +21,8 @@ class Command:
     `overrides`: the words that are not flags.
     `config_dir`: the folder given to `--config-dir`.
     `multirun`: the command asks for several runs, with `-m` for example.
-    `asks_help`: print our help and run nothing.
-    `asks_hydra`: let Hydra print something, such as `--cfg job`, and run nothing.
+    `asks_help`: the command asks for the help of dfa, and nothing is run.
+    `asks_hydra`: the command asks Hydra to print something, with `--cfg job` for example, and nothing is run.
     """
 
     prog: str
@@ -62,8 +62,9 @@ def parse_command(words: Sequence[str], prog: str) -> Command:
         words=[word for word in words if word not in modes],
         overrides=[word for word in flags.overrides if word not in modes],
         config_name=flags.config_name or "config",
-        # Absolute: the record keeps it, and a run may be repeated from another folder.
+        # Make the path absolute: the record keeps it, and a run may be repeated from another folder.
         config_dir=None if flags.config_dir is None else os.path.abspath(flags.config_dir),
+        # Hydra reads `hydra.mode=MULTIRUN` and `hydra.mode=2` as the same mode, which `-m` also sets.
         multirun=flags.multirun or any(word.endswith(("MULTIRUN", "MULTIRUN'", "=2")) for word in modes),
         asks_help=flags.help,
         asks_hydra=bool(flags.hydra_help or flags.cfg or flags.info or flags.shell_completion),

@@ -22,30 +22,38 @@ def complete_override(before: Sequence[str], word: str) -> list[Completion]:
     conf = conf_dir()
     if before and before[-1] == "=":
         return _values(conf, before[-2] if len(before) > 1 else "", word)
-    if not word and before and _is_group(conf, before[-1]):  # bash, directly behind the equals sign
+    if (
+        not word and before and _is_group(conf, before[-1])
+    ):  # in bash, the cursor is directly behind the equals sign
         return _values(conf, before[-1], "")
     key, equals, value = word.partition("=")
     if equals:
-        return [(f"{key}={found}", about) for found, about in _values(conf, key, value)]
-    found = [(f"{name}=", about) for name, about in _keys(conf, word) if name.startswith(word)]
-    if len(found) == 1 and _is_group(conf, found[0][0][:-1]):
-        # Complete to its options at once: the shell would put a blank behind a lone `rule=`.
-        return complete_override(before, found[0][0])
-    return found
+        return [(f"{key}={option}", about) for option, about in _values(conf, key, value)]
+    completions = [(f"{name}=", about) for name, about in _keys(conf, word) if name.startswith(word)]
+    if len(completions) == 1 and _is_group(conf, completions[0][0][:-1]):
+        # Only one group is left. Complete to its options at once: the shell would put a blank behind a lone `rule=`.
+        return complete_override(before, completions[0][0])
+    return completions
 
 
 def _values(conf: Path, group: str, value: str) -> list[Completion]:
-    """Return the options of a group that complete `value`. In a list only the last is completed: `bp,d` to `bp,dfa`."""
+    """Return the options of a group that complete `value`.
+
+    Of a list, the last item is completed: `bp,d` to `bp,dfa`.
+    """
     if not _is_group(conf, group):
         return []
-    first, comma, begun = value.rpartition(",")
-    taken = first.split(",")
+    listed, comma, begun = value.rpartition(",")
+    taken = listed.split(",")
     options = sorted(path for path in (conf / group).glob("*.yaml") if path.stem.startswith(begun))
-    return [(f"{first}{comma}{path.stem}", _description(path)) for path in options if path.stem not in taken]
+    return [(f"{listed}{comma}{path.stem}", _description(path)) for path in options if path.stem not in taken]
 
 
 def _keys(conf: Path, word: str) -> Iterator[Completion]:
-    """Yield the groups and the top-level keys, or behind a dot the keys of a group's options."""
+    """Yield the groups and the top-level keys.
+
+    If `word` has a dot, yield the keys that the options of its group have.
+    """
     if "." in word:
         group = word.partition(".")[0]
         names = {key for path in sorted((conf / group).glob("*.yaml")) for key, _ in _entries(path)}
@@ -71,7 +79,10 @@ def _is_group(conf: Path, name: str) -> bool:
 
 
 def _description(path: Path) -> str:
-    """Return the first comment of a YAML file, which describes the option."""
+    """Return the first comment of a YAML file, which describes the option.
+
+    A comment such as `# @package _global_` is an instruction to Hydra and is skipped.
+    """
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("# ") and not line.startswith("# @"):
             return textwrap.shorten(line[2:], MAX_SHOWN, placeholder=" ...")

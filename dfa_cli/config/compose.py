@@ -44,7 +44,7 @@ from dfa_cli.config.registration import register_with_hydra
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.errors import DfaError
 
-# keys of Hydra's node from which the name of a run's folder is made
+# keys of Hydra's node (`config.hydra`) from which the name of a run's folder is made
 FOLDER_NAME_KEYS = ["job", "overrides", "run", "runtime", "sweep"]
 
 
@@ -84,7 +84,7 @@ class Composed:
         return Path(str(self.config.hydra.sweep.dir)).absolute()
 
     def job_folder(self, number: int) -> str:
-        """Return the name of this job's folder inside the sweep's folder, if it is job `number` of the sweep."""
+        """Return the name that the folder of this job has inside the sweep's folder as job `number` of the sweep."""
         with open_dict(self.config.hydra):
             self.config.hydra.job.num = number
             self.config.hydra.job.id = str(number)
@@ -100,7 +100,8 @@ class Composer:
             run = composer.run(command.overrides)
             jobs = composer.jobs(command.overrides)
 
-    Both raise `DfaError` for a mistake in the overrides. Where Hydra found the mistake, the message is Hydra's.
+    `run` and `jobs` raise `DfaError` for a mistake in the overrides. Where Hydra found the mistake, the message is
+    Hydra's.
     """
 
     def __init__(self, command: Command):
@@ -133,25 +134,25 @@ class Composer:
     def job(self, overrides: Sequence[str], checked: bool = True) -> Composed:
         """Compose one job of a sweep from overrides that give each key a single value.
 
-        `checked=False`: for something that is to be shown and not run.
+        `checked=False` leaves out the checks. It is for a configuration that is shown and not run.
         """
         return self._compose(overrides, RunMode.MULTIRUN, checked)
 
     def _compose(self, overrides: Sequence[str], mode: RunMode, checked: bool = True) -> Composed:
         loader = self._hydra.config_loader
         with _hydra_errors_as_sentences(overrides, loader):
-            words = split_overrides(overrides, loader)
+            parts = split_overrides(overrides, loader)
             if mode is RunMode.RUN:
-                require_no_sweep(words.every)
-            require_tuned_file(words.every, loader, self.command.config_dir)
-            config, hydra = self._base(words.rest, mode)
+                require_no_sweep(parts.every)
+            require_tuned_file(parts.every, loader, self.command.config_dir)
+            config, whole = self._base(parts.rest, mode)
             config = copy.deepcopy(config)
-            apply_values(words.values, config)
-            set_task_overrides(config, words.every)
+            apply_values(parts.values, config)
+            set_task_overrides(config, parts.every)
             if OmegaConf.is_interpolation(config, "run_id"):
                 # Choose the id once, here, so that the folder and the record have the same one.
                 config.run_id = secrets.token_hex(4)
-            # A job of a sweep has no number and no folder yet: there `${hydra:...}` is refused.
+            # In a sweep `${hydra:...}` is refused, since the job has no number and no folder yet.
             with _resolve_hydra_node_from(config) if mode is RunMode.RUN else contextlib.nullcontext():
                 if mode is RunMode.RUN:
                     config.hydra.runtime.output_dir = os.path.abspath(str(config.hydra.run.dir))
@@ -164,7 +165,7 @@ class Composer:
             require_modules(plain, choices)
         spec = RunSpec(plain, choices, user_overrides(overrides), self.command.config_dir)
         assert isinstance(grids, list)
-        return Composed(spec, config, config.hydra if mode is RunMode.RUN else hydra.hydra, grids)
+        return Composed(spec, config, config.hydra if mode is RunMode.RUN else whole.hydra, grids)
 
     def group_options(self) -> dict[str, list[str]]:
         """Return the options of each of our groups, including those that `--config-dir` adds."""
@@ -172,12 +173,13 @@ class Composer:
         groups = [name for name in self._hydra.list_all_config_groups() if name.partition("/")[0] != "hydra"]
         return {name: list(loader.get_group_options(name, ObjectType.CONFIG)) for name in groups}
 
-    # Cache compositions: to put a value into one takes a twentieth of the time of composing another.
+    # Compositions are cached: putting a value into a cached one takes a twentieth of the time of another composition.
     @functools.lru_cache(maxsize=64)  # noqa: B019  (a composer lives as long as its command)
     def _base(self, overrides: tuple[str, ...], mode: RunMode) -> tuple[DictConfig, DictConfig]:
         """Compose the configuration that all jobs with these overrides start from.
 
-        Returns it twice: as a job starts from it, with only `FOLDER_NAME_KEYS` of Hydra's node in a sweep, and whole.
+        Returns two configurations: the one that a job starts from, and the whole one. They differ only in a sweep,
+        where the first has only `FOLDER_NAME_KEYS` of Hydra's node.
         """
         whole = self._hydra.compose_config(
             config_name=self.command.config_name,
@@ -246,20 +248,21 @@ def spec_of_job(config: DictConfig, overrides: Sequence[str]) -> RunSpec:
     """Describe the run of a job that Hydra has just started, from the configuration that the job was given."""
     context = HydraConfig.get()
     sources = context.runtime.config_sources
-    config_dir = next((one.path for one in sources if one.provider == "command-line"), None)
+    config_dir = next((source.path for source in sources if source.provider == "command-line"), None)
     return RunSpec(to_plain_config(config), group_choices(context), list(overrides), config_dir)
 
 
 def is_grid_sweep(job: Composed) -> bool:
-    """Whether the sweeper runs every combination, as Hydra's own does, rather than searching."""
+    """Whether the sweeper runs every combination of the values, as Hydra's own sweeper does, and does not search."""
     return str(job.sweeper.get("_target_")).endswith("BasicSweeper")
 
 
 def experiment_grids(job: Composed, overrides: Sequence[str]) -> list[list[str]]:
     """Return the sweeps that the configuration itself describes, as the files of conf/experiment do.
 
-    Each grid has its own lists of values and those of `hydra.sweeper.params`. A key that the user typed is left out, so
-    the typed value holds. A sweeper that searches picks the values itself, so the answer is one empty grid.
+    Each sweep is a list of overrides, from the lists of values in one grid and in `hydra.sweeper.params`. A key that
+    the user typed is left out, so the typed value holds. A sweeper that searches picks the values itself, so the
+    answer is one empty grid.
     """
     if not is_grid_sweep(job):
         return [[]]

@@ -25,7 +25,7 @@ def require_extras(arguments: Sequence[str]) -> None:
             plugin, extra = EXTRAS[name]
             try:
                 found = importlib.util.find_spec(f"hydra_plugins.{plugin}")
-            except ModuleNotFoundError:
+            except ModuleNotFoundError:  # the package hydra_plugins is missing, so there is no plugin at all
                 found = None
             if found is None:
                 raise DfaError(

@@ -24,14 +24,15 @@ from dfa_cli.errors import DfaError
 def show_by_hydra(command: Command) -> None:
     """Let Hydra print what the command asks for. No run is started."""
     register_with_hydra()
-    logging.raiseExceptions = (
-        False  # Hydra prints by logging, and a pipe that the reader closes early is no error
-    )
-    before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    # Hydra prints by logging. It is no error when the reader of a pipe closes it early, so let logging not report one.
+    logging.raiseExceptions = False
+    previous_argv, previous_full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     # Put the flags in front: Hydra refuses overrides on both sides of a flag, as in `a=1 --cfg job b=2`.
     flags = [word for word in command.words if word not in command.overrides]
     sys.argv = [command.prog, *flags, *([] if "--hydra-help" in flags else command.overrides)]
-    os.environ["HYDRA_FULL_ERROR"] = full or "1"  # otherwise Hydra ends the process itself
+    os.environ["HYDRA_FULL_ERROR"] = (
+        previous_full_error or "1"
+    )  # without it, Hydra ends the process after an error
     try:
         hydra.main(config_path=str(conf_dir()), config_name=command.config_name, version_base="1.3")(
             _no_job
@@ -39,8 +40,8 @@ def show_by_hydra(command: Command) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         raise DfaError(hydra_message(error)) from error
     finally:
-        sys.argv = before
-        if full is None:
+        sys.argv = previous_argv
+        if previous_full_error is None:
             del os.environ["HYDRA_FULL_ERROR"]
 
 

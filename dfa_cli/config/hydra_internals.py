@@ -32,7 +32,7 @@ JOB_NAME = "dfa"  # hydra.job.name
 
 
 def hydra_argument_parser(prog: str) -> argparse.ArgumentParser:
-    """Return Hydra's own parser of a command line, which reads its flags and the overrides between them."""
+    """Return Hydra's own parser of a command line. It reads Hydra's flags and the overrides between them."""
     parser = get_args_parser()
     parser.prog = prog
     return parser
@@ -40,7 +40,7 @@ def hydra_argument_parser(prog: str) -> argparse.ArgumentParser:
 
 @contextlib.contextmanager
 def open_hydra(folder: Path, config_dir: str | None, job_name: str = JOB_NAME) -> Iterator[Hydra]:
-    """Open Hydra on the configuration in `folder`, extended by that in `config_dir` as `--config-dir` does it."""
+    """Open Hydra on the configuration in `folder`. The files of `config_dir` are added to it, as by `--config-dir`."""
     state = GlobalHydra.instance().hydra
     setbase(VERSION_BASE)
     search_path = create_config_search_path(str(folder))
@@ -61,12 +61,12 @@ def apply_values(overrides: Sequence[Override], config: DictConfig) -> None:
 
 def set_task_overrides(config: DictConfig, overrides: Sequence[Override]) -> None:
     """Enter the overrides of a job into Hydra's own node, and into the folder name that Hydra makes of them."""
-    task = [one for one in overrides if not one.is_hydra_override()]
-    names = config.hydra.job.config.override_dirname
+    task = [override for override in overrides if not override.is_hydra_override()]
+    settings = config.hydra.job.config.override_dirname
     with open_dict(config.hydra):
-        config.hydra.overrides.task = [one.input_line for one in task]
+        config.hydra.overrides.task = [override.input_line for override in task]
         config.hydra.job.override_dirname = get_overrides_dirname(
-            task, kv_sep=names.kv_sep, item_sep=names.item_sep, exclude_keys=names.exclude_keys
+            task, kv_sep=settings.kv_sep, item_sep=settings.item_sep, exclude_keys=settings.exclude_keys
         )
 
 
@@ -78,24 +78,24 @@ def run_job(config: DictConfig, task: TaskFunction) -> Any:
     """
     callbacks = Callbacks(config)
     callbacks.on_run_start(config=config, config_name=config.hydra.job.config_name)
-    done = utils.run_job(
+    job_return = utils.run_job(
         hydra_context=HydraContext(GlobalHydra.instance().config_loader(), callbacks),
         task_function=task,
         config=config,
         job_dir_key="hydra.run.dir",
         job_subdir_key=None,
     )
-    callbacks.on_run_end(config=config, config_name=config.hydra.job.config_name, job_return=done)
-    if done.status is utils.JobStatus.FAILED:
-        raise done._return_value  # `return_value` would also print a message on standard error
-    return done.return_value
+    callbacks.on_run_end(config=config, config_name=config.hydra.job.config_name, job_return=job_return)
+    if job_return.status is utils.JobStatus.FAILED:
+        raise job_return._return_value  # `job_return.return_value` would also print a message
+    return job_return.return_value
 
 
 class ComposedJobs(ConfigLoaderImpl):
-    """Gives launchers configurations that are composed already. Hydra's own loader would compose each from its files.
+    """Gives launchers configurations that are composed already. Hydra's own loader would compose each again.
 
-    `find` maps the overrides of a job to its configuration, which includes Hydra's node. A launcher pickles this loader
-    and calls it in the process that runs the job.
+    `find` takes the launcher's configuration and the overrides of a job, and returns the configuration of the job,
+    which includes Hydra's node. A launcher pickles this loader and calls it in the process that runs the job.
     """
 
     def __init__(self, find: Callable[[DictConfig, Sequence[str]], DictConfig]):
@@ -114,9 +114,12 @@ def launch_jobs(
     first: int,
     at_once: int | None,
 ) -> None:
-    """Run jobs with the launcher that `master` names, `at_once` of them at a time, numbered from `first`.
+    """Run jobs with the launcher that `master` names.
 
-    `find`: as in `ComposedJobs`. `jobs`: the overrides of each job.
+    `find`: as in `ComposedJobs`.
+    `jobs`: the overrides of each job.
+    `first`: the number of the first job. The others are counted on from it.
+    `at_once`: how many jobs the launcher is given at a time. `None` gives it all of them.
     """
     setbase(VERSION_BASE)
     utils.setup_globals()
@@ -134,7 +137,7 @@ def launch_jobs(
 
 
 class NamedTrials(ConfigLoaderImpl):
-    """Hydra's own loader, extended to give each trial of a search a run id, so that folder and record have the same."""
+    """Hydra's own loader, extended to give each trial of a search a run id, which its folder and record share."""
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         config = super().load_sweep_config(master_config, sweep_overrides)
@@ -143,6 +146,6 @@ class NamedTrials(ConfigLoaderImpl):
 
 
 def run_sweeper(hydra: Hydra, config_name: str, overrides: Sequence[str], task: TaskFunction) -> None:
-    """Run `task` for each job that the sweeper named by the overrides picks."""
+    """Run `task` for each job that the sweeper picks. The overrides say which sweeper that is."""
     hydra.config_loader = NamedTrials(hydra.config_loader.get_search_path())
     hydra.multirun(config_name, task, list(overrides))

@@ -1,6 +1,7 @@
 """Computes the identity of a configuration, which is equal for configurations with equal results.
 
-A sweep uses it to find runs that are done already, and a comparison to average only what belongs together.
+A sweep uses the identity to find runs that are done already. A comparison uses it to average only what belongs
+together.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from dfa_cli.config.bounds import BOUNDS, is_whole, lookup, shown
 from dfa_cli.config.schema import projects, without_facts
 
-# keys that cannot change a result, only where it is written, how fast it is computed, or how it is shown
+# Keys that cannot change a result. They change only where it is written, how fast it is computed, or how it is shown.
 OUTSIDE_IDENTITY = (
     "outputs",
     "run_id",
@@ -44,14 +45,14 @@ class Dropped:
 
 
 # Dotted keys that are younger than the first records, each with the value that describes every run made before it.
-# At that value the key is left out of the identity, so the old records keep theirs. `modernised` adds the key and the
-# value to configurations without it.
+# At that value the key is left out of the identity, so the identities of old records stay the same. `modernised` adds
+# the key with this value to a configuration that lacks it.
 LATER: dict[str, Any] = {"precision": "fp32"}
 
 # Dotted keys and `_target_`s that have another name now: old name -> new name. Each entry records one change. A name
 # that changes again gets another entry below, and an existing entry is never edited. No two entries have the same new
-# name, since the identity needs the way back to the old one. A key inside a group is renamed only in a node of one of
-# our classes: the keys of other people's classes are theirs.
+# name, since the identity is computed from the old name, which must follow from the new one. A key inside a group is
+# renamed only in a node of one of our classes, since we do not decide the keys of other people's classes.
 RENAMED: dict[str, str] = {
     "rule.share": "rule.share_columns",
     "rule.spread": "rule.spread_over_edges",
@@ -72,9 +73,9 @@ DROPPED: dict[str, Dropped] = {
 def identity(config: Mapping[str, Any]) -> str:
     """Compute 16 hexadecimal digits that are equal for configurations with equal results.
 
-    They begin the SHA-256 of the configuration as JSON with sorted keys. Left out is what cannot change a result: the
-    keys of `OUTSIDE_IDENTITY`, the projection device of a rule that projects nothing, and each key of `LATER` at its
-    value in that table. `lr: 1` counts as `lr: 1.0`.
+    They are the first digits of the SHA-256 of the configuration as JSON with sorted keys. What cannot change a result
+    is left out: the keys of `OUTSIDE_IDENTITY`, the projection device of a rule that projects nothing, and each key of
+    `LATER` at its value in that table. `lr: 1` counts as `lr: 1.0`.
 
     A configuration keeps its identity for ever. To that end each key and class is spelt as in its first version, and
     dropped options are included at the values to which this version is equivalent.
@@ -83,9 +84,9 @@ def identity(config: Mapping[str, Any]) -> str:
     for key, before in LATER.items():
         if lookup(kept, key) == (before, True):
             kept = _without(kept, key)
-    real = [key for key, bound in BOUNDS.items() if bound.real]
-    real += [key for key, gone in DROPPED.items() if isinstance(gone.value, float)]
-    for key in real:
+    real_keys = [key for key, bound in BOUNDS.items() if bound.real]
+    real_keys += [key for key, gone in DROPPED.items() if isinstance(gone.value, float)]
+    for key in real_keys:
         if is_whole(value := lookup(kept, key)[0]):
             kept = _with_value(kept, key, float(value))
     if not projects(config):
@@ -182,7 +183,7 @@ def _is_key_of_ours(config: Mapping[str, Any], key: str) -> bool:
 
 
 def _is_class_of_ours(name: str) -> bool:
-    """Whether a name is that of one of our classes. Otherwise it is a key."""
+    """Whether a name is the name of one of our classes. A name in `RENAMED` that is not is a dotted key."""
     return name.startswith("dfa_cli.")
 
 
@@ -192,12 +193,12 @@ def _rename(config: Mapping[str, Any], names: Iterable[tuple[str, str]]) -> dict
     result, targets = dict(config), {}
     for before, after in names:
         if _is_class_of_ours(before):
-            targets = {one: after if name == before else name for one, name in targets.items()}
+            targets = {old: after if latest == before else latest for old, latest in targets.items()}
             targets.setdefault(before, after)
             continue
         value, present = lookup(result, before)
         if not present or lookup(result, after)[1]:
-            continue  # if it has both names, its class refuses the old one with a sentence
+            continue  # if the node has both names, its class refuses the old one with a sentence
         node = lookup(result, after.rpartition(".")[0])[0] if "." in after else result
         if isinstance(node, Mapping) and _is_key_of_ours(result, before):
             result = _moved(result, before, after, value)
@@ -207,11 +208,11 @@ def _rename(config: Mapping[str, Any], names: Iterable[tuple[str, str]]) -> dict
 def _moved(config: Mapping[str, Any], before: str, after: str, value: Any) -> dict[str, Any]:
     """Return the configuration with another name for a dotted key. Within its node the key keeps its place."""
     group, _, name = before.rpartition(".")
-    there, _, other = after.rpartition(".")
-    if group != there:
+    new_group, _, new_name = after.rpartition(".")
+    if group != new_group:
         return _with_value(_without(config, before), after, value)
     node = lookup(config, group)[0] if group else config
-    renamed = {other if key == name else key: held for key, held in node.items()}
+    renamed = {new_name if key == name else key: held for key, held in node.items()}
     return _with_value(config, group, renamed) if group else renamed
 
 

@@ -17,7 +17,8 @@ from dfa_cli.errors import DfaError
 def build(node: Mapping[str, Any], *arguments: Any) -> Any:
     """Build the object that a group's `_target_` names, with the group's other keys as keyword arguments.
 
-    Raises `DfaError` when there is no such class, when it does not take the keys, or when its constructor raises one.
+    Raises `DfaError` when there is no such class, when the class does not take the keys, or when its constructor raises
+    a `DfaError`.
     An exception inside the module of the class is a bug of that module and is raised unchanged.
     """
     from hydra.errors import InstantiationException

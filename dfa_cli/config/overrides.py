@@ -46,14 +46,14 @@ def split_overrides(overrides: Sequence[str], loader: ConfigLoader) -> Overrides
     """Separate the overrides that only change a value from the others. Raises Hydra's own exceptions."""
     every = OverridesParser.create().parse_overrides(list(overrides))
     values = [
-        one
-        for one in every
-        if one.type == OverrideType.CHANGE
-        and one.package is None
-        and not one.key_or_group.startswith("hydra.")
-        and not is_group(one.key_or_group, loader)
+        override
+        for override in every
+        if override.type == OverrideType.CHANGE
+        and override.package is None
+        and not override.key_or_group.startswith("hydra.")
+        and not is_group(override.key_or_group, loader)
     ]
-    lines = {one.input_line for one in values}
+    lines = {override.input_line for override in values}
     return Overrides(every, values, tuple(word for word in overrides if word not in lines))
 
 
@@ -114,20 +114,23 @@ def require_no_sweep(overrides: Sequence[Override]) -> None:
 
 
 def require_tuned_file(overrides: Sequence[Override], loader: ConfigLoader, config_dir: str | None) -> None:
-    """Raise `DfaError` for `tuned=NAME` without such a file. The file that is used by default may be missing."""
+    """Raise `DfaError` for `tuned=NAME` where no file has this name.
+
+    The file that is used by default may be missing.
+    """
     for override in overrides:
         name = override.value()
         if override.key_or_group != "tuned" or not isinstance(name, str):
             continue
-        own = config_dir is not None and (Path(config_dir) / "tuned" / f"{name}.yaml").is_file()
-        if not own and name not in (known := loader.get_group_options("tuned", ObjectType.CONFIG)):
+        in_config_dir = config_dir is not None and (Path(config_dir) / "tuned" / f"{name}.yaml").is_file()
+        if not in_config_dir and name not in (known := loader.get_group_options("tuned", ObjectType.CONFIG)):
             guesses = nearest(name, known)
             hint = f"; the nearest: {', '.join(guesses)}" if guesses else ""
             raise DfaError(f"tuned={name} names no file of conf/tuned{hint}.")
 
 
 def require_known_keys(config: Mapping[str, Any]) -> None:
-    """Raise `DfaError` for an added key (`+rul=bp`) that was a key of ours or looks like a misspelt one."""
+    """Raise `DfaError` for an added key (`+rul=bp`) that was once a key of ours, or looks like a misspelt one."""
     ours = [one.name for one in fields(schema.Config)]
     for key in config:
         if sentence := identity.no_longer(key):
@@ -141,7 +144,8 @@ def require_known_keys(config: Mapping[str, Any]) -> None:
 def hydra_message(error: Exception) -> str:
     """Turn an exception of Hydra into a message for the user.
 
-    Hydra's own message names the key and what it could be. The message of its cause is added where it says more.
+    Hydra's own message names the key and what it could be. The message of the exception's cause is added where it
+    says more.
     """
     words = str(error).partition("\nConfig search path:")[0]
     if no_key := re.match(r"Could not override '([^']+)'\.", words):
@@ -163,12 +167,10 @@ def unknown_key_message(key: str) -> str:
     """
     if sentence := identity.no_longer(key):
         return sentence
-    for group, one in (("launcher", "joblib"), ("sweeper", "optuna")):
+    for group, example in (("launcher", "joblib"), ("sweeper", "optuna")):
         if key.startswith(f"hydra.{group}."):
             word = key.removeprefix("hydra.")
-            return (
-                f"{word} is a key of a {group} that is not chosen; choose it as well, such as {group}={one}."
-            )
+            return f"{word} is a key of a {group} that is not chosen; choose it as well, such as {group}={example}."
     known = {*bounds.BOUNDS, *(one.name for one in fields(schema.Config)), "tuned", "experiment"}
     guesses = nearest(key, known, most=1)
     hint = f" (did you mean {guesses[0]}?)" if guesses else ""
@@ -181,12 +183,12 @@ def quote_override(value: str) -> str:
 
 
 def user_overrides(overrides: Iterable[str]) -> list[str]:
-    """Keep the overrides that describe what is run. Those that set the run id or Hydra's launching are left out."""
+    """Keep the overrides that describe what is run. Those that set the run id or say how Hydra runs it are left out."""
     return [word for word in overrides if not word.startswith("run_id=") and not is_hydra_override(word)]
 
 
 def is_hydra_override(override: str) -> bool:
-    """Whether an override configures Hydra, that is, how jobs are run and not what they are."""
+    """Whether an override configures Hydra. Such an override says how jobs are run, and not what they compute."""
     return override.startswith(("hydra.", "hydra/", "launcher=", "sweeper="))
 
 

@@ -22,7 +22,7 @@ def add_plugin_folder(folder: str | None) -> None:
 
 
 def require_modules(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
-    """Raise `DfaError` when the package or module of a `_target_` cannot be found. None is imported.
+    """Raise `DfaError` when the package or module of a `_target_` cannot be found. No module is imported.
 
     `config`: plain nested dictionaries; `choices`: the option chosen of each group.
     """

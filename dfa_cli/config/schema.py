@@ -1,6 +1,6 @@
 """Declares the top-level keys of the configuration and their types.
 
-Hydra uses them to refuse an unknown key and a top-level value of the wrong type. `checks.check` does the rest.
+Hydra uses them to refuse an unknown key and a top-level value of the wrong type. `checks.check` checks the rest.
 A YAML file of `conf/` may also state facts about its class, such as `needs: graph`. They are read by our checks and
 never passed to the class.
 """

@@ -38,5 +38,5 @@ class RunSpec:
 
     def repeated_by_train(self) -> RunSpec:
         """Return the same run with the `dfa train ...` command that repeats it without its sweep."""
-        own = ["--config-dir", self.config_dir] if self.config_dir else []
-        return replace(self, command=shlex.join(["dfa", "train", *own, *self.overrides]))
+        flags = ["--config-dir", self.config_dir] if self.config_dir else []
+        return replace(self, command=shlex.join(["dfa", "train", *flags, *self.overrides]))

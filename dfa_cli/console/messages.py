@@ -28,7 +28,7 @@ def percent(fraction: float) -> str:
 
 
 def shortest(path: Path) -> str:
-    """Returns the path relative to the current folder if it lies in there, and otherwise as it is."""
+    """Returns the path relative to the current folder if it lies below that folder, and otherwise unchanged."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

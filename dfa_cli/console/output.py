@@ -42,9 +42,10 @@ def terminal_width() -> int | None:
 
 
 def write_stdout(text: str) -> None:
-    """Writes `text` to standard output, in plain characters where the encoding lacks those of `text`.
+    """Writes `text` to standard output.
 
-    If the reader has closed the pipe, as `| head` does, the command ends without an error.
+    If the encoding lacks a character of `text`, special characters are replaced by plain ones. If the
+    reader has closed the pipe, as `| head` does, the command ends without an error.
     """
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:

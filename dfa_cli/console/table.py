@@ -33,7 +33,7 @@ def truncate(word: str, room: int) -> str:
 
 
 def wrap(word: str, room: int) -> list[str]:
-    """Breaks `word` into lines of at most `room` cells, at blanks, and inside a long word where it must."""
+    """Breaks `word` at its blanks into lines of at most `room` cells; a single longer part is broken inside."""
     lines: list[str] = []
     line = ""
     for part in word.split(" "):
@@ -77,9 +77,10 @@ def lay_out(
         return _block(range(len(heads)), heads, rows, left, sizes, rule)
     others = range(keys, len(heads))
     for i in others:
+        # One of several text columns is folded at 24 cells.
         sizes[i] = min(sizes[i], 24) if left[i] and len(others) > 1 else sizes[i]
     room = max(width - max((sizes[i] for i in others), default=0) - len(GAP) * keys, 10 * keys)
-    while keys and sum(sizes[:keys]) > room:  # Long keys are cut, the longest first.
+    while keys and sum(sizes[:keys]) > room:  # Long keys are cut, the longest first, but not below 4 cells.
         longest = max(range(keys), key=lambda i: sizes[i])
         sizes[longest] = max(sizes[longest] - 1, 4)
         if all(size <= 4 for size in sizes[:keys]):
@@ -90,9 +91,9 @@ def lay_out(
     blocks = _split_into_blocks(others, sizes, width - used)
     # The narrowest limit that needs no further block makes the blocks similar in width.
     for narrower in range(width - used, 0, -1):
-        if len(evener := _split_into_blocks(others, sizes, narrower)) > len(blocks):
+        if len(even_blocks := _split_into_blocks(others, sizes, narrower)) > len(blocks):
             break
-        blocks = evener
+        blocks = even_blocks
     lines: list[str] = []
     for block in blocks:
         for i in block:  # Where there is room to spare, a heading is not folded.

@@ -60,7 +60,7 @@ def plural(count: int, word: str) -> str:
 
 
 def with_s(word: str, count: int) -> str:
-    """Puts a noun into the number of its count: `run` for one, `runs` for any other."""
+    """Writes a noun in the singular or the plural: `run` for a count of one, `runs` for any other count."""
     return word if count == 1 else f"{word}s"
 
 
@@ -72,6 +72,7 @@ def duration(seconds: float | None, fine: bool = False) -> str:
         return quantity(seconds, "s")
     if seconds < 99.5:
         return f"{_three_digits(seconds)} s"
+    # From 99.5 minutes (5970 s) on, the duration is in hours.
     return f"{_three_digits(seconds / 60)} min" if seconds < 5970 else f"{_three_digits(seconds / 3600)} h"
 
 
@@ -83,6 +84,7 @@ def quantity(value: float | None, unit: str = "") -> str:
         return f"0 {unit}".rstrip()
     if not unit and abs(value) < 9999.5 and value == round(value):
         return str(int(value))
+    # The exponent is a power of 1000, from pico to peta. A number without a unit gets no prefix below one.
     exponent = min(max(math.floor(math.log10(abs(value)) / 3), -4 if unit else 0), 5)
     if round(abs(value) / 1000**exponent, 0) >= 1000 and exponent < 5:
         exponent += 1

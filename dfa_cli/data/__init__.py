@@ -1,6 +1,7 @@
 """Data sets, and how their raw files are found, checked and read.
 
-`base` says what a data set is; `catalogue` and `source` find its files; each other module holds one kind of data.
+`base` says what a data set is. `catalogue`, `source`, `network` and `checksums` find its files and check them.
+`loading` loads the data set of a configuration. Each other module holds one kind of data.
 The classes are imported on first use, so that `dfa data list` imports neither torch nor numpy.
 """
 

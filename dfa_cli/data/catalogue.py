@@ -5,7 +5,7 @@ of a `.gz` file would hold for one server only.
 
 Cora, CiteSeer and PubMed are the files of kimiyoung/planetoid at commit af6abf4. The digests and sizes of
 PubMed are those of the Git LFS pointers in D61-IA/FisherGCN. Two further public loaders state the same digests.
-For Cora and CiteSeer, all three agree with the files that the entries below were checked against.
+For Cora and CiteSeer, all three sources agree with the files that the entries below were checked against.
 The digests of MNIST are those of the decompressed files, which the PyTorch and the TensorFlow copies share.
 """
 
@@ -61,10 +61,10 @@ _MNIST = (
 
 
 def _planetoid(name: str, parts: dict[str, tuple[int, str]]) -> tuple[RawFile, ...]:
-    names = {f"ind.{name}.{part}": known for part, known in parts.items()}
+    files = {f"ind.{name}.{part}": size_and_sha256 for part, size_and_sha256 in parts.items()}
     return tuple(
         RawFile(file, size, sha256, tuple(base + file for base in _PLANETOID))
-        for file, (size, sha256) in names.items()
+        for file, (size, sha256) in files.items()
     )
 
 

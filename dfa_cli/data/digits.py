@@ -54,9 +54,9 @@ class Digits:
 class DigitsGraph:
     """The images of `Digits` as the nodes of a graph that joins similar images.
 
-    `A_ij = 1` where `i` is one of the `neighbours` nearest nodes of `j`, or `j` one of those of `i`, by
+    `A_ij = 1` where one of the nodes `i`, `j` is among the `neighbours` nodes that are nearest to the other, by
     Euclidean distance. The training set is `labels_per_class` nodes of each class. 300 nodes are for validation and
-    1,000 for the test. The labels of the others are not used. The split is fixed.
+    1,000 for the test. The labels of all other nodes are not used. The split is fixed.
     """
 
     def __init__(self, neighbours: int = 5, labels_per_class: int = 20) -> None:
@@ -72,11 +72,11 @@ class DigitsGraph:
         labels = y.tolist()
         labelled: list[int] = []
         others: list[int] = []
-        taken = [0] * CLASSES
+        labelled_of_class = [0] * CLASSES  # the number of rows in `labelled`
         for row in _stratified_shuffle(range(ROWS), labels):
-            few = taken[labels[row]] < self.labels_per_class
-            (labelled if few else others).append(row)
-            taken[labels[row]] += few
+            is_labelled = labelled_of_class[labels[row]] < self.labels_per_class
+            (labelled if is_labelled else others).append(row)
+            labelled_of_class[labels[row]] += is_labelled
         others = _stratified_shuffle(others, labels)
         return Data(
             name="digits_graph",
@@ -99,11 +99,11 @@ def nearest_neighbours(x: Tensor, neighbours: int) -> Tensor:
     `d_ij^2 = |x_i|^2 + |x_j|^2 - 2 x_i x_j` is exact for small integers, and the lower index wins a tie.
     """
     rows = len(x)
-    squares = (x * x).sum(1)
-    distances = squares[:, None] + squares[None, :] - 2 * (x @ x.T)
-    order = distances.to(torch.int64) * rows + torch.arange(rows)  # the index breaks the ties
-    order.fill_diagonal_(torch.iinfo(torch.int64).max)
-    nearest = order.topk(neighbours, dim=1, largest=False).indices
+    squared_norms = (x * x).sum(1)
+    squared_distances = squared_norms[:, None] + squared_norms[None, :] - 2 * (x @ x.T)
+    sort_keys = squared_distances.to(torch.int64) * rows + torch.arange(rows)  # the index breaks the ties
+    sort_keys.fill_diagonal_(torch.iinfo(torch.int64).max)  # no row is a neighbour of itself
+    nearest = sort_keys.topk(neighbours, dim=1, largest=False).indices
     adjacent = torch.zeros(rows, rows, dtype=torch.bool)
     adjacent.scatter_(1, nearest, True)
     target, source = (adjacent | adjacent.T).nonzero(as_tuple=True)

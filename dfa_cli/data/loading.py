@@ -22,7 +22,7 @@ def _loaded(data: str, data_dir: str | None, mirrors: tuple[str, ...], compute: 
 
 
 def load_data(config: Mapping[str, Any]) -> Data:
-    """Load the data set of `config`. The jobs of a sweep that run in one process share what it returns.
+    """Load the data set of `config`. The jobs of a sweep that run in one process share the returned data.
 
     Nobody may change the tensors, since other jobs read them too.
     """

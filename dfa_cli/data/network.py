@@ -26,8 +26,8 @@ def download(file: RawFile, timeout: float, unresponsive: set[str]) -> bytes:
     """Download `file` from the first of its addresses that serves it, and check the content.
 
     `timeout` [s] holds for the connection and for every pause in the transfer. A host that does not answer is
-    added to `unresponsive`, and no host in it is asked: otherwise every file of a data set would wait for the
-    same dead server.
+    added to `unresponsive`, and no host in that set is asked. Otherwise every file of a data set would wait for
+    the same dead server.
 
     Raises `UnusableError` with what every address answered.
     """
@@ -54,11 +54,12 @@ def download(file: RawFile, timeout: float, unresponsive: set[str]) -> bytes:
 
 
 def why_unreachable(files: tuple[RawFile, ...], seconds: float) -> str | None:
-    """Ask all hosts for the first of `files`. Returns `None` as soon as one offers it, else the reason in words.
+    """Ask all hosts for the first of `files`. Returns `None` as soon as one host offers it, else the reason.
 
     The answer comes within `seconds`. Each host is asked in a daemon thread that may be left behind, because
     the look-up of a host name can block for longer than the timeout of a socket.
     """
+    # The addresses are reversed so that the first address of each host wins.
     addresses = {urlsplit(address).netloc: address for address in reversed(files[0].addresses)}
     answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
@@ -88,7 +89,7 @@ def why_unreachable(files: tuple[RawFile, ...], seconds: float) -> str | None:
 
 
 def _receive(address: str, limit: int, timeout: float) -> bytes:
-    """Download `address`. Raises `UnusableError` when it sends more than `limit` bytes."""
+    """Download `address`. Raises `UnusableError` when the server sends more than `limit` bytes."""
     deadline = time.monotonic() + timeout + limit / MIN_BYTES_PER_SECOND
     request = urllib.request.Request(address, headers={"User-Agent": "dfa"})
     received = bytearray()

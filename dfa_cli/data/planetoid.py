@@ -111,7 +111,7 @@ class _AllowListUnpickler(pickle.Unpickler):
     """Unpickles arrays, sparse matrices and dictionaries of lists, and refuses everything else.
 
     A pickle can call any function. The checksums already refuse an unknown file; this class is a second barrier.
-    Python 2 and old versions of numpy and scipy wrote the files, so their names are mapped to today's.
+    Python 2 and old versions of numpy and scipy wrote the files, so the old names are mapped to today's.
     """
 
     def find_class(self, module: str, name: str) -> Any:
@@ -137,7 +137,7 @@ def _repickle_safely(name: str, content: bytes) -> bytes:
     """Unpickle `content` with the allow-list, and pickle the result again.
 
     torch_geometric unpickles without an allow-list, so it is given only pickles that this process wrote.
-    Raises `DfaError` for a pickle that names anything else.
+    Raises `DfaError` for a pickle that names anything outside the allow-list.
     """
     try:
         value = _AllowListUnpickler(io.BytesIO(content), encoding="latin1").load()
@@ -171,8 +171,8 @@ def _read_processed(path: Path, key: str) -> dict[str, Tensor] | None:
 
     try:
         with safe_open(path, framework="pt") as file:
-            made_of, _, digest = (file.metadata() or {}).get("dfa", "").partition(" ")
-            if made_of != key:
+            stored_key, _, digest = (file.metadata() or {}).get("dfa", "").partition(" ")
+            if stored_key != key:
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (`file` is not a mapping)
     except (OSError, SafetensorError):

@@ -15,7 +15,7 @@ from dfa_cli.errors import DfaError
 from dfa_cli.machine.files import cannot_write, landing
 
 DEFAULT_MIRRORS = ("../shared/datasets",)
-PROBE_SECONDS = 3.0
+PROBE_SECONDS = 3.0  # the most time for finding out whether a server offers a file
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ class Source:
     ) -> Source:
         """Make a source from the keys `data_dir` and `mirrors` of a configuration.
 
-        The environment adds to them: `DFA_DATA_MIRROR` names further mirrors, and `DFA_DATA_DIR` the cache where
-        `data_dir` is `None`. Without either, the cache is the platform's cache folder. A relative mirror is
-        looked for in the checkout, when the program runs from one, and in the working folder.
+        The environment adds to them: `DFA_DATA_MIRROR` names further mirrors, and `DFA_DATA_DIR` names the cache
+        when `data_dir` is `None`. Without `data_dir` and `DFA_DATA_DIR`, the cache is the platform's cache folder.
+        A relative mirror is looked for in the checkout, when the program runs from one, and in the working folder.
 
         Raises `DfaError` for a mirror that is an address and not a folder.
         """
@@ -105,21 +105,21 @@ class Source:
     def available(self, name: str) -> str | None:
         """Return `None` when the files of `name` are here or can be downloaded, else the reason in words.
 
-        It takes about `PROBE_SECONDS` at most. The files are not read: a copy of the right size counts. A corrupt
-        copy must end in an error that names it, not in another data set being taken silently.
+        It takes about `PROBE_SECONDS` at most. The files are not read: a copy of the right size counts, even if it
+        is corrupt. Reading must then raise an error that names the copy: no other data set may silently be taken.
         """
         item = entry(name)
         missing = tuple(file for file in item.files if self._root_with_copy(item, file) is None)
         if not missing:
             return None
-        looked = f"{missing[0].name} is neither in the cache ({self.cache or 'none'}) nor in a mirror folder"
+        absence = f"{missing[0].name} is neither in the cache ({self.cache or 'none'}) nor in a mirror folder"
         if not self.network:
-            return f"{looked}, and the network is switched off"
-        # Imported here: urllib and ssl take 50 ms, which a run on cached data does not need.
+            return f"{absence}, and the network is switched off"
+        # The import stands here because it loads urllib and ssl. That takes 50 ms, and cached data needs neither.
         from dfa_cli.data import network
 
         reason = network.why_unreachable(missing, min(PROBE_SECONDS, self.timeout))
-        return None if reason is None else f"{looked}, and the network does not offer it ({reason})"
+        return None if reason is None else f"{absence}, and the network does not offer it ({reason})"
 
     def where(self, name: str) -> str:
         """Say in a few words where the files of `name` are now. The network is not asked."""
@@ -148,7 +148,7 @@ class Source:
                     yield CheckedCopy(file, "ok", path)
 
     def keep(self, relative: str, data: bytes) -> None:
-        """Write `data` to the file `relative` of the cache. It only warns when the cache cannot be written."""
+        """Write `data` to the file `relative` of the cache. When the cache cannot be written, this only warns."""
         if self.cache is not None:
             try:
                 with landing(self.cache / relative) as out:

@@ -1,4 +1,4 @@
-"""`ProjectionDevice`, the interface of what computes `e B`, and `Cost`, what the projections have cost."""
+"""`ProjectionDevice` is the interface of the devices that compute `e B`. `Cost` says what the projections cost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Cost:
 
     `rows`: number of projected vectors.
     `frames`: number of binary images shown; 0 on digital hardware.
-    `coefficients`: entries of the feedback matrix, times `rows`.
+    `coefficients`: number of entries of the feedback matrix, times `rows`.
     `measured_seconds` [s]: time that this machine spent.
     `modelled_seconds` [s], `modelled_joules` [J]: time and energy that the modelled hardware would have needed;
     `None` where no hardware is modelled.
@@ -37,20 +37,21 @@ class ProjectionDevice(Protocol):
 
         project(e) = e B,   B [n_in, n_out],   E[B_ij] = 0,   E[B_ij^2] = 1
 
-    A learning rule asks it for the feedback of its blocks, and scales the result by the width of each block. The
-    device knows nothing of networks. A row of zeros gives zeros and costs no frame.
+    A learning rule asks the device for the feedback of the network's blocks, and scales the result by the width of
+    each block. The device knows nothing of networks. A row of zeros in the error gives a row of zeros and costs no
+    frame.
     """
 
     def prepare(self, n_in: int, n_out: int, compute: torch.device) -> None:
         """Choose the matrix `B` `[n_in, n_out]` by the matrix seed of the device, and set the costs to zero.
 
-        `compute` is where the errors will come from, and where the results must return to.
+        `compute` is the torch device that holds the errors and must hold the results.
         Raises `DfaError` when the device does not support a matrix of this size.
         """
         ...
 
     def project(self, error: Tensor) -> Tensor:
-        """Project `error` `[rows, n_in]` to `[rows, n_out]`, with the device and the dtype of `error`."""
+        """Project `error` `[rows, n_in]` to `[rows, n_out]`. The torch device and the dtype stay those of `error`."""
         ...
 
     def matrix(self) -> Tensor:

@@ -19,9 +19,9 @@ class Digital:
 
         project(e) = e B,   B [n_in, n_out],   entries i.i.d. with mean 0 and variance 1
 
-    `where`: `cpu`, `cuda`, or `auto` (CUDA where there is one).
-    `distribution`: `gaussian`, or `uniform` in `+-sqrt(3)`.
-    `matrix_seed`: fixes `B`. It is drawn on the CPU, so that every machine has the same matrix.
+    `where`: `cpu`, `cuda`, or `auto` (CUDA on a machine that has it, otherwise the CPU).
+    `distribution`: `gaussian`, or `uniform` between `-sqrt(3)` and `sqrt(3)`.
+    `matrix_seed`: fixes `B`. The matrix is drawn on the CPU, so that every machine has the same matrix.
 
     Raises `DfaError` for `cuda` on a machine without CUDA.
     """

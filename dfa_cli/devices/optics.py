@@ -1,7 +1,7 @@
 """Sizes, speed and power of the optical hardware that is modelled.
 
-`dfa bench` reads this file, so it must not import torch. The power is that of LightOn's processing unit (Brossollet
-et al. 2021, arXiv 2107.11814); docs/opu.md names the other sources.
+`dfa bench` reads this file, so it must not import torch. `POWER_WATTS` is the power of LightOn's optical
+processing unit (Brossollet et al. 2021, arXiv 2107.11814). docs/opu.md names the sources of the other numbers.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from dfa_cli.kernels import onednn
 from dfa_cli.kernels.activations import DERIVATIVES, Activation, tanh
 from dfa_cli.kernels.sparse import SparseMatrix
 
-NARROW = 16  # columns; computing a narrower result row by row takes several times as long as computing its transpose
+# columns; a result with fewer columns takes several times as long to compute as its transpose
+NARROW = 16
 
 
 def cast(dtype: torch.dtype | None, h: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:

@@ -1,8 +1,9 @@
 """Matrix products by oneDNN on processors where torch would use a slower library.
 
 The plain torch lines are `torch.tanh(h @ W + b)` for `linear` and `a @ b` for `matmul`.
-In float32 torch multiplies with MKL, which takes up to a third longer on an AMD EPYC. In every type, torch's public
-product cannot apply an activation in the same pass. The operator used below does both; torch's compiler uses it too.
+In float32 torch multiplies with MKL, which takes up to a third longer on an AMD EPYC. In no type can torch's public
+product apply an activation in the same pass. The operator used below multiplies with oneDNN and can apply one. torch's
+compiler uses this operator too.
 """
 
 from __future__ import annotations
@@ -56,10 +57,10 @@ def _is_fast_type(dtype: torch.dtype) -> bool:
 
 @functools.cache
 def _has_operator() -> bool:
-    """Try whether this build of torch has the operator with these arguments: it is not part of torch's public API."""
-    one = torch.ones(1, 1)
+    """Try whether this build of torch has the operator with these arguments. It is not part of the public API."""
+    unit = torch.ones(1, 1)
     try:
-        return bool(torch.allclose(linear(one, one, tanh=True), torch.tanh(one)))
+        return bool(torch.allclose(linear(unit, unit, tanh=True), torch.tanh(unit)))
     except (AttributeError, RuntimeError, TypeError):
         return False
 

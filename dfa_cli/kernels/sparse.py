@@ -81,8 +81,9 @@ def _matmul(csr: Tensor, dense: Tensor) -> Tensor:
     """Compute `S H` without autograd.
 
     In float32 on an x86 processor `torch.embedding_bag` does it: row `i` of the result is the weighted sum of the rows
-    `H[columns of i]`. It fetches those rows ahead of time. On an AMD EPYC it is as fast as torch's sparse product when
-    `H` is 16 wide, three times as fast when `H` is 64 wide, and faster still beyond.
+    of `H` at the columns of row `i` in `S`. `embedding_bag` fetches those rows of `H` ahead of time. On an AMD EPYC it
+    is as fast as torch's sparse product when `H` is 16 wide, three times as fast when `H` is 64 wide, and faster still
+    beyond.
     """
     if dense.dtype != torch.float32 or dense.device.type != "cpu" or not _has_fast_embedding_bag():
         return csr @ dense
@@ -119,8 +120,8 @@ def _silence_beta_warning() -> None:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        one, none = torch.ones(1), torch.zeros(1, dtype=torch.int64)
-        torch.sparse_csr_tensor(torch.arange(2), none, one, (1, 1), check_invariants=False)
+        value, column = torch.ones(1), torch.zeros(1, dtype=torch.int64)
+        torch.sparse_csr_tensor(torch.arange(2), column, value, (1, 1), check_invariants=False)
 
 
 def row_starts(rows: Tensor, count: int) -> Tensor:
@@ -132,8 +133,8 @@ def row_starts(rows: Tensor, count: int) -> Tensor:
 
 def _csr_from_sorted(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Build a CSR tensor from entries that are sorted by row, with 32-bit indices where they fit."""
-    index = torch.int32 if max(len(values), *shape) < 2**31 else torch.int64
-    return csr_tensor(row_starts(rows, shape[0]).to(index), columns.to(index), values, shape)
+    index_type = torch.int32 if max(len(values), *shape) < 2**31 else torch.int64
+    return csr_tensor(row_starts(rows, shape[0]).to(index_type), columns.to(index_type), values, shape)
 
 
 def _with_pattern_of(csr: Tensor, values: Tensor) -> Tensor:
@@ -143,7 +144,8 @@ def _with_pattern_of(csr: Tensor, values: Tensor) -> Tensor:
 def normalised_adjacency(edge_index: Tensor, nodes: int) -> SparseMatrix:
     """Build the normalised adjacency matrix `D^-1/2 (A + I) D^-1/2` `[nodes, nodes]` (Kipf & Welling 2017, eq. 2).
 
-    `D` holds the degrees of `A + I`: every node has one self loop, and self loops of `edge_index` are not counted too.
+    `D` holds the degrees of `A + I`: every node has exactly one self loop. Self loops in `edge_index` are dropped
+    first.
 
     `edge_index` `[2, edges]` holds (source, target); row `target` gathers from `source`, as in torch_geometric.
     """

@@ -16,8 +16,8 @@ def accumulate_vjps(outputs: Sequence[Tensor], signals: Sequence[Tensor]) -> Non
     """Pass each signal back from its output and add the results to `.grad` of the parameters.
 
     The sum is `sum_i J_i^T s_i`, with `J_i` the Jacobian of output `i` and `s_i` the signal at that output. The numbers
-    are those of `torch.autograd.backward(outputs, signals)`, which imports sympy to compare shapes and so costs every
-    process a third of a second.
+    are those of `torch.autograd.backward(outputs, signals)`. That function imports sympy to compare shapes, which costs
+    every process a third of a second.
     """
     _VJPSum.apply(len(outputs), *outputs, *signals).backward()  # type: ignore[no-untyped-call]
 

@@ -11,11 +11,12 @@ from dfa_cli.errors import DfaError
 
 
 def stand_in_overrides(specs: Sequence[RunSpec]) -> list[str]:
-    """Return overrides that replace a default data set by an embedded one if it is neither here nor to be downloaded.
+    """Return overrides that replace a default data set by an embedded one.
 
-    The replacement is reported on standard error. Only a default is replaced: if the user named the data set, its
-    absence is an error. The list is empty when nothing has to be replaced. Raises `DfaError` when the runs have
-    several defaults, since one override cannot replace them all.
+    It is replaced if it is not on this machine and cannot be downloaded. The replacement is reported on standard
+    error. Only a default is replaced: if the user named the data set, its absence is an error. The list is empty when
+    nothing has to be replaced. Raises `DfaError` when the runs have several defaults, since one override cannot
+    replace them all.
     """
     from dfa_cli.data.source import Source
 

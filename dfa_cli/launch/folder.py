@@ -27,16 +27,16 @@ def new_run_folder(folder: Path) -> Iterator[Path]:
             f"{shortest(folder)} is not empty, and a run needs a folder of its own: "
             "name another with hydra.run.dir=FOLDER."
         )
-    new = list(itertools.takewhile(lambda one: not one.exists(), (folder, *folder.parents)))
+    new_folders = list(itertools.takewhile(lambda path: not path.exists(), (folder, *folder.parents)))
     make_folder(folder)
     try:
         yield folder
     except DfaError:
         if _was_written_by_this_process(folder) and not _has_trained(folder):
             _delete_contents(folder)
-        for one in new:
+        for path in new_folders:
             with contextlib.suppress(OSError):  # not empty
-                one.rmdir()
+                path.rmdir()
         raise
     except OSError as error:
         if error.errno not in UNWRITABLE:
@@ -45,7 +45,7 @@ def new_run_folder(folder: Path) -> Iterator[Path]:
 
 
 def _was_written_by_this_process(folder: Path) -> bool:
-    """Whether the record in the folder is of this process. Another process may have been given the same folder."""
+    """Whether this process wrote the record in the folder. Another process may have been given the same folder."""
     record = record_of(folder)
     return not record or (record.get("provenance") or {}).get("pid") == os.getpid()
 

@@ -27,7 +27,8 @@ def spec_of_record(run: Run) -> RunSpec:
         raise DfaError(
             f"the record of run {run.id} has no configuration, so the run can be neither repeated nor continued."
         )
-    # `run.config` has lost every dropped option at the value to which this version is equivalent. Others are left.
+    # `run.config` no longer has a dropped option that had the value to which this version is equivalent. A dropped
+    # option with another value is still there.
     for key in outdated_names(run.config):
         if key in DROPPED:
             raise DfaError(

@@ -17,7 +17,7 @@ def resume(name: str, folders: Paths, from_start: bool) -> None:
     """Continue a killed, interrupted or failed run from its checkpoint.
 
     `from_start`: begin again with epoch 1 in the same folder. Raises `DfaError` for a run that is completed or still
-    running, and for a run without a checkpoint unless it begins again.
+    running. Without `from_start` it is also raised for a run without a checkpoint.
     """
     run = pick_run(name, folders)
     folder = Path(run.folder).absolute()
@@ -29,17 +29,18 @@ def resume(name: str, folders: Paths, from_start: bool) -> None:
             "(A run with checkpoint_every=EPOCHS writes checkpoints.)"
         )
     spec = spec_of_record(run)
+    # The folder that holds the claims (`records/locks.py`) is one of the folders above the run.
     outputs = next((above for above in folder.parents if (above / FOLDER).is_dir()), folder.parent)
     with claim(outputs, run.identity or run.id) as claimed:
         if claimed is None:
             raise DfaError(
                 f"a sweep is running the configuration of run {run.id} right now; wait for it, or stop it."
             )
-        _require_ended(read_run(folder))  # a sweep may have continued it before the claim was made
+        _require_ended(read_run(folder))  # a sweep may have continued the run before the claim was made
         with log_and_handle_signals(folder):
             if from_start:
-                for left in (METRICS, CHECKPOINT):
-                    (folder / left).unlink(missing_ok=True)
+                for file_name in (METRICS, CHECKPOINT):
+                    (folder / file_name).unlink(missing_ok=True)
                 run_spec(spec, folder, replaces=True)
             else:
                 resume_recorded(run)

@@ -33,5 +33,5 @@ def resume_recorded(run: Run) -> dict[str, Any]:
 
 
 def resolve_spec(spec: RunSpec) -> RunSpec:
-    """Resolve every `auto` for this machine. Raises `DfaError` when it lacks what the run asks for."""
+    """Resolve every `auto` for this machine. Raises `DfaError` when this machine lacks what the run asks for."""
     return replace(spec, config=resolve_auto(spec.config))

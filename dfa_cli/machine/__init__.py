@@ -1,1 +1,1 @@
-"""What depends on this computer: processor, accelerator, memory, processes, files."""
+"""Everything that depends on this computer: processor, accelerator, memory, processes, files."""

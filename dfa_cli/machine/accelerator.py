@@ -10,11 +10,8 @@ from dfa_cli.machine.cpu import cpu_info
 
 # the device files of the drivers that torch's CUDA works with: NVIDIA, WSL, Jetson, ROCm
 DRIVER_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/nvmap", "/dev/kfd")
-BFLOAT16 = (
-    "avx512_bf16",
-    "amx_bf16",
-    "bf16",
-)  # the flags in /proc/cpuinfo of processors that multiply bfloat16
+# the flags in /proc/cpuinfo of processors that multiply bfloat16
+BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
 NAMES = {"cpu": "processor", "cuda": "CUDA device", "mps": "MPS device"}
 
 
@@ -50,8 +47,8 @@ def has_driver() -> bool:
 def multiplies_bfloat16(compute: str) -> bool:
     """Tells whether the device multiplies bfloat16 in hardware; `True` for a CPU that the system does not describe.
 
-    A processor without such instructions (AVX-512 BF16, AMX, or ARM's BF16) computes the same numbers, several times
-    slower than in float32.
+    A processor without such instructions (AVX-512 BF16, AMX, or ARM's BF16) computes the same numbers, but takes
+    several times as long as for float32.
     """
     if compute == "cpu":
         info = cpu_info()

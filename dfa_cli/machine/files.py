@@ -20,7 +20,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """Opens a file that replaces `path` when the block ends; if the block fails, `path` stays as it was.
 
     The content is written to a temporary file beside `path`, forced onto the disk, and renamed. Two processes may do
-    so at the same time: the last one wins.
+    so at the same time: the file of the last one stays.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     try:
@@ -43,12 +43,12 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def landing(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a `whole_file`, for a download above all, and makes the folders above it that are missing.
+    """Opens a `whole_file`, and makes the missing folders above it. It is meant for downloads above all.
 
     If the block fails, the folders that were made are removed again. Temporary files that a killed process left in the
     folder more than a day ago are deleted.
     """
-    made = [folder for folder in path.parents if not os.path.exists(folder)]  # innermost first
+    missing = [folder for folder in path.parents if not os.path.exists(folder)]  # innermost first
     try:
         with ExitStack() as stack:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,13 +56,13 @@ def landing(path: Path) -> Iterator[IO[bytes]]:
             try:
                 out = stack.enter_context(whole_file(path))
             except FileNotFoundError:
-                # Another process has just failed here, and has removed the folder that it had made.
+                # Another process has just failed here, and has removed the folder that it had missing.
                 path.parent.mkdir(parents=True, exist_ok=True)
                 out = stack.enter_context(whole_file(path))
             yield out
     except BaseException:
         with suppress(OSError):  # A folder that another process has filled in the meantime cannot be removed.
-            for folder in made:
+            for folder in missing:
                 folder.rmdir()
         raise
 

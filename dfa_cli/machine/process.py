@@ -9,13 +9,13 @@ from pathlib import Path
 def is_running(pid: int, since: float | None = None) -> bool:
     """Tells whether process `pid`, which started `since` clock ticks after boot, is still running.
 
-    A pid alone proves little: the system gives it to another process later, and after a reboot it counts from the
-    start. Where the system says no more than that (without `/proc` and signals), the answer is `True`, because to call
-    a running run dead is the worse mistake.
+    A pid alone proves little: the system gives it to another process later, and after a reboot pids count from the
+    start again. Where the system tells nothing about processes (without `/proc` and signals), the answer is `True`,
+    because to call a running run dead is the worse mistake.
     """
     if os.path.isdir("/proc/self"):
-        now = process_started(pid)
-        return now is not None and (since is None or abs(now - since) < 2)
+        started = process_started(pid)
+        return started is not None and (since is None or abs(started - since) < 2)
     if os.name != "posix":
         return True
     try:
@@ -28,7 +28,7 @@ def is_running(pid: int, since: float | None = None) -> bool:
 
 
 def process_started(pid: int) -> float | None:
-    """Returns when process `pid` started, in clock ticks since boot; `None` if it has ended or that is unknown.
+    """Returns when process `pid` started, in clock ticks since boot; `None` if it has ended or the time is unknown.
 
     Together with the pid this identifies a process, since the system gives the pid to another process later.
     """
@@ -37,5 +37,6 @@ def process_started(pid: int) -> float | None:
     except OSError:
         return None
     fields = stat.rpartition(")")[2].split()
-    # In state Z or X the process has ended, and its parent has not asked for its exit code yet.
+    # In state Z or X the process has ended, and its parent has not asked for its exit code yet. Field 19 after the name
+    # is the start time.
     return None if fields[0] in "ZX" else float(fields[19])

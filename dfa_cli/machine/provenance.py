@@ -41,22 +41,23 @@ def provenance() -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Reads the versions of the packages that affect results.
 
-    It reads them once, since this process does not run what is installed after it has started.
+    They are read once, since this process does not run packages that are installed after its start.
     """
-    found = {"dfa": __version__, "python": platform.python_version()}
+    names_and_versions = {"dfa": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            names_and_versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return names_and_versions
 
 
 @functools.cache
 def code_state() -> dict[str, Any]:
     """Returns the `git_state` at the first call, so that a commit made during a sweep does not enter later records.
 
-    Code that starts a run calls it before anything else, while the files on disk are those this process has read.
+    Code that starts a run calls it before anything else, while the files on disk are still those that this process
+    has read.
     """
     return git_state()
 
@@ -64,7 +65,7 @@ def code_state() -> dict[str, Any]:
 def git_state(root: Path = CHECKOUT) -> dict[str, Any]:
     """Asks git for the commit of the checkout, and whether a file that affects results has been changed since.
 
-    Both are `None` where git does not know, as outside a checkout.
+    Both are `None` where git cannot tell, for example outside a checkout.
     """
     unknown = {"commit": None, "dirty": None}
     if not (root / ".git").exists():

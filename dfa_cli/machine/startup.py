@@ -12,10 +12,10 @@ from collections.abc import Iterator
 def import_without_gc(library: str) -> Iterator[None]:
     """Turns Python's cycle collector off while the block imports a large library.
 
-    It saves a third of a second for torch. The collector would search the objects of the library for cycles again and
-    again, and once more at the exit, though they live as long as the process. After the import they are frozen
-    (`gc.freeze`), so that the collector never looks at them again. If the library is imported already, nothing is
-    done, and objects made in the meantime are collected as usual.
+    This saves a third of a second for torch. The collector would search the objects of the library for cycles again and
+    again, and once more at the exit, though they live as long as the process. After the import the objects are
+    frozen (`gc.freeze`), so that the collector never looks at them again. If the library is imported already, nothing
+    is done, and objects made in the meantime are collected as usual.
     """
     if library in sys.modules or not gc.isenabled():
         yield

@@ -33,7 +33,7 @@ class Block(nn.Module):
 
     def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
         h = self.dropout(h)
-        # A layer that has a method `activated` computes itself and the activation in one pass, which is faster.
+        # A layer with a method `activated` computes its output and the activation in one pass, which is faster.
         activated = getattr(self.layer, "activated", None)
         if activated is not None and self.activation is not None:
             return activated(h, graph, self.activation)
@@ -43,7 +43,7 @@ class Block(nn.Module):
         return z if self.activation is None else self.activation(z)
 
     def matrices(self) -> dict[str, Tensor]:
-        """Return the weight matrices of the layer by name: its parameters with two or more dimensions, so no biases."""
+        """Return the weight matrices of the layer by name: its parameters with two or more dimensions, not biases."""
         return {name: weight for name, weight in self.layer.named_parameters() if weight.dim() > 1}
 
 
@@ -68,7 +68,7 @@ class Model(nn.Module):
         """Let the hidden blocks multiply in `dtype`; parameters and their gradients keep their own type.
 
         The activations of the hidden blocks then have the type `dtype`. The last block keeps its type, and so do the
-        logits, the loss, the error and its projection: they are a small part of the work, and every gradient is
+        logits, the loss, the error and its projection. These are a small part of the work, and every gradient is
         computed from them. Sparse products keep their type too. Raises `DfaError` for a layer without the attribute
         `matmul_dtype`.
         """
@@ -99,9 +99,10 @@ def glorot_(weight: Tensor, generator: torch.Generator | None) -> Tensor:
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What a model needs to know of its surroundings: the input's columns, the classes, and the random generators.
+    """What a model needs to know of its surroundings.
 
-    `weights` draws the initial weights, `dropout` the dropout masks.
+    `features`: the number of input columns. `classes`: the number of classes. `weights`: the generator that draws the
+    initial weights. `dropout`: the generator that draws the dropout masks.
     """
 
     features: int

@@ -55,7 +55,7 @@ class GraphNetwork(Model):
     ):
         blocks: list[Block] = []
         width = sizes.features
-        # torch_geometric can draw its weights only from the global generator, so that one is seeded and put back.
+        # torch_geometric can draw its weights only from torch's global generator. `fork_rng` restores it afterwards.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(sizes.weights.initial_seed())
             for i, channels in enumerate([*hidden, sizes.classes]):
@@ -80,7 +80,10 @@ class GraphNetwork(Model):
 def _make_convolution(
     conv: Callable[..., nn.Module], inputs: int, channels: int, more: Mapping[str, Any]
 ) -> tuple[nn.Module, int]:
-    """Build a convolution and find its width. Raises `DfaError` with the convolution's own words when it refuses."""
+    """Build a convolution and find its width. `more` holds further keyword arguments.
+
+    Raises `DfaError` with the message of the convolution when it refuses the arguments.
+    """
     try:
         layer = conv(inputs, channels, **more)
         return layer, _output_width(layer, inputs)
@@ -97,6 +100,6 @@ def _output_width(conv: nn.Module, inputs: int) -> int:
     It cannot be computed from `out_channels`: attention heads may be averaged or set side by side.
     """
     with torch.no_grad():
-        # A copy is called, because a convolution that caches its graph would keep this one.
+        # A copy is called, because a convolution that caches its graph would keep these two nodes.
         h = copy.deepcopy(conv).eval()(torch.zeros(2, inputs), torch.tensor([[0, 1], [1, 0]]))
     return int(h.shape[-1])

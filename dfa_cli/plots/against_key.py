@@ -59,9 +59,9 @@ def draw_against(result: Comparison, key: str, look: Look = Look()) -> Figure:
                 )
                 continue
             members.sort(key=lambda group: number(group.key[key]) or 0.0)
-            at = [float(group.key[key]) for group in members]
+            x_values = [float(group.key[key]) for group in members]
             axis.plot(
-                at,
+                x_values,
                 [(group.mean or 0.0) * metric.scale for group in members],
                 color=style["color"],
                 linestyle=style["linestyle"],
@@ -72,7 +72,9 @@ def draw_against(result: Comparison, key: str, look: Look = Look()) -> Figure:
                 markeredgewidth=1.3,
                 label=label,
             )
-            fill_band(axis, at, [group.values for group in members], look.band, metric.scale, style["color"])
+            fill_band(
+                axis, x_values, [group.values for group in members], look.band, metric.scale, style["color"]
+            )
         _set_scale(axis, points, look.scale)
         dress(axis, heading, key, axis_title(metric.title))
         if look.start is not None:
@@ -84,6 +86,7 @@ def draw_against(result: Comparison, key: str, look: Look = Look()) -> Figure:
 def _set_scale(axis: Axes, points: Sequence[float], scale: str) -> None:
     from matplotlib.ticker import FuncFormatter, NullLocator
 
+    # The automatic scale is logarithmic only if the largest point is at least 30 times the smallest positive one.
     covers_decades = (
         points[-1] / points[0] >= 30 if points[0] > 0 else len(points) > 3 and points[-1] / points[1] >= 30
     )
@@ -92,6 +95,7 @@ def _set_scale(axis: Axes, points: Sequence[float], scale: str) -> None:
     if points[0] < 0:
         raise DfaError(f"--scale log: the key has the negative value {points[0]:g}; use --scale linear")
     if points[0] == 0:
+        # A logarithmic axis has no zero, so this one is linear up to the smallest positive point.
         axis.set_xscale("symlog", linthresh=points[1], linscale=0.5)
     else:
         axis.set_xscale("log")

@@ -83,6 +83,7 @@ def draw_bars(result: Comparison, look: Look = Look()) -> Figure:
         axis.set_xlim(left=look.start)
         axis.set_xlabel(axis_title(metric.title) + f"  (axis begins at {look.start:g})")
     if metric.unit == "%":
+        # The axis ends just beyond the highest value.
         axis.set_xlim(
             right=min(100.0, highest * 1.02)
             if look.start is None
@@ -93,7 +94,7 @@ def draw_bars(result: Comparison, look: Look = Look()) -> Figure:
 
 
 def _lighten(colour: str) -> str:
-    """Mixes a colour with as much white.
+    """Mixes a colour with an equal part of white.
 
     An alpha value would hide the hatching in SVG, where it is drawn over the same colour.
     """

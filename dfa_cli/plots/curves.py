@@ -43,7 +43,7 @@ def draw_curves(result: Comparison, column: str, look: Look = Look()) -> Figure:
                 continue
             drawn.append(group)
             style = series_style(result, group)
-            means = [metric.scale * mean(some) for some in values]
+            means = [metric.scale * mean(epoch_values) for epoch_values in values]
             axis.plot(
                 epochs,
                 means,
@@ -86,7 +86,7 @@ def _curve_metric(result: Comparison, column: str) -> Metric:
 
 
 def _curve(group: Group, column: str) -> tuple[list[float], list[list[float]]]:
-    """Returns the epochs that at least half of the runs have measured, and for each the values of these runs."""
+    """Returns the epochs that at least half of the runs have measured, and the values of these runs in each epoch."""
     by_epoch: dict[float, list[float]] = {}
     runs = 0
     for run in group.counted:
@@ -100,6 +100,9 @@ def _curve(group: Group, column: str) -> tuple[list[float], list[list[float]]]:
 
 
 def _marker_positions(count: int, shift: int) -> tuple[int, int]:
-    """Returns the first marker and the step, for about eight markers a line; `shift` moves those of different lines."""
+    """Returns the position of the first marker and the step between markers, for about eight markers a line.
+
+    Each line has another `shift`, so that the markers of different lines do not coincide.
+    """
     step = max(count // 8, 1)
     return (shift * step // 4) % step, step

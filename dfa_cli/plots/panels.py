@@ -24,7 +24,7 @@ def panels(result: Comparison, x_key: str | None = None) -> list[tuple[str, list
     groups: dict[str, list[Group]] = {}
     for group in result.groups:
         groups.setdefault(format_value(group.key[key]), []).append(group)
-    return [(f"{shortest_names(result.columns)[key]} {name}", some) for name, some in groups.items()]
+    return [(f"{shortest_names(result.columns)[key]} {name}", members) for name, members in groups.items()]
 
 
 def panel_key(result: Comparison, x_key: str | None) -> str | None:
@@ -47,7 +47,7 @@ def series_label(result: Comparison, group: Group, x_key: str | None = None, pan
 
 def series_style(result: Comparison, group: Group, x_key: str | None = None) -> dict[str, Any]:
     """Returns the colour, line, marker and hatching of a row; rows with the same label look the same in all panels."""
-    labels = list(dict.fromkeys(series_label(result, one, x_key) for one in result.groups))
+    labels = list(dict.fromkeys(series_label(result, other, x_key) for other in result.groups))
     i = labels.index(series_label(result, group, x_key))
     return {
         "index": i,

@@ -105,7 +105,7 @@ def fill_band(
     axis: Any, at: Sequence[float], values: Iterable[Sequence[float]], band: str, scale: float, color: str
 ) -> None:
     """Fills the band over the seeds, where there is one; `values` holds the seeds' values at each place in `at`."""
-    ends = ((x, band_ends(some, band)) for x, some in zip(at, values, strict=True))
+    ends = ((x, band_ends(seed_values, band)) for x, seed_values in zip(at, values, strict=True))
     known = [(x, scale * pair[0], scale * pair[1]) for x, pair in ends if pair]
     if known:
         axis.fill_between(*zip(*known, strict=True), color=color, alpha=0.16, linewidth=0)
@@ -135,6 +135,7 @@ def new_figure(
     across = min(panels, 3)
     down = math.ceil(panels / across)
     longest = max(min(len(group.label()), LONGEST) for group in result.groups)
+    # The width is in inches. Long labels need more room beside the panels.
     width = (5.6 if panels == 1 else 3.6 * across) + 0.07 * max(longest - 14, 0)
     figure = Figure(figsize=(width, height * down), layout="constrained")
     axes = figure.subplots(down, across, squeeze=False).flatten().tolist()
@@ -148,7 +149,7 @@ def new_figure(
 def dress(axis: Axes, heading: str, below: str, beside: str) -> None:
     """Gives a panel the grid, spines and labels that all figures share.
 
-    `heading` stands at the top left, `below` is the label of the x axis, and `beside` that of the y axis.
+    `heading` stands at the top left, `below` is the label of the x axis, and `beside` is the label of the y axis.
     """
     axis.set_axisbelow(True)
     axis.grid(color=PALE, linewidth=0.6)
@@ -183,14 +184,15 @@ def caption(result: Comparison, band: str, groups: Sequence[Group]) -> str:
 
 
 def add_legend_and_caption(figure: Figure, axes: Sequence[Axes], below: str, legend: bool = True) -> None:
-    """Adds one legend for all panels, and the text below; no label is read as a formula."""
+    """Adds one legend for all panels, and the text `below` them; no label is read as a TeX formula."""
     if legend:
         known: dict[str, Any] = {}
         for axis in axes:
             for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
                 known.setdefault(label, handle)
+        # A figure with a single line for all runs needs no legend.
         if len(known) > 1 or (known and "all runs" not in known):
-            made = figure.legend(
+            drawn_legend = figure.legend(
                 list(known.values()),
                 [truncate(label, LONGEST) for label in known],
                 loc="outside right upper",
@@ -198,7 +200,7 @@ def add_legend_and_caption(figure: Figure, axes: Sequence[Axes], below: str, leg
                 fontsize=8.5,
                 handlelength=3.2,
             )
-            for word in made.get_texts():
+            for word in drawn_legend.get_texts():
                 word.set_parse_math(False)
     for axis in axes:
         for word in axis.get_yticklabels():

@@ -14,7 +14,7 @@ from dfa_cli.records.find import find
 from dfa_cli.records.log import LOG
 from dfa_cli.records.run import CHECKPOINT, RECORD, UNFINISHED, WEIGHTS, Run, read_run
 
-# The names that a run gives to what it writes. A process that is killed while it writes leaves a `.*.tmp`.
+# The names of the files that a run writes. A process that is killed while it writes one leaves a `.*.tmp`.
 RUN_FILES = (RECORD, METRICS, LOG, WEIGHTS, CHECKPOINT, ".hydra", ".*.tmp")
 
 
@@ -68,6 +68,6 @@ def remove(runs: Sequence[Run]) -> list[tuple[Run, str]]:
 
 
 def _foreign_names(folder: str) -> list[str]:
-    """Lists up to three names in a run's folder that no run gives to its files."""
+    """Lists up to three files in a run's folder that no run writes."""
     names = sorted(os.listdir(folder))
     return [name for name in names if not any(fnmatch(name, pattern) for pattern in RUN_FILES)][:3]

@@ -32,7 +32,7 @@ def rows_until(folder: Path, epoch: int) -> list[dict[str, Any]]:
 def progress_of(folder: Path) -> tuple[int, float | None]:
     """Returns the last epoch and its validation accuracy, or `(0, None)` before the first epoch.
 
-    Reads only the end of the file, because a sweep asks several times a second.
+    Only the end of the file is read, because a sweep calls this function several times a second.
     """
     names, rows = _read(folder, _END_BYTES)
     last = dict(zip(names, rows[-1], strict=True)) if rows else {}
@@ -50,15 +50,15 @@ def metrics_line(values: Iterable[Any]) -> str:
 
 
 def metrics_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Formats a whole file with these rows; without rows it is empty."""
+    """Formats a whole `metrics.csv` with these rows. Without rows the text is empty."""
     return "".join([metrics_line(rows[0]), *(metrics_line(row.values()) for row in rows)]) if rows else ""
 
 
 def _read(folder: str | os.PathLike[str], end: int | None = None) -> tuple[list[str], list[list[Any]]]:
-    """Reads the heading and the values of each epoch; with `end`, only those in the last `end` bytes.
+    """Reads the heading and the values of each epoch; with `end`, only the epochs in the last `end` bytes.
 
-    A last line without a newline is left out, because the run ended while writing it. A line that does not read as
-    numbers is left out too. Where an epoch stands twice, as after a resumed run, the later line counts.
+    A last line without a newline is left out, because the run ended while writing it. A line with cells that are not
+    numbers is left out too. If an epoch has two lines, as after a resumed run, the later line counts.
     """
     try:
         with open(os.path.join(folder, METRICS), "rb") as file:

@@ -23,7 +23,7 @@ def load(*folders: str | os.PathLike[str], where: str | None = None, curves: boo
 
     - `status` (`killed` for a run whose process is gone), `created` (time in UTC), `folder`, and `identity` (equal
       for equal configurations).
-    - The option chosen of each group: `model`, `data`, `rule`, `device`, and so on.
+    - The option that was chosen in each configuration group: `model`, `data`, `rule`, `device`, and so on.
     - Every configuration key by its dotted name: `seed`, `optimizer.lr`, and so on. Lists stay lists.
     - Every metric by its full name, such as `test_accuracy_at_best_validation`. Accuracies are fractions from 0 to
       1. The endings `_seconds`, `_joules` and `_mb` are units.
@@ -33,9 +33,10 @@ def load(*folders: str | os.PathLike[str], where: str | None = None, curves: boo
 
     A value that a run does not have is missing (NaN or None).
 
-    With `curves=True` a row is an epoch instead, with the columns `id` and those of `metrics.csv`. `where` selects
-    runs by an expression, as `dfa runs --where` does. Damaged folders are left out. Raises `DfaError` when there
-    are no runs, or when pandas is not installed.
+    With `curves=True` each row is one epoch of one run. Its columns are `id` and the columns of `metrics.csv`.
+
+    `where` selects runs by an expression, as `dfa runs --where` does. Damaged folders are left out. Raises `DfaError`
+    when there are no runs, or when pandas is not installed.
     """
     try:
         import pandas

@@ -22,7 +22,7 @@ _MLFLOW_STATUS = {"completed": "FINISHED", "running": "RUNNING", "killed": "KILL
 
 
 def export_target(to: str, out: Path | None, force: bool, curves: bool) -> Path:
-    """Returns the path to export to: `out`, or the default of the tool `to`.
+    """Returns the path to export to: `out`, or the default path of the tool `to`.
 
     Raises `DfaError` for an unknown tool, and for a target that would be overwritten.
     """
@@ -71,8 +71,8 @@ def curves_csv(runs: Sequence[Run]) -> str:
 def to_mlflow(runs: Sequence[Run], path: Path) -> int:
     """Writes the runs to the MLflow store `mlflow.db` below `path`, as experiment `dfa`.
 
-    Returns how many runs were written. A run that the store has already is skipped, unless it was running then or
-    has another status now: such a run is written anew.
+    Returns how many runs were written. A run that is already in the store is skipped, unless it was still running when
+    it was exported, or its status has changed since. Such a run is replaced.
     """
     try:
         from mlflow.entities import Metric, Param, RunTag
@@ -96,28 +96,32 @@ def to_mlflow(runs: Sequence[Run], path: Path) -> int:
             continue
         for earlier in exported:
             client.delete_run(earlier.info.run_id)
-        began = _milliseconds(run.created)
-        created = client.create_run(experiment_id, start_time=began, run_name=run.id, tags={"dfa_id": run.id})
+        start_time = _milliseconds(run.created)
+        created = client.create_run(
+            experiment_id, start_time=start_time, run_name=run.id, tags={"dfa_id": run.id}
+        )
         run_id = created.info.run_id
         params = [Param(key, format_value(value)[:6000]) for key, value in _parameters(run).items()]
         metrics = [
-            Metric(metric.name, value, began, 0)
+            Metric(metric.name, value, start_time, 0)
             for metric in METRICS
             if (value := metric.of(run)) is not None
         ]
         for column, epoch, value in _points(run):
-            metrics.append(Metric(column, value, began, epoch))
+            metrics.append(Metric(column, value, start_time, epoch))
         tags = [
             RunTag("identity", format_value(run.identity)),
             RunTag("folder", run.folder),
             RunTag("dfa_status", run.status),
         ]
-        for start in range(0, max(len(metrics), len(params), 1), 100):  # MLflow takes at most 100 at once
+        for start in range(
+            0, max(len(metrics), len(params), 1), 100
+        ):  # the most that MLflow takes in one call
             client.log_batch(
                 run_id, metrics[start : start + 100], params[start : start + 100], tags if start == 0 else []
             )
-        ended = _milliseconds(run.record.get("ended") or run.created)
-        client.set_terminated(run_id, _MLFLOW_STATUS.get(run.status, "FAILED"), end_time=ended)
+        end_time = _milliseconds(run.record.get("ended") or run.created)
+        client.set_terminated(run_id, _MLFLOW_STATUS.get(run.status, "FAILED"), end_time=end_time)
         count += 1
     return count
 
@@ -148,9 +152,9 @@ def to_tensorboard(runs: Sequence[Run], path: Path) -> int:
         began = _milliseconds(run.created) / 1000
         seconds = dict(zip(run.curves.get("epoch", []), run.curves.get("seconds", []), strict=False))
         points = [(f"curves/{column}", epoch, value) for column, epoch, value in _points(run)]
-        last = int(number(run.result.get("last_epoch")) or 0)
+        last_epoch = int(number(run.result.get("last_epoch")) or 0)
         points += [
-            (f"result/{metric.name}", last, value)
+            (f"result/{metric.name}", last_epoch, value)
             for metric in METRICS
             if (value := metric.of(run)) is not None
         ]
@@ -180,6 +184,7 @@ def _points(run: Run) -> list[tuple[str, int, float]]:
 
 
 def _milliseconds(moment: str) -> int:
+    """Converts a time of the record into milliseconds since 1970; 0 if the time cannot be read."""
     try:
         return int(1000 * datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp())
     except ValueError:

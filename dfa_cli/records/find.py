@@ -14,7 +14,7 @@ from dfa_cli.records.run import RECORD, Run, read_run
 def pick_run(name: str, folders: Paths = ("outputs",)) -> Run:
     """Returns the run that `name` stands for: a folder, the path of a `run.json`, the start of an id, or `last`.
 
-    Raises `DfaError` when no run fits. When several do, the message of the `DfaError` lists them.
+    Raises `DfaError` when no run fits, and when several runs fit. In the second case the message lists them.
     """
     path = Path(name)
     if path.name == RECORD:
@@ -94,29 +94,30 @@ def _search(top: str, runs: list[Run], skipped: list[tuple[str, str]], seen: set
     while waiting:
         folder = waiting.pop()
         try:
-            status = os.stat(folder)
-            # Without this check a link that leads back would never end, and a folder named twice be read twice.
-            if (status.st_dev, status.st_ino) in seen:
+            stat = os.stat(folder)
+            # A link may lead back to a folder above it, and a user may name a folder twice. Each folder is
+            # searched once, so that the search ends and no run is listed twice.
+            if (stat.st_dev, stat.st_ino) in seen:
                 continue
-            seen.add((status.st_dev, status.st_ino))
-            record, hydra = False, False
+            seen.add((stat.st_dev, stat.st_ino))
+            has_record, has_hydra = False, False
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.name == RECORD:
-                        record = True
+                        has_record = True
                     elif entry.name == ".hydra":
-                        hydra = True
+                        has_hydra = True
                     elif not entry.name.startswith(".") and entry.is_dir():
                         waiting.append(entry.path)
         except OSError as error:
             skipped.append((folder, f"cannot be read ({error.strerror})"))
             continue
-        if record:
+        if has_record:
             try:
                 runs.append(read_run(folder))
             except ValueError as error:
                 skipped.append((folder, str(error)))
-        elif hydra:
+        elif has_hydra:
             skipped.append(
                 (folder, "holds no run.json: the run never began, or another program made the folder")
             )

@@ -12,7 +12,8 @@ from dfa_cli.errors import DfaError, nearest
 from dfa_cli.records.measures import ALIASES, METRICS, Metric, curve_metric, find_metric
 from dfa_cli.records.run import Run
 
-DERIVED_CHOICES = frozenset({"tuned", "experiment"})  # groups whose options only set other keys
+# Configuration groups whose options only set other keys.
+DERIVED_CHOICES = frozenset({"tuned", "experiment"})
 IRRELEVANT = frozenset(OUTSIDE_IDENTITY)  # top-level keys that do not change a run's results
 FIRST_CHOICES = ("data", "model", "rule", "device")
 
@@ -33,14 +34,17 @@ def affects_result(key: str) -> bool:
 
 
 def choice_names(runs: Iterable[Run]) -> list[str]:
-    """Lists the groups of `conf/` that the runs chose from: data, model, rule, device, then the others by name."""
+    """Lists the configuration groups that the runs chose from: data, model, rule, device, then the others by name."""
     names = {name for run in runs for name in run.choices if not name.startswith("hydra/")}
     rank = {name: i for i, name in enumerate(FIRST_CHOICES)}
     return sorted(names, key=lambda name: (rank.get(name.partition("/")[0], len(rank)), name))
 
 
 def config_names(runs: Iterable[Run]) -> list[str]:
-    """Lists all dotted keys of the runs' configurations, in the order of the files, with each part's keys together."""
+    """Lists all dotted keys of the runs' configurations, in the order of the files.
+
+    The keys of one top-level section stay together.
+    """
     names: dict[str, None] = {}
     for run in runs:
         names.update(dict.fromkeys(run.flat))
@@ -49,7 +53,7 @@ def config_names(runs: Iterable[Run]) -> list[str]:
 
 
 def value_of(run: Run, key: str) -> Any:
-    """Returns what `run` has under a full name, as given by `Keys.resolve`, or `MISSING` when it has nothing."""
+    """Returns the value of `run` under a full name, as `Keys.resolve` returns it, or `MISSING` when there is none."""
     if key in _RUN_FIELDS:
         return _RUN_FIELDS[key](run)
     if key in run.choices:
@@ -66,7 +70,7 @@ def value_of(run: Run, key: str) -> Any:
 
 
 class Keys:
-    """Finds out which name of a set of runs a word typed by the user stands for."""
+    """Finds the full name of a key from the word that a user typed, among all keys of a set of runs."""
 
     def __init__(self, runs: Sequence[Run]):
         self.runs = runs
@@ -74,7 +78,7 @@ class Keys:
         self.config = config_names(runs)
 
     def resolve(self, word: str) -> str:
-        """Returns the full name of `word`: `word` itself, or the only key that ends in it (`lr` for `optimizer.lr`).
+        """Returns the full name of `word`: `word` itself, or the only key that ends in it (`optimizer.lr` for `lr`).
 
         Raises `DfaError` for a word that fits no key, and for one that fits several.
         """
@@ -97,7 +101,7 @@ class Keys:
     def metric(self, word: str) -> Metric:
         """Returns the metric called `word`.
 
-        It is one of `METRICS`, a note of the projection device, another number in the result, or a column of
+        The metric is one of `METRICS`, a note of the projection device, another number in the result, or a column of
         `metrics.csv`. Raises `DfaError` for an unknown name; the message lists the known ones, nearest first.
         """
         if (metric := find_metric(word)) is not None:
@@ -111,6 +115,7 @@ class Keys:
             if name in notes:
                 return Metric(name, name.partition(".")[2].replace("_", " "), place="projection")
         if any(word in run.result for run in self.runs if number(run.result.get(word)) is not None):
+            # More is better for every number but a loss.
             return Metric(
                 word, word.replace("_", " "), "%" if word.endswith("accuracy") else "", "loss" not in word
             )
@@ -121,10 +126,10 @@ class Keys:
             columns.update(dict.fromkeys(run.curves))
         names = [*(metric.name for metric in METRICS), *sorted(notes), *(c for c in columns if c != "epoch")]
         close = nearest(word, [*names, *ALIASES])
-        first = [ALIASES.get(name, name) for name in close]
-        listed = dict.fromkeys([*first, *names])
+        nearest_names = [ALIASES.get(name, name) for name in close]
+        listed = dict.fromkeys([*nearest_names, *names])
         raise DfaError(
-            f"unknown metric '{word}'; known ones{' (nearest first)' if first else ''}: {', '.join(listed)}"
+            f"unknown metric '{word}'; known ones{' (nearest first)' if nearest_names else ''}: {', '.join(listed)}"
         )
 
     def _hint(self, word: str) -> str:

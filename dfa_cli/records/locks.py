@@ -1,8 +1,9 @@
 """Keeps two processes from running the same configuration at once.
 
-Each configuration has a file in `.claims/` of the output folder, named by its identity. The process that runs the
-configuration holds a lock on this file. The operating system releases the lock when the process ends, however it
-ends, so a claim is never stale. The text of the file says where the configuration was run last.
+Each configuration has a file in `.claims/` of the output folder. The name of the file is the identity of the
+configuration. The process that runs the configuration holds a lock on this file. The operating system releases the
+lock when the process ends, however it ends, so a claim is never stale. The text of the file is the path of the folder
+in which the configuration was run last.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ class Claim:
         self._file = file
 
     def last_run(self) -> Path | None:
-        """Returns the folder of the last run of this configuration, or `None` if it is unknown or gone."""
+        """Returns the folder of the last run of this configuration, or `None` if none is known or it is gone."""
         self._file.seek(0)
         name = self._file.read().strip()
         folder = self.outputs / name
         return folder if name and (folder / RECORD).is_file() else None
 
     def run_in(self, folder: Path) -> None:
-        """Writes into the file that the configuration now runs in `folder`."""
+        """Notes in the claim's file that `folder` is where the configuration runs now."""
         self._file.seek(0)
         self._file.truncate()
         # The path is relative, so that the output folder can be moved.
@@ -49,9 +50,9 @@ class Claim:
 
 @contextlib.contextmanager
 def claim(outputs: Path, identity: str) -> Iterator[Claim | None]:
-    """Claims a configuration for the block; the block gets `None` when another process has it.
+    """Claims a configuration for the block; the block gets `None` when another process holds the claim.
 
-    A file system without locks grants every claim. Raises `DfaError` when the folder cannot be written.
+    On a file system without locks every claim succeeds. Raises `DfaError` when the folder cannot be written.
     """
     path = outputs / FOLDER / identity
     try:
@@ -75,7 +76,8 @@ def is_claimed(outputs: Path, identity: str) -> bool:
         with open(outputs / FOLDER / identity, "r+", encoding="utf-8") as file:
             return not _lock(file)
     except OSError:
-        # It was never claimed, or this user may not write here. The job itself will report the latter.
+        # The configuration was never claimed, or this user may not write here. A job that runs it will
+        # report the second case.
         return False
 
 

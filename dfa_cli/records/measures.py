@@ -14,8 +14,8 @@ class Metric:
     """A number that a run has measured, or that was computed from the run.
 
     `name`: its full name. `words`: its name in tables. `unit`: `%` (a fraction in files, percent in tables), `s`,
-    `J`, `MB`, or none. `up`: whether more is better. `place`: the section of the record that holds it; empty for the
-    top level, and `curve` for a column of `metrics.csv`.
+    `J`, `MB`, or none. `up`: whether more is better. `place`: the section of the record that holds the
+    number. It is empty for the top level, and `curve` for a column of `metrics.csv`.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Metric:
         return number(value)
 
     def show(self, value: float | None, precision: int | None = None) -> str:
-        """Formats `value`, which is in the unit of files, for a table; percent get one decimal by default."""
+        """Formats `value`, which is in the unit of files, for a table; a percentage gets one decimal by default."""
         if value is None:
             return "–"
         if self.unit == "%":
@@ -99,6 +99,7 @@ def find_metric(name: str) -> Metric | None:
 def curve_metric(name: str) -> Metric:
     """Makes a metric of a column of `metrics.csv`; its value is the last one that was measured."""
     percent = name.endswith("accuracy")
+    # More is better, except for losses and seconds.
     words = f"{name.replace('_', ' ')} at the last epoch"
     return Metric(name, words, "%" if percent else "", "loss" not in name and name != "seconds", "curve")
 

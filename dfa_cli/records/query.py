@@ -131,9 +131,10 @@ class Query:
             at = self._at
             if not self._accept("mark", words=(",",)):
                 return values
-            # A comma is ambiguous: in `rule=bp,dfa` a value follows, in `rule=bp,device=cpu` a condition.
-            follows = [token[0] for token in self._tokens[self._at : self._at + 2]]
-            if follows[1:] == ["op"] or follows[:1] not in (["word"], ["text"], ["list"]):
+            # After a comma comes another value (`rule=bp,dfa`) or another condition (`rule=bp,device=cpu`).
+            # Only a condition has an operator as its second token.
+            next_kinds = [token[0] for token in self._tokens[self._at : self._at + 2]]
+            if next_kinds[1:] == ["op"] or next_kinds[:1] not in (["word"], ["text"], ["list"]):
                 self._at = at
                 return values
             values.append(self._parse_value())
@@ -171,21 +172,21 @@ def _equal(value: Any, wanted: Any) -> bool:
 
 def _make_comparison(name: str, sign: str, wanted: list[Any]) -> Predicate:
     if sign in ("=", "=="):
-        return lambda run: any(_equal(value_of(run, name), one) for one in wanted)
+        return lambda run: any(_equal(value_of(run, name), candidate) for candidate in wanted)
     if sign == "!=":
-        return lambda run: not any(_equal(value_of(run, name), one) for one in wanted)
+        return lambda run: not any(_equal(value_of(run, name), candidate) for candidate in wanted)
     if sign == "~":
-        return lambda run: any(_contains(value_of(run, name), one) for one in wanted)
+        return lambda run: any(_contains(value_of(run, name), candidate) for candidate in wanted)
     compare = _ORDERINGS[sign]
 
     def ordered(run: Run) -> bool:
         value = value_of(run, name)
-        for one in wanted:
-            if number(value) is not None and number(one) is not None:
-                if compare(value, one):
+        for candidate in wanted:
+            if number(value) is not None and number(candidate) is not None:
+                if compare(value, candidate):
                     return True
             # Text is ordered too, so that dates can be compared.
-            elif isinstance(value, str) and compare(value, format_value(one)):
+            elif isinstance(value, str) and compare(value, format_value(candidate)):
                 return True
         return False
 

@@ -23,9 +23,8 @@ from dfa_cli.machine.memory import peak_bytes, reset_peak_memory
 from dfa_cli.records.curves import METRICS, metrics_line, metrics_text, rows_until
 from dfa_cli.records.run import FORMAT, RECORD, record_of
 
-WRITE_EVERY_SECONDS = (
-    2.0  # how old the result in run.json of a killed run can be; metrics.csv is never behind
-)
+# The result in run.json of a killed run can be this old. metrics.csv is never behind.
+WRITE_EVERY_SECONDS = 2.0
 
 log = logging.getLogger("dfa")
 
@@ -44,9 +43,11 @@ class Record:
             record.complete()
 
     `head` holds what is known before the run: id, identity, choices, overrides, configuration, provenance. An
-    exception that leaves the block sets the status to `interrupted` for Ctrl-C, and to `failed` for any other, with the
-    traceback in `run.log`. Raises `DfaError` when the folder cannot be written, when the disk is full, and when the
-    folder already holds a record, unless `replaces` is set.
+    exception that leaves the block sets the status. Ctrl-C sets it to `interrupted`. Any other exception sets it to
+    `failed`, and its traceback goes to `run.log`.
+
+    Raises `DfaError` when the folder cannot be written, and when the disk is full. Unless `replaces` is set, it is also
+    raised when the folder already holds a record.
     """
 
     def __init__(self, folder: Path, head: Mapping[str, Any], replaces: bool = False):
@@ -68,22 +69,24 @@ class Record:
         }
         self._began = time.perf_counter()
         reset_peak_memory()  # A sweep may have run other jobs in this process before.
-        self._written = -1e9
+        self._written = -1e9  # long ago: nothing is written yet
         self._table: TextIO | None = None
-        self._best = (-1.0, 0.0)
+        self._best = (-1.0, 0.0)  # accuracy and minus the loss on the validation rows; no epoch is as bad
         self._pending_epoch: Mapping[str, Any] | None = None
         self._data: dict[str, Any] = {}
 
     @classmethod
     def reopen(cls, folder: Path, provenance: Mapping[str, Any]) -> Record:
-        """Opens the record of a run that is resumed: it keeps what was known, and names this process as its writer."""
+        """Opens the record of a run that is resumed. Its content is kept, and this process becomes its writer."""
         content = record_of(folder)
         resumed = {
             "at": now(),
             "was": content["status"],
             **{name: provenance[name] for name in ("versions", "git")},
         }
-        here = {name: provenance[name] for name in ("host", "pid", "pid_started", "platform", "processor")}
+        this_process = {
+            name: provenance[name] for name in ("host", "pid", "pid_started", "platform", "processor")
+        }
         return cls(
             folder,
             {
@@ -91,7 +94,7 @@ class Record:
                 "status": "running",
                 "ended": None,
                 "error": None,
-                "provenance": {**content["provenance"], **here},
+                "provenance": {**content["provenance"], **this_process},
                 "resumed": [*content.get("resumed", ()), resumed],
             },
             replaces=True,
@@ -108,8 +111,8 @@ class Record:
     def truncate_after(self, epoch: int) -> list[dict[str, float]]:
         """Removes what was measured after `epoch`, and returns the lines of `metrics.csv` that are left.
 
-        A resumed run calls it with the epoch of its checkpoint. Raises `DfaError` when `metrics.csv` lacks one of the
-        epochs up to there.
+        A resumed run calls this method with the epoch of its checkpoint. Raises `DfaError` when `metrics.csv` lacks one
+        of the epochs up to `epoch`.
         """
         rows = rows_until(self.folder, epoch)
         if [row["epoch"] for row in rows] != list(range(1, epoch + 1)):
@@ -119,7 +122,8 @@ class Record:
             )
         self.content["resumed"][-1]["epoch"] = epoch
         self.content["result"] = None
-        # The total counts the time before as well. A killed run has recorded none but that of its epochs.
+        # The total includes the time before the run was resumed. A killed run has recorded no total, so the
+        # seconds in the last line of `metrics.csv` take its place.
         self._began -= self.content["time"].get("total_seconds") or (rows[-1]["seconds"] if rows else 0.0)
         with disk_errors_as_sentences(self.folder):
             write_atomically(self.folder / METRICS, metrics_text(rows))
@@ -155,7 +159,7 @@ class Record:
     def timed(self, name: str, before: float = 0.0) -> Iterator[None]:
         """Times the block, and stores the seconds under `name` in the section `time`, even after an exception.
 
-        `before` are seconds to add, which were spent before the block.
+        `before`: the seconds that were spent before the block; they are added.
         """
         began = time.perf_counter() - before
         try:
@@ -229,11 +233,12 @@ class Record:
         try:
             self._end("interrupted" if interrupted else "failed")
         except OSError as disk_error:
-            # A full disk is most likely what ended the run, too. The record on disk still says "running".
+            # Most likely the disk is full, and that has also ended the run. The record on disk still says
+            # "running".
             log.error("the record could not be closed: %s", disk_error)
 
     def _apply_pending_epoch(self) -> None:
-        """Completes an epoch that Ctrl-C cut after its line in `metrics.csv` and before its part in the result."""
+        """Adds an epoch to the result if Ctrl-C came after its line in `metrics.csv` was written."""
         if self._pending_epoch is None or self._table is None:
             return
         with suppress(OSError):

@@ -16,7 +16,7 @@ RECORD = "run.json"
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "weights.safetensors"
 
-FORMAT = 1  # of run.json; a larger one comes from a later version of dfa
+FORMAT = 1  # the format of run.json; a later version of dfa may write a larger number
 ENDED = ("completed", "failed", "interrupted")  # the statuses that a run writes when it ends
 UNFINISHED = ("failed", "interrupted", "killed")
 STATUSES = ("completed", "running", *UNFINISHED)

@@ -46,6 +46,7 @@ def parse_moment(word: str, now: datetime | None = None) -> datetime:
     now = now or datetime.now().astimezone()
     plain = word.strip().lower()
     if plain in ("today", "yesterday"):
+        # The comparison counts as one day for "yesterday", and as none for "today".
         return now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=plain == "yesterday")
     try:
         if match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*(min|[mhdw])", plain):

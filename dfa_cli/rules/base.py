@@ -31,7 +31,10 @@ class LearningRule(Protocol):
     """
 
     def prepare(self, model: Model, classes: int, device: ProjectionDevice, compute: torch.device) -> None:
-        """Fix the feedback matrices, if the rule has any. Called once, before training."""
+        """Fix the feedback matrices, if the rule has any. This is called once, before training.
+
+        `device` projects the error. `compute` is the torch device that trains.
+        """
         ...
 
     def backward(self, model: Model, batch: Batch) -> Step:
@@ -41,7 +44,10 @@ class LearningRule(Protocol):
 
 @runtime_checkable
 class HasFeedbackMatrices(Protocol):
-    """An optional part of a rule: a fixed feedback matrix for each hidden block. Its alignment can be measured."""
+    """An optional part of a rule: a fixed feedback matrix for each hidden block.
+
+    The alignment of these matrices with the forward weights can be measured.
+    """
 
     def feedback_matrices(self) -> list[Tensor]:
         """Return `B_i` `[classes, width_i]` of each hidden block, in order."""
@@ -50,7 +56,10 @@ class HasFeedbackMatrices(Protocol):
 
 @runtime_checkable
 class Stateful(Protocol):
-    """Has tensors that change from step to step and are saved in checkpoints. Models and devices do; a rule may."""
+    """An object whose tensors change from step to step and are saved in checkpoints.
+
+    Every model and every device is such an object. A rule may be one.
+    """
 
     def state_dict(self) -> dict[str, Tensor]: ...
 
@@ -74,7 +83,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 def loss_and_error(logits: Tensor, batch: Batch) -> tuple[Step, Tensor]:
     """Compute the loss, the number of correct rows and the error `[labelled, classes]` from logits `[rows, classes]`.
 
-    Only labelled rows enter. Nothing is recorded for autograd.
+    Only labelled rows enter the three results. Nothing is recorded for autograd.
     """
     logits = logits.detach()
     labelled = logits if batch.rows is None else logits[batch.rows]

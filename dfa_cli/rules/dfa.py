@@ -19,18 +19,20 @@ class DirectFeedbackAlignment:
         dL/dW_i  <-  (d h_i / d W_i)^T  e B_i     for i < last
         dL/dW_last = (d h_last / d W_last)^T e
 
-    A hidden block takes the vector-Jacobian product of its own function at `e B_i`. The last block takes its true
-    gradient. `e` `[rows, classes]` is the gradient of the loss with respect to the logits. `B_i` `[classes, width_i]`
-    is a fixed random matrix with standard deviation `scale / sqrt(width_i)`.
+    The gradient of a hidden block is the vector-Jacobian product of the block with `e B_i`. The gradient of the last
+    block is the true one. `e` `[rows, classes]` is the gradient of the loss with respect to the logits. `B_i`
+    `[classes, width_i]` is a fixed random matrix with standard deviation `scale / sqrt(width_i)`.
 
     No block waits for another. One projection of `e`, `[rows, classes] -> [rows, sum of widths]`, serves all blocks,
     and their gradients can be computed in any order. Rows without a label have no error: they are not projected and
-    cost no frame.
+    cost no frame on an optical device.
 
-    `share_columns`: all blocks read the first columns of one projection as wide as the widest block, instead of a
-    slice each. `spread_over_edges` (graphs): the feedback of block `i` is passed back over the normalised adjacency,
-    `A'^T`, once for each block above it, so that unlabelled neighbours of labelled nodes get feedback too, as in
-    DFA-GNN (Zhao et al. 2024, arXiv 2406.02040); by default only labelled nodes do.
+    `share_columns`: the projection is only as wide as the widest block, and block `i` reads the first `width_i` columns
+    of it. By default no two blocks read the same column.
+
+    `spread_over_edges` (graphs only): the feedback of block `i` is multiplied by the transposed normalised adjacency
+    `A'^T`, once for each block above block `i`. Unlabelled neighbours of labelled nodes then get feedback too, as in
+    DFA-GNN (Zhao et al. 2024, arXiv 2406.02040). By default only labelled nodes get feedback.
 
     Nokland 2016 (arXiv 1609.01596); Launay et al. 2020 (arXiv 2012.06373).
     """
@@ -91,7 +93,7 @@ class DirectFeedbackAlignment:
 
 
 def _slices(widths: list[int], share_columns: bool) -> list[slice]:
-    """The columns of the projection that each hidden block reads."""
+    """Return the columns of the projection that each hidden block reads."""
     if share_columns:
         return [slice(0, width) for width in widths]
     stops = [sum(widths[: i + 1]) for i in range(len(widths))]

@@ -14,9 +14,10 @@ class DirectRandomTargetProjection(DirectFeedbackAlignment):
 
         dL/dW_i  <-  (d h_i / d W_i)^T (-y B_i / n)      for i < last
 
-    `y` `[labelled, classes]` is the one-hot label. Its negative has the sign of the error `p - y` wherever the error is
-    large. Everything else, the options included, is as in direct feedback alignment. In principle a hidden block need
-    not wait for the output. On an optical device each label is one bright frame and one dark frame.
+    `y` `[labelled, classes]` is the one-hot label, and `n` is the number of labelled rows. `-y` has the sign of the
+    error `p - y` wherever the error is large; `p` is the softmax of the logits. Everything else, the options included,
+    is as in direct feedback alignment. In principle a hidden block need not wait for the output of the network. On an
+    optical device each label is shown as one bright frame and one dark frame.
 
     Frenkel, Lefebvre & Bol 2021, Frontiers in Neuroscience 15, 629892 (arXiv 1909.01311).
     """

@@ -26,8 +26,8 @@ class SequentialFeedback(ABC):
 
     `z_i` is the output of the block's layer, `h_i = act(z_i)`. Unlike in direct feedback alignment, each block waits
     for the block above it. The equations are exact for layers that are linear in their input (fully connected, GCN,
-    Chebyshev, SAGE). In an attention layer the attention is computed with `F_i` too in the backward pass. Biases are
-    not replaced.
+    Chebyshev, SAGE). In the backward pass of an attention layer, the attention too is computed with `F_i`. Biases
+    are not replaced.
     """
 
     def __init__(self, feedback_seed: int = 0):
@@ -38,13 +38,13 @@ class SequentialFeedback(ABC):
         self.magnitudes = [
             {name: self.draw(weight) for name, weight in block.matrices().items()} for block in model.blocks
         ]
-        # From here on the generator draws only what a step needs, and on the device where the step runs.
+        # From here on the generator draws only what a training step needs, so it must be on the device that trains.
         if compute.type != "cpu":
             self.draws = generator(self.feedback_seed, "feedback", compute)
 
     @abstractmethod
     def feedback(self, weight: Tensor, magnitude: Tensor) -> Tensor:
-        """Return `F`, of the shape of `weight`. `magnitude` is what `draw` returned for this weight before training."""
+        """Return `F`, in the shape of `weight`. `magnitude` is what `draw` returned for this weight before training."""
 
     def draw(self, weight: Tensor) -> Tensor:
         """Draw a Gaussian matrix with the standard deviation of `weight`. `prepare` passes the initial weights.
@@ -62,15 +62,15 @@ class SequentialFeedback(ABC):
 
     def backward(self, model: Model, batch: Batch) -> Step:
         inputs: list[Tensor] = []  # h_{i-1}, detached from the block below
-        dropped: list[Tensor] = []  # h_{i-1} after dropout: the input of the layer
+        layer_inputs: list[Tensor] = []  # h_{i-1} after dropout
         outputs: list[Tensor] = []  # z_i
         h = batch.x
         for block in model.blocks:
             h = h.detach().requires_grad_() if isinstance(h, Tensor) else h
-            seen = block.dropout(h)
+            layer_input = block.dropout(h)
             inputs.append(h)  # type: ignore[arg-type]
-            dropped.append(seen)  # type: ignore[arg-type]
-            outputs.append(block.layer(seen, batch.graph))
+            layer_inputs.append(layer_input)  # type: ignore[arg-type]
+            outputs.append(block.layer(layer_input, batch.graph))
             h = block.activate(outputs[-1])
         assert isinstance(h, Tensor)
         step, error = loss_and_error(h, batch)
@@ -85,13 +85,18 @@ class SequentialFeedback(ABC):
                 outputs[i], signal, inputs=list(block.layer.parameters()), retain_graph=i > 0
             )
             if i > 0:
-                signal = self._signal_below(block, self.magnitudes[i], dropped[i], inputs[i], batch, signal)
+                signal = self._signal_below(
+                    block, self.magnitudes[i], layer_inputs[i], inputs[i], batch, signal
+                )
         return step
 
     def _signal_below(
         self, block: Block, magnitudes: Weights, seen: Tensor, h: Tensor, batch: Batch, signal: Tensor
     ) -> Tensor:
-        """Compute `g_{i-1}`: pass the signal back through the layer, with weights `F`, and through its dropout."""
+        """Compute `g_{i-1}`: pass the signal back through the layer, with weights `F`, and then through the dropout.
+
+        `h` is the input of the block, and `seen` is `h` after dropout: the input of the layer.
+        """
         weights = {
             name: self.feedback(weight.detach(), magnitudes[name])
             for name, weight in block.matrices().items()
@@ -99,7 +104,7 @@ class SequentialFeedback(ABC):
         leaf = seen.detach().requires_grad_()
         z = functional_call(block.layer, weights, (leaf, batch.graph))
         (signal,) = torch.autograd.grad(z, leaf, signal)
-        if seen is h:
+        if seen is h:  # there was no dropout
             return signal
         return torch.autograd.grad(seen, h, signal)[0]
 
@@ -130,7 +135,7 @@ class UniformSign(SequentialFeedback):
 
 
 class BatchwiseRandomSign(SequentialFeedback):
-    """Batchwise random sign-concordant feedback (brSF): the signs of the weights, magnitudes drawn for every batch.
+    """Batchwise random sign-concordant feedback (brSF): `F_i` has the signs of the weights and random magnitudes.
 
         F_i = |M_i| sign(W_i)      M_i Gaussian, drawn anew for every batch
 
@@ -138,7 +143,7 @@ class BatchwiseRandomSign(SequentialFeedback):
     """
 
     def draw(self, weight: Tensor) -> Tensor:
-        # Only the standard deviation of the Gaussian numbers. `feedback` draws the numbers for every batch.
+        # Keep only the standard deviation of the Gaussian numbers: `feedback` draws the numbers for every batch.
         return weight.detach().std()
 
     def feedback(self, weight: Tensor, magnitude: Tensor) -> Tensor:
@@ -147,7 +152,7 @@ class BatchwiseRandomSign(SequentialFeedback):
 
 
 class FixedRandomSign(SequentialFeedback):
-    """Fixed random sign-concordant feedback (frSF): the signs of the weights, magnitudes drawn once.
+    """Fixed random sign-concordant feedback (frSF): `F_i` has the signs of the weights and fixed random magnitudes.
 
         F_i = |M_i| sign(W_i)      M_i Gaussian, drawn once before training
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dfa_cli.sweeps.supervisor import Supervisor
 
 MAX_SHOWN = 8  # running jobs with a line of their own; the others are counted
+# states that the line of counts shows, each with the words for it
 COUNTED = (
     ("completed", "done"),
     ("running", "running"),

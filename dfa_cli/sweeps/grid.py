@@ -10,13 +10,12 @@ from dfa_cli.sweeps.plan import SweepRun
 from dfa_cli.sweeps.specs import PlacedRun, write_specs
 from dfa_cli.sweeps.supervisor import POLL_SECONDS, Supervisor, Watcher
 
-MAX_FRUITLESS_WORKERS = (
-    3  # workers in a row that may be killed without beginning a job before the sweep gives up
-)
+# The sweep gives up when this many workers in a row were killed before they began a job.
+MAX_FRUITLESS_WORKERS = 3
 
 
 class Grid(Supervisor):
-    """Runs the planned jobs in batches: first all of them, then those again whose process was killed."""
+    """Runs the planned jobs in batches: all jobs at first, then each job again whose process was killed."""
 
     def __init__(
         self,
@@ -33,9 +32,10 @@ class Grid(Supervisor):
         self._at_once: int | None = None
         self._environment: dict[str, str] = {}
         # submitit's local launcher starts all jobs that it is given at the same time, so limit how many it is given.
+        # Each of them gets one thread, since there is a job for each core.
         if first.launcher["_target_"].endswith(".LocalLauncher"):
             self._at_once, self._environment = os.cpu_count() or 1, {"OMP_NUM_THREADS": "1"}
-        # By run id. Jobs of earlier batches are kept, since a cluster may still have them in its queue.
+        # The jobs by run id. Jobs of earlier batches are kept, since a cluster may still have them in its queue.
         self._placed: dict[str, PlacedRun] = {}
 
     def _run_all(self) -> None:
@@ -46,8 +46,8 @@ class Grid(Supervisor):
                 before = [(run.state, run.attempts) for run in self.runs]
                 code = self._run_batch(batch)
                 fruitless = fruitless + 1 if before == [(run.state, run.attempts) for run in self.runs] else 0
-                # A worker that was killed before it began a job (code < 0) may succeed at the next try. One that ended
-                # by itself would end the same way again.
+                # A worker that was killed before it began a job (code < 0) may succeed at the next try. A worker
+                # that ended without being killed would end the same way again.
                 if fruitless and not self.stopping and (code >= 0 or fruitless >= MAX_FRUITLESS_WORKERS):
                     self._give_up(batch, code)
             elif any(run.state == "elsewhere" for run in self.runs):

@@ -45,10 +45,10 @@ class SweepRun:
         return self.state in ENDED
 
     def place(self, sweep_folder: Path, number: int, outputs: Path, taken: Collection[str] = ()) -> PlacedRun:
-        """Give the run a new run id, and a folder inside the sweep's folder as job `number`, for each attempt.
+        """Give the run a new run id, and the folder of job `number` inside the sweep's folder. Each attempt needs this.
 
-        `taken`: the folder names of other runs. The run id is added to a name that is taken or exists already, which
-        happens with a `hydra.sweep.subdir` that gives several jobs the same name.
+        `taken`: the folder names of other runs. If the name is taken or the folder exists already, the run id is added
+        to the name. This happens with a `hydra.sweep.subdir` that gives several jobs the same name.
         """
         assert self.composed is not None
         run_id = self.composed.config.run_id = secrets.token_hex(4)
@@ -64,8 +64,9 @@ class SweepRun:
 class Plan:
     """The runs of a sweep, each configuration once.
 
-    `merged`: the number of jobs left out as equal to another; `without_device`: the rules among these that ask the
-    device for nothing, so that runs with different devices are equal.
+    `merged`: the number of jobs that were left out because they equal another job.
+    `without_device`: the rules of such jobs that do not use the device. With these rules, runs that differ only in the
+    device are equal.
     """
 
     runs: list[SweepRun]
@@ -107,6 +108,9 @@ def completed_runs(outputs: Path) -> dict[str, Path]:
 
 
 def _labels(jobs: Sequence[list[str]]) -> list[str]:
-    """Label each job by the overrides that it does not share with all others, or a lone job by all of its own."""
+    """Label each job by the overrides that it does not share with all others.
+
+    A single job is labelled by all of them.
+    """
     common = set(jobs[0]).intersection(*jobs) if len(jobs) > 1 else set()
     return [" ".join(word for word in words if word not in common) or "the defaults" for words in jobs]

@@ -29,7 +29,7 @@ ADDED_BY_SEARCH = ("outputs=", "progress=")  # overrides that a search adds to t
 
 
 class Search(Supervisor):
-    """Lets the sweeper run trials until its study has as many completed ones as the user asked for."""
+    """Lets the sweeper run trials until its study has as many completed trials as the user asked for."""
 
     max_attempts = 1  # the sweeper counts a killed trial as failed, and picks another
 
@@ -49,8 +49,8 @@ class Search(Supervisor):
     def _run_all(self) -> None:
         """Start workers until no trial is left.
 
-        A worker that fails is replaced by another one, as long as at least one trial has ended in it. Raises `DfaError`
-        when none has, unless a signal stopped the search.
+        A worker that fails is replaced by another one if at least one trial has ended in it. If none has, `DfaError` is
+        raised, unless a signal from outside has stopped the search.
         """
         while (left := self.study.left()) > 0 and not self._must_stop():
             ended_before = sum(run.ended for run in self.runs)
@@ -71,7 +71,7 @@ class Search(Supervisor):
                 raise DfaError(f"The search has stopped: {self._why_worker_ended(code)}")
 
     def _discover(self) -> None:
-        """Add the trials whose folders have appeared. Only the sweeper knows them before."""
+        """Add the trials whose folders have appeared. Before that, only the sweeper knows the trials."""
         known = {run.folder for run in self.runs}
         for folder in sorted(self.sweep_folder.iterdir()):
             if folder not in known and (folder / "run.json").exists():
@@ -100,12 +100,12 @@ class Study:
 
     @property
     def total(self) -> int | None:
-        """The number of trials that the user asked for, or `None` for a sweeper that decides it alone."""
+        """The number of trials that the user asked for, or `None` if the sweeper decides it."""
         return self.node["n_trials"] if is_optuna(self.node) else None
 
     @property
     def name(self) -> str:
-        """The study's name: the configured one, or one computed from the overrides, which equal searches share."""
+        """The configured name, or else a name computed from the overrides, so that equal searches share a study."""
         if self.node["study_name"]:
             return self.node["study_name"]
         kept = sorted(
@@ -122,7 +122,7 @@ class Study:
 
     def searches_something(self) -> bool:
         """Tell whether any key has an interval or several values, on the command line or in the configuration."""
-        typed = any(one.is_sweep_override() for one in parse_overrides(self.words))
+        typed = any(override.is_sweep_override() for override in parse_overrides(self.words))
         return typed or bool(self.node.get("params") or self.node.get("search_space"))
 
     def left(self) -> int:
@@ -166,7 +166,8 @@ class Study:
             and not Path(self.storage.removeprefix("sqlite:///")).exists()
         ):
             return []
-        if self.name not in {one.study_name for one in optuna.get_all_study_summaries(self.storage)}:
+        summaries = optuna.get_all_study_summaries(self.storage)
+        if self.name not in {summary.study_name for summary in summaries}:
             return []
         trials = optuna.load_study(study_name=self.name, storage=self.storage).get_trials(deepcopy=False)
         return [trial for trial in trials if trial.state == optuna.trial.TrialState.COMPLETE]
@@ -177,7 +178,10 @@ def is_optuna(node: dict[str, Any]) -> bool:
 
 
 def first_combination(words: Sequence[str]) -> list[str]:
-    """Return one combination of a sweep, to check that it composes: first choices, and lower ends of intervals."""
+    """Return one combination of a sweep, to check that it composes.
+
+    It has the first value of each list and the lower end of each interval.
+    """
     combination = []
     for override in parse_overrides(words):
         key, value = override.get_key_element(), override.value()

@@ -1,7 +1,7 @@
 """Writes and reads `.sweep/specs.json`, which holds the composed jobs of a sweep and Hydra's settings to launch them.
 
-Jobs are composed and checked once, before the first one starts, and run exactly as they are written there. A YAML file
-that is edited while the sweep runs changes no later job.
+Jobs are composed and checked once, before the first one starts, and run exactly as they are written in that file. A
+YAML file that is edited while the sweep runs changes no later job.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ class PlacedRun:
 def write_specs(
     sweep_folder: Path, hydra: DictConfig, jobs: Mapping[str, PlacedRun], batch: Sequence[str]
 ) -> Path:
-    """Write the jobs to the specs file of the sweep in `sweep_folder`, by their run ids. Returns the path of the file.
+    """Write the jobs to the specs file of the sweep in `sweep_folder`. Returns the path of the file.
 
-    `hydra`: Hydra's own node, from the composition of any of the jobs. `batch`: the run ids of the jobs to launch now.
+    `hydra`: Hydra's own node, from the composition of any of the jobs. `jobs`: all jobs, by their run ids. `batch`: the
+    run ids of the jobs to launch now.
     """
     path = sweep_folder / SPECS
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +68,7 @@ def batch_overrides(path: Path) -> list[list[str]]:
 
 
 def sweep_config(path: Path) -> DictConfig:
-    """Return the configuration with which a launcher is set up: Hydra's node, and the values that it may refer to."""
+    """Return the configuration with which a launcher is set up: Hydra's node, and the values that this node may use."""
     content = _read(path)
     return _with_hydra_node(next(iter(content["jobs"].values()))["config"], content["node"])
 
@@ -101,7 +102,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=1)
 def _read_once(path: Path, written: int) -> dict[str, Any]:
-    """Read the file once for each time that it is written. `node` is Hydra's node with the type that Hydra expects."""
+    """Read the file once for each time that it is written.
+
+    Its `node` is Hydra's node, with the type that Hydra expects.
+    """
     content = json.loads(path.read_text(encoding="utf-8"))
     node = OmegaConf.structured(HydraConf)
     OmegaConf.set_struct(node, False)  # plugins add keys that HydraConf does not have
@@ -111,7 +115,10 @@ def _read_once(path: Path, written: int) -> dict[str, Any]:
 
 
 def _to_json(value: Any) -> Any:
-    """Return a plain configuration as JSON can hold it: a dictionary with keys that are no strings becomes pairs."""
+    """Return a plain configuration as JSON can hold it.
+
+    A dictionary with keys that are no strings becomes a list of pairs, in a dictionary with the one key `""`.
+    """
     if isinstance(value, dict):
         if all(isinstance(key, str) for key in value):
             return {key: _to_json(held) for key, held in value.items()}
@@ -120,7 +127,7 @@ def _to_json(value: Any) -> Any:
 
 
 def _from_json(value: Any) -> Any:
-    """Undo `_to_json`, with `${` escaped: in a resolved configuration it is text, and no interpolation."""
+    """Undo `_to_json`, and escape `${`: in a resolved configuration `${` is text and begins no interpolation."""
     if isinstance(value, dict):
         pairs = value[""] if set(value) == {""} else value.items()
         return {key: _from_json(held) for key, held in pairs}

@@ -23,7 +23,7 @@ def update_from_disk(run: SweepRun, sweep_folder: Path, notes: dict[str, dict[st
         if state == "resumed" and folder is not None:
             run.folder = Path(folder)
             if len(record_of(run.folder).get("resumed", ())) < note["resumes"]:
-                return  # the job has not reopened the record yet, which still shows the old state
+                return  # the job has not reopened the record yet, so the record shows the old state
         else:
             run.state, run.reason = state, note.get("reason", "")
             run.folder = Path(folder) if folder else None
@@ -42,7 +42,7 @@ def update_from_disk(run: SweepRun, sweep_folder: Path, notes: dict[str, dict[st
 
 
 def copy_result(run: SweepRun, record: dict[str, Any]) -> None:
-    """Copy what the display shows of an ended run from its record."""
+    """Copy from the record of an ended run what the display shows."""
     result = record.get("result") or {}
     run.epoch = result.get("last_epoch", 0)
     run.accuracy = result.get("test_accuracy_at_best_validation")

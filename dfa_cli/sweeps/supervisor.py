@@ -33,8 +33,9 @@ OTHERS_SECONDS = 1.0  # time between two checks of the jobs that another sweep i
 MAX_ATTEMPTS = 2  # a job that needs too much memory would be killed at every attempt
 FULL_BYTES = 64 * 1024  # a disk with less free space than this counts as full
 WORKER_LOG = "worker.log"
-# Not `python -m`, which puts the current folder first on the path: a queue.py in it would hide Python's own, and a
-# sweep would find modules that `dfa train` does not find.
+# The worker's program. `python -m` and `python -c` put the current folder first on the path, where a queue.py would
+# hide Python's own, and a sweep would find modules that `dfa train` does not find. With `-c` the program can remove it
+# again.
 WORKER = "import sys; sys.path[:] = filter(None, sys.path); from dfa_cli.sweeps.worker import main; main()"
 
 
@@ -83,14 +84,14 @@ class Supervisor(ABC):
         handled = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
         if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # started with nohup
             handled.remove(signal.SIGHUP)
-        before = {one: signal.signal(one, self._on_signal) for one in handled}
+        previous = {number: signal.signal(number, self._on_signal) for number in handled}
         try:
-            # An earlier sweep in the same folder may have left the file.
+            # An earlier sweep in the same folder may have left its stop file.
             (self.sweep_folder / notes.STOP).unlink(missing_ok=True)
             self._run_all()
         finally:
-            for one, handler in before.items():
-                signal.signal(one, handler)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
             self._end_worker()
         for run in self.runs:
             if not run.ended:
@@ -113,8 +114,8 @@ class Supervisor(ABC):
         `order`: the instructions for `worker.py`. `runs`: the runs that the order is about.
         """
         with open((self.sweep_folder / notes.STOP).with_name(WORKER_LOG), "ab") as log:
-            # In a session of its own the worker gets Ctrl-C only from us. The pipe to its input closes when this
-            # process ends, which ends the worker.
+            # In a session of its own the worker gets Ctrl-C only from this process. When this process ends, the
+            # pipe to the worker's input closes, and the worker ends, too.
             self._worker = subprocess.Popen(
                 [sys.executable, "-c", WORKER, json.dumps(order)],
                 stdin=subprocess.PIPE,
@@ -149,7 +150,7 @@ class Supervisor(ABC):
     def _requeue_unfinished(self, runs: list[SweepRun]) -> None:
         """Put the runs that a worker left unfinished back into the queue, after its process has ended.
 
-        A run whose process was killed `max_attempts` times has failed.
+        A run whose process was killed `max_attempts` times counts as failed.
         """
         for run in runs:
             if run.ended or run.state == "elsewhere" or run.folder is None:
@@ -169,7 +170,10 @@ class Supervisor(ABC):
                     run.reason = "its process was killed, as the system does when memory runs out"
 
     def _check_other_sweeps(self) -> None:
-        """Update the runs that another sweep was running. Once it has let go, they are reused or wait to be run."""
+        """Update the runs that another sweep was running.
+
+        Once the other sweep no longer runs it, a completed run is reused, and any other waits to be run here.
+        """
         if time.monotonic() - self._others_checked < OTHERS_SECONDS:
             return
         self._others_checked = time.monotonic()

@@ -25,10 +25,10 @@ from dfa_cli.sweeps.search import trial_overrides
 
 
 def task(config: DictConfig, worker: int) -> float:
-    """Run a job, or reuse or resume an equal run. Returns the best validation accuracy, NaN for a job that failed.
+    """Run a job, or reuse or resume an equal run. Returns the best validation accuracy, or NaN if the job failed.
 
-    An exception ends only this job, and is in its record and log by then. A job without a record of its own leaves a
-    note and no folder, so that the sweep's folder holds only runs.
+    An exception ends only this job. By then it is in the job's record and log. A job without a record of its own leaves
+    a note and no folder, so that the sweep's folder holds only runs.
     `worker`: the process id of the sweep's worker. A job runs in the worker, or in a process that a launcher started.
     """
     context = HydraConfig.get()
@@ -41,7 +41,7 @@ def task(config: DictConfig, worker: int) -> float:
         return _run(spec, folder, sweep_folder)
     except KeyboardInterrupt:
         # The record of this job is closed. If this process ended now, joblib would kill the other processes before
-        # they have closed theirs, so it ends only its job.
+        # they have closed their records, so only the job ends here.
         if os.getpid() == worker or not (sweep_folder / STOP).exists():
             raise
         return math.nan
@@ -69,15 +69,16 @@ def _run(spec: RunSpec, folder: Path, sweep_folder: Path) -> float:
     with claim(Path(spec.config["outputs"]), spec.identity) as claimed:
         if claimed is None:
             return _leave_note(sweep_folder, folder, "elsewhere", identity=spec.identity)
-        last = claimed.last_run()
-        if spec.config["reuse"] and last is not None:
-            before = record_of(last)
-            if before.get("status") == "completed":
-                return _leave_note(sweep_folder, folder, "reused", last, before)
-            if can_be_read(last):
-                _leave_note(sweep_folder, folder, "resumed", last, resumes=len(before.get("resumed", ())) + 1)
-                with logged(last):
-                    return objective_value(resume_recorded(read_run(last)))
+        last_folder = claimed.last_run()
+        if spec.config["reuse"] and last_folder is not None:
+            last_record = record_of(last_folder)
+            if last_record.get("status") == "completed":
+                return _leave_note(sweep_folder, folder, "reused", last_folder, last_record)
+            if can_be_read(last_folder):
+                resumes = len(last_record.get("resumed", ())) + 1
+                _leave_note(sweep_folder, folder, "resumed", last_folder, resumes=resumes)
+                with logged(last_folder):
+                    return objective_value(resume_recorded(read_run(last_folder)))
         claimed.run_in(folder)
         return objective_value(run_spec(spec.repeated_by_train(), folder))
 
@@ -95,7 +96,10 @@ def _leave_note(
     content: dict[str, Any] | None = None,
     **more: Any,
 ) -> float:
-    """Write a note in place of a record, delete the job's folder, and return the value of the equal run, if any."""
+    """Write a note in place of a record, delete the job's folder, and return the value of the equal run, if any.
+
+    `record`: the folder of the equal run. `content`: its record.
+    """
     write_note(sweep_folder, folder, {"state": state, "folder": str(record) if record else None, **more})
     shutil.rmtree(folder, ignore_errors=True)
     return objective_value(content or {})

@@ -21,8 +21,8 @@ GRACE_SECONDS = 10.0  # time for the jobs to close their records after the sweep
 def main() -> None:
     """Run the jobs of a grid, or the trials of a search, as the supervisor's order says."""
     # A shell starts a background process with Ctrl-C ignored, so set the handlers explicitly.
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     threading.Thread(target=_end_with_sweep, daemon=True).start()
     order = json.loads(sys.argv[1])
     try:
@@ -41,8 +41,8 @@ def _run_jobs(specs: Path, first: int, at_once: int | None) -> None:
 
     master = sweep_config(specs)
     if master.hydra.runtime.choices.get("hydra/launcher") == "joblib":
-        # The processes of joblib get the signal as well and close their records. An exception here would have joblib
-        # kill those that are not ready yet.
+        # The processes of joblib get Ctrl-C as well and close their records. Ignore it in this process, where an
+        # exception would make joblib kill those that have not closed them yet.
         signal.signal(signal.SIGINT, lambda number, frame: None)
     launch_jobs(
         master,

@@ -24,20 +24,20 @@ def measure(
     """Measure the alignment of each block (counted from 1) at this moment, on one batch with dropout off.
 
     `alignment_i` is `cos(g, t)`: `g` is the gradient that the rule gives the weights of block `i`, `t` the true one,
-    each flattened to a vector. It is `None` where the rule gives no gradient.
+    each flattened to a vector. `alignment_i` is `None` where the rule gives no gradient.
 
-    `alignment_rows_i` counts the rows of the weight matrix that enter the cosine (one row for each input in our layers,
-    for each output in torch_geometric's). A row in which both gradients are zero says nothing and is left out. A row in
-    which only one of the two is zero is a disagreement and enters.
+    `alignment_rows_i` counts the rows of the weight matrix that enter the cosine. The matrix has one row for each input
+    in our layers, and one for each output in the layers of torch_geometric. A row in which both gradients are zero says
+    nothing and is left out. A row in which only one of the two is zero is a disagreement and is counted.
 
     `matrix_alignment_i`, for the hidden blocks of a rule with `feedback_matrices`, is the cosine between `B_i` and the
     matrix that backpropagation has in its place, `(W_{i+1} ... W_last)^T`. It tells how far the forward weights have
     turned towards the feedback.
 
-    `device` is `None` for a rule that projects nothing. `generators` are all those that training draws from. Measuring
-    does not change training: gradients, dropout, noise and counters are put back as they were.
+    `device` is `None` for a rule that projects nothing. `generators` are all the generators that training draws from.
+    Measuring does not change training: gradients, dropout, noise and counters are put back as they were.
     """
-    draws = [(generator, generator.get_state()) for generator in generators]
+    generator_states = [(generator, generator.get_state()) for generator in generators]
     stateful = [part for part in (device, rule) if isinstance(part, Stateful)]
     states = [{name: value.clone() for name, value in part.state_dict().items()} for part in stateful]
     was_training = model.training
@@ -50,8 +50,8 @@ def measure(
         model.train(was_training)
         for parameter, gradient in zip(model.parameters(), gradients, strict=True):
             parameter.grad = gradient
-        for generator, before in draws:
-            generator.set_state(before)
+        for generator, generator_state in generator_states:
+            generator.set_state(generator_state)
         for part, state in zip(stateful, states, strict=True):
             part.load_state_dict(state)
 
@@ -91,8 +91,8 @@ def _cosine(
         if g is None or t is None:
             continue
         g, t = g.double().flatten(1), t.double().flatten(1)
-        either = (g != 0).any(1) | (t != 0).any(1)
-        g, t = g[either], t[either]
+        either_nonzero = (g != 0).any(1) | (t != 0).any(1)
+        g, t = g[either_nonzero], t[either_nonzero]
         dot += float((g * t).sum())
         g_square += float(g.square().sum())
         t_square += float(t.square().sum())
@@ -106,7 +106,7 @@ def _cosine(
 def _matrix_alignment(model: Model, feedback: list[Tensor]) -> list[float | None]:
     """Compute the cosine between `B_i` and `(W_{i+1} ... W_last)^T` for each hidden block.
 
-    It is `None` unless every block above has exactly one weight matrix, stored as `[inputs, width]`.
+    The cosine is `None` unless every block above block `i` has exactly one weight matrix, stored as `[inputs, width]`.
     """
     matrices = [list(block.matrices().values()) for block in model.blocks]
     cosines: list[float | None] = []
@@ -127,5 +127,5 @@ def _matrix_alignment(model: Model, feedback: list[Tensor]) -> list[float | None
 
 
 def _has_our_layout(weight: Tensor, block: Block) -> bool:
-    """Tell whether `weight` is stored as `[inputs, width]`. torch_geometric stores the transpose, or several."""
+    """Tell whether `weight` is stored as `[inputs, width]`. torch_geometric stores the transpose, or more matrices."""
     return weight is getattr(block.layer, "weight", None) and weight.shape[1] == block.width

@@ -12,7 +12,8 @@ from dfa_cli.training.batches import Batches
 from dfa_cli.training.evaluation import ROWS_AT_ONCE
 
 BYTES_PER_FLOAT = 4
-MAX_BYTES = 512 * 2**20  # of cached activations; above it nothing is cached, and each step computes its own
+# The largest cache. Where more would be needed, nothing is cached and every step computes the hidden outputs.
+MAX_BYTES = 512 * 2**20
 
 
 def cache_hidden_features(model: Model, rule: LearningRule, batches: Batches) -> tuple[Model, Batches]:

@@ -25,7 +25,7 @@ from dfa_cli.rules.base import Stateful
 if TYPE_CHECKING:
     from dfa_cli.training.setup import Experiment
 
-FORMAT = 1
+FORMAT = 1  # version of the checkpoint file
 
 
 def save_checkpoint(folder: Path, epoch: int, experiment: Experiment) -> None:
@@ -113,7 +113,7 @@ def _stateful_parts(experiment: Experiment) -> dict[str, Stateful]:
 
 
 def _entries_of(entries: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Return the entries whose names begin with `prefix`, without it."""
+    """Return the entries whose names begin with `prefix`, and remove the prefix from the names."""
     return {name.removeprefix(prefix): value for name, value in entries.items() if name.startswith(prefix)}
 
 

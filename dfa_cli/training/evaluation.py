@@ -13,6 +13,7 @@ from dfa_cli.training.batches import Batches
 
 ROWS_AT_ONCE = 2048  # small enough to bound the memory, large enough for products at full speed
 
+# Maps row indices to pairs of logits and labels.
 Outputs = Callable[[Tensor], Iterator[tuple[Tensor, Tensor]]]
 
 
@@ -20,7 +21,8 @@ Outputs = Callable[[Tensor], Iterator[tuple[Tensor, Tensor]]]
 def evaluate(model: Model, batches: Batches, validation: Tensor, test: Tensor) -> Tensor:
     """Evaluate the model without dropout and return `[summed validation loss, validation hits, test hits]`.
 
-    The tensor stays on the accelerator, because reading a number would make the CPU wait for it.
+    A hit is a row that is classified correctly. The tensor stays on the accelerator, because reading a number would
+    make the CPU wait.
     """
     was_training = model.training
     model.eval()
@@ -44,4 +46,5 @@ def _graph_outputs(model: Model, batches: Batches) -> Outputs:
 
 
 def _sample_outputs(model: Model, batches: Batches) -> Outputs:
+    """Run a forward pass for every `ROWS_AT_ONCE` rows."""
     return lambda rows: ((model(batch), batch.targets) for batch in map(batches.of, rows.split(ROWS_AT_ONCE)))

@@ -26,7 +26,8 @@ class Course:
     """Settings of the loop: how long it trains, how the learning rate falls, and when the alignment is measured.
 
     Training ends after `epochs` epochs, or when the validation accuracy has not risen for `patience` epochs.
-    `schedule`: a key of `SCHEDULES`. `alignment_every`: the alignment is measured in every so many epochs.
+    `schedule`: a key of `SCHEDULES`. `alignment_every`: the number of epochs from one measurement of the
+    alignment to the next, or `None` for no measurement.
     """
 
     epochs: int
@@ -83,7 +84,7 @@ class History:
     """
 
     epoch: int = 0
-    best_accuracy: float = -1.0
+    best_accuracy: float = -1.0  # less than any accuracy, so that the first epoch is the best so far
     best_epoch: int = 0
     seconds: float = 0.0
 
@@ -144,7 +145,10 @@ def train(experiment: Experiment, course: Course, history: History = History()) 
 def train_epoch(
     model: Model, rule: LearningRule, optimizer: torch.optim.Optimizer, batches: Batches
 ) -> tuple[Tensor, int]:
-    """Train on every batch once. Returns `[summed loss, hits]`, still on the accelerator, and the number of rows."""
+    """Train on every batch once. Returns the tensor `[summed loss, hits]` and the number of rows.
+
+    A hit is a row that is classified correctly. The tensor stays on the accelerator.
+    """
     total = torch.zeros(2, device=batches.y.device)
     rows = 0
     for batch in batches:

@@ -16,11 +16,11 @@ IMPORT_DYNAMO = ("add_param_group", "load_state_dict", "state_dict", "zero_grad"
 
 
 def without_dynamo(optimizer: type[OptimizerT]) -> type[OptimizerT]:
-    """Make a subclass that never imports torch's compiler and has the same numbers, hooks and state.
+    """Make a subclass that never imports torch's compiler and gives the same numbers, hooks and state.
 
     That import takes a second, as long as the import of torch itself, and nothing is compiled here. The subclass
-    removes the wrappers that torch puts around the methods of an optimizer. Only one thing that they do matters in a
-    step, the switching off of gradients, and the subclass does it itself.
+    removes the wrappers that torch puts around the methods of an optimizer. Only one thing that
+    these wrappers do matters in a step: they switch gradients off. The subclass does this itself.
     """
     step = inspect.unwrap(optimizer.step)
 

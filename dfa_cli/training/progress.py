@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 LINES = 10  # about so many lines are printed in a run whose output is not a terminal
 SECONDS_BETWEEN_LINES = 30.0  # when this time has passed, a slow run prints an extra line
-SECONDS_BETWEEN_REDRAWS = 0.1  # of the bar
+SECONDS_BETWEEN_REDRAWS = 0.1  # the bar is not redrawn before this time has passed
 
 
 class Progress:
-    """Shows how far a run is. With `progress=auto` as a bar on a terminal, else as about ten lines."""
+    """Shows how far a run is: with `progress=auto` by a bar on a terminal, and by about ten lines elsewhere."""
 
     def __init__(self, config: Mapping[str, Any], choices: Mapping[str, str]):
         kind = config["progress"]
@@ -98,7 +98,7 @@ class Progress:
 
 
 def summary(record: Mapping[str, Any], folder: Path) -> list[str]:
-    """Return the lines that end a run. None is longer than 80 characters, except for a long path."""
+    """Return the lines that end a run. No line is longer than 80 characters, except for a long path."""
     result, cost, times = record["result"], record["projection"], record["time"]
     sizes = ", ".join(f"{count:,} {name}" for name, count in result["sizes"].items())
     best, last = result["test_accuracy_at_best_validation"], result["test_accuracy_at_last_epoch"]

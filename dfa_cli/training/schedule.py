@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import torch
 
-# Each schedule gives the factor of the learning rate at `t`, from 0 in the first epoch to just below 1 in the last.
+# Each schedule gives the factor of the learning rate at `t`, the fraction of the epochs that are over. `t` rises from
+# 0 in the first epoch to just below 1 in the last.
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda t: 1.0,
     "linear": lambda t: 1.0 - t,

@@ -47,8 +47,8 @@ class Experiment:
     def alignment(self, epoch: int, every: int | None) -> dict[str, float | None]:
         """Measure how well the rule's gradients align with the true ones, as columns of metrics.csv.
 
-        They are measured in every `every`-th epoch, and the columns are empty in the others. With `every = None` there
-        are no columns.
+        The alignment is measured in every `every`-th epoch, and the columns are empty in the other epochs. With
+        `every = None` there are no columns.
         """
         if every is None:
             return {}
@@ -64,8 +64,10 @@ class Experiment:
 def build_experiment(config: Mapping[str, Any], data: Data) -> Experiment:
     """Build the model, the rule, the device, the optimizer and the batches that the configuration names.
 
-    Each has its own stream of random numbers. In this process, the number of torch's threads and the state of torch's
-    global generator are set. Raises `DfaError` for a class that cannot be found and for keys that it does not accept.
+    Each has its own stream of random numbers. The function also sets the number of torch's threads and the state of
+    torch's global generator, both for the whole process.
+
+    Raises `DfaError` for a class that cannot be found and for keys that it does not accept.
     """
     seed, compute = config["seed"], torch.device(config["compute"])
     torch.set_num_threads(threads_for(config, data))
@@ -78,7 +80,8 @@ def build_experiment(config: Mapping[str, Any], data: Data) -> Experiment:
     if config["precision"] == "bf16":
         model.set_matmul_dtype(torch.bfloat16)
         if data.edge_index is None:
-            data = replace(data, x=data.x.to(torch.bfloat16))  # once, instead of for every batch
+            # The input is cast once here, instead of for every batch.
+            data = replace(data, x=data.x.to(torch.bfloat16))
     device: ProjectionDevice = build(config["device"])
     rule: LearningRule = build(config["rule"])
     rule.prepare(model, data.classes, device, compute)
@@ -101,7 +104,10 @@ def build_experiment(config: Mapping[str, Any], data: Data) -> Experiment:
 
 
 def parameter_groups(model: Model, weight_decay_on: str) -> list[dict[str, Any]]:
-    """For the optimizer. `weight_decay_on: hidden` spares the last block, as Kipf & Welling (2017) do."""
+    """Divide the parameters into the groups of the optimizer.
+
+    With `weight_decay_on: hidden` the last block has no weight decay, as in Kipf & Welling (2017).
+    """
     hidden = [parameter for block in model.blocks[:-1] for parameter in block.parameters()]
     last = list(model.blocks[-1].parameters())
     if weight_decay_on == "all":
@@ -112,8 +118,8 @@ def parameter_groups(model: Model, weight_decay_on: str) -> list[dict[str, Any]]
 def threads_for(config: Mapping[str, Any], data: Data) -> int:
     """Choose how many threads torch uses in a run: `config["threads"]`, or a number that suits the size of the work.
 
-    A small graph gets one thread, because its products are too short to be divided. Everything else gets this process's
-    share of the cores.
+    A graph with fewer than 200,000 columns in `edge_index` gets one thread, because its products are too short to be
+    divided. Everything else gets this process's share of the cores.
     """
     share = process_threads()  # Called in any case: the number has to be read before a run changes it.
     if config["threads"]:

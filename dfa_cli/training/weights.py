@@ -17,7 +17,7 @@ from dfa_cli.records.run import WEIGHTS as WEIGHTS  # experiment.py takes the na
 def save_weights(path: Path, model: Model, device: ProjectionDevice | None) -> None:
     """Save the model's parameters under their own names and the device's state under `feedback.`, as safetensors.
 
-    The device's time is left out, so that equal runs have equal files.
+    The time that the device has measured is left out, so that equal runs have equal files.
     """
     tensors = dict(model.state_dict())
     if device is not None:
@@ -27,7 +27,7 @@ def save_weights(path: Path, model: Model, device: ProjectionDevice | None) -> N
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write the tensors to `path`. When that fails, an older file stays as it was. Raises `DfaError`."""
+    """Write the tensors to `path`. When that fails, it raises `DfaError`, and an older file stays as it was."""
     # The tensors are cloned because safetensors refuses tensors that share memory, as the weights of two layers may.
     content = save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()})
     with disk_errors_as_sentences(path.parent):

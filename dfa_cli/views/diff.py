@@ -15,7 +15,7 @@ from dfa_cli.records.run import Run, flatten
 
 @dataclass(frozen=True)
 class Diff:
-    """What differs between two runs, as lines `(key, value of one, value of the other)`.
+    """What differs between two runs, as lines `(key, value in one run, value in the other)`.
 
     `configuration`: keys that affect the result. `irrelevant`: keys that do not. `provenance`: code and machine.
     `result`: the metrics, already formatted.
@@ -35,15 +35,15 @@ def diff(one: Run, other: Run) -> Diff:
         if name not in DERIVED_CHOICES
     ]
     keys = _differing(one.flat, other.flat)
-    outside = [line for line in keys if line[0].partition(".")[0] in IRRELEVANT]
+    irrelevant = [line for line in keys if line[0].partition(".")[0] in IRRELEVANT]
     results = []
     for metric in METRICS:
         first, second = metric.of(one), metric.of(other)
         if first != second:
             results.append((metric.title, metric.show(first), metric.show(second)))
     return Diff(
-        configuration=choices + [line for line in keys if line not in outside],
-        irrelevant=outside,
+        configuration=choices + [line for line in keys if line not in irrelevant],
+        irrelevant=irrelevant,
         provenance=[
             line
             for line in _differing(_conditions(one), _conditions(other))
@@ -87,7 +87,7 @@ def diff_as_text(one: Run, other: Run, width: int | None = None) -> str:
 def _table(part: Sequence[tuple[str, Any, Any]], one: Run, other: Run, width: int | None) -> list[str]:
     rows = [[f"  {key}", format_value(first), format_value(second)] for key, first, second in part]
     names = [one.id, other.id] if one.id != other.id else [f"{one.id} (1)", f"{other.id} (2)"]
-    if width:  # Long values are folded, so that the two stay side by side.
+    if width:  # Long values are folded, so that the two runs stay side by side.
         key = min(max(len(row[0]) for row in rows), width // 3)
         room = (width - key - 4) // 2
         rows = [line for row in rows for line in _fold(row, key, room)]

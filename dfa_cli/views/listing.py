@@ -28,6 +28,7 @@ def _choice(name: str) -> Column:
     )
 
 
+# The last argument of a `Column` tells whether it is aligned to the left.
 COLUMNS = (
     Column("id", lambda run: run.id, lambda run: run.id),
     Column("when", lambda run: format_time(run.created), lambda run: run.created),

@@ -31,7 +31,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table. `shown`: its text. `value`: what it is sorted by, if not the text. `look`: its CSS class."""
+    """A cell of a table. `shown`: its text. `value`: what it is sorted by, if not its text. `look`: its CSS class."""
 
     shown: str
     value: Any = None
@@ -52,7 +52,8 @@ class Row:
 class Table:
     """A table of the page.
 
-    `name`: its id. `heads`: each heading, and whether its column is text. `search`: with a box to filter rows.
+    `name`: its id. `heads`: each heading, and whether its column is text. `search`: whether a box filters
+    the rows.
     """
 
     name: str
@@ -133,7 +134,7 @@ def _comparison_table(result: Comparison) -> Table:
 
 
 def _figures(result: Comparison, runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Draws the figures, and returns what each shows with its SVG in base 64.
+    """Draws the figures, and returns for each what it shows in words and its SVG in base 64.
 
     A figure for which nothing was measured is left out.
     """
@@ -209,15 +210,15 @@ def _failures_table(runs: Sequence[Run]) -> Table | None:
 def _provenance_table(runs: Sequence[Run]) -> Table | None:
     """Lists what the runs were made with: one line for each different value, with the number of runs that have it."""
     parts: list[tuple[str, Callable[[dict[str, Any]], Any]]] = [
-        ("versions", lambda made: made.get("versions")),
-        ("commit", lambda made: commit_in_words(made.get("git"))),
-        ("host", lambda made: made.get("host")),
-        ("platform", lambda made: made.get("platform")),
-        ("processor", lambda made: made.get("processor")),
-        ("compute", lambda made: made.get("compute")),
-        ("threads", lambda made: made.get("threads")),
-        ("deterministic", lambda made: made.get("deterministic")),
-        ("data checksums (SHA-256)", lambda made: made.get("data_checksums")),
+        ("versions", lambda provenance: provenance.get("versions")),
+        ("commit", lambda provenance: commit_in_words(provenance.get("git"))),
+        ("host", lambda provenance: provenance.get("host")),
+        ("platform", lambda provenance: provenance.get("platform")),
+        ("processor", lambda provenance: provenance.get("processor")),
+        ("compute", lambda provenance: provenance.get("compute")),
+        ("threads", lambda provenance: provenance.get("threads")),
+        ("deterministic", lambda provenance: provenance.get("deterministic")),
+        ("data checksums (SHA-256)", lambda provenance: provenance.get("data_checksums")),
     ]
     rows = []
     for name, get in parts:

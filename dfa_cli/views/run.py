@@ -93,7 +93,7 @@ def run_as_text(run: Run, width: int | None = None) -> str:
         if name == "git" and isinstance(value, dict):
             value = commit_in_words(value) or "no commit known"
         elif isinstance(value, dict):
-            value = ", ".join(f"{key} {format_value(one)}" for key, one in value.items())
+            value = ", ".join(f"{key} {format_value(part)}" for key, part in value.items())
         add_line(f"  {name.replace('_', ' ')}", value)
     return "\n".join(lines) + "\n"
 
@@ -134,6 +134,6 @@ def _tree(tree: dict[str, Any], room: int, depth: int = 1) -> list[str]:
 
 
 def run_as_json(run: Run) -> str:
-    """Writes the record as it is on disk, with the run's folder, and with `killed` if its process is gone."""
+    """Writes the record as it is on disk, with the run's folder, and with status `killed` if its process is gone."""
     whole = {**run.record, "status": run.status, "folder": run.folder}
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"

@@ -11,16 +11,16 @@ from dfa_cli.config.bounds import require
 from dfa_cli.errors import DfaError
 
 EXACT_POISSON_BELOW = 64.0  # photons
-READ_NOISE_MARGIN = 4.0  # times the r.m.s. read noise, which one dark pixel in 30,000 exceeds
+READ_NOISE_MARGIN = 4.0  # in units of the r.m.s. read noise; one dark pixel in 30,000 exceeds it
 
 
 @dataclass(frozen=True)
 class Exposure:
     """How an exposure turns intensity into photoelectrons and grey levels.
 
-    `gain` [photoelectrons per unit of intensity]: what a pixel collects.
-    `range` [photoelectrons]: what fills the converter or the well.
-    `step` [photoelectrons per grey level]: 0 without a converter.
+    `gain` [photoelectrons per unit of intensity]: the light that a pixel collects.
+    `range` [photoelectrons]: the number at which the converter or the well is full.
+    `step` [photoelectrons per grey level]: the height of a grey level; 0 without a converter.
     """
 
     gain: float
@@ -44,19 +44,19 @@ class Camera:
     The intensity `I` is in units of the projection: a lit mirror gives a mode an intensity of 2 on average.
     The black level is subtracted, so that read noise around zero is not clipped.
 
-    `bits`: resolution of the converter; `None` for no grey levels.
+    `bits`: resolution of the analogue-to-digital converter; `None` for no grey levels.
     `full_well` [photoelectrons]: what a pixel can hold; `None` for no saturation.
     `read_noise` [photoelectrons, r.m.s.].
     `photons` [photoelectrons]: what an average pixel of the calibration frame collects in a full exposure;
-    `None` for as many as wanted.
+    `None` for unlimited light.
     `shot_noise`: whether photons arrive at random.
-    `exposure`: `auto`, or a fixed multiple of the full exposure with the top of the converter at the full well.
-    `auto` fills the well at the brightest pixel to be expected (the read-out's `headroom`), and no further. With
-    too little light for that, it takes the full exposure. The analogue gain then brings this pixel, and four times
-    the read noise above it, to the top of the converter.
+    `exposure`: `auto`, or a fixed multiple of the full exposure. With a fixed multiple, the top of the converter is
+    at the full well. `auto` exposes until the brightest pixel to be expected (the read-out's `headroom`) fills the
+    well, and no longer. If there is too little light for that, `auto` takes the full exposure. The analogue gain then
+    brings the brightest expected pixel, plus four times the read noise, to the top of the converter.
 
-    The model is that of EMVA Standard 1288. The defaults are typical of 8-bit industrial CMOS sensors, and not
-    those of a particular one.
+    The model is the one of EMVA Standard 1288. The defaults are typical of 8-bit industrial CMOS sensors, but describe
+    no particular sensor.
     """
 
     bits: int | None = 8
@@ -82,17 +82,17 @@ class Camera:
 
     def expose(self, mean: float, peak: float) -> Exposure:
         """Choose the exposure for the average intensity `mean` and the brightest expected one, `peak`."""
-        full = float("inf") if self.photons is None else self.photons / mean
+        full_gain = float("inf") if self.photons is None else self.photons / mean
         well = float("inf") if self.full_well is None else self.full_well
         if self.exposure == "auto":
-            gain = min(full, well / peak)
-            # If neither the light nor the well sets a limit, take so many photons that their noise is below single
-            # precision.
+            gain = min(full_gain, well / peak)
+            # If neither the light nor the well sets a limit, take so many photons that their noise is below the
+            # rounding of single precision.
             gain = 1e15 / mean if gain == float("inf") else gain
             brightest = gain * peak + READ_NOISE_MARGIN * self.read_noise
             top = min(well, brightest) if self.full_well is not None else well
         else:
-            gain, top = full * float(self.exposure), well
+            gain, top = full_gain * float(self.exposure), well
         return Exposure(gain, top, 0.0 if self.bits is None else top / (2**self.bits - 1))
 
     def variance(self, exposure: Exposure) -> tuple[float, float]:
@@ -110,20 +110,20 @@ class Camera:
         without a full well.
         """
         electrons = self._detect(intensity.mul_(exposure.gain), noise)
-        full: Tensor | int = 0
+        saturated: Tensor | int = 0
         if self.full_well is not None:
-            full = (electrons >= exposure.range).sum(-1)
+            saturated = (electrons >= exposure.range).sum(-1)
             electrons.clamp_(max=exposure.range)
         if exposure.step:
             electrons.mul_(1 / exposure.step).round_().mul_(exposure.step)
-        return electrons.mul_(1 / exposure.gain), full
+        return electrons.mul_(1 / exposure.gain), saturated
 
     def _detect(self, mean: Tensor, noise: torch.Generator) -> Tensor:
         """Draw photoelectrons with shot and read noise around `mean`, which is overwritten.
 
-        Below 64 photons the Poisson numbers are exact. Above, one normal number replaces both noises. It is
-        transformed to have their mean, variance and skewness (Cornish and Fisher). Its distribution function
-        differs from the true one by less than 0.004 anywhere, at a twentieth of the cost.
+        Below 64 photons the Poisson numbers are exact. From 64 photons on, one normal number replaces both noises.
+        This number is transformed to have the mean, variance and skewness of both together (Cornish and Fisher). Its
+        distribution function differs from the true one by less than 0.004 anywhere. It costs a twentieth as much.
         """
         if not self.shot_noise and not self.read_noise:
             return mean
@@ -132,23 +132,28 @@ class Camera:
             return mean.add_(z, alpha=self.read_noise)
         dim = mean < EXACT_POISSON_BELOW
         if mean.is_cuda:
-            # Selecting the dim pixels would wait for the accelerator, so both numbers are drawn for every pixel.
+            # Selecting the dim pixels would wait for the accelerator, so the exact and the normal number are both
+            # drawn for every pixel.
             exact = torch.poisson(mean.clamp(max=EXACT_POISSON_BELOW), generator=noise).add_(
                 z, alpha=self.read_noise
             )
             return torch.where(dim, exact, self._skewed_normal(mean, z))
-        few = mean[dim]
+        dim_means = mean[dim]
         electrons = self._skewed_normal(mean, z)
-        if few.numel():
-            exact = torch.poisson(few, generator=noise)
-            exact.add_(torch.empty_like(few).normal_(generator=noise), alpha=self.read_noise)
+        if dim_means.numel():
+            exact = torch.poisson(dim_means, generator=noise)
+            exact.add_(torch.empty_like(dim_means).normal_(generator=noise), alpha=self.read_noise)
             electrons[dim] = exact
         return electrons
 
     def _skewed_normal(self, mean: Tensor, z: Tensor) -> Tensor:
-        """Turn the normal numbers `z` into both noises around `mean`. Both tensors are overwritten."""
+        """Turn standard normal numbers `z` into photoelectrons with both noises around `mean`.
+
+        Overwrites both tensors.
+        """
+        # mean + sqrt(variance) z + (mean / variance) (z^2 - 1) / 6. Without read noise, mean / variance is 1.
         variance = mean + self.read_noise**2
-        skewness = mean / variance if self.read_noise else None
+        skew_factor = mean / variance if self.read_noise else None
         mean.addcmul_(variance.sqrt_(), z)
         skew = z.square_().sub_(1).mul_(1 / 6)
-        return mean.addcmul_(skew, skewness) if skewness is not None else mean.add_(skew)
+        return mean.addcmul_(skew, skew_factor) if skew_factor is not None else mean.add_(skew)

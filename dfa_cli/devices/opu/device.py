@@ -24,12 +24,12 @@ from dfa_cli.seeding import generator, stream_seed
 
 log = logging.getLogger(__name__)
 # A large projection is computed in tiles of rows and modes. The sizes of a tile are constants, not settings: the noise
-# is drawn tile by tile, so they change the result.
+# is drawn tile by tile, so other sizes would change the result.
 MODES_AT_ONCE = 1 << 20  # rows times modes: some 50 MB of intermediate results, which fit a processor's cache
-ACCELERATOR_FACTOR = 8  # an accelerator takes larger tiles, because it waits at the start of each
+ACCELERATOR_FACTOR = 8  # an accelerator gets larger tiles, because it waits at the start of each tile
 MIRRORS_AT_ONCE = 1 << 24  # rows times mirrors: 128 MB of ternary patterns
-MIN_MODES = 256
-# With more saturated pixels than this, the noise model of `Statistical` no longer holds.
+MIN_MODES = 256  # a tile has at least so many modes, unless the whole projection has fewer
+# Above this fraction of saturated pixels, the noise model of `Statistical` no longer holds.
 MAX_SATURATED_FRACTION = 0.01
 
 
@@ -44,9 +44,10 @@ class OPU:
 
     `matrix_seed` fixes `T`, and `noise_seed` the noise. Both are separate from the seed of the training.
     `perfect=True` turns all imperfections off at once, so that `project(e) = e B`.
-    `calibration`: fraction of the components that is lit in the frame for which reference and exposure are set.
-    `macropixel`: number of mirrors that show one component.
-    `frame_seconds` [s], `power_watts` [W]: time of a frame and power of the modelled hardware, for `cost()`.
+    `calibration`: fraction of the components that are lit in the calibration frame. The reference beam and the
+    exposure are set for this frame.
+    `macropixel`: number of mirrors that show one component of the error.
+    `frame_seconds` [s], `power_watts` [W]: time of one frame, and power of the modelled hardware, for `cost()`.
     `limits`: mirrors and pixels of the modelled hardware.
 
     A frame with no mirror on is not shown: it is not counted, and has no noise. On CUDA,
@@ -108,26 +109,31 @@ class OPU:
         if not len(error):
             return error.new_zeros(0, self._sizes[1])
         started = time.perf_counter()
-        given = error.detach().to(torch.float32)
-        rows, spans = self._tiles(len(given))
-        if len(given) <= rows and len(spans) == 1:
-            values = next(self._project(given, spans))
+        errors = error.detach().to(torch.float32)
+        tile_rows, spans = self._tiles(len(errors))
+        if len(errors) <= tile_rows and len(spans) == 1:
+            values = next(self._project(errors, spans))
         else:
-            values = given.new_empty(len(given), self._sizes[1])
-            for part, into in zip(given.split(rows), values.split(rows), strict=True):
-                for (first, last), read in zip(spans, self._project(part, spans), strict=True):
-                    into[:, first:last] = read
+            values = errors.new_empty(len(errors), self._sizes[1])
+            for tile_errors, tile_values in zip(
+                errors.split(tile_rows), values.split(tile_rows), strict=True
+            ):
+                for (first, last), span_values in zip(spans, self._project(tile_errors, spans), strict=True):
+                    tile_values[:, first:last] = span_values
         self._seconds += time.perf_counter() - started
         return values.to(error.dtype)
 
     def _tiles(self, rows: int) -> tuple[int, Spans]:
-        """Divide a projection of `rows` rows into tiles. Returns the rows of a tile, and the spans of modes."""
+        """Divide a projection of `rows` rows into tiles.
+
+        Returns the number of rows in a tile, and the spans of modes.
+        """
         n_in, n_out = self._sizes
-        most = MODES_AT_ONCE * (1 if self._compute.type == "cpu" else ACCELERATOR_FACTOR)
+        max_entries = MODES_AT_ONCE * (1 if self._compute.type == "cpu" else ACCELERATOR_FACTOR)
         # Modes are divided first, because `Procedural` computes all coefficients anew for each tile of rows.
-        modes = min(n_out, max(MIN_MODES, most // rows)) if self.medium.separable else n_out
-        spans = [(first, min(first + modes, n_out)) for first in range(0, n_out, modes)]
-        return max(1, min(most // modes, MIRRORS_AT_ONCE // n_in)), spans
+        tile_modes = min(n_out, max(MIN_MODES, max_entries // rows)) if self.medium.separable else n_out
+        spans = [(first, min(first + tile_modes, n_out)) for first in range(0, n_out, tile_modes)]
+        return max(1, min(max_entries // tile_modes, MIRRORS_AT_ONCE // n_in)), spans
 
     def _project(self, error: Tensor, spans: Spans) -> Iterator[Tensor]:
         """Yield the projection at the modes of each span, `[rows, last - first]`."""
@@ -135,6 +141,7 @@ class OPU:
         self._frames += frames.shown.count_nonzero()
         self._rows += len(error)
         count, rows, n_in = frames.patterns.shape
+        # A perfect device multiplies the error itself, and skips the read-out.
         patterns = error if self.perfect else frames.patterns.view(count * rows, n_in)
         for field, (first, last) in zip(self._fields(patterns, spans), spans, strict=True):
             if self.perfect:
@@ -143,12 +150,14 @@ class OPU:
             reading = self.readout.read(field.view(count, rows, -1, last - first), frames, self._noise)
             if isinstance(reading.full, Tensor):
                 self._full += reading.full
+            # `reading.pixels` counts the pixels of this span. A frame has the pixels of all spans.
             self._pixels_per_frame = reading.pixels // (last - first) * self._sizes[1]
             yield reading.values
 
     def _fields(self, patterns: Tensor, spans: Spans) -> Iterator[Tensor]:
         if self.macropixel > 1:
             patterns = patterns.repeat_interleave(self.macropixel, 1)
+        # The factor keeps the variance of the entries of `B` at 1, though each entry adds up several mirrors.
         for field in self.medium.fields_at(patterns, self.readout.imaginary, spans):
             yield field if self.macropixel == 1 else field.mul_(self.macropixel**-0.5)
 

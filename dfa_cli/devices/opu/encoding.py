@@ -20,7 +20,7 @@ class Frames:
     `patterns` `[frames, rows, n_in]`: float32, 1 for a mirror that is on and 0 for one that is off.
     `shown` `[frames, rows]`: 1 for a pattern with any mirror on, else 0. A pattern without light gives no field,
     so it is not shown and costs no frame.
-    `scale` `[rows, 1]`: keeps the norm of each row, `|scale * sum_f weights[f] patterns[f]| = |e|`.
+    `scale` `[rows, 1]`: restores the norm of each row, `|scale * sum_f weights[f] patterns[f]| = |e|`.
     """
 
     patterns: Tensor
@@ -43,8 +43,8 @@ class Ternary:
 
     The mirrors lose the norm of the row. `scale = |e| / |t|` restores it, so that
     `E |project(e)|^2 = n_out |e|^2` for every row, as on digital hardware. The least-squares scale
-    `<e, t> / |t|^2` would shrink the feedback by the cosine between `e` and `t`, and a learning rate tuned on `cpu`
-    would no longer hold.
+    `<e, t> / |t|^2` would shrink the feedback by the cosine between `e` and `t`, and a learning rate tuned with
+    `device=cpu` would no longer fit.
 
     The default threshold, 0.4 of the largest entry, gives the errors of a softmax the largest cosine with
     their ternary form: 0.91 to 0.995, from uncertain to confident networks and from 3 to 100 classes.
@@ -86,7 +86,7 @@ class Sign:
 
 
 class Bitplanes:
-    """Rounds entries to fixed-point numbers, and shows a frame for each bit of each sign.
+    """Rounds entries to fixed-point numbers, and shows one frame for each bit and each sign.
 
         q_j = round(|e_j| / max|e| * (2^bits - 1))
 
@@ -100,30 +100,31 @@ class Bitplanes:
     def encode(self, error: Tensor) -> Frames:
         largest = error.abs().amax(1, keepdim=True)
         levels = (error.abs() * ((2**self.bits - 1) / _zeros_to_ones(largest))).round_()
-        whole = levels.to(torch.int32)
-        planes = torch.stack([(whole >> bit) & 1 for bit in range(self.bits)]).to(error.dtype)
+        integers = levels.to(torch.int32)
+        planes = torch.stack([(integers >> bit) & 1 for bit in range(self.bits)]).to(error.dtype)
         patterns = torch.cat([planes * (error > 0), planes * (error < 0)])
         weights = [2.0**bit for bit in range(self.bits)]
         norm = torch.linalg.vector_norm(levels, dim=1, keepdim=True)
         scale = torch.linalg.vector_norm(error, dim=1, keepdim=True) / _zeros_to_ones(norm)
         shown = patterns.amax(2)  # 1 for a pattern with any mirror on
-        return Frames(patterns, shown, (*weights, *(-weight for weight in weights)), scale)
+        signed_weights = (*weights, *(-weight for weight in weights))
+        return Frames(patterns, shown=shown, weights=signed_weights, scale=scale)
 
 
 class Float:
     """Shows the error itself, divided by its largest entry, in one frame.
 
-    No hardware can do this: the mirrors would have to reflect any amount of either sign. Use it to see what the
-    rest of the chain does to a training without the encoding.
+    No hardware can do this: the mirrors would have to reflect any amount of either sign. Use it to see how the
+    rest of the chain affects training when the encoding loses nothing.
     """
 
     def encode(self, error: Tensor) -> Frames:
         largest = error.abs().amax(1, keepdim=True)
         return Frames(
-            (error / _zeros_to_ones(largest))[None],
-            (largest > 0).to(error.dtype).view(1, -1),
-            (1.0,),
-            largest,
+            patterns=(error / _zeros_to_ones(largest))[None],
+            shown=(largest > 0).to(error.dtype).view(1, -1),
+            weights=(1.0,),
+            scale=largest,
         )
 
 

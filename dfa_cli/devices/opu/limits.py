@@ -21,7 +21,7 @@ class Limits:
     lift: bool = False
 
     def check(self, n_in: int, macropixel: int, n_out: int, pixels_per_mode: int) -> None:
-        """Raise `DfaError`, with the limit, when `n_in` components or `n_out` modes are too many."""
+        """Raise `DfaError`, which names the limit, when `n_in` components or `n_out` modes are too many."""
         if self.lift:
             return
         lift = "plan for larger hardware with device.limits.lift=true"

@@ -1,4 +1,4 @@
-"""Chooses the medium by its size."""
+"""Chooses the medium by the size of its matrix."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from dfa_cli.devices.opu.media.procedural import Procedural
 from dfa_cli.devices.opu.media.structured import Structured
 
 log = logging.getLogger(__name__)
-# In coefficients. 2^25 take 256 MB when they are stored; 2^36 take about a minute to compute at each projection.
+# Both limits count coefficients. Storing 2^25 of them takes 256 MB. Computing 2^36 of them takes about a minute at each
+# projection.
 STORED_UP_TO, COMPUTED_UP_TO = 1 << 25, 1 << 36
 
 

@@ -1,12 +1,12 @@
 """The interface of a scattering medium, which multiplies light with its transmission matrix `T` `[n_in, n_out]`.
 
-The entries of `T` are independent circular complex Gaussian numbers. Light goes from a mirror to a mode by many
-independent paths, so an entry is a sum of many independent phasors (Popoff et al. 2010, Phys. Rev. Lett. 104,
-100601; Saade et al. 2016, arXiv 1510.06664). Real and imaginary parts have unit variance each. `Re T` is the
-feedback matrix `B`, and a lit mirror gives each mode an intensity of 2 on average.
+The entries of `T` are independent circular complex Gaussian numbers. Light goes from a mirror (an input) to a
+mode (an output) by many independent paths, so an entry is a sum of many independent phasors (Popoff et al. 2010, Phys.
+Rev. Lett. 104, 100601; Saade et al. 2016, arXiv 1510.06664). Real and imaginary parts have unit variance each. `Re T`
+is the feedback matrix `B`, and a lit mirror gives each mode an intensity of 2 on average.
 
-`Dense` and `Procedural` hold the same matrix for the same seed. `Structured` holds another one, an approximation
-for extreme sizes. `Auto` chooses by size.
+`Dense` and `Procedural` hold the same matrix for the same seed. `Structured` holds a different matrix, which
+approximates a Gaussian one for extreme sizes. `Auto` chooses a medium by the size of the matrix.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Spans = Sequence[tuple[int, int]]  # ranges of modes: the first mode, and the on
 class Medium(Protocol):
     """A scattering medium. `prepare` fixes its matrix; call it before any other method.
 
-    `separable`: whether the field at some of the modes can be computed alone, at their share of the cost of all.
+    `separable`: whether the field at a part of the modes can be computed alone, for the same part of the cost.
     """
 
     separable: bool
@@ -37,8 +37,8 @@ class Medium(Protocol):
     def fields(self, patterns: Tensor, imaginary: bool) -> Tensor:
         """Multiply `patterns` `[k, n_in]`, float32, with the matrix. Returns `[k, parts, n_out]`.
 
-        The parts are `patterns @ Re T` and, with `imaginary`, `patterns @ Im T`. The next call may overwrite what
-        this one returned.
+        The parts are `patterns @ Re T` and, with `imaginary`, `patterns @ Im T`. The next call may overwrite the
+        returned tensor.
         """
         ...
 

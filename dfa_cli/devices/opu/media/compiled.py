@@ -37,8 +37,8 @@ FROM_ROOT_HALF, ROOT_HALF = (
 )
 
 
-# Every operation is wrapped in its type, because numba widens an operation of two 32-bit integers to 64 bits, at
-# twice the cost. `fastmath` stays off: it could fuse a product and a sum, which would change the last bit.
+# Every operation is wrapped in the type of its result, because numba widens an operation of two 32-bit integers to 64
+# bits, at twice the cost. `fastmath` stays off: it could fuse a product and a sum, which would change the last bit.
 @numba.njit
 def radius_and_quarter(k1, k2, k3, column):
     x = u32(k1 + u32(column * WEYL))
@@ -114,9 +114,11 @@ def fill(keys, first, real, imaginary):
 def multiply(keys, starts, inputs, values, first, out, begin, end):
     """Multiply `k` sparse vectors with the columns from `first` on, into `out[:, :, begin:end]`.
 
-    `out` is `[k, parts, n_out]`. The vectors are in CSR format: vector `v` has `values[e]` at `inputs[e]`, ascending,
-    for `e` from `starts[v]` to `starts[v + 1] - 1`. The coefficients of `BLOCK_ROWS` inputs are computed at a time,
-    only for inputs that some vector has, and added to all vectors.
+    `out` is `[k, parts, n_out]`. Column `first` of the matrix goes to `out[:, :, begin]`.
+    The vectors are in CSR format: vector `v` has the value `values[e]` at the input `inputs[e]`, for `e` from
+    `starts[v]` to `starts[v + 1] - 1`. The inputs of a vector ascend.
+    The coefficients of `BLOCK_ROWS` inputs are computed at a time, and then used for all vectors. Inputs at which every
+    vector is zero are skipped.
     """
     count, parts, width = out.shape[0], out.shape[1], end - begin
     n = len(keys)
@@ -193,5 +195,6 @@ def run_in_threads(work: Callable[[int, int], None], length: int, width: int) ->
             work(first, last)
         return
     with ThreadPoolExecutor(threads) as pool:
+        # `map` raises the error of a thread only when its result is asked for.
         for _ in pool.map(lambda piece: work(*piece), pieces):
             pass

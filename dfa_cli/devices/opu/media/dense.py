@@ -16,7 +16,8 @@ from dfa_cli.devices.opu.workspace import Workspace
 class Dense:
     """Stores the transmission matrix as `[Re T | Im T]` `[n_in, 2 n_out]`.
 
-    One matrix product then gives both parts of the field. It is the fastest medium while the matrix fits memory.
+    One matrix product then gives both parts of the field. `Dense` is the fastest medium while the matrix fits in
+    memory.
     `prepare` raises `DfaError` above 2^28 coefficients, of 8 bytes each.
     """
 
@@ -48,8 +49,8 @@ class Dense:
             )
 
     def entries(self, rows: Tensor, columns: Tensor) -> Tensor:
-        of_rows = self._real_and_imaginary[rows]
-        return torch.complex(of_rows[:, columns], of_rows[:, columns + self._n_out])
+        selected_rows = self._real_and_imaginary[rows]
+        return torch.complex(selected_rows[:, columns], selected_rows[:, columns + self._n_out])
 
     def feedback_matrix(self) -> Tensor:
         return self._real_and_imaginary[:, : self._n_out]

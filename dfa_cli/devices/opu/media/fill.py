@@ -13,26 +13,29 @@ COMPILE_FROM = 1 << 21  # coefficients from which compiled code saves more time 
 
 
 def fill(keys: Tensor, real: Tensor, imaginary: Tensor | None) -> None:
-    """Compute every coefficient of the rows with `keys` into `real` and `imaginary` `[n_in, n_out]`."""
+    """Compute all coefficients of the rows with the keys `keys`, and write them to `real` and `imaginary`.
+
+    Both are `[n_in, n_out]`. Without `imaginary`, only the real parts are computed.
+    """
     n_in, n_out = real.shape
     if real.device.type == "cpu" and real.numel() >= COMPILE_FROM:
         from dfa_cli.devices.opu.media import compiled as kernels
 
-        empty = torch.empty(n_in, 0)
+        empty = torch.empty(n_in, 0)  # tells the kernel to skip the imaginary parts
 
         def work(first: int, last: int) -> None:
             parts = [empty if part is None else part[:, first:last] for part in (real, imaginary)]
             kernels.fill(unsigned(keys), kernels.u32(first), parts[0].numpy(), parts[1].numpy())
 
-        kernels.run_in_threads(work, n_out, 1024)
+        kernels.run_in_threads(work, n_out, width=1024)
         return
     columns = torch.arange(n_out, device=real.device)
     rows = max(1, BLOCK // n_out)
     for first in range(0, n_in, rows):
-        made = coefficients(keys[first : first + rows], columns, imaginary is not None)
-        real[first : first + rows] = made[0]
-        if imaginary is not None and made[1] is not None:
-            imaginary[first : first + rows] = made[1]
+        real_rows, imaginary_rows = coefficients(keys[first : first + rows], columns, imaginary is not None)
+        real[first : first + rows] = real_rows
+        if imaginary is not None and imaginary_rows is not None:
+            imaginary[first : first + rows] = imaginary_rows
 
 
 def unsigned(keys: Tensor) -> np.ndarray:

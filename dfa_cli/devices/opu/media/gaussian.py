@@ -1,8 +1,8 @@
-"""Computes the entries of a complex Gaussian matrix from its seed, each entry on its own.
+"""Computes the entries of a complex Gaussian matrix from the seed of the matrix, each entry without the others.
 
 The random generator is counter-based. SplitMix64 of seed and row gives a key for each row. For each column, two rounds
 of multiply and xor-shift of 32 bits mix the column into the key. A third round then gives the 23 bits of a radius.
-Another third round gives the 24 bits of an angle. The transform of Box and Muller,
+A different third round gives the 24 bits of an angle. The transform of Box and Muller,
 
     t = sqrt(-2 ln u) exp(2 pi i v),
 
@@ -12,8 +12,8 @@ Logarithm, sine and cosine are polynomials in single precision (error below 2e-6
 multiplications only, so that every processor gives the same bits. `compiled.py` holds the same arithmetic for
 numba; a test compares the two.
 
-Salmon et al. 2011 (counter-based generators); Steele et al. 2014 (SplitMix); the constants of the 32-bit
-rounds are C. Wellons' "triple32".
+Sources: Salmon et al. 2011 (counter-based generators); Steele et al. 2014 (SplitMix). The constants of the 32-bit
+rounds are from "triple32" by C. Wellons.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def coefficients(keys: Tensor, columns: Tensor, imaginary: bool = True) -> tuple
     """Compute the entries of the rows with `keys` `[n, 3]` at `columns` (int64 `[m]`).
 
     Returns their real and imaginary parts `[n, m]`, float32, which are independent, with zero mean and unit
-    variance. With `imaginary=False` the second is `None`.
+    variance. With `imaginary=False` the imaginary part is `None`.
     """
     k1, k2, k3 = (keys[:, i, None] for i in range(3))
     # Two rounds mix the column with the first two keys of the row.
@@ -62,7 +62,7 @@ def coefficients(keys: Tensor, columns: Tensor, imaginary: bool = True) -> tuple
     # A third round gives the radius.
     h = z * _as_signed(ROUNDS[2], 32)
     h = h ^ _shift_right_logical(h, 14)
-    # Another third round, with the third key, gives the angle.
+    # A different third round, with the third key, gives the angle.
     g = (z ^ k3) * _as_signed(ANGLE_ROUND, 32)
     g = g ^ _shift_right_logical(g, 16)
 
@@ -77,6 +77,7 @@ def coefficients(keys: Tensor, columns: Tensor, imaginary: bool = True) -> tuple
 
 def _radius(k: Tensor) -> Tensor:
     """Compute `sqrt(-2 ln u)` of `u = (2 k + 1) / 2^24`, where `k` has 23 bits."""
+    # The bits of a float hold its exponent and its fraction `f`, so that ln u = exponent ln 2 + ln(1 + f).
     bits = ((2 * k + 1).to(torch.float32) * 2.0**-24).view(torch.int32) + (BITS_OF_ONE - BITS_OF_ROOT_HALF)
     exponent = ((bits >> 23) - 127).to(torch.float32)
     f = ((bits & 0x7FFFFF) + BITS_OF_ROOT_HALF).view(torch.float32) - 1.0
@@ -86,7 +87,7 @@ def _radius(k: Tensor) -> Tensor:
 def _sqrt(x: Tensor) -> Tensor:
     """Compute the correctly rounded square root.
 
-    On the CPU torch calls MKL, whose last bit can be wrong. NumPy and CUDA round correctly.
+    On the CPU torch calls MKL, whose square root can be wrong in the last bit. NumPy and CUDA round correctly.
     """
     return torch.from_numpy(np.sqrt(x.numpy())) if x.device.type == "cpu" else torch.sqrt(x)
 
@@ -99,7 +100,7 @@ def _polynomial(terms: tuple[float, ...], x: Tensor) -> Tensor:
 
 
 def _mix64(x: Tensor) -> Tensor:
-    """Apply the finaliser of SplitMix64. Products of int64 wrap as those of uint64 do, so int64 serves."""
+    """Apply the finaliser of SplitMix64. Products of int64 and of uint64 have the same bits, so int64 is used."""
     x = (x ^ ((x >> 30) & 0x3FFFFFFFF)) * _as_signed(0xBF58476D1CE4E5B9, 64)
     x = (x ^ ((x >> 27) & 0x1FFFFFFFFF)) * _as_signed(0x94D049BB133111EB, 64)
     return x ^ ((x >> 31) & 0x1FFFFFFFF)

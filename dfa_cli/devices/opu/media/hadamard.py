@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-RADIX_BITS = 5
+RADIX_BITS = 5  # the small Hadamard matrices have size 2^5 = 32
 
 
 def transform(x: Tensor) -> Tensor:

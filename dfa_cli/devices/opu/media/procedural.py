@@ -14,7 +14,8 @@ from dfa_cli.devices.opu.media.gaussian import MAX_COLUMNS, coefficients, row_ke
 from dfa_cli.devices.opu.workspace import Workspace
 from dfa_cli.errors import DfaError
 
-COLUMNS_AT_ONCE = 1024  # the inner loops are long, and their data stay in the second-level cache
+# So many columns that the inner loops are long, and so few that their data stay in the second-level cache.
+COLUMNS_AT_ONCE = 1024
 
 
 class Procedural:
@@ -23,8 +24,9 @@ class Procedural:
     Memory does not grow with the number of coefficients, and any part of the matrix can be computed alone. Use it
     for matrices that are too large to be stored. Rows at which all vectors are zero are skipped.
 
-    On the CPU the products are equal to the last bit for any number of threads, any slice, and a vector alone or
-    among others. On CUDA, and compared with `Dense`, they differ by the rounding of single precision.
+    On the CPU a product has the same bits for any number of threads and any span of columns, and whether a vector is
+    multiplied alone or with others. On CUDA, and compared with `Dense`, products differ by the rounding of single
+    precision.
     """
 
     separable = True
@@ -72,11 +74,12 @@ def _compiled_product(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor],
 
     vectors = patterns.numpy()
     rows, inputs = vectors.nonzero()
-    entries = np.searchsorted(rows, np.arange(len(vectors) + 1)), inputs, vectors[rows, inputs]
+    # the starts, inputs and values of the vectors in CSR format, as `multiply` takes them
+    csr = np.searchsorted(rows, np.arange(len(vectors) + 1)), inputs, vectors[rows, inputs]
 
     def multiply_into(start: int, out: Tensor) -> None:
         def work(first: int, last: int) -> None:
-            kernels.multiply(unsigned(keys), *entries, kernels.u32(start + first), out.numpy(), first, last)
+            kernels.multiply(unsigned(keys), *csr, kernels.u32(start + first), out.numpy(), first, last)
 
         width = min(COLUMNS_AT_ONCE, -(-out.shape[2] // torch.get_num_threads()))
         kernels.run_in_threads(work, out.shape[2], width)
@@ -86,7 +89,7 @@ def _compiled_product(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor],
 
 def _torch_product(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor], None]:
     """Do the same as `_compiled_product` with torch alone, on any device, one block of coefficients at a time."""
-    # Finding the inputs that are not zero waits for the accelerator. It saves computing the rows of the others.
+    # Finding the inputs that are not zero waits for the accelerator. It saves computing the coefficients of the others.
     lit = patterns.any(0).nonzero().squeeze(1)
 
     def multiply_into(start: int, out: Tensor) -> None:
@@ -95,8 +98,8 @@ def _torch_product(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor], No
         for first in range(0, out.shape[2], width):
             columns = torch.arange(start + first, start + min(first + width, out.shape[2]), device=out.device)
             for rows in lit.split(max(1, BLOCK // width)):
-                made = coefficients(keys[rows], columns, out.shape[1] == 2)
-                for part, coefficient in enumerate(made[: out.shape[1]]):
+                parts = coefficients(keys[rows], columns, out.shape[1] == 2)
+                for part, coefficient in enumerate(parts[: out.shape[1]]):
                     assert coefficient is not None
                     out[:, part, first : first + width] += patterns[:, rows] @ coefficient
 

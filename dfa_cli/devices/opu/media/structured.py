@@ -17,7 +17,9 @@ SIGNS_AT_ONCE = 1 << 18
 
 
 class Structured:
-    """Approximates a Gaussian transmission matrix by fast transforms, in O(n log n) operations. For extreme sizes.
+    """Approximates a Gaussian transmission matrix by fast transforms, in O(n log n) operations.
+
+    Use it for extreme sizes.
 
         Re T = sqrt(n) H D3 H D2 H D1, cut to [n_in, n_out];  Im T likewise, with other signs
         H = orthonormal Walsh-Hadamard transform of size n,  n = next power of 2 >= max(n_in, n_out)
@@ -25,7 +27,8 @@ class Structured:
 
     Entries have unit variance and are Gaussian to within `1 / sqrt(n)`. Projections keep lengths and inner products
     at least as well as those of a Gaussian matrix. But the entries are not independent: the columns of a square
-    matrix are exactly orthogonal, so that `|project(e)|^2 / n_out` does not fluctuate as it does in a medium.
+    matrix are exactly orthogonal, so that `|project(e)|^2 / n_out` does not fluctuate as it does in a real
+    medium.
 
     Choromanski et al. 2017 (arXiv 1703.00864); Yu et al. 2016 (arXiv 1610.09072).
     """
@@ -35,6 +38,7 @@ class Structured:
     def prepare(self, n_in: int, n_out: int, seed: int, compute: torch.device) -> None:
         self._shape = (n_in, n_out)
         self._size = 1 << max(1, (max(n_in, n_out) - 1).bit_length())
+        # six diagonals of signs: three for the real part, three for the imaginary part
         keys = row_keys(seed, torch.arange(6, device=compute))
         self._signs = torch.empty(6, self._size, device=compute)
         for first in range(0, self._size, SIGNS_AT_ONCE):
@@ -66,5 +70,7 @@ class Structured:
     def feedback_matrix(self) -> Tensor:
         n_in, n_out = self._shape
         require_storable(n_in, n_out)
-        every = torch.arange(n_in, device=self._signs.device).split(max(1, BLOCK // self._size))
-        return torch.cat([self.fields(one_hot(rows, n_in).float(), imaginary=False)[:, 0] for rows in every])
+        row_blocks = torch.arange(n_in, device=self._signs.device).split(max(1, BLOCK // self._size))
+        return torch.cat(
+            [self.fields(one_hot(rows, n_in).float(), imaginary=False)[:, 0] for rows in row_blocks]
+        )

@@ -19,7 +19,7 @@ class Reading:
     """What a read-out returns for a batch of rows.
 
     `values` `[rows, n_out]`: `scale * sum_f weights[f] * (value read from frame f)` for each row.
-    `full`: number of saturated pixels in all frames shown; a 0-dimensional tensor, or 0 when that is known.
+    `full`: number of saturated pixels in all frames shown; a 0-dimensional tensor, or 0 when none can be saturated.
     `pixels`: number of pixels that were read in each of these frames.
     """
 
@@ -41,7 +41,7 @@ class Readout(Protocol):
     imaginary: bool
 
     def calibrate(self, lit: float, camera: Camera) -> None:
-        """Set reference and exposure for the calibration frame, which has `lit` mirrors on."""
+        """Set the reference beam and the exposure for the calibration frame, which has `lit` mirrors on."""
         ...
 
     def read(self, field: Tensor, frames: Frames, noise: torch.Generator) -> Reading:
@@ -50,13 +50,13 @@ class Readout(Protocol):
 
 
 def count_shown(full: Tensor | int, frames: Frames) -> Tensor | int:
-    """Sum the counts `full` `[frames, rows]` over the frames that are shown, since no image is taken of others."""
+    """Sum the counts `full` `[frames, rows]` over the frames that are shown. The others have no image."""
     return torch.where(frames.shown > 0, full, 0).sum() if isinstance(full, Tensor) else full
 
 
 def weighted_sum(values: Tensor, weights: tuple[float, ...]) -> Tensor:
     """Return `sum_f weights[f] values[f]` as a new tensor."""
-    if weights == (1.0, -1.0):
+    if weights == (1.0, -1.0):  # a ternary encoding
         return values[0] - values[1]
     total = values[0] * weights[0]
     for value, weight in zip(values[1:], weights[1:], strict=True):

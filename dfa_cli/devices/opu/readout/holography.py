@@ -24,10 +24,10 @@ class OffAxis:
 
     `pixels_per_mode` (P): number of camera pixels of a mode, which hold one fringe. At least 4: with fewer, the
     shot noise of `|E|^2` cannot be separated.
-    `reference`: intensity of the reference over the mean signal intensity of the calibration frame,
-    `R^2 = reference * 2 lit`.
-    `visibility`: contrast of the fringes before the pixels. A pixel integrates over its own width, which leaves
-    `V = visibility * sinc(1 / P)`.
+    `reference`: intensity of the reference beam, divided by the mean of `|E|^2` in the calibration frame. With `lit`
+    mirrors on in that frame, `R^2 = reference * 2 lit`.
+    `visibility`: contrast of the fringes in the light that reaches the camera. A pixel integrates over its own width,
+    which reduces the contrast to `V = visibility * sinc(1 / P)`.
     `headroom`: how many r.m.s. amplitudes of the calibration field the camera takes without saturating, when its
     exposure is `auto`.
 
@@ -59,11 +59,11 @@ class OffAxis:
 
 
 class PhaseShifting:
-    """Phase-shifting holography: `steps` images of each frame, while the phase of the reference goes round once.
+    """Phase-shifting holography: `steps` images of each frame, while the phase of the reference makes one turn.
 
-    The equations are those of `OffAxis`, with steps in place of pixels. It takes one pixel a mode and `steps`
-    times the frames, and loses no contrast on the pixels. Use it where the camera has too few pixels for `OffAxis`.
-    The model assumes that the medium and the light do not change between the steps.
+    The equations are those of `OffAxis`, with steps in place of pixels. This read-out takes one pixel a mode
+    and `steps` times the frames, and loses no contrast on the pixels. Use it where the camera has too few pixels for
+    `OffAxis`. The model assumes that the medium and the light do not change between the steps.
 
     `steps`: at least 4. `reference`, `visibility`, `headroom`: as for `OffAxis`.
 
@@ -90,7 +90,7 @@ class PhaseShifting:
 class Holography:
     """Computes what `OffAxis` and `PhaseShifting` share.
 
-    Both take `samples` intensities along a fringe: one in space, the other in time.
+    Both take `samples` intensities along a fringe: `OffAxis` in space, `PhaseShifting` in time.
     """
 
     def __init__(self, samples: int, reference: float, visibility: float, headroom: float):
@@ -106,11 +106,11 @@ class Holography:
         self.amplitude = math.sqrt(self.reference * signal)  # R
         peak = (self.amplitude + self.headroom * math.sqrt(signal)) ** 2
         self.exposure: Exposure = camera.expose(self.amplitude**2 + signal, peak)
-        # (cos phi_p, sin phi_p, cos phi_p / (P V R)) of each sample that enters the real part.
-        # A sample with a cosine of zero does not enter it. With P = 4, two of the samples enter.
+        # Each tuple is (cos phi_p, sin phi_p, cos phi_p / (P V R)) of one sample. A sample with a cosine of zero adds
+        # nothing to the real part, so it is left out. With P = 4, two samples remain.
         angles = [cosine_and_sine(p, self.samples) for p in range(self.samples)]
-        over = 1 / (self.samples * self.visibility * self.amplitude)
-        self.weights = [(cosine, sine, cosine * over) for cosine, sine in angles if cosine]
+        factor = 1 / (self.samples * self.visibility * self.amplitude)  # 1 / (P V R)
+        self.weights = [(cosine, sine, cosine * factor) for cosine, sine in angles if cosine]
 
     def read(self, field: Tensor, frames: Frames, noise: torch.Generator) -> Reading:
         count, rows, _, n_out = field.shape
@@ -127,7 +127,7 @@ class Holography:
             full = full + saturated
         real.mul_(shown)
         values = weighted_sum(real, frames.weights).mul_(frames.scale)
-        return Reading(values, count_shown(full, frames), n_out * len(self.weights))
+        return Reading(values, full=count_shown(full, frames), pixels=n_out * len(self.weights))
 
     def intensity(
         self, field: Tensor, signal: Tensor, cosine: float, sine: float, scratch: Workspace

@@ -11,7 +11,10 @@ from dfa_cli.devices.opu.readout.base import Reading, weighted_sum
 
 
 class Ideal:
-    """Returns the real part of the field, with no camera and no noise. Use it to see what the camera costs."""
+    """Returns the real part of the field, with no camera and no noise.
+
+    Compare with it to see the effect of the camera.
+    """
 
     exposures = 1
     pixels_per_mode = 1
@@ -22,4 +25,4 @@ class Ideal:
 
     def read(self, field: Tensor, frames: Frames, noise: torch.Generator) -> Reading:
         values = weighted_sum(field[:, :, 0], frames.weights).mul_(frames.scale)
-        return Reading(values, 0, 0)
+        return Reading(values, full=0, pixels=0)

@@ -12,13 +12,15 @@ from dfa_cli.devices.opu.readout.base import INTENSITY_OF_A_MIRROR, Reading, cou
 
 
 class Intensity:
-    """Returns the intensity `|E|^2`, which the camera measures without a reference beam. It is not linear.
+    """Returns the intensity `|E|^2`, which the camera measures without a reference beam.
+
+    This read-out is not linear in the error.
 
         y = s * sum_f weights[f] |T^T x_f|^2
 
-    It takes one image a frame and one pixel a mode. The kernel over media is
-    `E |T^T x|^2 |T^T z|^2 = 4 (|x|^2 |z|^2 + <x, z>^2)` for each mode. The scale `s` follows from it, so that
-    `E |y|^2 = n_out |e|^2` as for the linear read-outs.
+    It takes one image a frame and one pixel a mode. Averaged over random media, two patterns `x` and `z` have the
+    kernel `E |T^T x|^2 |T^T z|^2 = 4 (|x|^2 |z|^2 + <x, z>^2)` at each mode. The scale `s` is computed from this
+    kernel, so that `E |y|^2 = n_out |e|^2` as for the linear read-outs.
 
     `headroom`: the brightest pixel to be expected is `headroom^2` times the mean of the calibration frame.
 
@@ -44,10 +46,16 @@ class Intensity:
         values = weighted_sum(measured.mul_(frames.shown.unsqueeze(2)), frames.weights)
 
         weights = frames.scale.new_tensor(frames.weights)
-        products = torch.einsum("frn,grn->rfg", frames.patterns, frames.patterns)
+        products = torch.einsum("frn,grn->rfg", frames.patterns, frames.patterns)  # <x_f, x_g>
         weighted = weights[:, None] * weights * products
         squared_norm = weighted.sum((1, 2))  # |e|^2 / scale^2
-        mirrors = products.diagonal(dim1=1, dim2=2) @ weights
-        power = 4 * (mirrors.square() + (weighted * products).sum((1, 2)))
-        size = (squared_norm.clamp_min(0.0) / torch.where(power > 0, power, 1.0)).sqrt_().unsqueeze_(1)
-        return Reading(values.mul_(size * frames.scale), count_shown(full, frames), measured.shape[2])
+        signed_mirrors = products.diagonal(dim1=1, dim2=2) @ weights  # sum_f weights[f] |x_f|^2
+        # the mean square of a value, by the kernel
+        mean_square = 4 * (signed_mirrors.square() + (weighted * products).sum((1, 2)))
+        size_over_scale = (
+            (squared_norm.clamp_min(0.0) / torch.where(mean_square > 0, mean_square, 1.0))
+            .sqrt_()
+            .unsqueeze_(1)
+        )
+        values.mul_(size_over_scale * frames.scale)
+        return Reading(values, full=count_shown(full, frames), pixels=measured.shape[2])

@@ -13,21 +13,22 @@ from dfa_cli.devices.opu.workspace import Workspace
 
 
 class Statistical:
-    """The read-out `wrapped`, with one Gaussian number for each mode in place of the noise of its pixels.
+    """Models the read-out `wrapped`: one Gaussian number for each mode replaces the noise of the mode's pixels.
 
-    A pixel has the variance `a + b I_p` (`Camera.variance`), and demodulation weighs it with `cos(phi_p) / (P V R)`.
+    A pixel has the variance `a + b I_p` (`Camera.variance`), and demodulation weighs the pixel with
+    `cos(phi_p) / (P V R)`.
     With `P >= 4` samples, `sum_p cos^2(phi_p) = P / 2` and `sum_p cos^3(phi_p) = sum_p cos^2(phi_p) sin(phi_p) = 0`.
     So the fringes drop out of the variance:
 
-        mean     = Re E, of clipped intensities where they exceed the full well
+        mean     = Re E, computed from clipped intensities where they exceed the full well
         variance = (a + b (|E|^2 + R^2)) / (2 P V^2 R^2)
 
-    The variance depends on the signal through `|E|^2`. The frames of a row are independent, so their variances add,
-    times their squared weights. One random number for each mode is then enough.
+    The variance depends on the signal through `|E|^2`. The frames of a row are independent, so their
+    variances, multiplied by their squared weights, add up. One random number for each mode is then enough.
 
-    It holds where the grey levels act as independent noise: where the other noise on a pixel is above about a
-    third of a level, or the fringes span several levels. Clipped pixels keep their noise here and lose it on
-    a camera: with more than about one in a hundred of them, use the read-out `wrapped` itself.
+    The model holds where the grey levels act as independent noise: where the other noise on a pixel is above about a
+    third of a level, or the fringes span several levels. Clipped pixels keep their noise in this model, but lose it on
+    a camera. If more than about one pixel in a hundred is clipped, use the read-out `wrapped` itself.
     """
 
     imaginary = True
@@ -41,10 +42,11 @@ class Statistical:
     def calibrate(self, lit: float, camera: Camera) -> None:
         self.wrapped.calibrate(lit, camera)
         fringes = self.wrapped.fringes
-        over = 1 / (2 * fringes.samples * (fringes.visibility * fringes.amplitude) ** 2)
+        # 1 / (2 P V^2 R^2)
+        factor = 1 / (2 * fringes.samples * (fringes.visibility * fringes.amplitude) ** 2)
         fixed, by_intensity = camera.variance(fringes.exposure)
-        self._by_signal = by_intensity * over
-        self._by_frame = (fixed + by_intensity * fringes.amplitude**2) * over
+        self._by_signal = by_intensity * factor
+        self._by_frame = (fixed + by_intensity * fringes.amplitude**2) * factor
 
     def read(self, field: Tensor, frames: Frames, noise: torch.Generator) -> Reading:
         count, rows, _, n_out = field.shape
@@ -56,20 +58,22 @@ class Statistical:
         deviation = self._scratch.tensor("deviation", (rows, n_out), field.device)
         by_frame = self._by_frame * frames.shown.unsqueeze(2)
         for f, weight in enumerate(frames.weights):
-            into = by_frame[f].mul_(weight**2) if f == 0 else deviation.add_(by_frame[f], alpha=weight**2)
-            torch.add(into, signal[f], alpha=self._by_signal * weight**2, out=deviation)
-        drawn = signal[0].normal_(generator=noise)  # `signal` is not needed any more, so its memory is reused
+            variance = by_frame[f].mul_(weight**2) if f == 0 else deviation.add_(by_frame[f], alpha=weight**2)
+            torch.add(variance, signal[f], alpha=self._by_signal * weight**2, out=deviation)
+        # `signal` is not needed any more, so its memory is reused.
+        normal = signal[0].normal_(generator=noise)
         return Reading(
-            values.addcmul_(deviation.sqrt_(), drawn).mul_(frames.scale),
-            full,
-            n_out * len(self.wrapped.fringes.weights),
+            values.addcmul_(deviation.sqrt_(), normal).mul_(frames.scale),
+            full=full,
+            pixels=n_out * len(self.wrapped.fringes.weights),
         )
 
     def _clip(self, values: Tensor, field: Tensor, signal: Tensor, frames: Frames) -> Tensor | int:
-        """Take from `values` what full pixels do not count; returns how many are full."""
+        """Subtract from `values` the light that full pixels cannot count. Returns the number of full pixels."""
         fringes = self.wrapped.fringes
         ceiling = fringes.exposure.ceiling
-        # No pixel is brighter than (R + |E|)^2. On the CPU, where the maximum costs little, this mostly ends it.
+        # No pixel is brighter than (R + |E|)^2. On the CPU, where the maximum costs little, this bound mostly
+        # shows that no pixel is full.
         if ceiling == float("inf") or (
             signal.device.type == "cpu" and (fringes.amplitude + float(signal.max()) ** 0.5) ** 2 < ceiling
         ):
@@ -80,6 +84,6 @@ class Statistical:
             light = fringes.intensity(field, signal, cosine, sine, self._scratch)
             excess = light.sub_(ceiling).clamp_(min=0.0).mul_(shown)
             full = full + (excess > 0).sum()
-            for f, of_frame in enumerate(frames.weights):
-                values.sub_(excess[f], alpha=weight * of_frame)
+            for f, frame_weight in enumerate(frames.weights):
+                values.sub_(excess[f], alpha=weight * frame_weight)
         return full
