@@ -21,8 +21,8 @@ class Group:
 
     `key`: column -> value. `runs`: all runs of the row. `counted`: the completed runs, one for each seed. `values`: the
     metric of the counted runs. `by_unit`: seed -> value. `absent`: reason -> the seeds that are not counted for this
-    reason (`{"failed": ["3"], "missing": ["7"]}`). `difference`: the difference from the baseline, or `None` if there
-    is no baseline.
+    reason (`{"failed": ["3"], "missing": ["7"]}`). `difference`: the difference from the baseline, or `None` without a
+    baseline to compare with.
     """
 
     key: dict[str, Any]

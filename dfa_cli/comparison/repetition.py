@@ -46,7 +46,7 @@ def verdict(before: Run, after: Run) -> tuple[list[str], bool]:
 def compare_curves(before: dict[str, list[Any]], after: dict[str, list[Any]]) -> tuple[bool, str]:
     """Tells whether all measured columns are equal in all epochs of `before`, to the last digit.
 
-    The second value describes the outcome in words.
+    The second value of the result describes the outcome in words.
     """
     columns = [
         name

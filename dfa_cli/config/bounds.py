@@ -1,7 +1,7 @@
 """Which values each key of the configuration may have.
 
 `checks.py` checks a configuration against this table. A class checks its arguments against it, too, so they are also
-checked when a Python program creates the class itself.
+checked when a Python program creates the object itself.
 """
 
 from __future__ import annotations

@@ -22,9 +22,8 @@ def complete_override(before: Sequence[str], word: str) -> list[Completion]:
     conf = conf_dir()
     if before and before[-1] == "=":
         return _values(conf, before[-2] if len(before) > 1 else "", word)
-    if (
-        not word and before and _is_group(conf, before[-1])
-    ):  # in bash, the cursor is directly behind the equals sign
+    # In bash, with the cursor directly behind the equals sign, the last word is the group.
+    if not word and before and _is_group(conf, before[-1]):
         return _values(conf, before[-1], "")
     key, equals, value = word.partition("=")
     if equals:

@@ -24,15 +24,14 @@ from dfa_cli.errors import DfaError
 def show_by_hydra(command: Command) -> None:
     """Let Hydra print what the command asks for. No run is started."""
     register_with_hydra()
-    # Hydra prints by logging. It is no error when the reader of a pipe closes it early, so let logging not report one.
+    # Hydra prints by logging. If the reader of a pipe closes it early, logging must not report that as an error.
     logging.raiseExceptions = False
     previous_argv, previous_full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     # Put the flags in front: Hydra refuses overrides on both sides of a flag, as in `a=1 --cfg job b=2`.
     flags = [word for word in command.words if word not in command.overrides]
     sys.argv = [command.prog, *flags, *([] if "--hydra-help" in flags else command.overrides)]
-    os.environ["HYDRA_FULL_ERROR"] = (
-        previous_full_error or "1"
-    )  # without it, Hydra ends the process after an error
+    # Without this variable, Hydra would end the process after an error.
+    os.environ["HYDRA_FULL_ERROR"] = previous_full_error or "1"
     try:
         hydra.main(config_path=str(conf_dir()), config_name=command.config_name, version_base="1.3")(
             _no_job

@@ -87,7 +87,7 @@ def run_job(config: DictConfig, task: TaskFunction) -> Any:
     )
     callbacks.on_run_end(config=config, config_name=config.hydra.job.config_name, job_return=job_return)
     if job_return.status is utils.JobStatus.FAILED:
-        raise job_return._return_value  # `job_return.return_value` would also print a message
+        raise job_return._return_value  # `return_value` would also print a message on standard error
     return job_return.return_value
 
 

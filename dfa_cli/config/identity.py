@@ -183,7 +183,7 @@ def _is_key_of_ours(config: Mapping[str, Any], key: str) -> bool:
 
 
 def _is_class_of_ours(name: str) -> bool:
-    """Whether a name is the name of one of our classes. A name in `RENAMED` that is not is a dotted key."""
+    """Whether a name is the name of one of our classes. Any other name in `RENAMED` is a dotted key."""
     return name.startswith("dfa_cli.")
 
 

@@ -13,7 +13,7 @@ from dfa_cli.errors import DfaError
 def stand_in_overrides(specs: Sequence[RunSpec]) -> list[str]:
     """Return overrides that replace a default data set by an embedded one.
 
-    It is replaced if it is not on this machine and cannot be downloaded. The replacement is reported on standard
+    A default is replaced if it is not on this machine and cannot be downloaded. The replacement is reported on standard
     error. Only a default is replaced: if the user named the data set, its absence is an error. The list is empty when
     nothing has to be replaced. Raises `DfaError` when the runs have several defaults, since one override cannot
     replace them all.

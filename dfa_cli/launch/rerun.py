@@ -18,7 +18,7 @@ from dfa_cli.records.run import read_run
 def rerun(name: str, folders: Paths, outputs: Path) -> tuple[list[str], bool]:
     """Repeat a run from its record alone, in a new folder below `outputs`.
 
-    Returns lines that say whether the metrics match, and whether they do as a truth value. Raises `DfaError` when the
+    Returns lines that say whether the metrics match, and the same answer as a truth value. Raises `DfaError` when the
     run has no metrics.
     """
     before = pick_run(name, folders)

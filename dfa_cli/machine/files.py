@@ -56,7 +56,7 @@ def landing(path: Path) -> Iterator[IO[bytes]]:
             try:
                 out = stack.enter_context(whole_file(path))
             except FileNotFoundError:
-                # Another process has just failed here, and has removed the folder that it had missing.
+                # Another process has just failed here, and has removed the folder that it had made.
                 path.parent.mkdir(parents=True, exist_ok=True)
                 out = stack.enter_context(whole_file(path))
             yield out

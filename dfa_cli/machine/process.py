@@ -37,6 +37,6 @@ def process_started(pid: int) -> float | None:
     except OSError:
         return None
     fields = stat.rpartition(")")[2].split()
-    # In state Z or X the process has ended, and its parent has not asked for its exit code yet. Field 19 after the name
-    # is the start time.
+    # In state Z or X the process has ended, and its parent has not asked for its exit code yet. The start time is
+    # value 19 after the name, counted from 0.
     return None if fields[0] in "ZX" else float(fields[19])

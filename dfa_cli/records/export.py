@@ -101,6 +101,7 @@ def to_mlflow(runs: Sequence[Run], path: Path) -> int:
             experiment_id, start_time=start_time, run_name=run.id, tags={"dfa_id": run.id}
         )
         run_id = created.info.run_id
+        # MLflow takes at most 6000 characters as the value of a parameter.
         params = [Param(key, format_value(value)[:6000]) for key, value in _parameters(run).items()]
         metrics = [
             Metric(metric.name, value, start_time, 0)
@@ -114,9 +115,8 @@ def to_mlflow(runs: Sequence[Run], path: Path) -> int:
             RunTag("folder", run.folder),
             RunTag("dfa_status", run.status),
         ]
-        for start in range(
-            0, max(len(metrics), len(params), 1), 100
-        ):  # the most that MLflow takes in one call
+        # MLflow takes at most 100 parameters in one call.
+        for start in range(0, max(len(metrics), len(params), 1), 100):
             client.log_batch(
                 run_id, metrics[start : start + 100], params[start : start + 100], tags if start == 0 else []
             )

@@ -99,8 +99,8 @@ def find_metric(name: str) -> Metric | None:
 def curve_metric(name: str) -> Metric:
     """Makes a metric of a column of `metrics.csv`; its value is the last one that was measured."""
     percent = name.endswith("accuracy")
-    # More is better, except for losses and seconds.
     words = f"{name.replace('_', ' ')} at the last epoch"
+    # More is better, except for losses and seconds.
     return Metric(name, words, "%" if percent else "", "loss" not in name and name != "seconds", "curve")
 
 

@@ -71,7 +71,7 @@ class Record:
         reset_peak_memory()  # A sweep may have run other jobs in this process before.
         self._written = -1e9  # long ago: nothing is written yet
         self._table: TextIO | None = None
-        self._best = (-1.0, 0.0)  # accuracy and minus the loss on the validation rows; no epoch is as bad
+        self._best = (-1.0, 0.0)  # validation accuracy, and minus the validation loss; worse than any epoch
         self._pending_epoch: Mapping[str, Any] | None = None
         self._data: dict[str, Any] = {}
 
@@ -238,7 +238,7 @@ class Record:
             log.error("the record could not be closed: %s", disk_error)
 
     def _apply_pending_epoch(self) -> None:
-        """Adds an epoch to the result if Ctrl-C came after its line in `metrics.csv` was written."""
+        """Adds the pending epoch to the result, if Ctrl-C came after its line in `metrics.csv` was written."""
         if self._pending_epoch is None or self._table is None:
             return
         with suppress(OSError):

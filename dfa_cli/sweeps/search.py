@@ -49,8 +49,8 @@ class Search(Supervisor):
     def _run_all(self) -> None:
         """Start workers until no trial is left.
 
-        A worker that fails is replaced by another one if at least one trial has ended in it. If none has, `DfaError` is
-        raised, unless a signal from outside has stopped the search.
+        A worker that fails is replaced by another one if at least one trial has ended in it. If no trial has,
+        `DfaError` is raised, unless a signal from outside has stopped the search.
         """
         while (left := self.study.left()) > 0 and not self._must_stop():
             ended_before = sum(run.ended for run in self.runs)

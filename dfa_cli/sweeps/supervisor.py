@@ -172,7 +172,7 @@ class Supervisor(ABC):
     def _check_other_sweeps(self) -> None:
         """Update the runs that another sweep was running.
 
-        Once the other sweep no longer runs it, a completed run is reused, and any other waits to be run here.
+        When the other sweep has stopped running a run, the run is reused if it is completed. Otherwise it waits here.
         """
         if time.monotonic() - self._others_checked < OTHERS_SECONDS:
             return

@@ -107,6 +107,7 @@ def report_page(result: Comparison, runs: Sequence[Run], heading: str, places: S
         metric=DEFAULT.words,
     )
     style, script = ((TEMPLATES / name).read_text("utf-8") for name in ("page.css", "page.js"))
+    # The content security policy of the page allows only the script with this checksum.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),

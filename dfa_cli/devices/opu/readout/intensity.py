@@ -50,7 +50,7 @@ class Intensity:
         weighted = weights[:, None] * weights * products
         squared_norm = weighted.sum((1, 2))  # |e|^2 / scale^2
         signed_mirrors = products.diagonal(dim1=1, dim2=2) @ weights  # sum_f weights[f] |x_f|^2
-        # the mean square of a value, by the kernel
+        # The kernel gives the mean square of a value. From it follows the scale `s` of the class.
         mean_square = 4 * (signed_mirrors.square() + (weighted * products).sum((1, 2)))
         size_over_scale = (
             (squared_norm.clamp_min(0.0) / torch.where(mean_square > 0, mean_square, 1.0))
