@@ -1,4 +1,7 @@
-"""Trains one run from its configuration to the record on disk, on one screen."""
+"""Trains one run from its configuration to the record on disk.
+
+The function `_train` shows all steps of a run, and is short enough to be read on one screen.
+"""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from dfa_cli.data.source import Source
 
 @functools.lru_cache(maxsize=4)
 def _loaded(data: str, data_dir: str | None, mirrors: tuple[str, ...], compute: str) -> Data:
+    """Load a data set. `data`: its configuration as JSON, because `lru_cache` needs hashable arguments."""
     source = Source.from_config(data_dir, mirrors, warn=notify)
     return build(json.loads(data)).load(source).to(torch.device(compute))
 

@@ -35,6 +35,7 @@ def download(file: RawFile, timeout: float, unresponsive: set[str]) -> bytes:
     for address in file.addresses:
         host = urlsplit(address).netloc
         if host in unresponsive:
+            # The message names each silent host once, even when several addresses are on it.
             if not any(answer.startswith(f"{host} ") for answer in answers):
                 answers.append(f"{host} did not answer")
             continue

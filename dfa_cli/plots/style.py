@@ -104,7 +104,11 @@ def save(figure: Figure, suffix: str) -> bytes:
 def fill_band(
     axis: Any, at: Sequence[float], values: Iterable[Sequence[float]], band: str, scale: float, color: str
 ) -> None:
-    """Fills the band over the seeds, where there is one; `values` holds the seeds' values at each place in `at`."""
+    """Fills the band over the seeds. Places where `band_ends` gives `None` are left out.
+
+    `values`: the seeds' values at each place in `at`. `band`: the kind of band, as for `band_ends`. `scale`: the factor
+    by which the ends are multiplied.
+    """
     ends = ((x, band_ends(seed_values, band)) for x, seed_values in zip(at, values, strict=True))
     known = [(x, scale * pair[0], scale * pair[1]) for x, pair in ends if pair]
     if known:

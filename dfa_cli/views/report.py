@@ -44,6 +44,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
+    """A row of a table. `look`: its CSS class."""
+
     cells: Sequence[Cell]
     look: str = ""
 
