@@ -15,7 +15,8 @@ from typing import Any
 from dfa_cli.config.bounds import BOUNDS, is_whole, lookup, shown
 from dfa_cli.config.schema import projects, without_facts
 
-# Keys that cannot change a result. They change only where it is written, how fast it is computed, or how it is shown.
+# Keys that cannot change a result beyond rounding. They change only where it is written, how fast it is computed, or
+# how it is shown. `threads` changes the order of additions, and so the last bits.
 OUTSIDE_IDENTITY = (
     "outputs",
     "run_id",
