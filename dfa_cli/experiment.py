@@ -43,9 +43,8 @@ def run(spec: RunSpec, folder: Path, replaces: bool = False) -> dict[str, Any]:
 def resume(spec: RunSpec, folder: Path) -> dict[str, Any]:
     """Continue the run in `folder` and add to its record. Returns the content of `run.json`.
 
-    `spec` describes the run.
-    On a CPU the metrics and the weights are bit for bit those of a run without a break. Raises `DfaError` when there is
-    no checkpoint, or when it cannot be read.
+    `spec` describes the run. On a CPU the metrics and the weights are bit for bit those of a run without a break.
+    Raises `DfaError` when there is no checkpoint, or when it cannot be read.
     """
     if not (folder / CHECKPOINT).is_file():
         raise DfaError(

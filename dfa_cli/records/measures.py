@@ -102,7 +102,3 @@ def curve_metric(name: str) -> Metric:
     words = f"{name.replace('_', ' ')} at the last epoch"
     # More is better, except for losses and seconds.
     return Metric(name, words, "%" if percent else "", "loss" not in name and name != "seconds", "curve")
-
-
-def better(a: float, b: float, metric: Metric) -> bool:
-    return a > b if metric.up else a < b
