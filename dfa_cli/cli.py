@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import gc
-import signal
 import sys
 from typing import Annotated
 
@@ -28,7 +27,9 @@ from dfa_cli.commands.runs import runs
 from dfa_cli.commands.show import show
 from dfa_cli.commands.sweep import sweep
 from dfa_cli.commands.train import train
+from dfa_cli.console.output import unread_output_dropped
 from dfa_cli.errors import DfaError
+from dfa_cli.machine import signals
 
 app = typer.Typer(
     name="dfa",
@@ -64,34 +65,26 @@ def main_options(
 
 
 def main() -> None:
-    """Run the command line. A user's mistake ends in one sentence and exit code 2, a bug in a traceback."""
+    """Run the command line. A user's mistake ends in one sentence and exit code 2, a bug in a traceback.
+
+    The exit code is 130 after Ctrl-C, and 143 when the system ended the command, with SIGTERM or by closing its
+    terminal.
+    """
     # Skip the last garbage collection: with torch loaded it takes a third of a second, and the process ends anyway.
     atexit.register(gc.freeze)
-    interrupted = _record_interrupts()
-    try:
-        app()
-    except DfaError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception:
-        if interrupted:  # Ctrl-C came inside code that turned it into another exception
-            sys.exit(130)
-        raise
-
-
-def _record_interrupts() -> list[int]:
-    """Return a list to which each Ctrl-C adds an item. Ctrl-C still raises `KeyboardInterrupt`."""
-    received: list[int] = []
-
-    def on_interrupt(number: int, frame: object) -> None:
-        received.append(number)
-        raise KeyboardInterrupt
-
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, on_interrupt)
-    return received
+    signals.forget()
+    with signals.raised_as_interrupts(), unread_output_dropped():
+        try:
+            app()
+        except DfaError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(signals.exit_code() if signals.received() else 2)
+        except BaseException as error:
+            # A signal can turn into another exception, inside an import for example. Typer makes it an exit.
+            ended_well = isinstance(error, SystemExit) and not error.code
+            if isinstance(error, KeyboardInterrupt) or (signals.received() and not ended_well):
+                sys.exit(signals.exit_code())
+            raise
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ The function `_train` shows all steps of a run, and is short enough to be read o
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from dfa_cli.data.loading import load_data
 from dfa_cli.errors import DfaError
 from dfa_cli.machine.memory import keep_freed_memory
 from dfa_cli.machine.provenance import provenance
+from dfa_cli.records.locks import owned
 from dfa_cli.records.record import Record
 from dfa_cli.records.run import CHECKPOINT
 from dfa_cli.seeding import stream_seed
@@ -34,7 +36,8 @@ STREAMS = ("weights", "order", "dropout", "layers")
 def run(spec: RunSpec, folder: Path, replaces: bool = False) -> dict[str, Any]:
     """Train one model and record it in `folder`. Returns the content of `run.json`.
 
-    Every `auto` of `spec` must be resolved. `replaces`: overwrite the record that is in `folder`. On the same CPU the
+    Every `auto` of `spec` must be resolved. `replaces`: the folder holds an earlier record of this run, which gives way
+    when the data and the model are there. On the same CPU the
     same configuration gives the same bits. Raises `DfaError` for a mistake of the user, after recording it.
     """
     return _train(spec, Record(folder, _record_head(spec), replaces), folder)
@@ -50,11 +53,12 @@ def resume(spec: RunSpec, folder: Path) -> dict[str, Any]:
         raise DfaError(
             f"{folder} holds no checkpoint: the run was made without checkpoint_every=EPOCHS, or ended early."
         )
-    return _train(spec, Record.reopen(folder, provenance()), folder, resumed=True)
+    with owned(folder):  # from before its record is read
+        return _train(spec, Record.reopen(folder, provenance()), folder, resumed=True)
 
 
 def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -> dict[str, Any]:
-    config, history = spec.config, History()
+    config = spec.config
     add_plugin_folder(spec.config_dir)
     keep_freed_memory()
     # When run.log cannot be written, the run says so in one sentence, so `logging` must not report it as well.
@@ -62,10 +66,9 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
     with record, Progress(config, spec.choices) as progress:
         with record.timed("data_seconds"):
             data = load_data(config)
-        record.begin(data.split, data.sizes, repeat_conditions(config, data))
         experiment = build_experiment(config, data)  # model, rule, device, optimizer, batches
-        if resumed:
-            history = History.of(record.truncate_after(load_checkpoint(folder, experiment)))
+        after = load_checkpoint(folder, experiment) if resumed else 0
+        history = History.of(record.begin(data.split, data.sizes, repeat_conditions(config, data), after))
         with record.timed("train_seconds", before=history.seconds):
             for epoch in train(experiment, Course.of(config), history):
                 record.epoch(epoch.row())
@@ -78,7 +81,8 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
             record.update(projection=asdict(experiment.device.cost()))
         save_weights(folder / WEIGHTS, experiment.model, experiment.device)
         record.complete(stopped_early=record.content["result"]["last_epoch"] < config["epochs"])
-    (folder / CHECKPOINT).unlink(missing_ok=True)  # a completed run needs none
+        with contextlib.suppress(OSError):
+            (folder / CHECKPOINT).unlink()  # a completed run needs none
     progress.summary(record.content, folder)
     return record.content
 

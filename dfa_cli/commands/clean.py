@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dfa_cli.commands.options import Folders, Since, Where
+from dfa_cli.commands.options import Folders, ForceOwner, Since, Where
 from dfa_cli.commands.selection import Selection
 from dfa_cli.errors import DfaError
 
@@ -19,17 +19,23 @@ def clean(
     where: Where = None,
     since: Since = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
+    force: ForceOwner = False,
 ) -> None:
     """Delete failed, interrupted and killed runs, after asking."""
     import sys
 
     from dfa_cli.console import output
     from dfa_cli.console.values import plural, quantity
-    from dfa_cli.records.clean import folder_bytes, removable, remove
+    from dfa_cli.records.clean import folder_bytes, is_uncertain, removable, remove, remove_half_removed
     from dfa_cli.views.listing import list_as_text
 
-    _, chosen = Selection(folders, where, since, status).find(may_be_empty=True)
-    deletable = removable(chosen)
+    found, chosen = Selection(folders, where, since, status).find(may_be_empty=True)
+    remove_half_removed(found.half_removed)
+    deletable = removable(chosen, force)
+    if not force and (uncertain := sum(map(is_uncertain, chosen))):
+        output.write_stderr(
+            f"left {plural(uncertain, 'run')} of another machine, which may be running; --force deletes such runs too"
+        )
     if not deletable:
         output.write_stdout("nothing to clean: no failed, interrupted or killed run\n")
         return
@@ -40,7 +46,7 @@ def clean(
         if not sys.stdin.isatty():
             raise DfaError(f"nothing was deleted: to delete these {count} without being asked, give --yes")
         typer.confirm(f"delete {count} ({size})?", abort=True)
-    kept = remove(deletable)
+    kept = remove(deletable, force)
     for run, reason in kept:
         output.write_stderr(f"left {run.folder}: {reason}")
     output.write_stdout(f"deleted {len(deletable) - len(kept)} of {count} ({size})\n")

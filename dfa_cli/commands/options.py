@@ -17,6 +17,10 @@ Where = Annotated[
 Since = Annotated[
     str | None, typer.Option("--since", help="Only runs begun since then: 2026-11-22, today, 2h, 3d.")
 ]
+ForceOwner = Annotated[
+    bool,
+    typer.Option("--force", help="Also a run of another machine that cannot be asked whether it is running."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")]
 By = Annotated[
     str | None,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from dfa_cli.console.values import plural
 from dfa_cli.errors import DfaError
@@ -36,6 +39,54 @@ _COLOURS = {
 }
 
 
+class _OutputFile(io.FileIO):
+    """Standard output or standard error, to which writing never fails."""
+
+    _nobody_reads = False
+
+    def write(self, data: Any) -> int | None:
+        if not self._nobody_reads:
+            try:
+                return super().write(data)
+            except OSError:
+                self._nobody_reads = True
+        return len(data)
+
+
+@contextmanager
+def unread_output_dropped() -> Iterator[None]:
+    """Lets the block go on when its output cannot be written any more.
+
+    That happens when the reader of a pipe goes away, as `| head` does, when the terminal is closed, and when the disk
+    under the file is full. A run that takes days must not end for it.
+    """
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (_tolerant(stream) for stream in before)
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            if stream not in before:
+                stream.flush()
+        sys.stdout, sys.stderr = before
+
+
+def _tolerant(stream: Any) -> Any:
+    """Returns a stream that writes to the same place, and drops what cannot be written there."""
+    if not isinstance(stream, io.TextIOWrapper):  # None without a console, or an object that a test put there
+        return stream
+    stream.flush()
+    # The buffer is as large as that of the stream itself, and the file stays open when the new stream is collected.
+    file = io.BufferedWriter(_OutputFile(stream.fileno(), "w", closefd=False))
+    return io.TextIOWrapper(
+        file,
+        stream.encoding,
+        stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
 def terminal_width() -> int | None:
     """Returns the width of the terminal in columns; `None` for a pipe or a file, where no line is folded."""
     return max(shutil.get_terminal_size().columns, 20) if sys.stdout.isatty() else None
@@ -44,21 +95,15 @@ def terminal_width() -> int | None:
 def write_stdout(text: str) -> None:
     """Writes `text` to standard output.
 
-    If the encoding lacks a character of `text`, special characters are replaced by plain ones. If the
-    reader has closed the pipe, as `| head` does, the command ends without an error.
+    If the encoding lacks a character of `text`, special characters are replaced by plain ones.
     """
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
         text = text.translate(_ASCII).encode(encoding, "backslashreplace").decode(encoding)
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        silent = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silent, sys.stdout.fileno())  # Otherwise Python reports the closed pipe when it exits.
-        raise SystemExit(0) from None
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def write_stderr(text: str) -> None:

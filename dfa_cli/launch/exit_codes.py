@@ -1,6 +1,6 @@
 """Exit codes of the commands that train.
 
-A mistake of the user gives 2: `cli.py` turns every `DfaError` into that code.
+A mistake of the user gives 2, and an interruption 130 or 143: `cli.py` turns the exceptions into these codes.
 """
 
-COMPLETED, FAILED, INTERRUPTED = 0, 1, 130
+COMPLETED, FAILED = 0, 1

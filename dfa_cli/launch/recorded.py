@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 
 from dfa_cli.config.bounds import lookup, shown
 from dfa_cli.config.checks import check
@@ -13,8 +10,6 @@ from dfa_cli.config.identity import DROPPED, outdated_names
 from dfa_cli.config.schema import Config
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.errors import DfaError
-from dfa_cli.launch.signals import report_interruption, terminate_like_ctrl_c
-from dfa_cli.records.log import logged
 from dfa_cli.records.run import Run
 
 
@@ -50,14 +45,3 @@ def spec_of_record(run: Run) -> RunSpec:
         raise DfaError(f"the record of run {run.id} is damaged: {type(error).__name__} {error}.") from error
     words = run.record.get("overrides") or []
     return RunSpec(config, run.choices, list(words), run.provenance.get("config_dir"))
-
-
-@contextlib.contextmanager
-def log_and_handle_signals(folder: Path) -> Iterator[None]:
-    """Write `run.log` in the folder, and have the run recorded as interrupted after Ctrl-C or SIGTERM."""
-    try:
-        with terminate_like_ctrl_c(), logged(folder):
-            yield
-    except KeyboardInterrupt:
-        report_interruption(folder)
-        raise

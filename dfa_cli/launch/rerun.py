@@ -9,9 +9,12 @@ from pathlib import Path
 
 from dfa_cli.comparison.repetition import verdict
 from dfa_cli.errors import DfaError
-from dfa_cli.launch.recorded import log_and_handle_signals, spec_of_record
+from dfa_cli.launch.folder import new_run_folder
+from dfa_cli.launch.interruption import interruption_reported
+from dfa_cli.launch.recorded import spec_of_record
 from dfa_cli.launch.task import run_spec
 from dfa_cli.records.find import Paths, pick_run
+from dfa_cli.records.log import logged
 from dfa_cli.records.run import read_run
 
 
@@ -29,6 +32,6 @@ def rerun(name: str, folders: Paths, outputs: Path) -> tuple[list[str], bool]:
     run_id = secrets.token_hex(4)
     folder = (outputs / time.strftime("%Y-%m-%d") / f"{time.strftime('%H-%M-%S')}_rerun_{run_id}").absolute()
     spec = spec_of_record(before).with_values(run_id=run_id, outputs=str(outputs), checkpoint_every=None)
-    with log_and_handle_signals(folder):
+    with new_run_folder(folder), interruption_reported(folder), logged(folder):
         run_spec(replace(spec, command=f"dfa rerun {before.id}"), folder)
     return verdict(before, read_run(folder))

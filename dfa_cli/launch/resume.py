@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
+from dfa_cli.console.messages import shortest
 from dfa_cli.errors import DfaError
-from dfa_cli.launch.recorded import log_and_handle_signals, spec_of_record
+from dfa_cli.launch.interruption import interruption_reported
+from dfa_cli.launch.recorded import spec_of_record
 from dfa_cli.launch.task import resume_recorded, run_spec
-from dfa_cli.records.curves import METRICS
+from dfa_cli.machine.files import mendable_errors_as_sentences
 from dfa_cli.records.find import Paths, pick_run
-from dfa_cli.records.locks import FOLDER, claim
+from dfa_cli.records.locks import CLAIMS, InUseError, claim, in_use_by, owned
+from dfa_cli.records.log import logged
 from dfa_cli.records.run import CHECKPOINT, Run, read_run
 
 
-def resume(name: str, folders: Paths, from_start: bool) -> None:
+def resume(name: str, folders: Paths, from_start: bool, force: bool = False) -> None:
     """Continue a killed, interrupted or failed run from its checkpoint.
 
-    `from_start`: begin again with epoch 1 in the same folder. Raises `DfaError` for a run that is completed or still
-    running. Without `from_start` it is also raised for a run without a checkpoint.
+    `from_start`: begin again with epoch 1 in the same folder. The earlier measurements stay until the data and the
+    model are there. `force`: continue also a run that counts as running only because nobody can tell whether its
+    process is alive. Raises `DfaError` for a run that is completed or still running. Without `from_start` it is also
+    raised for a run without a checkpoint.
     """
     run = pick_run(name, folders)
     folder = Path(run.folder).absolute()
-    _require_ended(run)
+    _require_ended(run, force)
     if not from_start and not (folder / CHECKPOINT).is_file():
         raise DfaError(
             f"run {run.id} has no checkpoint, so there is no epoch to go on from. "
@@ -29,26 +35,34 @@ def resume(name: str, folders: Paths, from_start: bool) -> None:
             "(A run with checkpoint_every=EPOCHS writes checkpoints.)"
         )
     spec = spec_of_record(run)
-    # The folder that holds the claims (`records/locks.py`) is one of the folders above the run.
-    outputs = next((above for above in folder.parents if (above / FOLDER).is_dir()), folder.parent)
-    with claim(outputs, run.identity or run.id) as claimed:
-        if claimed is None:
-            raise DfaError(
-                f"a sweep is running the configuration of run {run.id} right now; wait for it, or stop it."
-            )
-        _require_ended(read_run(folder))  # a sweep may have continued the run before the claim was made
-        with log_and_handle_signals(folder):
-            if from_start:
-                for file_name in (METRICS, CHECKPOINT):
-                    (folder / file_name).unlink(missing_ok=True)
-                run_spec(spec, folder, replaces=True)
-            else:
-                resume_recorded(run)
+    # A run that belongs to an output folder with claims is claimed, so that no sweep runs its configuration meanwhile.
+    outputs = next((above for above in folder.parents if (above / CLAIMS).is_dir()), None)
+    with contextlib.ExitStack() as stack:
+        try:
+            if outputs is not None and run.identity:
+                stack.enter_context(claim(outputs, run.identity, force))
+            stack.enter_context(owned(folder, force))
+        except InUseError as error:
+            raise DfaError(f"run {run.id} cannot be resumed: {error}") from None
+        _require_incomplete(
+            read_run(folder)
+        )  # another process may have continued the run before the lock was ours
+        stack.enter_context(interruption_reported(folder))
+        stack.enter_context(mendable_errors_as_sentences(folder))
+        stack.enter_context(logged(folder))
+        if from_start:
+            run_spec(spec, folder, replaces=True)
+        else:
+            resume_recorded(run)
 
 
-def _require_ended(run: Run) -> None:
+def _require_ended(run: Run, force: bool) -> None:
     """Raise `DfaError` for a run that is completed or still running."""
-    if run.status == "completed":
+    _require_incomplete(run)
+    if run.status == "running" and run.owner is not None and (run.owner.certain or not force):
+        raise DfaError(f"run {run.id} is still running: {shortest(Path(run.folder))} {in_use_by(run.owner)}")
+
+
+def _require_incomplete(run: Run) -> None:
+    if run.record["status"] == "completed":
         raise DfaError(f"run {run.id} is completed; to repeat it, use dfa rerun {run.id}.")
-    if run.status == "running":
-        raise DfaError(f"run {run.id} is still running, in process {run.provenance.get('pid')}.")

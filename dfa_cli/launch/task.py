@@ -16,7 +16,8 @@ from dfa_cli.records.run import Run
 def run_spec(spec: RunSpec, folder: Path, replaces: bool = False) -> dict[str, Any]:
     """Train the run that `spec` describes and record it in `folder`. Returns the content of `run.json`.
 
-    `auto` is resolved here, on the machine that trains. `replaces`: overwrite the record that is in `folder`.
+    `auto` is resolved here, on the machine that trains. `replaces`: the folder holds an earlier record of this run,
+    which gives way when the data and the model are there.
     """
     with import_without_gc("torch"):
         from dfa_cli import experiment

@@ -10,18 +10,19 @@ from dfa_cli.config.command import Command
 from dfa_cli.config.compose import Composed, Composer
 from dfa_cli.config.hydra_entry import show_by_hydra
 from dfa_cli.config.hydra_internals import run_job
-from dfa_cli.launch.exit_codes import COMPLETED, INTERRUPTED
+from dfa_cli.launch.exit_codes import COMPLETED
 from dfa_cli.launch.fallback import stand_in_overrides
 from dfa_cli.launch.folder import new_run_folder
 from dfa_cli.launch.help import help_text
-from dfa_cli.launch.signals import report_interruption, terminate_like_ctrl_c
+from dfa_cli.launch.interruption import interruption_reported
 from dfa_cli.launch.task import run_spec
 
 
 def train(command: Command) -> int:
-    """Train the one model that the command describes. Returns the exit code: 0 completed, 130 interrupted.
+    """Train the one model that the command describes. Returns the exit code of a completed run.
 
-    Raises `DfaError` for a mistake of the user. Any other exception of a run is a bug and is raised unchanged.
+    Raises `DfaError` for a mistake of the user, and `KeyboardInterrupt` after a signal. Any other exception of a run is
+    a bug and is raised unchanged.
     """
     if command.asks_help:
         print(help_text(command))
@@ -34,14 +35,10 @@ def train(command: Command) -> int:
         if stand_in := stand_in_overrides([composed.spec]):
             composed = composer.run([*command.overrides, *stand_in])
         _point_to_sweep(composed)
-        with new_run_folder(composed.run_folder()) as folder, terminate_like_ctrl_c():
+        with new_run_folder(composed.run_folder()) as folder, interruption_reported(folder):
             with open_dict(composed.config.hydra):
                 composed.config.hydra.run.dir = str(folder)
-            try:
-                run_job(composed.config, lambda _: run_spec(composed.spec.repeated_by_train(), folder))
-            except KeyboardInterrupt:
-                report_interruption(folder)
-                return INTERRUPTED
+            run_job(composed.config, lambda _: run_spec(composed.spec.repeated_by_train(), folder))
     return COMPLETED
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -27,12 +28,25 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         with open(part, "xb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            force_onto_disk(file.fileno())
         os.replace(part, path)
     except BaseException:  # Ctrl-C must leave no temporary file behind either.
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise
+
+
+def force_onto_disk(descriptor: int) -> None:
+    """Forces what was written to an open file out of the system's cache, where the file system can do that.
+
+    Some network disks and user-space file systems cannot. There a power cut may lose the last lines, and the run goes
+    on.
+    """
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP):
+            raise
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -89,13 +103,61 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-# the errors of a full disk, of a disk that is read-only, and of missing permission
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+REMOVED = ".removed-"  # how the hidden name of a folder begins that is being deleted
+
+
+def remove_folder(folder: Path) -> None:
+    """Deletes a folder. It gets a hidden name first, so that nobody sees it half deleted.
+
+    If the process is killed meanwhile, the folder with the hidden name is left. Raises `OSError`.
+    """
+    hidden = folder.with_name(f"{REMOVED}{os.urandom(4).hex()}")
+    os.rename(folder, hidden)
+    shutil.rmtree(hidden)
+
+
+_FULL = "No space is left for {place}: free some, or name another disk with {option}."
+_REFUSED = "{place} cannot be written ({reason}): name another {kind} with {option}."
+_GONE = "{place} is not there any more ({reason}): it was deleted or moved meanwhile. Give the command again."
+_SILENT = "The disk of {place} does not answer ({reason}): see whether it is still there, then give the command again."
+_TOO_MANY = "Too many files are open to write {place} ({reason}): raise the limit, as with ulimit -n 4096."
+# The errors of the system that the user can mend, each with a sentence. Any other error is a bug.
+MENDABLE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FULL),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG), _REFUSED),
+    **dict.fromkeys((errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EEXIST), _REFUSED),
+    **dict.fromkeys((errno.ENOENT, errno.ESTALE), _GONE),
+    **dict.fromkeys(
+        (errno.EIO, errno.ENXIO, errno.ENODEV, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN), _SILENT
+    ),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), _TOO_MANY),
+}
 
 
 def cannot_write(place: Path | str, error: OSError, option: str = "outputs=FOLDER") -> str:
-    """Says in one sentence why nothing can be written to `place`, and with which option to name another place."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"No space is left for {place}: free some, or name another disk with {option}."
-    reason = error.strerror or str(error)
-    return f"{place} cannot be written ({reason}): name another {option.rpartition('=')[2].lower()} with {option}."
+    """Says in one sentence why nothing can be written to `place`, and what to do, such as to give `option`."""
+    sentence = MENDABLE.get(error.errno or 0, _REFUSED)
+    kind = option.rpartition("=")[2].lower()
+    return sentence.format(place=place, reason=error.strerror or str(error), kind=kind, option=option)
+
+
+@contextmanager
+def mendable_errors_as_sentences(place: Path) -> Iterator[None]:
+    """Turns an error of the system that concerns the folder `place` into a `DfaError`. Any other error is a bug.
+
+    It is for a block that does more than write to `place`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in MENDABLE or not _concerns(error, place):
+            raise
+        raise DfaError(cannot_write(place, error)) from error
+
+
+def _concerns(error: OSError, place: Path) -> bool:
+    """Tells whether the file that an error names, if any, is `place`, lies in it, or is a folder above it."""
+    if not isinstance(error.filename, (str, bytes)):
+        return True
+    named, here = os.path.abspath(os.fsdecode(error.filename)), os.path.abspath(place)
+    return os.path.commonpath((named, here)) in (named, here)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dfa_cli.machine.cpu import processor
+from dfa_cli.machine.locks import boot_id
 from dfa_cli.machine.process import process_started
 from dfa_cli.version import __version__
 
@@ -30,6 +31,7 @@ def provenance() -> dict[str, Any]:
         "versions": dict(versions()),
         "git": code_state(),
         "host": socket.gethostname(),
+        "boot": boot_id(),
         "pid": os.getpid(),
         "pid_started": process_started(os.getpid()),
         "platform": platform.platform(),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dfa_cli.console.values import plural
 from dfa_cli.errors import DfaError, nearest
+from dfa_cli.machine.files import REMOVED
 from dfa_cli.records.run import RECORD, Run, read_run
 
 
@@ -56,13 +57,14 @@ class Found:
     """The result of a search.
 
     `runs`: newest first. `skipped`: the folders that hold no readable run, each with the reason. `places`: the
-    folders that were searched.
+    folders that were searched. `half_removed`: the hidden folders that a killed `dfa clean` has left.
     """
 
-    def __init__(self, runs: list[Run], skipped: list[tuple[str, str]], places: list[str]):
-        self.runs = runs
-        self.skipped = skipped
+    def __init__(self, places: list[str]):
         self.places = places
+        self.runs: list[Run] = []
+        self.skipped: list[tuple[str, str]] = []
+        self.half_removed: list[str] = []
 
 
 def find(folders: Paths = ("outputs",)) -> Found:
@@ -71,8 +73,7 @@ def find(folders: Paths = ("outputs",)) -> Found:
     Raises `DfaError` when one of `folders` does not exist or cannot be listed.
     """
     places = [os.fspath(folder) for folder in folders] or ["outputs"]
-    runs: list[Run] = []
-    skipped: list[tuple[str, str]] = []
+    found = Found(places)
     seen: set[tuple[int, int]] = set()
     for place in places:
         if not os.path.isdir(place):
@@ -84,12 +85,12 @@ def find(folders: Paths = ("outputs",)) -> Found:
             os.scandir(place).close()
         except OSError as error:
             raise DfaError(f"cannot read the folder {place}: {error.strerror}") from None
-        _search(place, runs, skipped, seen)
-    runs.sort(key=lambda run: (run.created, run.id), reverse=True)
-    return Found(runs, skipped, places)
+        _search(place, found, seen)
+    found.runs.sort(key=lambda run: (run.created, run.id), reverse=True)
+    return found
 
 
-def _search(top: str, runs: list[Run], skipped: list[tuple[str, str]], seen: set[tuple[int, int]]) -> None:
+def _search(top: str, found: Found, seen: set[tuple[int, int]]) -> None:
     waiting = [top]
     while waiting:
         folder = waiting.pop()
@@ -107,18 +108,21 @@ def _search(top: str, runs: list[Run], skipped: list[tuple[str, str]], seen: set
                         has_record = True
                     elif entry.name == ".hydra":
                         has_hydra = True
-                    elif not entry.name.startswith(".") and entry.is_dir():
+                    elif entry.name.startswith("."):
+                        if entry.name.startswith(REMOVED):
+                            found.half_removed.append(entry.path)
+                    elif entry.is_dir():
                         waiting.append(entry.path)
         except OSError as error:
-            skipped.append((folder, f"cannot be read ({error.strerror})"))
+            found.skipped.append((folder, f"cannot be read ({error.strerror})"))
             continue
         if has_record:
             try:
-                runs.append(read_run(folder))
+                found.runs.append(read_run(folder))
             except ValueError as error:
-                skipped.append((folder, str(error)))
+                found.skipped.append((folder, str(error)))
         elif has_hydra:
-            skipped.append(
+            found.skipped.append(
                 (folder, "holds no run.json: the run never began, or another program made the folder")
             )
 

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
 from dfa_cli.errors import DfaError
-from dfa_cli.machine.files import disk_errors_as_sentences, write_atomically
+from dfa_cli.machine import signals
+from dfa_cli.machine.files import disk_errors_as_sentences, force_onto_disk, write_atomically
+from dfa_cli.machine.locks import Lock
 from dfa_cli.machine.memory import peak_bytes, reset_peak_memory
 from dfa_cli.records.curves import METRICS, metrics_line, metrics_text, rows_until
-from dfa_cli.records.run import FORMAT, RECORD, record_of
+from dfa_cli.records.locks import owned
+from dfa_cli.records.run import CHECKPOINT, FORMAT, RECORD, record_of
 
 # The result in run.json of a killed run can be this old. metrics.csv is never behind.
 WRITE_EVERY_SECONDS = 2.0
@@ -42,17 +44,22 @@ class Record:
                 record.epoch(epoch.row())
             record.complete()
 
-    `head` holds what is known before the run: id, identity, choices, overrides, configuration, provenance. An
-    exception that leaves the block sets the status. Ctrl-C sets it to `interrupted`. Any other exception sets it to
-    `failed`, and its traceback goes to `run.log`.
+    `head` holds what is known before the run: id, identity, choices, overrides, configuration, provenance. In the block
+    this process owns the folder (`records/locks.py`). An exception that leaves the block sets the status. After a
+    signal it is `interrupted`, whatever the exception. Otherwise it is `failed`, and the traceback goes to `run.log`.
 
-    Raises `DfaError` when the folder cannot be written, and when the disk is full. Unless `replaces` is set, it is also
-    raised when the folder already holds a record.
+    `replaces`: the folder holds an earlier record of the same run. It stays as it is until `begin`, so that a run which
+    cannot start again loses nothing.
+
+    Raises `InUseError` when another process owns the folder, and `DfaError` when the folder cannot be written, or the
+    disk is full. Unless `replaces` is set, `DfaError` is also raised when the folder already holds a record.
     """
 
     def __init__(self, folder: Path, head: Mapping[str, Any], replaces: bool = False):
         self.folder = folder
-        self._replaces = replaces
+        self._replaces = replaces  # until `begin`
+        self._owned = ExitStack()
+        self._lock: Lock | None = None
         self.content: dict[str, Any] = {
             "format": FORMAT,
             "id": head["id"],
@@ -85,7 +92,7 @@ class Record:
             **{name: provenance[name] for name in ("versions", "git")},
         }
         this_process = {
-            name: provenance[name] for name in ("host", "pid", "pid_started", "platform", "processor")
+            name: provenance[name] for name in ("host", "boot", "pid", "pid_started", "platform", "processor")
         }
         return cls(
             folder,
@@ -100,52 +107,71 @@ class Record:
             replaces=True,
         )
 
-    def begin(self, split: str, sizes: Mapping[str, int], conditions: Mapping[str, Any]) -> None:
+    def __enter__(self) -> Record:
+        self._lock = self._owned.enter_context(owned(self.folder))
+        try:
+            if not self._replaces:
+                if (self.folder / RECORD).exists():
+                    raise DfaError(f"{self.folder} holds the record of another run; name another folder.")
+                with disk_errors_as_sentences(self.folder):
+                    self._write()
+            log.info("run %s (%s) begins", self.content["id"], self.content["identity"])
+        except BaseException as error:
+            if self._written > 0:  # The signal came after the record was there.
+                self._fail(error)
+            self._owned.close()
+            raise
+        return self
+
+    def begin(
+        self, split: str, sizes: Mapping[str, int], conditions: Mapping[str, Any], after: int = 0
+    ) -> list[dict[str, float]]:
         """Records the data set and the conditions that a repetition of the run must share.
 
-        `split` is the name of the data split, and `sizes` the number of rows in each of its parts.
+        `split` is the name of the data split, and `sizes` the number of rows in each of its parts. `after`: the last
+        epoch that a resumed run keeps, which is that of its checkpoint. Returns the lines of `metrics.csv` up to this
+        epoch. Later lines are removed. Raises `DfaError` when one of the epochs up to `after` is missing.
         """
-        self._data = {"split": split, "sizes": dict(sizes)}
-        self.update(provenance=conditions)
-
-    def truncate_after(self, epoch: int) -> list[dict[str, float]]:
-        """Removes what was measured after `epoch`, and returns the lines of `metrics.csv` that are left.
-
-        A resumed run calls this method with the epoch of its checkpoint. Raises `DfaError` when `metrics.csv` lacks one
-        of the epochs up to `epoch`.
-        """
-        rows = rows_until(self.folder, epoch)
-        if [row["epoch"] for row in rows] != list(range(1, epoch + 1)):
+        rows = rows_until(self.folder, after) if after else []
+        if [row["epoch"] for row in rows] != list(range(1, after + 1)):
             raise DfaError(
-                f"{self.folder}/metrics.csv lacks epochs up to {epoch}, the epoch of the checkpoint; "
+                f"{self.folder}/{METRICS} lacks epochs up to {after}, the epoch of the checkpoint; "
                 "start the run again with --from-start."
             )
-        self.content["resumed"][-1]["epoch"] = epoch
+        self._data = {"split": split, "sizes": dict(sizes)}
+        self.update(provenance=conditions)
+        if not self._replaces:
+            return rows
         self.content["result"] = None
-        # The total includes the time before the run was resumed. A killed run has recorded no total, so the
-        # seconds in the last line of `metrics.csv` take its place.
-        self._began -= self.content["time"].get("total_seconds") or (rows[-1]["seconds"] if rows else 0.0)
-        with disk_errors_as_sentences(self.folder):
-            write_atomically(self.folder / METRICS, metrics_text(rows))
+        if after:
+            self.content["resumed"][-1]["epoch"] = after
+            # The total includes the time before the run was resumed. A killed run has recorded no total, so the
+            # seconds in the last line of `metrics.csv` take its place.
+            self._began -= self.content["time"].get("total_seconds") or rows[-1]["seconds"]
         for row in rows:
             self._update_best(row)
         with disk_errors_as_sentences(self.folder):
+            if not after:
+                (self.folder / CHECKPOINT).unlink(missing_ok=True)
+            write_atomically(self.folder / METRICS, metrics_text(rows))
+            self._replaces = False
             self._write()
         return rows
 
     def sync(self) -> None:
         """Forces the lines of `metrics.csv` onto the disk, out of the system's cache."""
+        self._require_ownership()
         if self._table is not None:
             with disk_errors_as_sentences(self.folder):
-                os.fsync(self._table.fileno())
+                force_onto_disk(self._table.fileno())
 
-    def __enter__(self) -> Record:
-        if not self._replaces and (self.folder / RECORD).exists():
-            raise DfaError(f"{self.folder} holds the record of another run; name another folder.")
-        with disk_errors_as_sentences(self.folder):
-            self._write()
-        log.info("run %s (%s) begins", self.content["id"], self.content["identity"])
-        return self
+    def _require_ownership(self) -> None:
+        """Raises `DfaError` when the folder is no longer this process's own, so that it writes into no other run."""
+        if self._lock is not None and not self._lock.is_ours():
+            raise DfaError(
+                f"{self.folder} was moved or deleted, or another process has taken the run over. "
+                "This process stops here and writes nothing more."
+            )
 
     def update(self, **sections: Any) -> None:
         """Merges values into top-level sections: `record.update(time={"data_seconds": 0.2})`."""
@@ -171,8 +197,10 @@ class Record:
         """Adds a line to `metrics.csv`, and updates the result so far.
 
         The best epoch has the highest validation accuracy. Ties go to the lowest validation loss, then to the earliest
-        epoch. The test accuracy takes no part in the choice.
+        epoch. The test accuracy takes no part in the choice. Raises `KeyboardInterrupt` if a signal has come that a
+        library swallowed.
         """
+        signals.raise_if_received()
         self._pending_epoch = metrics
         with disk_errors_as_sentences(self.folder):
             if self._table is None:
@@ -203,39 +231,50 @@ class Record:
         """Marks the run as completed, after all its epochs or because early stopping has ended it."""
         if self.content["result"] is not None:
             self.content["result"]["stopped_early"] = stopped_early
-        with disk_errors_as_sentences(self.folder):
+        with signals.held_back(), disk_errors_as_sentences(self.folder):
             self._end("completed")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            self._fail(error)
-        if self._table is not None:
-            # Every line was flushed when it was written, so a full disk has been reported by now.
-            with suppress(OSError):
-                self._table.close()
+        try:
+            if error is not None:
+                self._fail(error)
+            if self._table is not None:
+                # Every line was flushed when it was written, so a full disk has been reported by now.
+                with suppress(OSError):
+                    self._table.close()
+        finally:
+            self._owned.close()
 
     def _fail(self, error: BaseException) -> None:
-        interrupted = isinstance(error, KeyboardInterrupt)
-        if interrupted:
-            self._apply_pending_epoch()
-        result = self.content["result"] or {}
-        self.content["error"] = {
-            "type": type(error).__name__,
-            "message": "interrupted" if interrupted else " ".join(str(error).split()),
-            "epoch": getattr(error, "epoch", result.get("last_epoch")),
-        }
-        if interrupted:
-            log.warning("interrupted after epoch %s", result.get("last_epoch"))
-        else:
-            log.error("the run failed", exc_info=error)
-        try:
-            self._end("interrupted" if interrupted else "failed")
-        except OSError as disk_error:
-            # Most likely the disk is full, and that has also ended the run. The record on disk still says
-            # "running".
-            log.error("the record could not be closed: %s", disk_error)
+        """Closes the record after an exception. Further signals wait until that is done."""
+        if self.content["ended"] is not None:
+            return  # The run is completed, and the exception came after that.
+        with signals.held_back():
+            # A signal that comes during an import, or in a library, can turn into any exception.
+            interrupted = not isinstance(error, Exception) or signals.received() is not None
+            if interrupted:
+                self._apply_pending_epoch()
+            result = self.content["result"] or {}
+            self.content["error"] = {
+                "type": type(error).__name__,
+                "message": "interrupted" if interrupted else " ".join(str(error).split()),
+                "epoch": getattr(error, "epoch", result.get("last_epoch")),
+            }
+            if interrupted:
+                self.content["error"]["signal"] = signals.received()
+                log.warning("interrupted after epoch %s", result.get("last_epoch"))
+            else:
+                log.error("the run failed", exc_info=error)
+            if self._replaces:
+                return  # It did not begin, so the earlier record stays as it was.
+            try:
+                self._end("interrupted" if interrupted else "failed")
+            except (OSError, DfaError) as disk_error:
+                # Most likely the disk is full, or the folder is gone, and that has also ended the run. The record on
+                # disk, if any, still says "running".
+                log.error("the record could not be closed: %s", disk_error)
 
     def _apply_pending_epoch(self) -> None:
         """Adds the pending epoch to the result, if Ctrl-C came after its line in `metrics.csv` was written."""
@@ -257,6 +296,7 @@ class Record:
         log.info("run %s %s", self.content["id"], status)
 
     def _write(self) -> None:
+        self._require_ownership()
         write_atomically(self.folder / RECORD, json.dumps(self.content, indent=1) + "\n")
         self._written = time.perf_counter()
 

@@ -6,15 +6,21 @@ import json
 import os
 import socket
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dfa_cli.config.identity import modernised
+from dfa_cli.machine.process import is_running
 from dfa_cli.records.curves import read_curves
+
+if TYPE_CHECKING:
+    from dfa_cli.machine.locks import Holder
 
 # files in a run's folder, beside metrics.csv and run.log
 RECORD = "run.json"
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "weights.safetensors"
+LOCK = ".lock"  # only while a process owns the folder, or after it was killed
 
 FORMAT = 1  # the format of run.json; a later version of dfa may write a larger number
 ENDED = ("completed", "failed", "interrupted")  # the statuses that a run writes when it ends
@@ -62,14 +68,28 @@ class Run:
 
     @cached_property
     def status(self) -> str:
-        """The status in the record, or `killed` if it says `running` and the run's process on this host is gone."""
-        status = self.record["status"]
-        made_by = self.provenance
-        if status == "running" and made_by.get("host") == socket.gethostname() and made_by.get("pid"):
-            from dfa_cli.machine.process import is_running
+        """The status in the record, or `killed` if it says `running` and no process runs the run any more."""
+        if self.record["status"] != "running" or self.owner is not None:
+            return self.record["status"]
+        # The run may have ended between the reading of its record and the question who owns its folder.
+        latest = record_of(self.folder).get("status", "running")
+        return "killed" if latest == "running" else latest
 
-            return "running" if is_running(made_by["pid"], made_by.get("pid_started")) else "killed"
-        return status
+    @cached_property
+    def owner(self) -> Holder | None:
+        """The process that trains the run, continues it or deletes it now, or `None` if there is none."""
+        from dfa_cli.machine.locks import Holder, holder_of
+
+        holder = holder_of(Path(self.folder, LOCK))
+        made_by = self.provenance
+        if holder is not None or self.record["status"] != "running" or "boot" in made_by:
+            return holder
+        # Versions of dfa that wrote no `boot` did not lock the folder either. Only the machine that trained the run
+        # knows of its process.
+        host, pid, started = (made_by.get(name) for name in ("host", "pid", "pid_started"))
+        if pid is None or host != socket.gethostname():
+            return Holder(host=str(host), pid=pid or 0, certain=False)
+        return Holder(host=str(host), pid=pid) if is_running(pid, started) else None
 
     @cached_property
     def flat(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -11,7 +12,8 @@ from dfa_cli.machine.files import write_atomically
 
 # paths inside the sweep's folder
 NOTES = ".sweep/notes"  # a file for each job without a record of its own
-STOP = ".sweep/stop"  # while this file exists, no job begins
+STOP = ".sweep/stop"  # while this file exists, no job begins; after a signal it holds the name of the signal
+LOCK = ".sweep/lock"  # held by the process of the sweep
 
 
 def note_name(sweep_folder: Path, folder: Path) -> str:
@@ -26,6 +28,12 @@ def write_note(sweep_folder: Path, folder: Path, content: dict[str, Any]) -> Non
     write_atomically(path, json.dumps(content))
 
 
+def forget_note(sweep_folder: Path, folder: Path) -> None:
+    """Delete the note of the job whose folder is `folder`, if there is one."""
+    with contextlib.suppress(OSError):
+        (sweep_folder / NOTES / note_name(sweep_folder, folder)).unlink()
+
+
 # file name -> modification time and content
 NotesCache = dict[str, tuple[int, dict[str, Any]]]
 
@@ -36,14 +44,15 @@ def read_notes(sweep_folder: Path, known: NotesCache | None = None) -> dict[str,
     `known`: a cache that is updated, so that only new and changed files are read.
     """
     known = {} if known is None else known
-    try:
-        with os.scandir(sweep_folder / NOTES) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                written = entry.stat().st_mtime_ns
-                if known.get(entry.name, (None,))[0] != written:
-                    known[entry.name] = (written, json.loads(Path(entry.path).read_text(encoding="utf-8")))
-    except OSError:
-        pass  # no job has written a note yet
-    return {name: content for name, (_, content) in known.items()}
+    there = set()
+    folder = sweep_folder / NOTES
+    # The folder is not there before the first note, and a job that is started again deletes its note.
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            there.add(entry.name)
+            written = entry.stat().st_mtime_ns
+            if known.get(entry.name, (None,))[0] != written:
+                known[entry.name] = (written, json.loads(Path(entry.path).read_text(encoding="utf-8")))
+    return {name: content for name, (_, content) in known.items() if name in there}

@@ -20,6 +20,7 @@ from dfa_cli.config.overrides import (
     user_overrides,
 )
 from dfa_cli.errors import DfaError
+from dfa_cli.records.locks import CLAIMS
 from dfa_cli.records.run import record_of
 from dfa_cli.sweeps.plan import SweepRun
 from dfa_cli.sweeps.supervisor import Supervisor, Watcher
@@ -38,11 +39,10 @@ class Search(Supervisor):
         command: Command,
         study: Study,
         sweep_folder: Path,
-        outputs: Path,
         watcher: Watcher,
         fail_fast: bool = False,
     ):
-        super().__init__([], sweep_folder, outputs, watcher, fail_fast)
+        super().__init__([], sweep_folder, study.outputs, watcher, fail_fast)
         self.command = command
         self.study = study
 
@@ -119,6 +119,16 @@ class Study:
     def storage(self) -> str | None:
         where = self.node["storage"]
         return where.replace("${outputs}", str(self.outputs)) if where else None
+
+    def lock(self) -> Path | None:
+        """Return the path of the lock that a search holds, so that no other one runs trials of the same study.
+
+        `None` without a storage, since nothing is shared then.
+        """
+        if self.storage is None:
+            return None
+        name = hashlib.sha256(f"{self.storage}\n{self.name}".encode()).hexdigest()[:16]
+        return self.outputs / CLAIMS / f"study-{name}.lock"
 
     def searches_something(self) -> bool:
         """Tell whether any key has an interval or several values, on the command line or in the configuration."""

@@ -40,13 +40,19 @@ def write_specs(
     """Write the jobs to the specs file of the sweep in `sweep_folder`. Returns the path of the file.
 
     `hydra`: Hydra's own node, from the composition of any of the jobs. `jobs`: all jobs, by their run ids. `batch`: the
-    run ids of the jobs to launch now.
+    run ids of the jobs to launch now. Jobs that an earlier sweep has written there stay, since a cluster may still have
+    them in its queue.
     """
     path = sweep_folder / SPECS
     path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))["jobs"]
+    except (OSError, ValueError, KeyError, TypeError):
+        earlier = {}
     content = {
         "hydra": OmegaConf.to_container(hydra, enum_to_str=True),
-        "jobs": {
+        "jobs": {**earlier}
+        | {
             run_id: {
                 "config": _to_json(job.spec.config),
                 "choices": job.spec.choices,

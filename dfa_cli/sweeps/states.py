@@ -21,9 +21,9 @@ def update_from_disk(run: SweepRun, sweep_folder: Path, notes: dict[str, dict[st
         if note.get("identity"):
             run.identity = note["identity"]
         if state == "resumed" and folder is not None:
-            run.folder = Path(folder)
-            if len(record_of(run.folder).get("resumed", ())) < note["resumes"]:
+            if len(record_of(folder).get("resumed", ())) < note["resumes"]:
                 return  # the job has not reopened the record yet, so the record shows the old state
+            run.folder = Path(folder)
         else:
             run.state, run.reason = state, note.get("reason", "")
             run.folder = Path(folder) if folder else None

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dfa_cli.console.messages import shortest
-from dfa_cli.machine.files import cannot_write
-from dfa_cli.records.locks import is_claimed, last_run
+from dfa_cli.machine import signals
+from dfa_cli.machine.files import cannot_write, write_atomically
+from dfa_cli.records.locks import last_run, runner
 from dfa_cli.records.run import read_run, record_of
 from dfa_cli.sweeps import notes
 from dfa_cli.sweeps.plan import SweepRun
@@ -69,19 +70,15 @@ class Supervisor(ABC):
         self.outputs = outputs
         self.fail_fast = fail_fast
         self.began: float | None = None  # when the first job began, some time after its process was started
-        self.signals = 0
+        self.stopping = False  # after a signal
         self._watcher = watcher
         self._worker: subprocess.Popen[bytes] | None = None
         self._notes: notes.NotesCache = {}
         self._others_checked = 0.0
 
-    @property
-    def stopping(self) -> bool:
-        return self.signals > 0
-
     def run(self) -> None:
         """Run all jobs. Returns when each has ended, or when a signal or `fail_fast` has stopped the sweep."""
-        handled = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+        handled = list(signals.ENDING)
         if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # started with nohup
             handled.remove(signal.SIGHUP)
         previous = {number: signal.signal(number, self._on_signal) for number in handled}
@@ -127,7 +124,7 @@ class Supervisor(ABC):
         while (code := self._worker.poll()) is None:
             self._update_runs(runs)
             if self.fail_fast and not self.stopping and any(run.state == "failed" for run in self.runs):
-                self._stop(signal.SIGINT)
+                self._stop()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._worker.wait(POLL_SECONDS)
         self._end_worker()
@@ -140,7 +137,8 @@ class Supervisor(ABC):
         self._discover()
         noted = notes.read_notes(self.sweep_folder, self._notes)
         for run in runs:
-            if not run.ended:
+            # A launcher may start an interrupted job again.
+            if not run.ended or run.state == "interrupted":
                 update_from_disk(run, self.sweep_folder, noted)
         if self.began is None and any(run.state not in ("waiting", "reused") for run in self.runs):
             self.began = time.monotonic()
@@ -178,7 +176,7 @@ class Supervisor(ABC):
             return
         self._others_checked = time.monotonic()
         for run in self.runs:
-            if run.state == "elsewhere" and run.identity and not is_claimed(self.outputs, run.identity):
+            if run.state == "elsewhere" and run.identity and runner(self.outputs, run.identity) is None:
                 folder = last_run(self.outputs, run.identity)
                 run.state = "waiting"
                 if folder is not None and record_of(folder).get("status") == "completed":
@@ -201,16 +199,22 @@ class Supervisor(ABC):
         return f"the launcher ended before it ran this job ({last}; see {shortest(log)})"
 
     def _on_signal(self, number: int, frame: Any) -> None:
-        self.signals += 1
-        if self.signals == 1:
-            self._stop(signal.SIGINT)
-        else:
+        if not self.stopping:
+            self.stopping = True
+            signals.remember(number)
+            self._stop(signal.Signals(number).name)
+        elif number == signal.SIGINT:  # Other signals come twice by themselves, as when a terminal is closed.
             self._kill(signal.SIGKILL)
 
-    def _stop(self, number: int) -> None:
-        """Let no further job begin, and end the running ones, which are recorded as interrupted."""
-        (self.sweep_folder / notes.STOP).touch()
-        self._kill(number)
+    def _stop(self, reason: str = "") -> None:
+        """Let no further job begin, and end the running ones, which are recorded as interrupted.
+
+        `reason`: the name of the signal that this process has received. The processes of the jobs get SIGINT whatever
+        it is, because joblib's processes would end at once after SIGTERM.
+        """
+        with contextlib.suppress(OSError):
+            write_atomically(self.sweep_folder / notes.STOP, reason)
+        self._kill(signal.SIGINT)
 
     def _kill(self, number: int) -> None:
         if self._worker is not None and self._worker.poll() is None:

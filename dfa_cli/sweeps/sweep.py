@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +12,15 @@ from dfa_cli.config.compose import Composed, Composer, is_grid_sweep
 from dfa_cli.config.hydra_entry import show_by_hydra
 from dfa_cli.console.messages import shortest
 from dfa_cli.errors import DfaError, one_of
-from dfa_cli.launch.exit_codes import COMPLETED, FAILED, INTERRUPTED
+from dfa_cli.launch.exit_codes import COMPLETED, FAILED
 from dfa_cli.launch.fallback import stand_in_overrides
 from dfa_cli.launch.help import help_text
-from dfa_cli.machine.files import UNWRITABLE, cannot_write, make_folder
+from dfa_cli.machine import signals
+from dfa_cli.machine.files import mendable_errors_as_sentences
+from dfa_cli.records.locks import only_one
 from dfa_cli.sweeps.display import SweepDisplay
 from dfa_cli.sweeps.grid import Grid
-from dfa_cli.sweeps.notes import STOP
+from dfa_cli.sweeps.notes import LOCK
 from dfa_cli.sweeps.plan import Plan, SweepRun, plan
 from dfa_cli.sweeps.search import Search, Study, first_combination, is_optuna
 
@@ -25,7 +28,8 @@ from dfa_cli.sweeps.search import Search, Study, first_combination, is_optuna
 def sweep(command: Command) -> int:
     """Run every job that has no completed record yet.
 
-    Returns the exit code: 0 when all jobs are completed, 1 when some are not, 130 when the sweep was interrupted.
+    Returns the exit code: 0 when all jobs are completed, 1 when some are not, 130 after Ctrl-C, 143 after another
+    signal.
     """
     if command.asks_help:
         print(help_text(command))
@@ -36,14 +40,10 @@ def sweep(command: Command) -> int:
     with Composer(command) as composer:
         first = composer.job(first_combination(command.overrides))
         sweep_folder = first.sweep_folder()
-        try:
+        with mendable_errors_as_sentences(sweep_folder):
             if is_grid_sweep(first):
                 return _run_grid(command, composer, sweep_folder)
             return _run_search(command, first, sweep_folder)
-        except OSError as error:
-            if error.errno not in UNWRITABLE:
-                raise
-            raise DfaError(cannot_write(sweep_folder, error)) from error
 
 
 def _run_grid(command: Command, composer: Composer, sweep_folder: Path) -> int:
@@ -54,16 +54,12 @@ def _run_grid(command: Command, composer: Composer, sweep_folder: Path) -> int:
     outputs = Path(config["outputs"]).absolute()
     planned = plan(jobs, outputs)
     to_run = sum(not run.ended for run in planned.runs)
-    if to_run:
-        make_folder((sweep_folder / STOP).parent)
-    print(_opening_line(planned, to_run), flush=True)
-    signals = 0
-    if to_run:
-        with SweepDisplay(len(planned.runs)) as display:
-            grid = Grid(planned.runs, sweep_folder, outputs, display, config["fail_fast"])
-            grid.run()
-        signals = grid.signals
-    return _print_result(planned.runs, sweep_folder, signals)
+    with only_one(sweep_folder / LOCK, shortest(sweep_folder)) if to_run else contextlib.nullcontext():
+        print(_opening_line(planned, to_run), flush=True)
+        if to_run:
+            with SweepDisplay(len(planned.runs)) as display:
+                Grid(planned.runs, sweep_folder, outputs, display, config["fail_fast"]).run()
+    return _print_result(planned.runs, sweep_folder)
 
 
 def _run_search(command: Command, first: Composed, sweep_folder: Path) -> int:
@@ -79,25 +75,34 @@ def _run_search(command: Command, first: Composed, sweep_folder: Path) -> int:
             "sweeper=optuna has nothing to search. Give a key an interval or several values, such as "
             "'optimizer.lr=interval(0.001,0.1)'."
         )
-    left = study.left()
-    signals, runs = 0, []
+    lock = study.lock()
+    with only_one(lock, f"the study {study.name}") if lock else contextlib.nullcontext():
+        return _run_study(command, first, study, sweep_folder)
+
+
+def _run_study(command: Command, first: Composed, study: Study, sweep_folder: Path) -> int:
+    left, runs = study.left(), []
     if study.total is not None:
         print(
             f"study {study.name}: {study.total - left} of {study.total} trials are there, {left} to run",
             flush=True,
         )
     if left:
-        make_folder((sweep_folder / STOP).parent)
-        with SweepDisplay(left if study.total is not None else None) as display:
-            search = Search(command, study, sweep_folder, outputs, display, first.spec.config["fail_fast"])
+        with (
+            only_one(sweep_folder / LOCK, shortest(sweep_folder)),
+            SweepDisplay(left if study.total is not None else None) as display,
+        ):
+            search = Search(command, study, sweep_folder, display, first.spec.config["fail_fast"])
             search.run()
-            signals, runs = search.signals, search.runs
-    code = _print_result(runs, sweep_folder, signals) if runs else COMPLETED
-    if is_optuna(node) and (best := study.best()):
+            runs = search.runs
+    code = _print_result(runs, sweep_folder) if runs else COMPLETED
+    if signals.received():
+        return signals.exit_code()
+    if is_optuna(study.node) and (best := study.best()):
         print(best)
     # Without a storage nobody can tell how many trials are completed.
     countable = study.total is not None and study.storage is not None
-    return FAILED if countable and study.left() and not signals else code
+    return FAILED if countable and study.left() else code
 
 
 def _opening_line(planned: Plan, to_run: int) -> str:
@@ -115,7 +120,7 @@ def _opening_line(planned: Plan, to_run: int) -> str:
     return f"sweep of {', '.join(words)}; {to_run} to run"
 
 
-def _print_result(runs: Sequence[SweepRun], sweep_folder: Path, signals: int) -> int:
+def _print_result(runs: Sequence[SweepRun], sweep_folder: Path) -> int:
     """Print the table and the failures at the end of a sweep, and return the exit code."""
     from dfa_cli.comparison.comparison import compare
     from dfa_cli.comparison.tables import render
@@ -146,7 +151,7 @@ def _print_result(runs: Sequence[SweepRun], sweep_folder: Path, signals: int) ->
     if any(run.state in ("completed", "failed", "interrupted") for run in runs):
         lines.append(f"records in {shortest(sweep_folder)}")
     output.write_stdout("\n".join(lines) + "\n")
-    if signals:
+    if signals.received():
         print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return signals.exit_code()
     return COMPLETED if all(run.state in ("completed", "reused") for run in runs) else FAILED

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
 import os
-import shutil
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,49 +19,74 @@ from dfa_cli.config.checks import check
 from dfa_cli.config.compose import spec_of_job
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.launch.task import resolve_spec, resume_recorded, run_spec
+from dfa_cli.machine import signals
+from dfa_cli.machine.files import remove_folder
 from dfa_cli.machine.startup import import_without_gc
-from dfa_cli.records.locks import claim
+from dfa_cli.records.clean import foreign_names
+from dfa_cli.records.locks import InUseError, claim, owned
 from dfa_cli.records.log import logged
-from dfa_cli.records.run import read_run, record_of
-from dfa_cli.sweeps.notes import STOP, note_name, read_notes, write_note
+from dfa_cli.records.run import RECORD, read_run, record_of
+from dfa_cli.sweeps.notes import STOP, forget_note, note_name, read_notes, write_note
 from dfa_cli.sweeps.search import trial_overrides
+
+PAUSE_SECONDS = 2.0  # between two questions whether another start of the job is alive
 
 
 def task(config: DictConfig, worker: int) -> float:
     """Run a job, or reuse or resume an equal run. Returns the best validation accuracy, or NaN if the job failed.
 
     An exception ends only this job. By then it is in the job's record and log. A job without a record of its own leaves
-    a note and no folder, so that the sweep's folder holds only runs.
+    a note and no folder, so that the sweep's folder holds only runs. A launcher may start a job again, also while its
+    first start is still running or after it has ended.
     `worker`: the process id of the sweep's worker. A job runs in the worker, or in a process that a launcher started.
     """
     context = HydraConfig.get()
     folder, sweep_folder = Path(context.runtime.output_dir), Path(context.sweep.dir)
-    if (sweep_folder / STOP).exists():
-        return _leave_note(sweep_folder, folder, "stopped")
+    stop = sweep_folder / STOP
     try:
-        spec = spec_of_job(config, trial_overrides(context.overrides.task))
-        check(spec.config, spec.choices)  # the values of a search are picked after all earlier checks
-        return _run(spec, folder, sweep_folder)
+        with signals.raised_as_interrupts(), signals.named_by(stop), _owned_when_free(folder) as is_ours:
+            if not is_ours:
+                return math.nan  # The job is running already, so its record is written by its first start.
+            try:
+                if stop.exists() or signals.received():
+                    return _leave_note(sweep_folder, folder, "stopped")
+                spec = spec_of_job(config, trial_overrides(context.overrides.task))
+                check(spec.config, spec.choices)  # the values of a search are picked after all earlier checks
+                return _run(spec, folder, sweep_folder)
+            except Exception as error:
+                if signals.received():
+                    # The signal turned into another exception, as it does during an import.
+                    raise KeyboardInterrupt from error
+                _report(error, folder, sweep_folder, config.fail_fast)
+                return math.nan
     except KeyboardInterrupt:
         # The record of this job is closed. If this process ended now, joblib would kill the other processes before
         # they have closed their records, so only the job ends here.
-        if os.getpid() == worker or not (sweep_folder / STOP).exists():
+        if os.getpid() == worker or not stop.exists():
             raise
         return math.nan
-    except Exception as error:
-        if config.fail_fast:
-            (sweep_folder / STOP).touch()
-        reason = " ".join(str(error).split()) or type(error).__name__
-        print(f"{folder.name}: {type(error).__name__}: {reason}", file=sys.stderr, flush=True)
-        if not (folder / "run.json").exists():
-            import logging
 
-            logging.getLogger("dfa").error("the run could not begin", exc_info=error)
-            resumed = read_notes(sweep_folder).get(note_name(sweep_folder, folder), {}).get("folder")
-            write_note(
-                sweep_folder, folder, {"state": "failed", "reason": reason, "folder": resumed or str(folder)}
-            )
-        return math.nan
+
+@contextlib.contextmanager
+def _owned_when_free(folder: Path) -> Iterator[bool]:
+    """Own the folder of this job, which only another start of the same job may own already.
+
+    The block gets `False` if the other start is running. Where nobody can tell, because it ran on another machine, wait
+    until it has been silent for long enough.
+    """
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(owned(folder))
+            except InUseError as error:
+                if error.holder.certain:
+                    yield False
+                    return
+                signals.raise_if_received()
+                time.sleep(PAUSE_SECONDS)
+            else:
+                yield True
+                return
 
 
 def _run(spec: RunSpec, folder: Path, sweep_folder: Path) -> float:
@@ -66,26 +94,49 @@ def _run(spec: RunSpec, folder: Path, sweep_folder: Path) -> float:
         from dfa_cli.training.checkpoint import can_be_read
 
     spec = resolve_spec(spec)
-    with claim(Path(spec.config["outputs"]), spec.identity) as claimed:
-        if claimed is None:
+    with contextlib.ExitStack() as stack:
+        try:
+            claimed = stack.enter_context(claim(Path(spec.config["outputs"]), spec.identity))
+            started_before = record_of(folder).get("id") == spec.config["run_id"]
+            earlier = folder if started_before else claimed.last_run() if spec.config["reuse"] else None
+            if earlier is not None and record_of(earlier).get("status") != "completed":
+                stack.enter_context(owned(earlier))
+        except InUseError:
             return _leave_note(sweep_folder, folder, "elsewhere", identity=spec.identity)
-        last_folder = claimed.last_run()
-        if spec.config["reuse"] and last_folder is not None:
-            last_record = record_of(last_folder)
-            if last_record.get("status") == "completed":
-                return _leave_note(sweep_folder, folder, "reused", last_folder, last_record)
-            if can_be_read(last_folder):
-                resumes = len(last_record.get("resumed", ())) + 1
-                _leave_note(sweep_folder, folder, "resumed", last_folder, resumes=resumes)
-                with logged(last_folder):
-                    return objective_value(resume_recorded(read_run(last_folder)))
+        record = {} if earlier is None else record_of(earlier)
+        if earlier is not None and record.get("status") == "completed":
+            if started_before:
+                return objective_value(record)
+            return _leave_note(sweep_folder, folder, "reused", earlier, record)
+        forget_note(sweep_folder, folder)  # that an earlier start of this job has left
+        if earlier is not None and can_be_read(earlier):
+            if started_before:
+                return objective_value(resume_recorded(read_run(earlier)))
+            _leave_note(sweep_folder, folder, "resumed", earlier, resumes=len(record.get("resumed", ())) + 1)
+            with logged(earlier):
+                return objective_value(resume_recorded(read_run(earlier)))
         claimed.run_in(folder)
-        return objective_value(run_spec(spec.repeated_by_train(), folder))
+        return objective_value(run_spec(spec.repeated_by_train(), folder, replaces=started_before))
 
 
 def objective_value(record: dict[str, Any]) -> float:
     """Return the value that a search maximises: the best validation accuracy, never the test accuracy."""
     return float((record.get("result") or {}).get("best_validation_accuracy", math.nan))
+
+
+def _report(error: Exception, folder: Path, sweep_folder: Path, fail_fast: bool) -> None:
+    """Say why a job failed: on standard error, and in a note if its record does not say so."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    with contextlib.suppress(OSError):  # The disk may be full, and that may be why the job failed.
+        if fail_fast:
+            (sweep_folder / STOP).touch()
+        print(f"{folder.name}: {type(error).__name__}: {reason}", file=sys.stderr, flush=True)
+        if record_of(folder).get("status") != "failed":
+            logging.getLogger("dfa").error("the run could not begin", exc_info=error)
+            resumed = read_notes(sweep_folder).get(note_name(sweep_folder, folder), {}).get("folder")
+            write_note(
+                sweep_folder, folder, {"state": "failed", "reason": reason, "folder": resumed or str(folder)}
+            )
 
 
 def _leave_note(
@@ -98,8 +149,11 @@ def _leave_note(
 ) -> float:
     """Write a note in place of a record, delete the job's folder, and return the value of the equal run, if any.
 
-    `record`: the folder of the equal run. `content`: its record.
+    The folder stays if it holds a record, of this job or another. `record`: the folder of the equal run. `content`: its
+    record.
     """
     write_note(sweep_folder, folder, {"state": state, "folder": str(record) if record else None, **more})
-    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        if not (folder / RECORD).exists() and not foreign_names(folder):
+            remove_folder(folder)
     return objective_value(content or {})

@@ -15,23 +15,26 @@ import threading
 import time
 from pathlib import Path
 
+from dfa_cli.machine import signals
+
 GRACE_SECONDS = 10.0  # time for the jobs to close their records after the sweep's process has ended
 
 
 def main() -> None:
     """Run the jobs of a grid, or the trials of a search, as the supervisor's order says."""
-    # A shell starts a background process with Ctrl-C ignored, so set the handlers explicitly.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
     threading.Thread(target=_end_with_sweep, daemon=True).start()
     order = json.loads(sys.argv[1])
-    try:
-        if "specs" in order:
-            _run_jobs(Path(order["specs"]), order["first"], order["at_once"])
-        else:
-            _run_search(order["config_name"], order["config_dir"], order["overrides"])
-    except KeyboardInterrupt:
-        sys.exit(130)
+    # A shell starts a background process with Ctrl-C ignored. The sweep ends this process with that signal.
+    with signals.raised_as_interrupts(also_ignored=(signal.SIGINT,)):
+        try:
+            if "specs" in order:
+                _run_jobs(Path(order["specs"]), order["first"], order["at_once"])
+            else:
+                _run_search(order["config_name"], order["config_dir"], order["overrides"])
+        except BaseException:
+            if signals.received():
+                sys.exit(130)
+            raise
 
 
 def _run_jobs(specs: Path, first: int, at_once: int | None) -> None:

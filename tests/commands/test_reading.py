@@ -17,7 +17,7 @@ from run_factory import Factory
 from dfa_cli.console.chart import draw
 from dfa_cli.errors import DfaError
 
-CALL = "from dfa_cli.cli import app; app()"
+CALL = "from dfa_cli.cli import main; main()"
 
 
 def test_runs_lists_newest_first(swept: Path, call: Call):

@@ -497,7 +497,7 @@ class TestAnInterruptedRun:
     @pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "Ctrl-C in a sweep"])
     def test_is_recorded_as_interrupted(self, how: str, ended: dict[str, tuple[Dfa, int, str, str]]) -> None:
         dfa, code, out, err = ended[how]
-        assert code == 130
+        assert code == (143 if how == "SIGTERM" else 130)
         assert "Traceback" not in out + err
         assert "interrupted" in err
         (run,) = dfa.runs()
@@ -507,7 +507,8 @@ class TestAnInterruptedRun:
         assert record["time"]["total_seconds"] > 0
         assert record["result"]["last_epoch"] == len(run.metrics) >= 3
         assert record["result"]["test_accuracy_at_last_epoch"] == float(run.metrics[-1]["test_accuracy"])
-        assert record["error"] is None or record["error"]["message"] == "interrupted"
+        assert record["error"]["message"] == "interrupted"
+        assert record["error"]["signal"] == ("SIGTERM" if how == "SIGTERM" else "SIGINT")
         assert "Traceback" not in run.log
         assert leftover_files(dfa) == []
 

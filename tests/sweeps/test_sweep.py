@@ -200,7 +200,7 @@ def test_ctrl_c_is_recorded_and_the_same_command_goes_on(dfa: Dfa) -> None:
         )
         process.terminate()
         process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 143
     assert len(dfa.runs()) == 1
     assert run.record["resumed"][0]["was"] == "interrupted"
 

@@ -1,0 +1,32 @@
+"""Tells the user what an interrupted run has left."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from dfa_cli.console.messages import shortest
+from dfa_cli.machine import signals
+from dfa_cli.records.run import CHECKPOINT, RECORD
+
+
+@contextlib.contextmanager
+def interruption_reported(folder: Path) -> Iterator[None]:
+    """Say where an interrupted run is recorded, and how to continue it where that is possible.
+
+    After a signal every exception of the block becomes `KeyboardInterrupt`.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not (signals.received() or isinstance(error, KeyboardInterrupt)):
+            raise
+        message = "\ninterrupted"
+        if (folder / RECORD).is_file():
+            message += f"; what was measured is in {shortest(folder)}"
+        if (folder / CHECKPOINT).is_file():
+            message += f"\ndfa resume {shortest(folder)} continues from the checkpoint"
+        print(message, file=sys.stderr)
+        raise KeyboardInterrupt from error
