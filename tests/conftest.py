@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,3 +42,21 @@ def dfa(tmp_path: Path) -> Dfa:
 def dfa_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Dfa]:
     """`dfa_in("name")` makes a `dfa` for a fixture that several tests share."""
     return lambda name: Dfa(tmp_path_factory.mktemp(name))
+
+
+NO_FLOCK = """
+#include <errno.h>
+int flock(int file, int operation) { errno = ENOLCK; return -1; }
+"""
+
+
+@pytest.fixture(scope="session")
+def no_flock(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a process for which `flock` fails, as on a network disk without locks."""
+    if shutil.which("cc") is None or not sys.platform.startswith("linux"):
+        pytest.skip("there is no C compiler to make a file system without locks")
+    folder = tmp_path_factory.mktemp("no_flock")
+    (folder / "no_flock.c").write_text(NO_FLOCK)
+    library = folder / "no_flock.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, folder / "no_flock.c"], check=True)
+    return {**os.environ, "LD_PRELOAD": str(library)}

@@ -22,6 +22,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from dfa_cli.config.checks import check
 from dfa_cli.config.command import Command, parse_command
@@ -210,6 +211,10 @@ def _hydra_errors_as_sentences(overrides: Sequence[str], loader: ConfigLoader) -
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise DfaError(hydra_message(error)) from error
+    except YAMLError as error:
+        raise DfaError(
+            f"A YAML file of the configuration cannot be read: {' '.join(str(error).split())}."
+        ) from error
     except RecursionError as error:
         raise DfaError("A value of the configuration refers to itself.") from error
     except ValueError as error:  # Hydra raises it for a number given to a group, and does not name the group

@@ -78,13 +78,19 @@ def run_job(config: DictConfig, task: TaskFunction) -> Any:
     """
     callbacks = Callbacks(config)
     callbacks.on_run_start(config=config, config_name=config.hydra.job.config_name)
-    job_return = utils.run_job(
-        hydra_context=HydraContext(GlobalHydra.instance().config_loader(), callbacks),
-        task_function=task,
-        config=config,
-        job_dir_key="hydra.run.dir",
-        job_subdir_key=None,
-    )
+    try:
+        job_return = utils.run_job(
+            hydra_context=HydraContext(GlobalHydra.instance().config_loader(), callbacks),
+            task_function=task,
+            config=config,
+            job_dir_key="hydra.run.dir",
+            job_subdir_key=None,
+        )
+    except ValueError as error:
+        # `logging` raises it when run.log cannot be opened, and does not say why.
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
+        raise
     callbacks.on_run_end(config=config, config_name=config.hydra.job.config_name, job_return=job_return)
     if job_return.status is utils.JobStatus.FAILED:
         raise job_return._return_value  # `return_value` would also print a message on standard error

@@ -10,8 +10,9 @@ log = logging.getLogger("dfa")
 
 
 def notify(sentence: str) -> None:
-    """Writes a note for the user to the log and to standard error."""
-    log.warning(sentence)
+    """Writes a note for the user to standard error, and to the log if there is one."""
+    if log.hasHandlers():
+        log.warning(sentence)
     print(f"note: {sentence}", file=sys.stderr, flush=True)
 
 

@@ -26,22 +26,22 @@ def new_run_folder(folder: Path) -> Iterator[Path]:
     """
     new_folders = list(itertools.takewhile(lambda path: not path.exists(), (folder, *folder.parents)))
     try:
-        with mendable_errors_as_sentences(folder):
-            make_folder(folder)
-            with owned(folder):
-                if any(path.name != LOCK for path in folder.iterdir()):
-                    raise DfaError(
-                        f"{shortest(folder)} is not empty, and a run needs a folder of its own: "
-                        "name another with hydra.run.dir=FOLDER."
-                    )
-                try:
+        make_folder(folder)
+        with owned(folder):
+            if any(path.name != LOCK for path in folder.iterdir()):
+                raise DfaError(
+                    f"{shortest(folder)} is not empty, and a run needs a folder of its own: "
+                    "name another with hydra.run.dir=FOLDER."
+                )
+            try:
+                with mendable_errors_as_sentences(folder):
                     yield folder
-                except (DfaError, KeyboardInterrupt) as error:
-                    refused = isinstance(error, DfaError) and not _has_trained(folder)
-                    if refused or not (folder / RECORD).exists():
-                        with contextlib.suppress(OSError):  # The folder may be gone.
-                            remove_folder(folder) if folder in new_folders else _delete_contents(folder)
-                    raise
+            except (DfaError, KeyboardInterrupt) as error:
+                refused = isinstance(error, DfaError) and not _has_trained(folder)
+                if refused or not (folder / RECORD).exists():
+                    with contextlib.suppress(OSError):  # The folder may be gone.
+                        remove_folder(folder) if folder in new_folders else _delete_contents(folder)
+                raise
     except (DfaError, KeyboardInterrupt):
         for path in new_folders:
             with contextlib.suppress(OSError):  # not empty

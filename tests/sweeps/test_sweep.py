@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
 import subprocess
 import time
@@ -250,13 +251,17 @@ def test_a_sweep_runs_in_the_folder_of_one_that_was_stopped(dfa: Dfa) -> None:
 
 
 @pytest.mark.slow
-def test_two_sweeps_at_once_share_the_work(dfa: Dfa) -> None:
+@pytest.mark.parametrize("has_flock", [True, False], ids=["file locks", "no file locks"])
+def test_two_sweeps_at_once_share_the_work(dfa: Dfa, no_flock: dict[str, str], has_flock: bool) -> None:
     arguments = ["sweep", *dfa.arguments("data=digits_graph", "model=gcn", "epochs=60", "seed=range(4)")]
-    processes = [dfa.start(*arguments) for _ in range(2)]
+    environment = {**({} if has_flock else no_flock), **os.environ, **dfa.environment}
+    processes = [dfa.start(*arguments, env=environment) for _ in range(2)]
     answers = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], answers
     assert statuses(dfa) == {"completed": 4}
     assert no_duplicates(dfa)
+    notes = "".join(err for _, err in answers)
+    assert notes.count("the disk of the output folder has no file locks") == (0 if has_flock else 2)
 
 
 def test_a_mistake_in_the_overrides_of_a_sweep_is_a_sentence(dfa: Dfa) -> None:
