@@ -38,7 +38,8 @@ def update_from_disk(run: SweepRun, sweep_folder: Path, notes: dict[str, dict[st
     elif record.get("status") in ("completed", "failed", "interrupted"):
         copy_result(run, record)
         run.state = record["status"]
-        run.reason = (record.get("error") or {}).get("message", "")
+        error = record.get("error") or {}
+        run.reason = f"by {error['signal']}" if error.get("signal") else error.get("message", "")
 
 
 def copy_result(run: SweepRun, record: dict[str, Any]) -> None:

@@ -1,200 +1,101 @@
-"""Tests that a sweep survives being killed: kills it with SIGKILL at random moments and starts it again each time.
+"""Kills commands of `dfa` with SIGKILL at random moments, and checks that nothing is lost, doubled or wrongly failed.
 
-The results must be those of a sweep that was not disturbed: nothing lost, nothing run twice, no number changed.
-`scripts/kill_test` runs the test for long; the test suite runs a short one.
+The commands are `train`, `resume`, sweeps, jobs that a launcher starts twice, `clean` and `export`, and pairs of
+commands in one folder. After each kill the work goes on as a user would go on with it. The results must be those of
+runs that were not disturbed, bit for bit. `scripts/kill_test` runs the whole test; the test suite runs a short one.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import os
-import random
-import signal
-import subprocess
+import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dfa_cli.comparison.tables import compare_table
-from dfa_cli.records.find import find
-from dfa_cli.records.run import Run
+from studies.reliability.report import Report
+from studies.reliability.scenarios import clean, export, pairs, retries, sweeps, train
+from studies.reliability.trial import KillTest
 
-# The processes that are killed. "sweep": the sweep alone, so that its worker is left behind. "jobs": the worker, which
-# the sweep then has to replace. "all": both and every process that they have started, as in a power cut.
-TARGETS = ("sweep", "jobs", "all")
-JOBS = (
-    "data=digits_graph",
-    "model=gcn",
-    "model.hidden=[8]",
-    "rule=bp,dfa,shallow",
-    "device=cpu,opu_sim",
-)
-LATEST_KILL = 0.6  # the latest moment of a kill, as a fraction of the time of the undisturbed sweep
-NOT_REPEATABLE = ("seconds",)
-
-
-@dataclass
-class Report:
-    """Counts of what happened: kills by target, commands that were needed, records by status."""
-
-    kills: Counter[str] = field(default_factory=Counter)
-    commands: int = 0
-    rounds: int = 0
-    statuses: Counter[str] = field(default_factory=Counter)
-    resumed: int = 0
-    jobs: int = 0
-    wrong: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        kills = ", ".join(f"{count} of {name}" for name, count in sorted(self.kills.items()))
-        records = ", ".join(f"{count} {name}" for name, count in sorted(self.statuses.items()))
-        return (
-            f"{sum(self.kills.values())} kills ({kills}), {self.commands} commands, {self.rounds} sweeps of "
-            f"{self.jobs} jobs; records: {records}; {self.resumed} resumed from a checkpoint; "
-            f"{'; '.join(self.wrong) or 'nothing lost, nothing twice, every table equal'}"
-        )
+# The share of each scenario in all kills, and a function that runs its next round.
+SCENARIOS: dict[str, tuple[float, Callable[[KillTest, int], None]]] = {
+    train.NAME: (0.40, train.round_of),
+    pairs.NAME: (0.24, pairs.round_of),
+    sweeps.NAME: (0.12, lambda test, number: sweeps.round_of(test)),
+    retries.NAME: (0.08, retries.round_of),
+    clean.NAME: (0.08, lambda test, number: clean.round_of(test)),
+    export.NAME: (0.08, export.round_of),
+}
+NO_SUBMITIT = "no job was started twice, because submitit is not installed"
 
 
 def study(
-    root: Path, moments: int, seed: int, seeds: int = 6, epochs: int = 200, extra: tuple[str, ...] = ()
+    root: Path,
+    kills: int,
+    seed: int = 0,
+    names: Sequence[str] = tuple(SCENARIOS),
+    extra: tuple[str, ...] = (),
+    show: Callable[[str], None] = lambda line: None,
 ) -> Report:
-    """Kill sweeps `moments` times, over as many sweeps as that takes, and compare each with an undisturbed sweep."""
-    rng = random.Random(seed)
-    words = (*JOBS, f"seed=range({seeds})", f"epochs={epochs}", f"checkpoint_every={epochs // 4}", *extra)
-    report = Report()
-    undisturbed = root / "undisturbed"
-    start = time.monotonic()
-    code = run(root, undisturbed, words).wait()
-    duration = time.monotonic() - start
-    if code != 0:
-        raise RuntimeError(f"The undisturbed sweep ended with exit code {code}: {log(root)}")
-    report.jobs = len(completed(undisturbed))
+    """Kill commands until there were `kills` kills, each scenario by its share, and return what happened.
 
-    while sum(report.kills.values()) < moments:
-        report.rounds += 1
-        outputs = root / f"disturbed_{report.rounds}"
-        known: set[str] = set()
-        while True:
-            process = run(root, outputs, words)
-            report.commands += 1
-            if sum(report.kills.values()) < moments:
-                time.sleep(rng.uniform(0.0, LATEST_KILL * duration))
-                if process.poll() is None:
-                    target = TARGETS[sum(report.kills.values()) % len(TARGETS)]
-                    if kill(process, target):
-                        report.kills[target] += 1
-            code = process.wait(timeout=600)
-            now = {run.id for run in completed(outputs)}
-            if lost := known - now:
-                report.wrong.append(f"lost {lost} in round {report.rounds}")
-            known = now
-            if code == 0:
-                break
-            # A sweep gives up a job whose worker was killed twice. The same command then runs that job again.
-            if code != -signal.SIGKILL and b"was killed" not in (root / "log").read_bytes():
-                raise RuntimeError(f"The sweep ended with exit code {code}: {log(root)}")
-        report.wrong += differences(undisturbed, outputs)
-        runs = find([outputs]).runs
-        report.statuses.update(run.status for run in runs)
-        report.resumed += sum(bool(run.record.get("resumed")) for run in runs)
-    return report
-
-
-def run(root: Path, outputs: Path, words: tuple[str, ...]) -> subprocess.Popen[bytes]:
-    with open(root / "log", "ab") as file:
-        return subprocess.Popen(
-            [sys.executable, "-m", "dfa_cli.cli", "sweep", f"outputs={outputs}", *words],
-            cwd=root,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-        )
-
-
-def log(root: Path) -> str:
-    return (root / "log").read_text(errors="replace")[-3000:]
-
-
-def kill(process: subprocess.Popen[bytes], target: str) -> bool:
-    """Kill the processes of a target, and tell whether there were any."""
-    descendants = list(descendants_of(process.pid))
-    victims = {"sweep": [process.pid], "jobs": descendants[:1], "all": [process.pid, *descendants]}[target]
-    for pid in victims:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    return bool(victims)
-
-
-def descendants_of(pid: int) -> Iterator[int]:
-    """Yield all processes that `pid` has started, directly or not."""
-    listed = subprocess.run(
-        ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
-    ).stdout
-    parents = {int(child): int(parent) for child, parent in map(str.split, listed.splitlines())}
-    waiting = [pid]
-    while waiting:
-        above = waiting.pop(0)
-        for child in sorted(child for child, parent in parents.items() if parent == above):
-            yield child
-            waiting.append(child)
-
-
-def completed(outputs: Path) -> list[Run]:
-    return [run for run in find([outputs]).runs if run.status == "completed"] if outputs.is_dir() else []
-
-
-def differences(undisturbed: Path, disturbed: Path) -> list[str]:
-    """List the differences between the results of the two sweeps. Times are not compared."""
-    wrong = []
-    expected = {run.identity: run for run in completed(undisturbed)}
-    there = completed(disturbed)
-    count = Counter(run.identity for run in there)
-    if twice := [name for name, number in count.items() if number > 1]:
-        wrong.append(f"completed more than once: {twice}")
-    if set(count) != set(expected):
-        wrong.append(f"completed {len(set(count))} configurations of {len(expected)}")
-    for run in there:
-        if measured(run) != measured(expected[run.identity]):
-            wrong.append(f"run {run.id} has other metrics")
-        if weights(run) != weights(expected[run.identity]):
-            wrong.append(f"run {run.id} has other weights")
-    if damaged := [place for place, reason in find([disturbed]).skipped if "never began" not in reason]:
-        wrong.append(f"damaged: {damaged}")
-    if table(undisturbed) != table(disturbed):
-        wrong.append("another table")
-    return wrong
-
-
-def measured(run: Run) -> list[dict[str, str]]:
-    with open(Path(run.folder) / "metrics.csv", newline="", encoding="utf-8") as file:
-        return [{k: v for k, v in row.items() if k not in NOT_REPEATABLE} for row in csv.DictReader(file)]
-
-
-def weights(run: Run) -> bytes:
-    return (Path(run.folder) / "weights.safetensors").read_bytes()
-
-
-def table(outputs: Path) -> str:
-    return compare_table([outputs], format="csv", show=["mean", "std", "n", "ci", "best", "frames"])
+    `root`: an empty folder. The folder of a round in which something went wrong stays there. `names`: the scenarios.
+    `extra`: further overrides of the sweeps. `show`: called with a line after each round.
+    """
+    test = KillTest(root, kills, seed, extra)
+    began = time.monotonic()
+    names = list(names)
+    if retries.NAME in names and not retries.is_possible():
+        names.remove(retries.NAME)
+        test.report.notes.append(NO_SUBMITIT)
+    rounds = dict.fromkeys(names, 0)
+    while test.may_kill:
+        # Next comes the scenario that has had the fewest kills for its share.
+        name = min(names, key=lambda name: (test.report.killed(name) / SCENARIOS[name][0], rounds[name]))
+        wrong = len(test.report.wrong)
+        SCENARIOS[name][1](test, rounds[name])
+        rounds[name] += 1
+        test.report.seconds = time.monotonic() - began
+        show(f"{test.report.seconds:6.0f} s  {test.report.killed():>4} kills  {name} {rounds[name]}")
+        for found in test.report.wrong[wrong:]:
+            show(f"  {found}")
+    return test.report
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--moments", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0, help="of the random moments")
-    parser.add_argument("overrides", nargs="*", help="further overrides, such as launcher=joblib")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--kills", type=int, default=200, help="the number of kills (200)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random moments (0)")
+    parser.add_argument(
+        "--only", action="append", choices=SCENARIOS, help="only this scenario; may be given again"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", help="further overrides of the sweeps, such as launcher=joblib"
+    )
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        report = study(Path(folder), given.moments, given.seed, extra=tuple(given.overrides))
-    print(report)
-    sys.exit(1 if report.wrong else 0)
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    root = Path(tempfile.mkdtemp(prefix="dfa-kills-")).resolve()
+    wrong = True
+    try:
+        names = given.only or list(SCENARIOS)
+        report = study(root, given.kills, given.seed, names, tuple(given.overrides), _show)
+        print(f"\n{report}")
+        wrong = bool(report.wrong)
+        if wrong:
+            print(f"what went wrong can be inspected in {root}")
+    finally:
+        if not wrong:
+            shutil.rmtree(root)
+    sys.exit(1 if wrong else 0)
+
+
+def _show(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
