@@ -47,7 +47,7 @@ def diff(one: Run, other: Run) -> Diff:
         provenance=[
             line
             for line in _differing(_conditions(one), _conditions(other))
-            if line[0] not in ("pid", "pid_started")
+            if line[0] not in ("boot", "pid", "pid_started")
         ],
         result=results,
     )

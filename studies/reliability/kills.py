@@ -22,8 +22,8 @@ from studies.reliability.trial import KillTest
 
 # The share of each scenario in all kills, and a function that runs its next round.
 SCENARIOS: dict[str, tuple[float, Callable[[KillTest, int], None]]] = {
-    train.NAME: (0.40, train.round_of),
-    pairs.NAME: (0.24, pairs.round_of),
+    train.NAME: (0.42, train.round_of),
+    pairs.NAME: (0.22, pairs.round_of),
     sweeps.NAME: (0.12, lambda test, number: sweeps.round_of(test)),
     retries.NAME: (0.08, retries.round_of),
     clean.NAME: (0.08, lambda test, number: clean.round_of(test)),

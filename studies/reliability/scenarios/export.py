@@ -15,10 +15,9 @@ from studies.reliability.scenarios.clean import completed_run, copy
 from studies.reliability.trial import KillTest, Trial
 
 NAME = "export"
-RUNS, EPOCHS = (
-    12,
-    400,
-)  # The curves are made longer than those of the run, so that the writing takes some time.
+# The curves are made longer than those of the run, so that the writing takes some time.
+RUNS, EPOCHS = 12, 400
+MLFLOW_RUNS = 3  # MLflow takes a second or more for each.
 KINDS = {
     "csv": ("--to", "csv", "--out", "exported/runs.csv"),
     "curves": ("--to", "csv", "--curves", "--out", "exported/curves.csv"),

@@ -7,6 +7,7 @@ that is still running.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import signal
@@ -14,7 +15,7 @@ import sys
 from pathlib import Path
 
 from studies.reliability.commands import Command, parents_of_all, wait_until
-from studies.reliability.folders import CHECKPOINT, record_of, run_folders
+from studies.reliability.folders import CHECKPOINT, RECORD, record_of, run_folders
 from studies.reliability.scenarios import sweeps
 from studies.reliability.trial import KillTest, Trial
 
@@ -26,7 +27,7 @@ JOBS = (
     "model.hidden=[8]",
     "rule=dfa",
     "device=cpu,opu_sim",
-    "epochs=250",
+    "epochs=400",
     "checkpoint_every=10",
     "threads=1",
 )
@@ -52,50 +53,46 @@ def round_of(test: KillTest, number: int) -> None:
 
 
 def of_a_completed_job(trial: Trial, sweep: Command, folder: Path) -> None:
-    """Start a completed job again, and kill this second start at a random moment: nothing may change."""
+    """Start completed jobs again, and kill these second starts at random moments: nothing may change."""
     sweeps.end_of_sweep(trial, sweep)
-    for number in trial.rng.sample(sorted(path.name for path in (folder / SUBMITIT).glob("[0-9]*")), 2):
+    for number in trial.rng.sample(_numbers(folder), 2):
         again = start_again(trial, folder, number)
-        trial.kill(again, "second start of a completed job", trial.rng.uniform(0.0, 3.0))
+        trial.kill(again, "second start of a completed job", trial.rng.uniform(0.0, 2.5))
         trial.end(again)
         trial.look()
-    trial.end(start_again(trial, folder, number))
+    trial.end(start_again(trial, folder, _numbers(folder)[0]))
     trial.look()
 
 
 def of_a_killed_job(trial: Trial, sweep: Command, folder: Path) -> None:
-    """Kill a job that has a checkpoint, or the whole sweep with it, and start it again at once."""
-    run = _training(trial, sweep)
-    if run is None:
-        sweeps.end_of_sweep(trial, sweep)
-        return
-    number = _number_of(run)
+    """Kill a job that has a checkpoint, or the whole sweep with it, and start it again soon after."""
+    wait_until(lambda: _jobs_with(CHECKPOINT, trial) or not sweep.running, PATIENCE)
+    number = trial.rng.choice(_jobs_with(CHECKPOINT, trial) or _numbers(folder))
     trial.pause(trial.rng.uniform(0.0, 0.6))
     if trial.rng.random() < 0.5:
         if sweep.kill("all"):
             trial.count_kill("job with a checkpoint and its sweep")
-    elif kill_process_of(run):
+    elif kill_task(number):
         trial.count_kill("job with a checkpoint")
     trial.pause(trial.rng.uniform(0.0, 0.5))
     again = start_again(trial, folder, number)
     if trial.rng.random() < 0.4:
-        trial.kill(again, "second start of a killed job", trial.rng.uniform(0.5, 3.0))
+        trial.kill(again, "second start of a killed job", trial.rng.uniform(0.5, 2.5))
     _end(trial, sweep, again)
 
 
 def of_a_running_job(trial: Trial, sweep: Command, folder: Path) -> None:
-    """Start a job again while it is running, and kill the first or the second start."""
-    run = _training(trial, sweep)
-    if run is None:
-        sweeps.end_of_sweep(trial, sweep)
-        return
-    again = start_again(trial, folder, _number_of(run))
-    if trial.rng.random() < 0.6:
-        trial.pause(trial.rng.uniform(0.0, 2.0))
-        if kill_process_of(run):
-            trial.count_kill("first start of a running job")
+    """Start a job again while it is starting or running, and kill the first or the second start."""
+    wait_until(lambda: _numbers(folder) or not sweep.running, PATIENCE)
+    if trial.rng.random() < 0.5:  # Otherwise both begin at the same time.
+        wait_until(lambda: _jobs_with(RECORD, trial) or not sweep.running, PATIENCE)
+    number = trial.rng.choice(_jobs_with(RECORD, trial) or _numbers(folder))
+    again = start_again(trial, folder, number)
+    trial.pause(trial.rng.uniform(0.5, 2.5))
+    if trial.rng.random() < 0.5 and kill_task(number):
+        trial.count_kill("first start of a running job")
     else:
-        trial.kill(again, "second start of a running job", trial.rng.uniform(0.3, 2.5))
+        trial.kill(again, "second start of a running job", 0.0)
     _end(trial, sweep, again)
 
 
@@ -118,33 +115,27 @@ def start_again(trial: Trial, folder: Path, number: str) -> Command:
     return trial.start_program(program, "job again", environment)
 
 
-def kill_process_of(run: Path) -> bool:
-    """Kill the process that trains a run, and tell whether there was one."""
-    record = record_of(run)
-    if record["status"] != "running":
-        return False
-    try:
-        os.kill(record["provenance"]["pid"], signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True
+def kill_task(number: str) -> bool:
+    """Kill the process that runs the job of this number, and tell whether there was one."""
+    tasks = [pid for pid, parent in parents_of_all().items() if parent == int(number)]
+    for pid in tasks:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return bool(tasks)
 
 
-def _training(trial: Trial, sweep: Command) -> Path | None:
-    """Wait until a job of the sweep has saved a checkpoint, and return its folder; `None` if the sweep ends before."""
-    found: list[Path] = []
-
-    def trains() -> bool:
-        found[:] = [run for run in run_folders(trial.outputs) if (run / CHECKPOINT).exists()]
-        return bool(found) or not sweep.running
-
-    wait_until(trains, PATIENCE)
-    return trial.rng.choice(found) if found else None
+def _numbers(folder: Path) -> list[str]:
+    """List the numbers of the jobs that were submitted so far. The process with this id controls the job."""
+    return sorted(path.parent.name for path in (folder / SUBMITIT).glob("*/*_submitted.pkl"))
 
 
-def _number_of(run: Path) -> str:
-    """Return the number of the job that trains a run: the parent of its process has it as process id."""
-    return str(parents_of_all()[record_of(run)["provenance"]["pid"]])
+def _jobs_with(name: str, trial: Trial) -> list[str]:
+    """List the numbers of the running jobs whose folders hold the file `name`."""
+    parents = parents_of_all()
+    tasks = [
+        record_of(run)["provenance"]["pid"] for run in run_folders(trial.outputs) if (run / name).exists()
+    ]
+    return [str(parents[task]) for task in tasks if task in parents]
 
 
 def _end(trial: Trial, sweep: Command, again: Command) -> None:
