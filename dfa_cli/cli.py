@@ -72,6 +72,8 @@ def main() -> None:
     """
     # Skip the last garbage collection: with torch loaded it takes a third of a second, and the process ends anyway.
     atexit.register(gc.freeze)
+    # A second signal must not end the process before it has given its exit code.
+    atexit.register(signals.ignore)
     signals.forget()
     with signals.raised_as_interrupts(), unread_output_dropped():
         try:

@@ -6,22 +6,26 @@ The function `_train` shows all steps of a run, and is short enough to be read o
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dfa_cli.config.own_code import import_exactly, late_modules
 from dfa_cli.config.plugins import add_plugin_folder
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.data.base import Data
 from dfa_cli.data.loading import load_data
 from dfa_cli.errors import DfaError
+from dfa_cli.machine.files import disk_errors_as_sentences, write_atomically
 from dfa_cli.machine.memory import keep_freed_memory
-from dfa_cli.machine.provenance import provenance
+from dfa_cli.machine.provenance import packages, provenance
 from dfa_cli.records.locks import owned
 from dfa_cli.records.record import Record
-from dfa_cli.records.run import CHECKPOINT
+from dfa_cli.records.run import CHECKPOINT, PACKAGES
 from dfa_cli.seeding import stream_seed
 from dfa_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from dfa_cli.training.loop import Course, History, train
@@ -60,6 +64,8 @@ def resume(spec: RunSpec, folder: Path) -> dict[str, Any]:
 def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -> dict[str, Any]:
     config = spec.config
     add_plugin_folder(spec.config_dir)
+    import_exactly(spec.code)
+    imported_before = set(sys.modules)
     keep_freed_memory()
     # When run.log cannot be written, the run says so in one sentence, so `logging` must not report it as well.
     logging.raiseExceptions = False
@@ -69,6 +75,8 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
         experiment = build_experiment(config, data)  # model, rule, device, optimizer, batches
         after = load_checkpoint(folder, experiment) if resumed else 0
         history = History.of(record.begin(data.split, data.sizes, repeat_conditions(config, data), after))
+        with disk_errors_as_sentences(folder):
+            spec.code.keep(Path(config["outputs"]))
         with record.timed("train_seconds", before=history.seconds):
             for epoch in train(experiment, Course.of(config), history):
                 record.epoch(epoch.row())
@@ -79,12 +87,24 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
                     save_checkpoint(folder, epoch.epoch, experiment)
         if experiment.device is not None:
             record.update(projection=asdict(experiment.device.cost()))
+        record.update(provenance={"packages": save_packages(folder)})
+        if late := late_modules(spec.code, imported_before):
+            record.update(code={"late": late})
+        record.sync()
         save_weights(folder / WEIGHTS, experiment.model, experiment.device)
         record.complete(stopped_early=record.content["result"]["last_epoch"] < config["epochs"])
         with contextlib.suppress(OSError):
             (folder / CHECKPOINT).unlink()  # a completed run needs none
     progress.summary(record.content, folder)
     return record.content
+
+
+def save_packages(folder: Path) -> str:
+    """Write `packages.txt`, which lists all installed packages, and return its SHA-256."""
+    content = packages().encode()
+    with disk_errors_as_sentences(folder):
+        write_atomically(folder / PACKAGES, content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def is_due(epoch: int, every: int | None) -> bool:
@@ -94,6 +114,7 @@ def is_due(epoch: int, every: int | None) -> bool:
 
 def _record_head(spec: RunSpec) -> dict[str, Any]:
     """Return the part of the record that is known before the training starts."""
+    code = {"files": spec.code.sums, "repositories": spec.code.repositories()}
     origin = {"command": spec.command, "config_dir": spec.config_dir}
     return {
         "id": spec.config["run_id"],
@@ -102,6 +123,7 @@ def _record_head(spec: RunSpec) -> dict[str, Any]:
         "overrides": list(spec.overrides),
         "config": spec.config,
         "data_fallback": spec.config["data_fallback"],
+        **({"code": code} if spec.code.modules else {}),
         "provenance": provenance() | {name: value for name, value in origin.items() if value},
     }
 

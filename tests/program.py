@@ -160,8 +160,9 @@ class Dfa:
         return [Run(folder) for folder in self.folders()]
 
     def left(self) -> list[str]:
-        """Return everything below the outputs folder, including empty folders."""
-        return sorted(str(path.relative_to(self.outputs)) for path in self.outputs.rglob("*"))
+        """Return everything below the outputs folder, including empty folders, but not the copies of changed code."""
+        found = (path.relative_to(self.outputs) for path in self.outputs.rglob("*"))
+        return sorted(str(path) for path in found if path.parts[0] != ".code")
 
 
 @contextlib.contextmanager

@@ -17,6 +17,18 @@ Where = Annotated[
 Since = Annotated[
     str | None, typer.Option("--since", help="Only runs begun since then: 2026-11-22, today, 2h, 3d.")
 ]
+ConfigDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--config-dir",
+        help="The folder of your own classes, if the run uses any.",
+        exists=True,
+        file_okay=False,
+    ),
+]
+TrustRecord = Annotated[
+    bool, typer.Option("--trust", help="Import whatever code the record names, after asking once.")
+]
 ForceOwner = Annotated[
     bool,
     typer.Option("--force", help="Also a run of another machine that cannot be asked whether it is running."),

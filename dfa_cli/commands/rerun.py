@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dfa_cli.commands.options import Folders, Name
+from dfa_cli.commands.options import ConfigDir, Folders, Name, TrustRecord
 
 
 def rerun(
@@ -16,10 +16,14 @@ def rerun(
     outputs: Annotated[Path, typer.Option("--outputs", help="Where the repetition is recorded.")] = Path(
         "outputs"
     ),
+    config_dir: ConfigDir = None,
+    trust: TrustRecord = False,
 ) -> None:
     """Repeat a run from its record alone, and say whether the metrics match: dfa rerun last."""
+    from dfa_cli.launch.recorded import Trust
     from dfa_cli.launch.rerun import rerun
 
-    lines, matches = rerun(run, folders or [Path("outputs")], outputs)
+    trusted = Trust(str(config_dir.absolute()) if config_dir else None, trust)
+    lines, matches = rerun(run, folders or [Path("outputs")], outputs, trusted)
     typer.echo("\n".join(["", *lines]))
     raise typer.Exit(0 if matches else 1)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dfa_cli.commands.options import Folders, ForceOwner, Name
+from dfa_cli.commands.options import ConfigDir, Folders, ForceOwner, Name, TrustRecord
 
 
 def resume(
@@ -17,8 +17,12 @@ def resume(
         bool, typer.Option("--from-start", help="Begin again with epoch 1, in the run's own folder.")
     ] = False,
     force: ForceOwner = False,
+    config_dir: ConfigDir = None,
+    trust: TrustRecord = False,
 ) -> None:
     """Continue a killed, interrupted or failed run from its checkpoint: dfa resume last."""
+    from dfa_cli.launch.recorded import Trust
     from dfa_cli.launch.resume import resume
 
-    resume(run, folders or [Path("outputs")], from_start, force)
+    trusted = Trust(str(config_dir.absolute()) if config_dir else None, trust)
+    resume(run, folders or [Path("outputs")], from_start, force, trusted)

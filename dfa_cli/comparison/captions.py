@@ -13,8 +13,15 @@ def title(result: Comparison) -> str:
 
 
 def constants(result: Comparison) -> str:
-    """Lists the values that all rows share: `data cora, model gcn, epochs 200`."""
-    return ", ".join(f"{key} {format_value(value)}" for key, value in result.constant.items())
+    """Lists the values that all rows share: `data cora, model gcn, epochs 200`.
+
+    The data set is left out if a run used a stand-in, since the rows name it then.
+    """
+    return ", ".join(
+        f"{key} {format_value(value)}"
+        for key, value in result.constant.items()
+        if key != "data" or not result.has_stand_ins
+    )
 
 
 def split_caption(result: Comparison) -> str:

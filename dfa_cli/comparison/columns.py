@@ -11,6 +11,7 @@ from dfa_cli.comparison.group import Group
 from dfa_cli.comparison.grouping import key_value, shortest_names
 from dfa_cli.console.values import MISSING, NOTHING, format_value, quantity, with_s
 from dfa_cli.errors import DfaError, nearest
+from dfa_cli.records.fallback import fallback_of_row
 from dfa_cli.records.measures import ALIASES, BY_NAME, Metric
 
 
@@ -42,12 +43,16 @@ _COST_HEADINGS = {
 def columns(result: Comparison, wanted: Sequence[str] = (), precision: int | None = None) -> list[Column]:
     """Returns the columns of the keys, then the `wanted` columns, or the standard columns if `wanted` is empty.
 
+    The column `data` is there, too, when a run used a stand-in for its default data set.
+
     If some seeds are not counted, the column `absent` is added even if it is not wanted.
 
     Raises `DfaError` for an unknown column.
     """
-    names = shortest_names(result.columns)
-    chosen = [_key_column(key, names[key]) for key in result.columns]
+    names = shortest_names(key_columns(result))
+    chosen = [
+        _data_column(result) if key == "data" else _key_column(key, names[key]) for key in key_columns(result)
+    ]
     for name in wanted or STANDARD:
         if not wanted and not _worth_showing(name, result):
             continue
@@ -55,6 +60,15 @@ def columns(result: Comparison, wanted: Sequence[str] = (), precision: int | Non
     if wanted and "absent" not in wanted and any(group.absent for group in result.groups):
         chosen.append(_column("absent", result, precision))
     return chosen
+
+
+def key_columns(result: Comparison) -> list[str]:
+    """Returns the keys that have a column: those that tell the rows apart, and `data` when a run used a stand-in.
+
+    A table may be cut out without the lines around it, so its rows name a stand-in themselves.
+    """
+    added = ["data"] if result.has_stand_ins and "data" not in result.columns else []
+    return [*added, *result.columns]
 
 
 def _worth_showing(name: str, result: Comparison) -> bool:
@@ -77,6 +91,15 @@ def _key_column(key: str, heading: str) -> Column:
         return {key: None if value is MISSING else value}
 
     return Column(key, heading, lambda group: format_value(group.key[key]), raw, left=True)
+
+
+def _data_column(result: Comparison) -> Column:
+    def raw(group: Group) -> dict[str, Any]:
+        names = list(dict.fromkeys(run.choices.get("data") for run in group.shown))
+        cells: dict[str, Any] = {"data": names[0] if len(names) == 1 else names}
+        return cells | ({"data_fallback": fallback_of_row(group.shown)} if result.has_stand_ins else {})
+
+    return Column("data", "data", lambda group: group.data, raw, left=True)
 
 
 def _column(name: str, result: Comparison, precision: int | None) -> Column:

@@ -13,11 +13,13 @@ from dfa_cli.comparison.question import Question
 from dfa_cli.comparison.statistics import TEST_NAMES
 from dfa_cli.console.values import MISSING, format_value, plural, sort_key
 from dfa_cli.errors import DfaError, one_of
+from dfa_cli.records.code import origin, origin_in_words
+from dfa_cli.records.fallback import fallback_notes
 from dfa_cli.records.find import Paths, find_some
 from dfa_cli.records.keys import Keys
 from dfa_cli.records.measures import ALIASES, METRICS, Metric
 from dfa_cli.records.query import Query
-from dfa_cli.records.run import Run
+from dfa_cli.records.run import SUMS, Run
 
 
 @dataclass
@@ -51,6 +53,11 @@ class Comparison:
     def seeds(self) -> str:
         return "seeds" if self.over == ["seed"] else ", ".join(self.over)
 
+    @property
+    def has_stand_ins(self) -> bool:
+        """Whether a shown row has a run that was trained on a stand-in for its default data set."""
+        return any(run.record.get("data_fallback") for group in self.groups for run in group.shown)
+
     def notes(self) -> list[str]:
         """Returns what a reader has to know to understand the table, one sentence each."""
         notes = []
@@ -69,21 +76,27 @@ class Comparison:
                 f"{self.duplicates} completed {runs} a newer run of the same configuration and seed, "
                 "which counts instead."
             )
-        if fallbacks := sorted(
-            {
-                format_value(run.record["data_fallback"])
-                for group in self.groups
-                for run in group.counted
-                if run.record.get("data_fallback")
-            }
-        ):
-            notes += [f"Another data set was used: {fallback}." for fallback in fallbacks]
+        notes += self._notes_on_origins()
+        notes += fallback_notes([run for group in self.groups for run in group.shown])
         if self.baseline:
             notes += self._notes_on_significance()
         return notes
 
+    def _notes_on_origins(self) -> list[str]:
+        """Names the rows that mix runs of different commits of dfa or different versions of packages."""
+        mixed = []
+        for group in self.groups:
+            origins = [origin(run.provenance) for run in group.counted]
+            if any(other != origins[0] for other in origins):
+                words = {origin_in_words(one, other) for one in origins for other in origins if one != other}
+                mixed.append(f"{group.label()} ({' and '.join(sorted(words))})")
+        more = f", and {len(mixed) - 3} more" if len(mixed) > 3 else ""
+        return [f"Made by more than one version of the code: {'; '.join(mixed[:3])}{more}."] if mixed else []
+
     def _belongs_to_a_column(self, key: str) -> bool:
-        """Tells whether `key` follows from a column, as `rule.scale` does from `rule`, or is the name of a class."""
+        """Tells whether `key` follows from a column, as `rule.scale` does from `rule`, or names a class or its code."""
+        if key in SUMS:
+            return True
         dotted = key.replace("/", ".")
         return dotted.endswith("._target_") or any(
             dotted.startswith(f"{column.replace('/', '.')}.") for column in self.columns

@@ -9,6 +9,7 @@ from typing import Any
 from dfa_cli.comparison.grouping import key_value, shortest_names
 from dfa_cli.comparison.statistics import Difference, deviation, interval, mean
 from dfa_cli.console.values import MISSING, format_value, sort_key
+from dfa_cli.records.fallback import data_of_row
 from dfa_cli.records.measures import Metric
 from dfa_cli.records.run import Run
 
@@ -36,6 +37,16 @@ class Group:
     is_baseline: bool = False
 
     @property
+    def shown(self) -> list[Run]:
+        """The runs that a row tells of: the counted ones, or all where none is counted."""
+        return self.counted or self.runs
+
+    @property
+    def data(self) -> str:
+        """The data set of the row, with a mark for a stand-in: `digits_graph for cora`."""
+        return data_of_row(self.shown)
+
+    @property
     def n(self) -> int:
         return len(self.values)
 
@@ -61,7 +72,11 @@ class Group:
         names = shortest_names([key for key in self.key if key not in without])
         values = {key: self.key[key] for key in names if self.key[key] is not MISSING}
         words = [
-            format_value(value) if isinstance(value, str) else f"{names[key]} {format_value(value)}"
+            self.data
+            if key == "data"
+            else format_value(value)
+            if isinstance(value, str)
+            else f"{names[key]} {format_value(value)}"
             for key, value in values.items()
         ]
         return ", ".join(words) or "all runs"

@@ -11,7 +11,7 @@ from dfa_cli.config.identity import LATER, todays_name
 from dfa_cli.config.schema import projects
 from dfa_cli.console.values import MISSING, format_value, sort_key
 from dfa_cli.records.keys import DERIVED_CHOICES, IRRELEVANT, Keys, affects_result, value_of
-from dfa_cli.records.run import Run
+from dfa_cli.records.run import SUMS, Run
 
 
 @dataclass
@@ -83,7 +83,12 @@ def classify_keys(runs: Sequence[Run], over: Sequence[str], keys: Keys) -> KeyRo
                 roles.constant[name] = shown
     differing_keys = {*roles.columns, *roles.dependent_keys}
     for key in keys.config:
-        if key in differing_keys or not _can_differ(key, over, runs) or key.endswith("_target_"):
+        if (
+            key in differing_keys
+            or not _can_differ(key, over, runs)
+            or key.endswith("_target_")
+            or key in SUMS
+        ):
             continue
         value = first.flat.get(key)
         if key in typed or ("." not in key and _is_plain(value) and value != LATER.get(key)):
@@ -157,6 +162,7 @@ def newest_per_identity(runs: Sequence[Run]) -> tuple[list[Run], int]:
     duplicates = 0
     for run in sorted(runs, key=lambda run: (run.created, run.id), reverse=True):
         identity = run.identity or json.dumps(run.config, sort_keys=True, default=str)
+        identity += str(run.flat.get("data.files"))
         kept_run = kept.get(identity)
         if kept_run is None:
             kept[identity] = run

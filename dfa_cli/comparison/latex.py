@@ -50,7 +50,7 @@ def as_latex(result: Comparison, chosen: Sequence[Column]) -> str:
 
     about = [title(result)]
     about += [f"Split: {split_caption(result)}"] if result.splits else []
-    about += [f"The same in all rows: {constants(result)}"] if result.constant else []
+    about += [f"The same in all rows: {constants(result)}"] if constants(result) else []
     caption = " ".join(latex_safe(part.rstrip(".") + ".") for part in [*about, *result.notes()])
     lines = [
         "% needs \\usepackage{booktabs}",

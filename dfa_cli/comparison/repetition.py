@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dfa_cli.console.messages import percent
+from dfa_cli.records.code import changed_files
 from dfa_cli.records.words import commit_in_words
 
 if TYPE_CHECKING:
@@ -96,7 +97,11 @@ def describe_changes(before: Run, after: Run) -> list[str]:
     if old_git.get("commit") != new_git.get("commit"):
         lines.append(f"code: {commits}")
     elif old_git.get("dirty") or new_git.get("dirty"):
-        lines.append(f"code: {commits}; uncommitted changes cannot be compared")
+        if not (old_git.get("diff") and new_git.get("diff")):
+            lines.append(f"code: {commits}; uncommitted changes cannot be compared")
+        elif old_git["diff"] != new_git["diff"]:
+            lines.append(f"code: {commits}, and the changes differ")
+    lines += [f"code of your own: {change}" for change in changed_files(before.code, after.code)]
     old_versions, new_versions = old.get("versions") or {}, new.get("versions") or {}
     for name in sorted({*old_versions, *new_versions}):
         if old_versions.get(name) != new_versions.get(name):
@@ -108,5 +113,5 @@ def describe_changes(before: Run, after: Run) -> list[str]:
             lines.append(f"{name}: {old.get(name)} before, {new.get(name)} now")
     old_checksums, new_checksums = old.get("data_checksums") or {}, new.get("data_checksums") or {}
     if old_checksums != new_checksums:
-        lines.append("data: the raw files have other checksums now")
+        lines += [f"data: {change}" for change in changed_files(old_checksums, new_checksums)]
     return lines

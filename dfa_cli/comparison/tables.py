@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dfa_cli.comparison.captions import constants, split_caption, title
-from dfa_cli.comparison.columns import Column, columns
+from dfa_cli.comparison.columns import Column, columns, key_columns
 from dfa_cli.comparison.comparison import Comparison, summarise
 from dfa_cli.comparison.latex import as_latex
 from dfa_cli.console.table import csv_text, lay_out, wrap
@@ -56,13 +56,13 @@ def as_text(result: Comparison, chosen: Sequence[Column], width: int | None = No
     lines = [title(result)]
     if result.splits:
         lines.append(f"split: {split_caption(result)}")
-    if result.constant:
+    if constants(result):
         lines.append(f"the same in all rows: {constants(result)}")
     room = width or 100_000
     lines = [part for line in lines for part in wrap(line, room)]
     rows = [[column.cell(group) for column in chosen] for group in result.groups]
     heads = [column.heading for column in chosen]
-    lines += ["", *lay_out(heads, rows, [c.left for c in chosen], keys=len(result.columns), width=width)]
+    lines += ["", *lay_out(heads, rows, [c.left for c in chosen], keys=len(key_columns(result)), width=width)]
     notes = result.notes()
     if notes:
         lines += ["", *(part for note in notes for part in wrap(note, room))]
@@ -79,9 +79,9 @@ def as_markdown(result: Comparison, chosen: Sequence[Column]) -> str:
     if result.splits:
         # Two spaces at the end of a line make a line break in Markdown.
         lines.append(f"Split: {safe(split_caption(result))}.  ")
-    if result.constant:
+    if constants(result):
         lines.append(f"The same in all rows: {safe(constants(result))}.")
-    if result.splits or result.constant:
+    if result.splits or constants(result):
         lines.append("")
     lines.append("| " + " | ".join(safe(column.heading) for column in chosen) + " |")
     lines.append("| " + " | ".join("---" if column.left else "---:" for column in chosen) + " |")

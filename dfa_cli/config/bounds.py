@@ -82,6 +82,7 @@ BOUNDS: dict[str, Bound] = {
     "checkpoint_every": optional(AT_LEAST_ONE),
     "model.hidden": WIDTHS,
     "model.activation": choice("tanh", "relu"),
+    "reuse": Bound(lambda v: isinstance(v, bool) or v == "strict", "true, false or strict"),
     "model.dropout": FRACTION,
     "model.input_dropout": FRACTION,
     "rule.scale": POSITIVE,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import operator
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,8 +40,9 @@ from dfa_cli.config.overrides import (
     split_overrides,
     user_overrides,
 )
+from dfa_cli.config.own_code import NO_CODE, OwnCode, find_own_code
 from dfa_cli.config.paths import conf_dir
-from dfa_cli.config.plugins import add_plugin_folder, require_modules
+from dfa_cli.config.plugins import add_plugin_folder, require_modules, targets
 from dfa_cli.config.registration import register_with_hydra
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.errors import DfaError
@@ -107,6 +109,7 @@ class Composer:
 
     def __init__(self, command: Command):
         self.command = command
+        self._found: dict[tuple[str, ...], OwnCode] = {}
 
     def __enter__(self) -> Composer:
         register_with_hydra()
@@ -164,9 +167,22 @@ class Composer:
             require_known_keys(plain)
             check(plain, choices)
             require_modules(plain, choices)
-        spec = RunSpec(plain, choices, user_overrides(overrides), self.command.config_dir)
+        code = self._own_code(plain) if checked else NO_CODE
+        spec = RunSpec(plain, choices, user_overrides(overrides), self.command.config_dir, code)
         assert isinstance(grids, list)
         return Composed(spec, config, config.hydra if mode is RunMode.RUN else whole.hydra, grids)
+
+    def code_of(self, combinations: Sequence[Sequence[str]]) -> OwnCode:
+        """Find the own code of all these jobs. The jobs are not checked."""
+        configs = [self.job(combination, checked=False).spec.config for combination in combinations]
+        return functools.reduce(operator.or_, map(self._own_code, configs))
+
+    def _own_code(self, config: Mapping[str, Any]) -> OwnCode:
+        """Find the own code of a run, once for all jobs with the same classes."""
+        key = tuple(sorted(set(targets(config))))
+        if key not in self._found:
+            self._found[key] = find_own_code(config)
+        return self._found[key]
 
     def group_options(self) -> dict[str, list[str]]:
         """Return the options of each of our groups, including those that `--config-dir` adds."""
@@ -249,12 +265,16 @@ def compose_sweep(words: Sequence[str]) -> list[RunSpec]:
         return [job.spec for job in composer.jobs(command.overrides)]
 
 
-def spec_of_job(config: DictConfig, overrides: Sequence[str]) -> RunSpec:
-    """Describe the run of a job that Hydra has just started, from the configuration that the job was given."""
+def spec_of_job(config: DictConfig, overrides: Sequence[str], code: OwnCode) -> RunSpec:
+    """Describe the run of a job that Hydra has just started, from the configuration that the job was given.
+
+    `code`: the own code of all jobs.
+    """
     context = HydraConfig.get()
     sources = context.runtime.config_sources
     config_dir = next((source.path for source in sources if source.provider == "command-line"), None)
-    return RunSpec(to_plain_config(config), group_choices(context), list(overrides), config_dir)
+    plain = to_plain_config(config)
+    return RunSpec(plain, group_choices(context), list(overrides), config_dir, code.used_by(plain))
 
 
 def is_grid_sweep(job: Composed) -> bool:

@@ -71,12 +71,13 @@ DROPPED: dict[str, Dropped] = {
 }
 
 
-def identity(config: Mapping[str, Any]) -> str:
+def identity(config: Mapping[str, Any], code: Mapping[str, str | None] | None = None) -> str:
     """Compute 16 hexadecimal digits that are equal for configurations with equal results.
 
-    They are the first digits of the SHA-256 of the configuration as JSON with sorted keys. What cannot change a result
-    is left out: the keys of `OUTSIDE_IDENTITY`, the projection device of a rule that projects nothing, and each key of
-    `LATER` at its value in that table. `lr: 1` counts as `lr: 1.0`.
+    They are the first digits of the SHA-256 of the configuration as JSON with sorted keys. `code` holds the sums of the
+    files of the user's own that the run imports; they are part of it. What cannot change a result is left out: the keys
+    of `OUTSIDE_IDENTITY`, the projection device of a rule that projects nothing, and each key of `LATER` at its value
+    in that table. `lr: 1` counts as `lr: 1.0`.
 
     A configuration keeps its identity for ever. To that end each key and class is spelt as in its first version, and
     dropped options are included at the values to which this version is equivalent.
@@ -95,7 +96,8 @@ def identity(config: Mapping[str, Any]) -> str:
     for group in ("model", "rule", "device", "data", "optimizer"):
         if group in kept:
             kept[group] = without_facts(kept[group])
-    text = json.dumps(_with_first_names(kept), sort_keys=True, separators=(",", ":"))
+    content = _with_first_names(kept) | ({"code": dict(code)} if code else {})
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

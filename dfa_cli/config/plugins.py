@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -40,6 +41,21 @@ def targets(node: Any) -> Iterator[str]:
             yield node["_target_"]
         for value in node.values():
             yield from targets(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from targets(value)
+
+
+# Classes of the modules that the options of conf/ name. A longer path is refused, since it could lead through a module
+# of ours to any function that this module has imported.
+_OF_PACKAGE = re.compile(
+    r"(dfa_cli\.(data|models|rules|devices|devices\.opu)|torch\.optim|torch\.nn|torch_geometric\.nn)\.[A-Z]\w*"
+)
+
+
+def is_of_package(target: str) -> bool:
+    """Tell whether a `_target_` is a class of dfa or of a library that its own options use."""
+    return _OF_PACKAGE.fullmatch(target) is not None
 
 
 def target_not_found_message(target: str, module: str) -> str:

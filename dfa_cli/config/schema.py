@@ -33,7 +33,7 @@ class Config:
     mirrors: list[str] = field(default_factory=list)
     progress: str = "auto"
     checkpoint_every: int | None = None
-    reuse: bool = True
+    reuse: Any = True
     fail_fast: bool = False
     run_id: str = ""
     data_fallback: str | None = None

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from dfa_cli.config.identity import identity
+from dfa_cli.config.own_code import NO_CODE, OwnCode
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class RunSpec:
     `choices`: the option chosen of each group.
     `overrides`: the words that describe what is run.
     `config_dir`: the folder of the user's own options and classes, if any.
+    `code`: the code of the user's own that the run imports (`config/own_code.py`).
     `command`: the command that repeats the run. If `None`, the record names the command that started this process.
     """
 
@@ -25,12 +27,13 @@ class RunSpec:
     choices: dict[str, str]
     overrides: list[str]
     config_dir: str | None = None
+    code: OwnCode = NO_CODE
     command: str | None = None
 
     @cached_property
     def identity(self) -> str:
         """The identity of the configuration, in which every `auto` must be resolved (`config/auto.py`)."""
-        return identity(self.config)
+        return identity(self.config, self.code.sums)
 
     def with_values(self, **values: Any) -> RunSpec:
         """Return the same run with other values at the top level of its configuration."""

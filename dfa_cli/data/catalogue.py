@@ -11,7 +11,9 @@ The digests of MNIST are those of the decompressed files, which the PyTorch and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from dfa_cli.errors import DfaError, one_of
 
@@ -192,6 +194,24 @@ _ENTRIES = (
 )
 
 CATALOGUE: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
+
+
+def name_of(data: Mapping[str, Any]) -> str | None:
+    """Return the name under which the catalogue has the data set of a configuration.
+
+    `data`: the configuration of the data set, with the name of its class. The answer is `None` for a class of the
+    user's own, and for a data set that is embedded.
+    """
+    package, _, class_name = str(data.get("_target_")).rpartition(".")
+    if package.partition(".")[0] != "dfa_cli":
+        return None
+    name = data.get("name") or class_name.lower()
+    return name if name in CATALOGUE and CATALOGUE[name].files else None
+
+
+def embedded_for(needs: object) -> str:
+    """Name the embedded data set for a model. `needs`: what its configuration says under this key, such as `graph`."""
+    return "digits_graph" if needs == "graph" else "digits"
 
 
 def entry(name: str) -> Entry:

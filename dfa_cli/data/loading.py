@@ -10,9 +10,11 @@ from typing import Any
 import torch
 
 from dfa_cli.config.instantiate import build
-from dfa_cli.console.messages import notify
+from dfa_cli.console.messages import log, notify
 from dfa_cli.data.base import Data
-from dfa_cli.data.source import Source
+from dfa_cli.data.catalogue import CATALOGUE, embedded_for
+from dfa_cli.data.source import MissingDataError, Source, refusal
+from dfa_cli.errors import DfaError
 
 
 @functools.lru_cache(maxsize=4)
@@ -25,8 +27,18 @@ def _loaded(data: str, data_dir: str | None, mirrors: tuple[str, ...], compute: 
 def load_data(config: Mapping[str, Any]) -> Data:
     """Load the data set of `config`. The jobs of a sweep that run in one process share the returned data.
 
-    Nobody may change the tensors, since other jobs read them too.
+    Nobody may change the tensors, since other jobs read them too. Raises `DfaError` for a data set that cannot be had.
+    What was tried is then in the log of the run.
     """
     mirrors = config["mirrors"]
     mirrors = (mirrors,) if isinstance(mirrors, str) else tuple(mirrors or ())
-    return _loaded(json.dumps(config["data"], sort_keys=True), config["data_dir"], mirrors, config["compute"])
+    data = json.dumps(config["data"], sort_keys=True)
+    try:
+        return _loaded(data, config["data_dir"], mirrors, config["compute"])
+    except MissingDataError as error:
+        if error.item.name not in CATALOGUE:  # `dfa data fetch` does not know a data set of the user's own
+            raise
+        if log.hasHandlers():
+            log.warning(str(error))
+        sentence = refusal([error.item.name], embedded_for(config["model"].get("needs")))
+        raise DfaError("; ".join([*error.damaged, sentence])) from error

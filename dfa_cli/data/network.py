@@ -57,36 +57,37 @@ def download(file: RawFile, timeout: float, unresponsive: set[str]) -> bytes:
 def why_unreachable(files: tuple[RawFile, ...], seconds: float) -> str | None:
     """Ask all hosts for the first of `files`. Returns `None` as soon as one host offers it, else the reason.
 
-    The answer comes within `seconds`. Each host is asked in a daemon thread that may be left behind, because
-    the look-up of a host name can block for longer than the timeout of a socket.
+    The answer comes within `seconds`. The reason has the answer of each host, sorted. Each host is asked in a daemon
+    thread that may be left behind, because the look-up of a host name can block for longer than the timeout of a
+    socket.
     """
     # The addresses are reversed so that the first address of each host wins.
     addresses = {urlsplit(address).netloc: address for address in reversed(files[0].addresses)}
-    answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[tuple[str, str | None]] = queue.SimpleQueue()
 
     def ask(host: str, address: str) -> None:
         request = urllib.request.Request(address, headers={"User-Agent": "dfa"}, method="HEAD")
         try:
             with urllib.request.urlopen(request, timeout=seconds):
-                answers.put(None)
+                answers.put((host, None))
         except _FAILURES as error:
             if isinstance(error, urllib.error.HTTPError):
                 error.close()
-            answers.put(f"{host}: {_reason(error)}")
+            answers.put((host, _reason(error)))
 
     for host, address in addresses.items():
         threading.Thread(target=ask, args=(host, address), daemon=True).start()
     deadline = time.monotonic() + seconds
-    reasons: list[str] = []
-    while len(reasons) < len(addresses):
+    reasons = dict.fromkeys(sorted(addresses), f"no answer within {seconds:g} s")
+    for _ in addresses:
         try:
-            answer = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+            host, reason = answers.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
-            return f"no server answered within {seconds:g} s"
-        if answer is None:
+            break
+        if reason is None:
             return None
-        reasons.append(answer)
-    return "; ".join(reasons)
+        reasons[host] = reason
+    return "; ".join(f"{host}: {reason}" for host, reason in reasons.items())
 
 
 def _receive(address: str, limit: int, timeout: float) -> bytes:

@@ -18,6 +18,18 @@ DEFAULT_MIRRORS = ("../shared/datasets",)
 PROBE_SECONDS = 3.0  # the most time for finding out whether a server offers a file
 
 
+class MissingDataError(DfaError):
+    """A raw file cannot be had. The message lists all that was tried, and what every server answered.
+
+    `item`: the data set. `damaged`: a sentence about each copy that was found and is corrupt.
+    """
+
+    def __init__(self, message: str, item: Entry, damaged: Sequence[str]):
+        super().__init__(message)
+        self.item = item
+        self.damaged = damaged
+
+
 @dataclass(frozen=True)
 class CheckedCopy:
     """The result of checking one copy of a raw file.
@@ -92,7 +104,7 @@ class Source:
         A data set that is not in the catalogue passes its own `Entry` as `name`. A copy in a mirror is used
         even if the cache cannot be written.
 
-        Raises `DfaError` with all that was tried.
+        Raises `MissingDataError` with all that was tried.
         """
         item = name if isinstance(name, Entry) else entry(name)
         return self._read_or_download(item, file, must_cache=False)
@@ -102,10 +114,10 @@ class Source:
         for file in entry(name).files:
             self._read_or_download(entry(name), file, must_cache=True)
 
-    def available(self, name: str) -> str | None:
+    def available(self, name: str, seconds: float = PROBE_SECONDS) -> str | None:
         """Return `None` when the files of `name` are here or can be downloaded, else the reason in words.
 
-        It takes about `PROBE_SECONDS` at most. The files are not read: a copy of the right size counts, even if it
+        It takes about `seconds` at most. The files are not read: a copy of the right size counts, even if it
         is corrupt. Reading must then raise an error that names the copy: no other data set may silently be taken.
         """
         item = entry(name)
@@ -118,7 +130,7 @@ class Source:
         # The import stands here because it loads urllib and ssl. That takes 50 ms, and cached data needs neither.
         from dfa_cli.data import network
 
-        reason = network.why_unreachable(missing, min(PROBE_SECONDS, self.timeout))
+        reason = network.why_unreachable(missing, min(seconds, self.timeout))
         return None if reason is None else f"{absence}, and the network does not offer it ({reason})"
 
     def where(self, name: str) -> str:
@@ -160,13 +172,15 @@ class Source:
 
     def _read_or_download(self, item: Entry, file: RawFile, must_cache: bool) -> bytes:
         tried: list[str] = []
+        damaged: list[str] = []
         for root in self._roots():
             copies = _existing_copies(root, item, file)
             for path in copies:
                 try:
                     data = checksums.read_checked(path, file)
                 except UnusableError as error:
-                    tried.append(f"{path} is corrupt ({error})")
+                    damaged.append(f"{path} is corrupt ({error})")
+                    tried.append(damaged[-1])
                     self._warn_once(f"{tried[-1]}; looking for another copy")
                     continue
                 if path != self._cache_path(item, file):
@@ -177,10 +191,10 @@ class Source:
                 lacks = "does not have it" if os.path.isdir(root) else "does not exist"
                 tried.append(f"the {label} {root} {lacks}")
         if not self.network:
-            raise _missing_file_error(item, file, [*tried, "the network is switched off"])
-        return self._download(item, file, tried)
+            raise _missing_file_error(item, file, [*tried, "the network is switched off"], damaged)
+        return self._download(item, file, tried, damaged)
 
-    def _download(self, item: Entry, file: RawFile, tried: list[str]) -> bytes:
+    def _download(self, item: Entry, file: RawFile, tried: list[str], damaged: list[str]) -> bytes:
         from dfa_cli.data import network
 
         place = self._cache_path(item, file)
@@ -193,7 +207,7 @@ class Source:
                 out.write(data)
             return data
         except UnusableError as error:
-            raise _missing_file_error(item, file, [*tried, str(error)]) from error
+            raise _missing_file_error(item, file, [*tried, str(error)], damaged) from error
         except OSError as error:
             raise self._cannot_write_cache(error) from error
 
@@ -275,11 +289,26 @@ def _mirror_folders(mirror: str) -> list[Path]:
     return [folder for folder in candidates if os.path.isdir(folder)] or candidates[:1]
 
 
-def _missing_file_error(item: Entry, file: RawFile, tried: list[str]) -> DfaError:
-    return DfaError(
+def refusal(names: Sequence[str], stand_in: str) -> str:
+    """Say in one sentence that data sets of the catalogue cannot be had, and what to type.
+
+    `stand_in`: an embedded data set that the model can use.
+    """
+    several = "s" if len(names) > 1 else ""
+    return (
+        f"The data set{several} {' and '.join(names)} can neither be found here nor downloaded: run `dfa data fetch "
+        f"{' '.join(names)}` where there is a network, set DFA_DATA_MIRROR=FOLDER, or choose data={stand_in}, which "
+        "needs no download."
+    )
+
+
+def _missing_file_error(item: Entry, file: RawFile, tried: list[str], damaged: list[str]) -> MissingDataError:
+    return MissingDataError(
         f"{file.name} of data set {item.name} cannot be had: {'; '.join(tried)}. Run `dfa data fetch "
         f"{item.name}` where there is a network, or put its files into FOLDER/{item.folder}/raw and set "
-        "DFA_DATA_MIRROR=FOLDER."
+        "DFA_DATA_MIRROR=FOLDER.",
+        item,
+        damaged,
     )
 
 

@@ -1,43 +1,76 @@
-"""Replaces a default data set that cannot be downloaded by one that is embedded in the package."""
+"""Finds out before the training whether data sets can be had. A single run may use a stand-in for a default one."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from dfa_cli.config.overrides import quote_override
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.errors import DfaError
+from dfa_cli.records.fallback import fallback_sentence
 
 
-def stand_in_overrides(specs: Sequence[RunSpec]) -> list[str]:
-    """Return overrides that replace a default data set by an embedded one.
+@dataclass(frozen=True)
+class StandIn:
+    """An embedded data set that takes the place of a default one.
 
-    A default is replaced if it is not on this machine and cannot be downloaded. The replacement is reported on standard
-    error. Only a default is replaced: if the user named the data set, its absence is an error. The list is empty when
-    nothing has to be replaced. Raises `DfaError` when the runs have several defaults, since one override cannot
-    replace them all.
+    `sentence`: what the user and every reader of the record are told. `reason`: where the default data set was looked
+    for, and what each server answered. `overrides`: they put the stand-in into the configuration.
     """
+
+    sentence: str
+    reason: str
+    overrides: list[str]
+
+
+def find_stand_in(spec: RunSpec) -> StandIn | None:
+    """Return a stand-in for the default data set of a single run, if it is not here and cannot be downloaded.
+
+    A data set that the user or an experiment named has no stand-in. If it cannot be had, the run is refused later.
+    """
+    from dfa_cli.data.catalogue import name_of
     from dfa_cli.data.source import Source
 
-    stand_ins: dict[str, tuple[str, str]] = {}  # data set -> its replacement, and a sentence about it
+    missing, stand_in = name_of(spec.config["data"]), spec.config["data"].get("stand_in")
+    if missing is None or stand_in is None or any(_names_data(word) for word in spec.overrides):
+        return None
+    reason = Source.from_config(spec.config["data_dir"], spec.config["mirrors"]).available(missing)
+    if reason is None:
+        return None
+    sentence = fallback_sentence(stand_in, missing)
+    overrides = [f"data={stand_in}", f"data_fallback={quote_override(sentence)}"]
+    return StandIn(sentence, f"{missing} could not be had: {reason}", overrides)
+
+
+def require_data(specs: Iterable[RunSpec]) -> None:
+    """Ask once for each data set of several runs whether it is here or can be downloaded.
+
+    Raises `DfaError`, which names all that cannot be had. The runs of a sweep never use a stand-in, since their table
+    would compare other data than the user asked for.
+    """
+    from dfa_cli.data.catalogue import embedded_for, name_of
+    from dfa_cli.data.source import Source, refusal
+
+    asked: set[str] = set()
+    missing: dict[str, None] = {}
+    needs: set[object] = set()
     for spec in specs:
-        if any(word.partition("=")[0] in ("data", "experiment") for word in spec.overrides):
+        needs.add(spec.config["model"].get("needs"))
+        places = spec.config["data_dir"], spec.config["mirrors"]
+        name = name_of(spec.config["data"])
+        if name is None or (question := f"{name} {places}") in asked:
             continue
-        name, stand_in = spec.choices["data"], spec.config["data"].get("stand_in")
-        if stand_in is None or name in stand_ins:
-            continue
-        reason = Source.from_config(spec.config["data_dir"], spec.config["mirrors"]).available(name)
-        if reason is not None:
-            stand_ins[name] = stand_in, f"{name} could not be had ({reason}); {stand_in} took its place"
-    if not stand_ins:
-        return []
-    if len({spec.choices["data"] for spec in specs}) > 1:
-        missing = ", ".join(stand_ins)
-        raise DfaError(
-            f"The jobs of this sweep have different default data sets, and dfa can neither find nor download "
-            f"{missing}; name one data set for all, such as data=digits_graph, which every model can use."
-        )
-    ((stand_in, sentence),) = stand_ins.values()
-    print(f"note: {sentence}.", file=sys.stderr, flush=True)
-    return [f"data={stand_in}", f"data_fallback={quote_override(sentence)}"]
+        asked.add(question)
+        source = Source.from_config(*places)
+        # A server gets as much time as for a download, because a wrong answer would refuse the whole sweep.
+        if source.available(name, source.timeout) is not None:
+            missing[name] = None
+    if missing:
+        raise DfaError(refusal(list(missing), embedded_for("graph" if "graph" in needs else None)))
+
+
+def _names_data(word: str) -> bool:
+    """Tell whether an override chooses the data set, or sets a value that only this data set may have."""
+    key = word.partition("=")[0].lstrip("+~")
+    return key in ("data", "experiment") or key.startswith("data.")

@@ -27,7 +27,7 @@ def new_run_folder(folder: Path) -> Iterator[Path]:
     new_folders = list(itertools.takewhile(lambda path: not path.exists(), (folder, *folder.parents)))
     try:
         make_folder(folder)
-        with owned(folder):
+        with owned(folder) as lock:
             if any(path.name != LOCK for path in folder.iterdir()):
                 raise DfaError(
                     f"{shortest(folder)} is not empty, and a run needs a folder of its own: "
@@ -38,7 +38,8 @@ def new_run_folder(folder: Path) -> Iterator[Path]:
                     yield folder
             except (DfaError, KeyboardInterrupt) as error:
                 refused = isinstance(error, DfaError) and not _has_trained(folder)
-                if refused or not (folder / RECORD).exists():
+                # If the folder was moved, another run may have its name by now.
+                if lock.is_ours() and (refused or not (folder / RECORD).exists()):
                     with contextlib.suppress(OSError):  # The folder may be gone.
                         remove_folder(folder) if folder in new_folders else _delete_contents(folder)
                 raise

@@ -17,7 +17,7 @@ Trains one model and records the run.
 
 Trains one model for each combination of the listed values. A combination that has a completed run is not trained again,
 so the same command continues after an interruption. The table of all runs comes at the end.
-  dfa sweep rule=bp,dfa,shallow seed='range(10)'
+  dfa sweep data=digits rule=bp,dfa,shallow seed='range(10)'
   dfa sweep experiment=quickstart""",
 }
 FOOTER = """--cfg job             shows the configuration that would run

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 from dfa_cli.config.bounds import lookup, shown
 from dfa_cli.config.checks import check
 from dfa_cli.config.identity import DROPPED, outdated_names
+from dfa_cli.config.own_code import NO_CODE, OwnCode, find_own_code
+from dfa_cli.config.plugins import add_plugin_folder, is_of_package, targets
 from dfa_cli.config.schema import Config
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.errors import DfaError
 from dfa_cli.records.run import Run
 
 
-def spec_of_record(run: Run) -> RunSpec:
+@dataclass(frozen=True)
+class Trust:
+    """What may be imported besides this package, to start a run that a record describes.
+
+    A record may come from anywhere, and importing a module executes it. `config_dir`: the folder that was named in this
+    call. `everything`: whatever the record names, after asking once.
+    """
+
+    config_dir: str | None = None
+    everything: bool = False
+
+
+NO_TRUST = Trust()
+
+
+def spec_of_record(run: Run, trust: Trust = NO_TRUST) -> RunSpec:
     """Describe the run of a record in today's names. A key that is younger than the record gets its default.
 
-    Raises `DfaError` for a damaged record, and for a run with an option that this version no longer has.
+    Raises `DfaError` for a damaged record, for a run with an option that this version no longer has, and for a run with
+    code that `trust` does not cover.
     """
     if not run.config:
         raise DfaError(
@@ -44,4 +67,51 @@ def spec_of_record(run: Run) -> RunSpec:
     except (AssertionError, AttributeError, KeyError, TypeError) as error:
         raise DfaError(f"the record of run {run.id} is damaged: {type(error).__name__} {error}.") from error
     words = run.record.get("overrides") or []
-    return RunSpec(config, run.choices, list(words), run.provenance.get("config_dir"))
+    config_dir, code = _trusted_code(run, config, trust)
+    return RunSpec(config, run.choices, list(words), config_dir, code)
+
+
+def _trusted_code(run: Run, config: Mapping[str, Any], trust: Trust) -> tuple[str | None, OwnCode]:
+    """Return the folder to import from, if any, and the own code that the run imports. Nothing is imported."""
+    foreign = sorted({target for target in targets(config) if not is_of_package(target)})
+    recorded = run.provenance.get("config_dir")
+    config_dir = trust.config_dir or (recorded if trust.everything else None)
+    if not foreign:
+        return config_dir, NO_CODE
+    add_plugin_folder(config_dir)
+    code = find_own_code(config)
+    inside = [
+        target
+        for target in foreign
+        if trust.config_dir
+        and (module := code.modules.get(target.partition(".")[0]))
+        and Path(module.path).is_relative_to(os.path.abspath(trust.config_dir))
+    ]
+    unknown = [target for target in foreign if target not in inside]
+    if unknown and not trust.everything:
+        raise DfaError(
+            f"run {run.id} uses code that is no part of dfa: {', '.join(unknown)}. A record may come from anywhere, so "
+            "name the folder of this code with --config-dir FOLDER, or give --trust to import what the record names"
+            + (f" (from {recorded})." if recorded else ".")
+        )
+    if unknown:
+        places = [f"{target}  ({_place(target, code)})" for target in unknown]
+        _ask(f"run {run.id} will import and execute:\n  " + "\n  ".join(places))
+    return config_dir, code
+
+
+def _place(target: str, code: OwnCode) -> str:
+    module = code.modules.get(target.rpartition(".")[0]) or code.modules.get(target.partition(".")[0])
+    return module.path if module else "an installed module"
+
+
+def _ask(question: str) -> None:
+    """Ask the user once. Raises `DfaError` without a terminal, or when the answer is no."""
+    print(question, file=sys.stderr, flush=True)
+    if not sys.stdin.isatty():
+        raise DfaError(
+            "--trust asks before it imports, and there is no terminal to ask on; use --config-dir FOLDER."
+        )
+    print("go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise DfaError("nothing was imported.")

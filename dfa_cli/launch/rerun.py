@@ -11,18 +11,18 @@ from dfa_cli.comparison.repetition import verdict
 from dfa_cli.errors import DfaError
 from dfa_cli.launch.folder import new_run_folder
 from dfa_cli.launch.interruption import interruption_reported
-from dfa_cli.launch.recorded import spec_of_record
+from dfa_cli.launch.recorded import NO_TRUST, Trust, spec_of_record
 from dfa_cli.launch.task import run_spec
 from dfa_cli.records.find import Paths, pick_run
 from dfa_cli.records.log import logged
 from dfa_cli.records.run import read_run
 
 
-def rerun(name: str, folders: Paths, outputs: Path) -> tuple[list[str], bool]:
+def rerun(name: str, folders: Paths, outputs: Path, trust: Trust = NO_TRUST) -> tuple[list[str], bool]:
     """Repeat a run from its record alone, in a new folder below `outputs`.
 
-    Returns lines that say whether the metrics match, and the same answer as a truth value. Raises `DfaError` when the
-    run has no metrics.
+    `trust`: what may be imported besides this package. Returns lines that say whether the metrics match, and the same
+    answer as a truth value. Raises `DfaError` when the run has no metrics.
     """
     before = pick_run(name, folders)
     if not before.curves.get("epoch"):
@@ -31,7 +31,9 @@ def rerun(name: str, folders: Paths, outputs: Path) -> tuple[list[str], bool]:
         )
     run_id = secrets.token_hex(4)
     folder = (outputs / time.strftime("%Y-%m-%d") / f"{time.strftime('%H-%M-%S')}_rerun_{run_id}").absolute()
-    spec = spec_of_record(before).with_values(run_id=run_id, outputs=str(outputs), checkpoint_every=None)
+    spec = spec_of_record(before, trust).with_values(
+        run_id=run_id, outputs=str(outputs), checkpoint_every=None
+    )
     with new_run_folder(folder), interruption_reported(folder), logged(folder):
         run_spec(replace(spec, command=f"dfa rerun {before.id}"), folder)
     return verdict(before, read_run(folder))

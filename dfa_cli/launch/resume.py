@@ -8,7 +8,7 @@ from pathlib import Path
 from dfa_cli.console.messages import shortest
 from dfa_cli.errors import DfaError
 from dfa_cli.launch.interruption import interruption_reported
-from dfa_cli.launch.recorded import spec_of_record
+from dfa_cli.launch.recorded import NO_TRUST, Trust, spec_of_record
 from dfa_cli.launch.task import resume_recorded, run_spec
 from dfa_cli.machine.files import mendable_errors_as_sentences
 from dfa_cli.records.find import Paths, pick_run
@@ -17,13 +17,13 @@ from dfa_cli.records.log import logged
 from dfa_cli.records.run import CHECKPOINT, Run, read_run
 
 
-def resume(name: str, folders: Paths, from_start: bool, force: bool = False) -> None:
+def resume(name: str, folders: Paths, from_start: bool, force: bool = False, trust: Trust = NO_TRUST) -> None:
     """Continue a killed, interrupted or failed run from its checkpoint.
 
     `from_start`: begin again with epoch 1 in the same folder. The earlier measurements stay until the data and the
     model are there. `force`: continue also a run that counts as running only because nobody can tell whether its
-    process is alive. Raises `DfaError` for a run that is completed or still running. Without `from_start` it is also
-    raised for a run without a checkpoint.
+    process is alive. `trust`: what may be imported besides this package. Raises `DfaError` for a run that is completed
+    or still running. Without `from_start` it is also raised for a run without a checkpoint.
     """
     run = pick_run(name, folders)
     folder = Path(run.folder).absolute()
@@ -34,7 +34,7 @@ def resume(name: str, folders: Paths, from_start: bool, force: bool = False) -> 
             f"Begin again with epoch 1: dfa resume {run.id} --from-start. "
             "(A run with checkpoint_every=EPOCHS writes checkpoints.)"
         )
-    spec = spec_of_record(run)
+    spec = spec_of_record(run, trust)
     # A run that belongs to an output folder with claims is claimed, so that no sweep runs its configuration meanwhile.
     outputs = next((above for above in folder.parents if (above / CLAIMS).is_dir()), None)
     with contextlib.ExitStack() as stack:
@@ -53,7 +53,7 @@ def resume(name: str, folders: Paths, from_start: bool, force: bool = False) -> 
         if from_start:
             run_spec(spec, folder, replaces=True)
         else:
-            resume_recorded(run)
+            resume_recorded(run, spec)
 
 
 def _require_ended(run: Run, force: bool) -> None:

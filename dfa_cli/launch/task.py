@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from dfa_cli.config.auto import resolve_auto
+from dfa_cli.config.plugins import is_of_package
 from dfa_cli.config.spec import RunSpec
-from dfa_cli.launch.recorded import spec_of_record
+from dfa_cli.errors import DfaError
+from dfa_cli.machine.provenance import provenance
 from dfa_cli.machine.startup import import_without_gc
+from dfa_cli.records.code import changed_files, origin
 from dfa_cli.records.run import Run
 
 
@@ -25,12 +28,48 @@ def run_spec(spec: RunSpec, folder: Path, replaces: bool = False) -> dict[str, A
     return experiment.run(resolve_spec(spec), folder, replaces)
 
 
-def resume_recorded(run: Run) -> dict[str, Any]:
-    """Continue a recorded run from its checkpoint, in its own folder. Returns the content of `run.json`."""
+def resume_recorded(run: Run, spec: RunSpec) -> dict[str, Any]:
+    """Continue a recorded run from its checkpoint, in its own folder. Returns the content of `run.json`.
+
+    `spec` describes the same run. Its code is the code that is imported, since a record is only data. Raises `DfaError`
+    when the run began with other code: one run must not hold two.
+    """
+    if changed := changed_files(run.code, spec.code.sums):
+        raise DfaError(
+            f"run {run.id} was begun with other code: {'; '.join(changed)}. Put the code back, or begin again with "
+            f"dfa resume {run.id} --from-start."
+        )
     with import_without_gc("torch"):
         from dfa_cli import experiment
 
-    return experiment.resume(resolve_spec(spec_of_record(run)), Path(run.folder))
+    spec = spec.with_values(run_id=run.id, threads=run.provenance.get("threads") or spec.config["threads"])
+    return experiment.resume(resolve_spec(spec), Path(run.folder))
+
+
+def may_be_reused(run: Run, spec: RunSpec) -> bool:
+    """Tell whether a completed run with the same identity can stand for the run that `spec` describes.
+
+    It cannot if the files of its data set have changed since, and with `reuse=strict` if the commit of dfa or a version
+    has. It cannot either if a module without a file is part of it, whose code nobody knows.
+    """
+    if None in run.code.values():
+        return False
+    if spec.config["reuse"] == "strict" and origin(run.provenance) != origin(provenance()):
+        return False
+    checksums = run.provenance.get("data_checksums") or {}
+    # The files of our own data sets are checked against fixed sums, whenever they are read.
+    return is_of_package(spec.config["data"]["_target_"]) or checksums == _checksums_now(spec)
+
+
+def _checksums_now(spec: RunSpec) -> dict[str, str]:
+    """Load the data set of a run, to return the checksums of its files."""
+    from dfa_cli.config.own_code import import_exactly
+    from dfa_cli.config.plugins import add_plugin_folder
+    from dfa_cli.data.loading import load_data
+
+    add_plugin_folder(spec.config_dir)
+    import_exactly(spec.code)
+    return dict(load_data(spec.config).checksums)
 
 
 def resolve_spec(spec: RunSpec) -> RunSpec:

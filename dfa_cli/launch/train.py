@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from omegaconf import open_dict
 
@@ -10,8 +11,9 @@ from dfa_cli.config.command import Command
 from dfa_cli.config.compose import Composed, Composer
 from dfa_cli.config.hydra_entry import show_by_hydra
 from dfa_cli.config.hydra_internals import run_job
+from dfa_cli.console.messages import log
 from dfa_cli.launch.exit_codes import COMPLETED
-from dfa_cli.launch.fallback import stand_in_overrides
+from dfa_cli.launch.fallback import StandIn, find_stand_in
 from dfa_cli.launch.folder import new_run_folder
 from dfa_cli.launch.help import help_text
 from dfa_cli.launch.interruption import interruption_reported
@@ -32,14 +34,21 @@ def train(command: Command) -> int:
         return COMPLETED
     with Composer(command) as composer:
         composed = composer.run(command.overrides)
-        if stand_in := stand_in_overrides([composed.spec]):
-            composed = composer.run([*command.overrides, *stand_in])
+        if stand_in := find_stand_in(composed.spec):
+            composed = composer.run([*command.overrides, *stand_in.overrides])
+            print(f"note: {stand_in.sentence}", file=sys.stderr, flush=True)
         _point_to_sweep(composed)
         with new_run_folder(composed.run_folder()) as folder, interruption_reported(folder):
             with open_dict(composed.config.hydra):
                 composed.config.hydra.run.dir = str(folder)
-            run_job(composed.config, lambda _: run_spec(composed.spec.repeated_by_train(), folder))
+            run_job(composed.config, lambda _: _run(composed, folder, stand_in))
     return COMPLETED
+
+
+def _run(composed: Composed, folder: Path, stand_in: StandIn | None) -> None:
+    if stand_in is not None:
+        log.warning(stand_in.reason)
+    run_spec(composed.spec.repeated_by_train(), folder)
 
 
 def _point_to_sweep(composed: Composed) -> None:

@@ -111,9 +111,13 @@ def remove_folder(folder: Path) -> None:
 
     If the process is killed meanwhile, the folder with the hidden name is left. Raises `OSError`.
     """
+    folder = Path(os.path.abspath(folder))
     hidden = folder.with_name(f"{REMOVED}{os.urandom(4).hex()}")
     os.rename(folder, hidden)
-    shutil.rmtree(hidden)
+    with suppress(
+        FileNotFoundError
+    ):  # Another process may be deleting what looks like the rest of a killed one.
+        shutil.rmtree(hidden)
 
 
 _FULL = "No space is left for {place}: free some, or name another disk with {option}."

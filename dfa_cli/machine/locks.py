@@ -15,7 +15,6 @@ system, and in the same PID namespace (a container has its own). To every other 
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import json
 import os
@@ -40,7 +39,6 @@ HEARTBEAT_SECONDS = 30.0
 SILENT_SECONDS = 600.0
 # A process that only asks who holds a lock has it locked for an instant, so a lock is tried several times.
 TRIES, PAUSE_SECONDS = 4, 0.05
-_NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 @dataclass(frozen=True)
@@ -140,18 +138,23 @@ def locked(path: Path, force: bool = False) -> Iterator[Lock]:
 
 
 def holder_of(path: Path) -> Holder | None:
-    """Returns the process that holds the lock at `path`, or `None` when nobody does. Nothing is written."""
+    """Returns the process that holds the lock at `path`, or `None` when nobody does. Nothing is written.
+
+    A lock that cannot be read counts as held, by a process that nobody knows.
+    """
     if _real(path) in _held:
         return Holder(**_this_process())
     try:
         descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
+        try:
+            # A shared lock is enough to ask, and network disks grant it on a file that is open for reading only.
+            return _living_holder(descriptor, _flock(descriptor, shared=True))
+        finally:
+            os.close(descriptor)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    try:
-        # A shared lock is enough to ask, and network disks grant it on a file that is open for reading only.
-        return _living_holder(descriptor, _flock(descriptor, shared=True))
-    finally:
-        os.close(descriptor)
+    except OSError:
+        return Holder(certain=False)
 
 
 def _real(path: Path) -> Path:
@@ -177,14 +180,17 @@ def _acquire(path: Path, force: bool) -> Lock:
                 os.close(descriptor)
                 continue
             living = None if is_new and got_flock is not False else _living_holder(descriptor, got_flock)
-            if living is None or (force and not living.certain):
-                if got_flock or is_new or _may_take_over(path, descriptor, force):
-                    return Lock(path, descriptor, has_flock=got_flock is not None)
-            else:
+            if living is not None and not (force and not living.certain):
                 holder = living
+            elif got_flock or is_new:
+                return Lock(path, descriptor, has_flock=got_flock is not None)
+            elif lock := _take_over(path, descriptor, force):
+                return lock
             os.close(descriptor)
         except BaseException:
             with contextlib.suppress(OSError):
+                if is_new and _stands_at(path, descriptor):
+                    os.unlink(path)
                 os.close(descriptor)
             raise
     raise LockedError(holder)
@@ -198,25 +204,26 @@ def _stands_at(path: Path, descriptor: int) -> bool:
 
 
 def _flock(descriptor: int, shared: bool = False) -> bool | None:
-    """Locks an open file without waiting. Returns whether that worked; `None` where the file system has no locks."""
+    """Locks an open file without waiting. Returns whether that worked; `None` where nobody can lock files.
+
+    File systems without locks answer with many different errors, so any error counts.
+    """
     if fcntl is None:
         return None
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError as error:
-        if error.errno in _NO_FLOCK:
-            return None
-        raise
+    except OSError:
+        return None
     return True
 
 
-def _may_take_over(path: Path, descriptor: int, force: bool) -> bool:
-    """Decides, without `flock`, which of several processes takes over a lock whose holder is dead.
+def _take_over(path: Path, descriptor: int, force: bool) -> Lock | None:
+    """Takes over a lock whose holder is dead where there is no `flock`. Returns `None` if another process was faster.
 
-    It is the one that makes the file of that name first. It looks once more whether the holder is dead, because another
-    process may have taken the lock over just before.
+    The process that makes a second file first may write its name into the lock. Before that it looks once more whether
+    the holder is dead, because another process may have taken the lock over just before.
     """
     takeover = path.with_name(f"{path.name}.takeover")
     try:
@@ -225,10 +232,12 @@ def _may_take_over(path: Path, descriptor: int, force: bool) -> bool:
         with contextlib.suppress(OSError):
             if time.time() - takeover.stat().st_mtime > HEARTBEAT_SECONDS:  # its process was killed
                 takeover.unlink()
-        return False
+        return None
     try:
         living = _living_holder(descriptor, None)
-        return living is None or (force and not living.certain)
+        if living is None or (force and not living.certain):
+            return Lock(path, descriptor, has_flock=False)
+        return None
     finally:
         with contextlib.suppress(OSError):
             takeover.unlink()

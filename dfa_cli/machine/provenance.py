@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import platform
 import shlex
 import socket
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -64,21 +67,50 @@ def code_state() -> dict[str, Any]:
     return git_state()
 
 
-def git_state(root: Path = CHECKOUT) -> dict[str, Any]:
+def git_state(root: Path = CHECKOUT, folders: Sequence[str] = CODE_FOLDERS) -> dict[str, Any]:
     """Asks git for the commit of the checkout, and whether a file that affects results has been changed since.
 
-    Both are `None` where git cannot tell, for example outside a checkout.
+    Both are `None` where git cannot tell, for example outside a checkout. With changes there is also `diff`, the
+    SHA-256 of what `changes` returns. `folders`: where a change affects results; without any, everywhere.
     """
     unknown = {"commit": None, "dirty": None}
     if not (root / ".git").exists():
         return unknown
     try:
-        commit = _git(root, "rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git(root, "status", "--porcelain", "--", *CODE_FOLDERS))}
+        commit = _git(root, "rev-parse", "HEAD").decode().strip()
+        if not _git(root, "status", "--porcelain", "--", *folders).strip():
+            return {"commit": commit, "dirty": False}
+        content = changes(root, folders)
+        return {"commit": commit, "dirty": True, "diff": hashlib.sha256(content).hexdigest()}
     except (OSError, subprocess.SubprocessError):  # such as: no git, no commit yet, no permission to read
         return unknown
 
 
-def _git(root: Path, *arguments: str) -> str:
+def changes(root: Path = CHECKOUT, folders: Sequence[str] = CODE_FOLDERS) -> bytes:
+    """Returns the uncommitted changes of a checkout: `git diff HEAD`, and the content of each new file.
+
+    Raises `OSError` or `subprocess.SubprocessError` where git cannot tell.
+    """
+    parts = [_git(root, "diff", "HEAD", "--", *folders)]
+    listed = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *folders).split(b"\0")
+    for name in filter(None, listed):
+        with suppress(OSError):
+            parts.append(b"new file " + name + b"\n" + (root / os.fsdecode(name)).read_bytes())
+    return b"".join(parts)
+
+
+def repository_of(path: Path) -> Path | None:
+    """Returns the top folder of the git repository that holds a file, or `None` if there is none."""
+    return next((folder for folder in path.parents if (folder / ".git").exists()), None)
+
+
+@functools.cache
+def packages() -> str:
+    """Lists every installed package with its version, one a line, as `pip freeze` does. It takes 0.2 s."""
+    found = {f"{item.name}=={item.version}" for item in distributions() if item.name}
+    return "".join(f"{line}\n" for line in sorted(found, key=str.lower))
+
+
+def _git(root: Path, *arguments: str) -> bytes:
     command = ["git", "-C", str(root), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    return subprocess.run(command, capture_output=True, check=True, timeout=10).stdout

@@ -96,6 +96,13 @@ def raise_if_received() -> None:
         raise KeyboardInterrupt
 
 
+def ignore() -> None:
+    """Ignores further signals, if one has come, while the process ends."""
+    if _received:
+        for number in ENDING:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def forget() -> None:
     """Forgets the signals so far. A command calls it once, when it begins."""
     _received.clear()

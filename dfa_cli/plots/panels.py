@@ -9,6 +9,7 @@ from dfa_cli.comparison.group import Group
 from dfa_cli.comparison.grouping import shortest_names
 from dfa_cli.console.values import format_value
 from dfa_cli.plots.style import COLOURS, DASHES, HATCHES, MARKERS
+from dfa_cli.records.fallback import data_of_row
 
 MOST_SERIES = 8  # in one panel; more are divided among panels where a column allows it
 
@@ -24,6 +25,11 @@ def panels(result: Comparison, x_key: str | None = None) -> list[tuple[str, list
     groups: dict[str, list[Group]] = {}
     for group in result.groups:
         groups.setdefault(format_value(group.key[key]), []).append(group)
+    if key == "data":  # the heading names a stand-in as the tables do
+        return [
+            (f"data {data_of_row([run for group in members for run in group.shown])}", members)
+            for members in groups.values()
+        ]
     return [(f"{shortest_names(result.columns)[key]} {name}", members) for name, members in groups.items()]
 
 

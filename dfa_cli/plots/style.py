@@ -17,6 +17,7 @@ from dfa_cli.comparison.statistics import deviation, interval, mean
 from dfa_cli.console.table import truncate
 from dfa_cli.console.values import format_value
 from dfa_cli.errors import DfaError, one_of
+from dfa_cli.records.fallback import data_of_row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -172,7 +173,9 @@ def axis_title(words: str) -> str:
 def caption(result: Comparison, band: str, groups: Sequence[Group]) -> str:
     """Writes the text under the figure: what all rows share, the data split, and what the band shows."""
     shared = ", ".join(
-        format_value(value)
+        data_of_row([run for group in groups for run in group.shown])
+        if key == "data"
+        else format_value(value)
         for key, value in result.constant.items()
         if key in ("data", "model", "rule", "device")
     )

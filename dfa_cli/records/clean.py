@@ -15,10 +15,21 @@ from dfa_cli.records.curves import METRICS
 from dfa_cli.records.find import find
 from dfa_cli.records.locks import owned
 from dfa_cli.records.log import LOG
-from dfa_cli.records.run import CHECKPOINT, LOCK, RECORD, UNFINISHED, WEIGHTS, Run, read_run
+from dfa_cli.records.run import CHECKPOINT, LOCK, PACKAGES, RECORD, UNFINISHED, WEIGHTS, Run, read_run
 
 # The names of the files that a run writes. A process that is killed while it writes one leaves a `.*.tmp`.
-RUN_FILES = (RECORD, METRICS, LOG, WEIGHTS, CHECKPOINT, LOCK, f"{LOCK}.takeover", ".hydra", ".*.tmp")
+RUN_FILES = (
+    RECORD,
+    METRICS,
+    LOG,
+    WEIGHTS,
+    CHECKPOINT,
+    PACKAGES,
+    LOCK,
+    f"{LOCK}.takeover",
+    ".hydra",
+    ".*.tmp",
+)
 
 
 def removable(runs: Sequence[Run], force: bool = False) -> list[Run]:
@@ -50,8 +61,8 @@ def remove(runs: Sequence[Run], force: bool = False) -> list[tuple[Run, str]]:
     """Deletes the folders of `runs`, and returns the runs whose folders stay, each with the reason.
 
     This process owns each folder while it deletes it, and reads the record again before, because the run may have been
-    resumed. A folder stays also when it is a link, holds another run, or holds files that no run writes. `force`: as in
-    `removable`.
+    resumed. A folder stays also when it is a link, holds another run, or holds files that no run writes. A folder that
+    is gone by now counts as deleted. `force`: as in `removable`.
     """
     kept = []
     for run in runs:
@@ -65,10 +76,9 @@ def remove(runs: Sequence[Run], force: bool = False) -> list[tuple[Run, str]]:
                     kept.append((run, reason))
                 else:
                     remove_folder(Path(run.folder))
-        except (ValueError, DfaError) as error:
-            kept.append((run, str(error)))
-        except OSError as error:
-            kept.append((run, error.strerror or str(error)))
+        except (ValueError, DfaError, OSError) as error:
+            if os.path.exists(run.folder):
+                kept.append((run, getattr(error, "strerror", None) or str(error)))
     return kept
 
 

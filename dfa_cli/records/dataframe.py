@@ -29,6 +29,8 @@ def load(*folders: str | os.PathLike[str], where: str | None = None, curves: boo
       1. The endings `_seconds`, `_joules` and `_mb` are units.
     - `notes.*`: what the projection device noted, such as `notes.saturated_fraction`.
     - `split`, the name of the data split, and `sizes.*`, the number of rows in each of its parts.
+    - `data_fallback`: the sentence about a stand-in. Where it is missing, the run was trained on the data set that was
+      asked for, or on the default one.
     - `error`: the reason why a run failed.
 
     A value that a run does not have is missing (NaN or None).
@@ -70,6 +72,7 @@ def flat_columns(run: Run) -> dict[str, Any]:
         **run.flat,
         **{metric.name: metric.of(run) for metric in METRICS},
         **{f"notes.{name}": note for name, note in (projection.get("notes") or {}).items()},
+        "data_fallback": run.record.get("data_fallback"),
         "split": run.result.get("split"),
         **{f"sizes.{name}": size for name, size in (run.result.get("sizes") or {}).items()},
         "error": (run.record.get("error") or {}).get("message"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,8 +13,9 @@ from dfa_cli.console.output import check_free, write_file
 from dfa_cli.console.table import csv_text
 from dfa_cli.console.values import format_value, number
 from dfa_cli.errors import DfaError, one_of
-from dfa_cli.machine.files import disk_errors_as_sentences
+from dfa_cli.machine.files import disk_errors_as_sentences, write_atomically
 from dfa_cli.records.dataframe import flat_columns
+from dfa_cli.records.fallback import data_of
 from dfa_cli.records.measures import METRICS
 from dfa_cli.records.run import Run
 
@@ -139,16 +141,11 @@ def to_tensorboard(runs: Sequence[Run], path: Path) -> int:
         raise DfaError("--to tensorboard needs TensorBoard: pip install tensorboard") from None
     for run in runs:
         chosen = [
-            format_value(run.choices[name])
+            data_of(run).replace(" ", "_") if name == "data" else format_value(run.choices[name])
             for name in ("model", "data", "rule", "device")
             if run.choices.get(name)
         ]
         folder = path / f"{'-'.join(chosen).replace('/', '_')}_{run.id}"
-        with disk_errors_as_sentences(folder, "--out=FOLDER"):
-            # With --force the folder may hold an earlier export of this run, which would show each point twice.
-            for earlier in folder.glob("events.out.tfevents.*"):
-                earlier.unlink()
-            writer = EventFileWriter(str(folder))
         began = _milliseconds(run.created) / 1000
         seconds = dict(zip(run.curves.get("epoch", []), run.curves.get("seconds", []), strict=False))
         points = [(f"curves/{column}", epoch, value) for column, epoch, value in _points(run)]
@@ -158,12 +155,22 @@ def to_tensorboard(runs: Sequence[Run], path: Path) -> int:
             for metric in METRICS
             if (value := metric.of(run)) is not None
         ]
-        for name, epoch, value in points:
-            summary = Summary(value=[Summary.Value(tag=name, simple_value=value)])
-            writer.add_event(
-                Event(wall_time=began + (seconds.get(epoch) or 0.0), step=epoch, summary=summary)
-            )
-        writer.close()
+        # The writer grows its file, and a killed export must leave no part of one.
+        with tempfile.TemporaryDirectory() as elsewhere, disk_errors_as_sentences(folder, "--out=FOLDER"):
+            writer = EventFileWriter(elsewhere)
+            for name, epoch, value in points:
+                summary = Summary(value=[Summary.Value(tag=name, simple_value=value)])
+                writer.add_event(
+                    Event(wall_time=began + (seconds.get(epoch) or 0.0), step=epoch, summary=summary)
+                )
+            writer.close()
+            folder.mkdir(parents=True, exist_ok=True)
+            # With --force the folder may hold an earlier export of this run, which would show each point twice.
+            earlier = list(folder.glob("events.out.tfevents.*"))
+            for file in Path(elsewhere).iterdir():
+                write_atomically(folder / file.name, file.read_bytes())
+            for file in earlier:
+                file.unlink()
     return len(runs)
 
 

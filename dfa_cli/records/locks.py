@@ -91,8 +91,17 @@ def only_one(path: Path, what: str) -> Iterator[None]:
     """
     with disk_errors_as_sentences(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path, what):
-        yield
+    try:
+        with _locked(path, what):
+            yield
+    except InUseError as error:
+        if error.holder.certain:
+            raise
+        raise InUseError(
+            f"{what} is in use by {error.holder}. This machine cannot ask whether that process is alive. If you know "
+            f"that it is dead, delete {shortest(path)}.",
+            error.holder,
+        ) from None
 
 
 def runner(outputs: Path, identity: str) -> Holder | None:

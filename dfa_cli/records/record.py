@@ -21,6 +21,7 @@ from dfa_cli.machine import signals
 from dfa_cli.machine.files import disk_errors_as_sentences, force_onto_disk, write_atomically
 from dfa_cli.machine.locks import Lock
 from dfa_cli.machine.memory import peak_bytes, reset_peak_memory
+from dfa_cli.records.code import changed_files
 from dfa_cli.records.curves import METRICS, metrics_line, metrics_text, rows_until
 from dfa_cli.records.locks import owned
 from dfa_cli.records.run import CHECKPOINT, FORMAT, RECORD, record_of
@@ -137,6 +138,13 @@ class Record:
             raise DfaError(
                 f"{self.folder}/{METRICS} lacks epochs up to {after}, the epoch of the checkpoint; "
                 "start the run again with --from-start."
+            )
+        before = self.content["provenance"].get("data_checksums") if after else None
+        if before is not None and before != conditions.get("data_checksums"):
+            listed = "; ".join(changed_files(before, conditions["data_checksums"]))
+            raise DfaError(
+                f"The data set has changed since the run in {self.folder} began: {listed}. One run must not hold two "
+                "data sets, so begin again with --from-start."
             )
         self._data = {"split": split, "sizes": dict(sizes)}
         self.update(provenance=conditions)
@@ -301,6 +309,7 @@ class Record:
         self._written = time.perf_counter()
 
     def _open_table(self, columns: list[str]) -> TextIO:
+        self._require_ownership()
         table = open(self.folder / METRICS, "a", newline="", encoding="utf-8")  # noqa: SIM115
         if table.tell() == 0:
             table.write(metrics_line(columns))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfa_cli.config.identity import modernised
 from dfa_cli.machine.process import is_running
+from dfa_cli.records.code import code_in_short
 from dfa_cli.records.curves import read_curves
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 RECORD = "run.json"
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "weights.safetensors"
+PACKAGES = "packages.txt"
+SUMS = ("code", "data.files")  # keys of `Run.flat` that are no keys of the configuration
 LOCK = ".lock"  # only while a process owns the folder, or after it was killed
 
 FORMAT = 1  # the format of run.json; a later version of dfa may write a larger number
@@ -91,10 +95,27 @@ class Run:
             return Holder(host=str(host), pid=pid or 0, certain=False)
         return Holder(host=str(host), pid=pid) if is_running(pid, started) else None
 
+    @property
+    def code(self) -> dict[str, str | None]:
+        """The sums of the files of the user's own that the run imported, by their names."""
+        code = self.record.get("code") or {}
+        return {**(code.get("files") or {}), **(code.get("late") or {})}
+
     @cached_property
     def flat(self) -> dict[str, Any]:
-        """The configuration with dotted keys: `{"optimizer.lr": 0.01, ...}`. A list stays one value."""
-        return flatten(self.config)
+        """The configuration with dotted keys: `{"optimizer.lr": 0.01, ...}`. A list stays one value.
+
+        The key `code` holds the first digits of a sum over the code of the user's own, if the run used any, and
+        `data.files` those of a sum over the files of the data set.
+        """
+        flat = flatten(self.config)
+        if (code := code_in_short(self.config, self.code)) is not None:
+            flat["code"] = code
+        if checksums := self.provenance.get("data_checksums"):
+            flat["data.files"] = hashlib.sha256(json.dumps(checksums, sort_keys=True).encode()).hexdigest()[
+                :8
+            ]
+        return flat
 
     @cached_property
     def curves(self) -> dict[str, list[float | None]]:
@@ -150,6 +171,7 @@ _PART_TYPES: dict[str, tuple[type, ...]] = {  # A part may be missing, but must 
     "id": (str,),
     **dict.fromkeys(("identity", "created", "ended", "data_fallback"), (str, _NOTHING)),
     **dict.fromkeys(("choices", "config", "result", "error", "time", "projection"), (dict, _NOTHING)),
+    **dict.fromkeys(("code", "code.files", "code.late"), (dict, _NOTHING)),
     **dict.fromkeys(("result.sizes", "projection.notes", "provenance"), (dict, _NOTHING)),
     **dict.fromkeys(("provenance.versions", "provenance.git", "provenance.data_checksums"), (dict, _NOTHING)),
     "overrides": (list, _NOTHING),

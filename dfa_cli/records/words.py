@@ -7,17 +7,38 @@ from typing import Any
 
 from dfa_cli.config.schema import projects
 from dfa_cli.console.values import MISSING, NOTHING, format_value
+from dfa_cli.records.fallback import data_in_words, todays_sentence
 
 
 def run_in_words(config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
-    """Describes a run: `gcn on cora, trained by dfa on opu_sim, seed 3`.
+    """Describes a run: `gcn [64] on cora, trained by dfa on opu_sim, seed 3`.
 
-    The device is named only where the training rule projects something.
+    The widths of the hidden blocks follow the model. The device is named only where the training rule projects
+    something. A stand-in is named as in a table, `digits_graph for cora`.
     """
-    model, data, rule, device = (
-        format_value(choices.get(name) or NOTHING) for name in ("model", "data", "rule", "device")
+    data = data_in_words(choices, config.get("data_fallback"))
+    return f"{_model(config, choices)} on {data}, {_training(config, choices)}"
+
+
+def heading(config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
+    """Describes a run that begins. The heading ends with the whole sentence about a stand-in, if there is one."""
+    if not config.get("data_fallback"):
+        return run_in_words(config, choices)
+    sentence = todays_sentence(choices, config["data_fallback"])
+    return f"{_model(config, choices)}, {_training(config, choices)}, on {sentence}"
+
+
+def _model(config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
+    words = format_value(choices.get("model") or NOTHING)
+    model = config.get("model")
+    return (
+        f"{words} {format_value(model['hidden'])}" if isinstance(model, dict) and "hidden" in model else words
     )
-    words = f"{model} on {data}, trained by {rule}"
+
+
+def _training(config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
+    rule, device = (format_value(choices.get(name) or NOTHING) for name in ("rule", "device"))
+    words = f"trained by {rule}"
     if isinstance(config.get("rule"), dict) and projects(config):
         resolved = config.get("device") if device == "auto" else None
         words += f" on {resolved.get('where', device) if isinstance(resolved, dict) else device}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import os
 import time
 from pathlib import Path
 
 from dfa_cli.sweeps.plan import SweepRun
-from dfa_cli.sweeps.specs import PlacedRun, write_specs
+from dfa_cli.sweeps.specs import PlacedRun, write_code, write_specs
 from dfa_cli.sweeps.supervisor import POLL_SECONDS, Supervisor, Watcher
 
 # The sweep gives up when this many workers in a row were killed before they began a job.
@@ -29,6 +31,8 @@ class Grid(Supervisor):
         first = runs[0].composed
         assert first is not None
         self._hydra = first.hydra
+        code = functools.reduce(operator.or_, (run.composed.spec.code for run in runs if run.composed))
+        self._code = write_code(sweep_folder, outputs, code)
         self._at_once: int | None = None
         self._environment: dict[str, str] = {}
         # submitit's local launcher starts all jobs that it is given at the same time, so limit how many it is given.
@@ -72,7 +76,7 @@ class Grid(Supervisor):
             taken.add(job.folder)
             self._placed[job.run_id] = job
         specs = write_specs(self.sweep_folder, self._hydra, self._placed, list(self._placed)[first:])
-        order = {"specs": str(specs), "first": first, "at_once": self._at_once}
+        order = {"specs": str(specs), "first": first, "at_once": self._at_once, "code": str(self._code)}
         return self._run_worker(order, batch, self._environment)
 
     def _give_up(self, batch: list[SweepRun], code: int) -> None:

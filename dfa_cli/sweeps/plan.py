@@ -9,8 +9,9 @@ from pathlib import Path
 
 from dfa_cli.config.compose import Composed
 from dfa_cli.config.schema import projects
-from dfa_cli.launch.task import resolve_spec
+from dfa_cli.launch.task import may_be_reused, resolve_spec
 from dfa_cli.records.find import find
+from dfa_cli.records.run import Run
 from dfa_cli.sweeps.specs import PlacedRun
 
 ENDED = ("completed", "reused", "failed", "interrupted", "stopped")
@@ -67,11 +68,13 @@ class Plan:
     `merged`: the number of jobs that were left out because they equal another job.
     `without_device`: the rules of such jobs that do not use the device. With these rules, runs that differ only in the
     device are equal.
+    `reused`: the records of the runs that are completed already.
     """
 
     runs: list[SweepRun]
     merged: int
     without_device: list[str]
+    reused: list[Run]
 
 
 def plan(jobs: Sequence[Composed], outputs: Path) -> Plan:
@@ -80,7 +83,9 @@ def plan(jobs: Sequence[Composed], outputs: Path) -> Plan:
     `auto` is resolved here for this machine, and again by each job on the machine where it runs. Raises `DfaError` when
     this machine lacks what a job asks for.
     """
-    done = completed_runs(outputs) if jobs[0].spec.config["reuse"] else {}
+    reuse = jobs[0].spec.config["reuse"]
+    done = completed_runs(outputs) if reuse else {}
+    reused = []
     labels = _labels([job.spec.overrides for job in jobs])
     runs: dict[str, SweepRun] = {}
     without_device: dict[str, None] = {}
@@ -91,19 +96,21 @@ def plan(jobs: Sequence[Composed], outputs: Path) -> Plan:
                 without_device[spec.choices["rule"]] = None
             continue
         run = runs[spec.identity] = SweepRun(label, spec.identity, spec.config["epochs"], job)
-        if spec.identity in done:
-            run.state, run.folder = "reused", done[spec.identity]
-    return Plan(list(runs.values()), len(jobs) - len(runs), list(without_device))
+        earlier = done.get(spec.identity)
+        if earlier is not None and may_be_reused(earlier, spec):
+            run.state, run.folder = "reused", Path(earlier.folder)
+            reused.append(earlier)
+    return Plan(list(runs.values()), len(jobs) - len(runs), list(without_device), reused)
 
 
-def completed_runs(outputs: Path) -> dict[str, Path]:
-    """Map the identity of each configuration that is completed below `outputs` to the folder of its newest record."""
+def completed_runs(outputs: Path) -> dict[str, Run]:
+    """Map the identity of each configuration that is completed below `outputs` to its newest run."""
     if not outputs.is_dir():
         return {}
-    done: dict[str, Path] = {}
+    done: dict[str, Run] = {}
     for run in find([outputs]).runs:  # newest first
         if run.status == "completed" and run.identity:
-            done.setdefault(run.identity, Path(run.folder))
+            done.setdefault(run.identity, run)
     return done
 
 

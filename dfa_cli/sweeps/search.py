@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ from dfa_cli.config.overrides import (
     sweep_values,
     user_overrides,
 )
+from dfa_cli.config.own_code import OwnCode
 from dfa_cli.errors import DfaError
 from dfa_cli.records.locks import CLAIMS
 from dfa_cli.records.run import record_of
 from dfa_cli.sweeps.plan import SweepRun
+from dfa_cli.sweeps.specs import write_code
 from dfa_cli.sweeps.supervisor import Supervisor, Watcher
 
 OPTUNA = "OptunaSweeper"
@@ -40,11 +42,13 @@ class Search(Supervisor):
         study: Study,
         sweep_folder: Path,
         watcher: Watcher,
+        code: OwnCode,
         fail_fast: bool = False,
     ):
         super().__init__([], sweep_folder, study.outputs, watcher, fail_fast)
         self.command = command
         self.study = study
+        self._code = write_code(sweep_folder, study.outputs, code)
 
     def _run_all(self) -> None:
         """Start workers until no trial is left.
@@ -58,6 +62,7 @@ class Search(Supervisor):
                 {
                     "config_name": self.command.config_name,
                     "config_dir": self.command.config_dir,
+                    "code": str(self._code),
                     "overrides": [
                         *self.study.overrides(left),
                         f"hydra.sweep.dir={quote_override(str(self.sweep_folder))}",
@@ -128,7 +133,9 @@ class Study:
         if self.storage is None:
             return None
         name = hashlib.sha256(f"{self.storage}\n{self.name}".encode()).hexdigest()[:16]
-        return self.outputs / CLAIMS / f"study-{name}.lock"
+        is_file = self.storage.startswith("sqlite:///")
+        folder = Path(self.storage.removeprefix("sqlite:///")).parent if is_file else self.outputs
+        return folder / CLAIMS / f"study-{name}.lock"
 
     def searches_something(self) -> bool:
         """Tell whether any key has an interval or several values, on the command line or in the configuration."""
@@ -185,6 +192,28 @@ class Study:
 
 def is_optuna(node: dict[str, Any]) -> bool:
     return node["_target_"].endswith(OPTUNA)
+
+
+def combinations_for_each_option(words: Sequence[str], groups: Collection[str]) -> list[list[str]]:
+    """Return combinations of a search in which each listed option of each of the groups occurs at least once."""
+    first = first_combination(words)
+    combinations = [first]
+    for number, override in enumerate(parse_overrides(words)):
+        key = override.get_key_element()
+        if key in groups and override.is_sweep_override():
+            for option in sweep_values(override)[1:]:
+                combinations.append([*first[:number], f"{key}={option}", *first[number + 1 :]])
+    return combinations
+
+
+def searched_data(node: Mapping[str, Any], words: Sequence[str]) -> list[str]:
+    """Return the values of `data` and `model` that the configuration of the sweeper lists, as overrides.
+
+    A key that the user typed is left out, so the typed value holds.
+    """
+    typed = {word.partition("=")[0] for word in words}
+    listed = node.get("params") or {}
+    return [f"{key}={listed[key]}" for key in ("data", "model") if key in listed and key not in typed]
 
 
 def first_combination(words: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ YAML file that is edited while the sweep runs changes no later job.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,11 @@ from typing import Any
 from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from dfa_cli.config.own_code import OwnCode
 from dfa_cli.config.spec import RunSpec
+from dfa_cli.errors import DfaError
 from dfa_cli.machine.files import write_atomically
+from dfa_cli.machine.provenance import code_state
 
 SPECS = ".sweep/specs.json"  # inside the sweep's folder
 
@@ -65,6 +69,42 @@ def write_specs(
     }
     write_atomically(path, json.dumps(content, indent=1))
     return path
+
+
+def write_code(sweep_folder: Path, outputs: Path, code: OwnCode) -> Path:
+    """Write which code the jobs of a sweep run with, and keep a copy of the user's own. Returns the path of the file.
+
+    The file is named by its content, so a later sweep in the same folder changes nothing for jobs that still wait in
+    the queue of a cluster.
+    """
+    code.keep(outputs)
+    content = json.dumps({"own": code.as_json(), "tool": code_state()})
+    path = sweep_folder / f".sweep/code_{hashlib.sha256(content.encode()).hexdigest()[:16]}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        write_atomically(path, content)
+    return path
+
+
+@functools.lru_cache(maxsize=4)
+def read_code(path: Path, outputs: Path) -> OwnCode:
+    """Return the own code of a sweep, as it was when the sweep began.
+
+    Raises `DfaError` where the code of dfa itself, or a file without a copy, has changed since.
+    """
+    content = json.loads(path.read_text(encoding="utf-8"))
+    then, now = content["tool"], code_state()
+    if then != now:
+        raise DfaError(
+            f"The checkout of dfa has changed since this sweep began: {_commit(then)} then, {_commit(now)} now. "
+            "Give the command again to run the jobs with the new code."
+        )
+    return OwnCode.from_copies(content["own"], outputs)
+
+
+def _commit(state: Mapping[str, Any]) -> str:
+    changes = f" with changes {str(state.get('diff'))[:8]}" if state.get("dirty") else ""
+    return f"commit {str(state.get('commit'))[:10]}{changes}"
 
 
 def batch_overrides(path: Path) -> list[list[str]]:

@@ -158,14 +158,18 @@ class Supervisor(ABC):
             except ValueError:
                 run.state = "waiting"  # it has no record, so it was not begun
                 continue
-            if state == "running":  # its process has outlived the worker
+            if state == "running":  # its process has outlived the worker, or nobody can tell whether it has
                 run.state = "elsewhere"
+                run.attempts += 1
             else:
                 run.attempts += 1
                 run.state = "waiting"
-                if run.attempts >= self.max_attempts:
-                    run.state = "failed"
-                    run.reason = "its process was killed, as the system does when memory runs out"
+                self._give_up_if_tried_enough(run)
+
+    def _give_up_if_tried_enough(self, run: SweepRun) -> None:
+        if run.attempts >= self.max_attempts:
+            run.state = "failed"
+            run.reason = "its process was killed, as the system does when memory runs out"
 
     def _check_other_sweeps(self) -> None:
         """Update the runs that another sweep was running.
@@ -179,6 +183,7 @@ class Supervisor(ABC):
             if run.state == "elsewhere" and run.identity and runner(self.outputs, run.identity) is None:
                 folder = last_run(self.outputs, run.identity)
                 run.state = "waiting"
+                self._give_up_if_tried_enough(run)
                 if folder is not None and record_of(folder).get("status") == "completed":
                     run.state, run.folder = "reused", folder
                     copy_result(run, record_of(folder))

@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from dfa_cli.config.command import Command
 from dfa_cli.config.compose import Composed, Composer, is_grid_sweep
 from dfa_cli.config.hydra_entry import show_by_hydra
+from dfa_cli.config.own_code import OwnCode
+from dfa_cli.config.spec import RunSpec
 from dfa_cli.console.messages import shortest
 from dfa_cli.errors import DfaError, one_of
 from dfa_cli.launch.exit_codes import COMPLETED, FAILED
-from dfa_cli.launch.fallback import stand_in_overrides
+from dfa_cli.launch.fallback import require_data
 from dfa_cli.launch.help import help_text
 from dfa_cli.machine import signals
 from dfa_cli.machine.files import mendable_errors_as_sentences
+from dfa_cli.machine.provenance import provenance
+from dfa_cli.records.code import origin, origin_in_words
 from dfa_cli.records.locks import only_one
+from dfa_cli.records.run import Run, read_run
 from dfa_cli.sweeps.display import SweepDisplay
 from dfa_cli.sweeps.grid import Grid
 from dfa_cli.sweeps.notes import LOCK
 from dfa_cli.sweeps.plan import Plan, SweepRun, plan
-from dfa_cli.sweeps.search import Search, Study, first_combination, is_optuna
+from dfa_cli.sweeps.search import (
+    Search,
+    Study,
+    combinations_for_each_option,
+    first_combination,
+    is_optuna,
+    searched_data,
+)
 
 
 def sweep(command: Command) -> int:
@@ -43,33 +56,40 @@ def sweep(command: Command) -> int:
         with mendable_errors_as_sentences(sweep_folder):
             if is_grid_sweep(first):
                 return _run_grid(command, composer, sweep_folder)
-            return _run_search(command, first, sweep_folder)
+            combinations = combinations_for_each_option(command.overrides, composer.group_options())
+            searched = [*searched_data(first.sweeper, command.overrides), *command.overrides]
+            specs = [
+                composer.job(combination, checked=False).spec
+                for combination in combinations_for_each_option(searched, ("data", "model"))
+            ]
+            return _run_search(command, first, composer.code_of(combinations), specs, sweep_folder)
 
 
 def _run_grid(command: Command, composer: Composer, sweep_folder: Path) -> int:
     jobs = composer.jobs(command.overrides)
-    if stand_in := stand_in_overrides([job.spec for job in jobs]):
-        jobs = composer.jobs([*command.overrides, *stand_in])
     config = jobs[0].spec.config
     outputs = Path(config["outputs"]).absolute()
     planned = plan(jobs, outputs)
     to_run = sum(not run.ended for run in planned.runs)
+    require_data(run.composed.spec for run in planned.runs if run.composed is not None and not run.ended)
     with only_one(sweep_folder / LOCK, shortest(sweep_folder)) if to_run else contextlib.nullcontext():
-        print(_opening_line(planned, to_run), flush=True)
+        print("\n".join([_opening_line(planned, to_run), *_lines_on_reused(planned.reused)]), flush=True)
         if to_run:
             with SweepDisplay(len(planned.runs)) as display:
                 Grid(planned.runs, sweep_folder, outputs, display, config["fail_fast"]).run()
     return _print_result(planned.runs, sweep_folder)
 
 
-def _run_search(command: Command, first: Composed, sweep_folder: Path) -> int:
+def _run_search(
+    command: Command, first: Composed, code: OwnCode, specs: Sequence[RunSpec], sweep_folder: Path
+) -> int:
+    """Run a search. `specs`: runs with every data set that its trials may use."""
     outputs = Path(first.spec.config["outputs"]).absolute()
     node = first.sweeper
     direction = str(node.get("direction", "maximize")).lower()
     if is_optuna(node) and not direction.endswith(("maximize", "minimize")):
         raise DfaError(f"sweeper.direction={one_of(direction, ('maximize', 'minimize'))}.")
-    stand_in = [word for word in stand_in_overrides([first.spec]) if word.startswith("data=")]
-    study = Study([*command.overrides, *stand_in], node, outputs)
+    study = Study(command.overrides, node, outputs)
     if is_optuna(node) and not study.searches_something():
         raise DfaError(
             "sweeper=optuna has nothing to search. Give a key an interval or several values, such as "
@@ -77,10 +97,12 @@ def _run_search(command: Command, first: Composed, sweep_folder: Path) -> int:
         )
     lock = study.lock()
     with only_one(lock, f"the study {study.name}") if lock else contextlib.nullcontext():
-        return _run_study(command, first, study, sweep_folder)
+        if study.left():
+            require_data(specs)
+        return _run_study(command, first, study, code, sweep_folder)
 
 
-def _run_study(command: Command, first: Composed, study: Study, sweep_folder: Path) -> int:
+def _run_study(command: Command, first: Composed, study: Study, code: OwnCode, sweep_folder: Path) -> int:
     left, runs = study.left(), []
     if study.total is not None:
         print(
@@ -92,17 +114,17 @@ def _run_study(command: Command, first: Composed, study: Study, sweep_folder: Pa
             only_one(sweep_folder / LOCK, shortest(sweep_folder)),
             SweepDisplay(left if study.total is not None else None) as display,
         ):
-            search = Search(command, study, sweep_folder, display, first.spec.config["fail_fast"])
+            search = Search(command, study, sweep_folder, display, code, first.spec.config["fail_fast"])
             search.run()
             runs = search.runs
-    code = _print_result(runs, sweep_folder) if runs else COMPLETED
+    exit_code = _print_result(runs, sweep_folder) if runs else COMPLETED
     if signals.received():
         return signals.exit_code()
     if is_optuna(study.node) and (best := study.best()):
         print(best)
     # Without a storage nobody can tell how many trials are completed.
     countable = study.total is not None and study.storage is not None
-    return FAILED if countable and study.left() else code
+    return FAILED if countable and study.left() else exit_code
 
 
 def _opening_line(planned: Plan, to_run: int) -> str:
@@ -120,12 +142,25 @@ def _opening_line(planned: Plan, to_run: int) -> str:
     return f"sweep of {', '.join(words)}; {to_run} to run"
 
 
+def _lines_on_reused(reused: Sequence[Run]) -> list[str]:
+    """Say which reused runs were made by another commit of dfa, or with other versions of packages."""
+    now = origin(provenance())
+    counts = Counter(
+        (origin_in_words(then, now), origin_in_words(now, then))
+        for run in reused
+        if (then := origin(run.provenance)) != now
+    )
+    return [
+        f"{count} reused, made by {before} (now {today}); reuse=strict runs such jobs again"
+        for (before, today), count in counts.items()
+    ]
+
+
 def _print_result(runs: Sequence[SweepRun], sweep_folder: Path) -> int:
     """Print the table and the failures at the end of a sweep, and return the exit code."""
     from dfa_cli.comparison.comparison import compare
     from dfa_cli.comparison.tables import render
     from dfa_cli.console import output
-    from dfa_cli.records.run import Run, read_run
 
     recorded: list[Run] = []
     for run in runs:

@@ -18,7 +18,8 @@ from omegaconf import DictConfig
 from dfa_cli.config.checks import check
 from dfa_cli.config.compose import spec_of_job
 from dfa_cli.config.spec import RunSpec
-from dfa_cli.launch.task import resolve_spec, resume_recorded, run_spec
+from dfa_cli.errors import DfaError
+from dfa_cli.launch.task import may_be_reused, resolve_spec, resume_recorded, run_spec
 from dfa_cli.machine import signals
 from dfa_cli.machine.files import remove_folder
 from dfa_cli.machine.startup import import_without_gc
@@ -28,17 +29,19 @@ from dfa_cli.records.log import logged
 from dfa_cli.records.run import RECORD, read_run, record_of
 from dfa_cli.sweeps.notes import STOP, forget_note, note_name, read_notes, write_note
 from dfa_cli.sweeps.search import trial_overrides
+from dfa_cli.sweeps.specs import read_code
 
 PAUSE_SECONDS = 2.0  # between two questions whether another start of the job is alive
 
 
-def task(config: DictConfig, worker: int) -> float:
+def task(config: DictConfig, worker: int, code: str) -> float:
     """Run a job, or reuse or resume an equal run. Returns the best validation accuracy, or NaN if the job failed.
 
     An exception ends only this job. By then it is in the job's record and log. A job without a record of its own leaves
     a note and no folder, so that the sweep's folder holds only runs. A launcher may start a job again, also while its
     first start is still running or after it has ended.
     `worker`: the process id of the sweep's worker. A job runs in the worker, or in a process that a launcher started.
+    `code`: the file that says which code the jobs run with.
     """
     context = HydraConfig.get()
     folder, sweep_folder = Path(context.runtime.output_dir), Path(context.sweep.dir)
@@ -48,9 +51,13 @@ def task(config: DictConfig, worker: int) -> float:
             if not is_ours:
                 return math.nan  # The job is running already, so its record is written by its first start.
             try:
+                own_record = record_of(folder)
+                if own_record.get("status") == "completed" and own_record.get("id") == config.run_id:
+                    return objective_value(own_record)  # An earlier start of this job has completed it.
                 if stop.exists() or signals.received():
                     return _leave_note(sweep_folder, folder, "stopped")
-                spec = spec_of_job(config, trial_overrides(context.overrides.task))
+                own = read_code(Path(code), Path(config.outputs).absolute())
+                spec = spec_of_job(config, trial_overrides(context.overrides.task), own)
                 check(spec.config, spec.choices)  # the values of a search are picked after all earlier checks
                 return _run(spec, folder, sweep_folder)
             except Exception as error:
@@ -98,25 +105,40 @@ def _run(spec: RunSpec, folder: Path, sweep_folder: Path) -> float:
         try:
             claimed = stack.enter_context(claim(Path(spec.config["outputs"]), spec.identity))
             started_before = record_of(folder).get("id") == spec.config["run_id"]
-            earlier = folder if started_before else claimed.last_run() if spec.config["reuse"] else None
-            if earlier is not None and record_of(earlier).get("status") != "completed":
-                stack.enter_context(owned(earlier))
+            last = claimed.last_run() if spec.config["reuse"] and not started_before else None
+            is_ours = last is not None and not _is_completed(last) and _own_if_writable(last, stack)
         except InUseError:
             return _leave_note(sweep_folder, folder, "elsewhere", identity=spec.identity)
-        record = {} if earlier is None else record_of(earlier)
-        if earlier is not None and record.get("status") == "completed":
-            if started_before:
-                return objective_value(record)
-            return _leave_note(sweep_folder, folder, "reused", earlier, record)
+        if last is not None and _is_completed(last) and may_be_reused(read_run(last), spec):
+            return _leave_note(sweep_folder, folder, "reused", last, record_of(last))
         forget_note(sweep_folder, folder)  # that an earlier start of this job has left
-        if earlier is not None and can_be_read(earlier):
-            if started_before:
-                return objective_value(resume_recorded(read_run(earlier)))
-            _leave_note(sweep_folder, folder, "resumed", earlier, resumes=len(record.get("resumed", ())) + 1)
-            with logged(earlier):
-                return objective_value(resume_recorded(read_run(earlier)))
+        if last is not None and is_ours and can_be_read(last) and not _is_completed(last):
+            resumes = len(record_of(last).get("resumed", ())) + 1
+            _leave_note(sweep_folder, folder, "resumed", last, resumes=resumes)
+            with logged(last):
+                return objective_value(resume_recorded(read_run(last), spec))
         claimed.run_in(folder)
+        if started_before and can_be_read(folder):
+            return objective_value(resume_recorded(read_run(folder), spec))
         return objective_value(run_spec(spec.repeated_by_train(), folder, replaces=started_before))
+
+
+def _is_completed(folder: Path) -> bool:
+    return record_of(folder).get("status") == "completed"
+
+
+def _own_if_writable(folder: Path, stack: contextlib.ExitStack) -> bool:
+    """Own the folder of an earlier run, and tell whether that was possible.
+
+    Raises `InUseError` when another process owns it.
+    """
+    try:
+        stack.enter_context(owned(folder))
+    except InUseError:
+        raise
+    except DfaError:  # The folder belongs to another user, or its disk is read-only.
+        return False
+    return True
 
 
 def objective_value(record: dict[str, Any]) -> float:

@@ -28,16 +28,16 @@ def main() -> None:
     with signals.raised_as_interrupts(also_ignored=(signal.SIGINT,)):
         try:
             if "specs" in order:
-                _run_jobs(Path(order["specs"]), order["first"], order["at_once"])
+                _run_jobs(Path(order["specs"]), order["first"], order["at_once"], order["code"])
             else:
-                _run_search(order["config_name"], order["config_dir"], order["overrides"])
+                _run_search(order["config_name"], order["config_dir"], order["overrides"], order["code"])
         except BaseException:
             if signals.received():
                 sys.exit(130)
             raise
 
 
-def _run_jobs(specs: Path, first: int, at_once: int | None) -> None:
+def _run_jobs(specs: Path, first: int, at_once: int | None, code: str) -> None:
     from dfa_cli.config.hydra_internals import launch_jobs
     from dfa_cli.sweeps.specs import batch_overrides, job_config, sweep_config
     from dfa_cli.sweeps.task import task
@@ -50,14 +50,14 @@ def _run_jobs(specs: Path, first: int, at_once: int | None) -> None:
     launch_jobs(
         master,
         functools.partial(job_config, specs),
-        functools.partial(task, worker=os.getpid()),
+        functools.partial(task, worker=os.getpid(), code=code),
         batch_overrides(specs),
         first,
         at_once,
     )
 
 
-def _run_search(config_name: str, config_dir: str | None, overrides: list[str]) -> None:
+def _run_search(config_name: str, config_dir: str | None, overrides: list[str], code: str) -> None:
     from dfa_cli.config.hydra_internals import open_hydra, run_sweeper
     from dfa_cli.config.paths import conf_dir
     from dfa_cli.config.plugins import add_plugin_folder
@@ -67,7 +67,7 @@ def _run_search(config_name: str, config_dir: str | None, overrides: list[str]) 
     register_with_hydra()
     add_plugin_folder(config_dir)
     with open_hydra(conf_dir(), config_dir) as hydra:
-        run_sweeper(hydra, config_name, overrides, functools.partial(task, worker=os.getpid()))
+        run_sweeper(hydra, config_name, overrides, functools.partial(task, worker=os.getpid(), code=code))
 
 
 def _end_with_sweep() -> None:

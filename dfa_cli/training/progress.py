@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfa_cli.console.messages import entry, percent, shortest
-from dfa_cli.records.words import run_in_words
+from dfa_cli.records.fallback import todays_sentence
+from dfa_cli.records.words import heading
 
 if TYPE_CHECKING:
     from dfa_cli.training.loop import Epoch
@@ -27,7 +28,7 @@ class Progress:
         kind = config["progress"]
         self.kind = ("bar" if sys.stdout.isatty() else "lines") if kind == "auto" else kind
         self.epochs = config["epochs"]
-        self.title = run_in_words(config, choices)
+        self.title = heading(config, choices)
         self._bar = None
         self._last_shown = 0.0
         self._last_epoch: Epoch | None = None
@@ -98,12 +99,18 @@ class Progress:
 
 
 def summary(record: Mapping[str, Any], folder: Path) -> list[str]:
-    """Return the lines that end a run. No line is longer than 80 characters, except for a long path."""
+    """Return the lines that end a run. No line is longer than 80 characters, except for a long path.
+
+    For a stand-in the first and the last line are the sentence about it.
+    """
     result, cost, times = record["result"], record["projection"], record["time"]
     sizes = ", ".join(f"{count:,} {name}" for name, count in result["sizes"].items())
     best, last = result["test_accuracy_at_best_validation"], result["test_accuracy_at_last_epoch"]
+    fallback = record.get("data_fallback")
+    stand_in = [todays_sentence(record["choices"], fallback)] if fallback else []
     lines = [
         "",
+        *stand_in,
         *entry("test accuracy", f"{percent(best)}  at the best validation epoch ({result['best_epoch']})"),
         *entry("", f"{percent(last)}  at the last epoch ({result['last_epoch']})"),
         *entry("split", f"{result['split']}:"),
@@ -116,4 +123,4 @@ def summary(record: Mapping[str, Any], folder: Path) -> list[str]:
         )
         lines += entry("", f"modelled optics {seconds:,.1f} s, {joules:,.0f} J")
     lines += entry("time", f"{times['train_seconds']:.1f} s training, {times['total_seconds']:.1f} s in all")
-    return [*lines, f"{'record':15}{shortest(folder)}"]
+    return [*lines, f"{'record':15}{shortest(folder)}", *stand_in]

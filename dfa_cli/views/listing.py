@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dfa_cli.console.output import colour_status
-from dfa_cli.console.table import GAP, csv_text, display_width, lay_out, truncate
+from dfa_cli.console.table import GAP, csv_text, display_width, lay_out, truncate, wrap
 from dfa_cli.console.values import NOTHING, duration, format_time, format_value
+from dfa_cli.records.fallback import data_of, fallback_notes
 from dfa_cli.records.measures import BY_NAME, DEFAULT
 from dfa_cli.records.run import Run
 
@@ -34,7 +35,7 @@ COLUMNS = (
     Column("when", lambda run: format_time(run.created), lambda run: run.created),
     Column("status", lambda run: run.status, lambda run: run.status),
     _choice("model"),
-    _choice("data"),
+    Column("data", data_of, lambda run: run.choices.get("data")),
     _choice("rule"),
     _choice("device"),
     Column(
@@ -94,6 +95,8 @@ def list_as_text(runs: Sequence[Run], width: int | None = None) -> str:
         lines += ["", *reasons[:10]]
         if len(reasons) > 10:
             lines.append(f"and {len(reasons) - 10} more failed; --status failed lists them alone")
+    if notes := fallback_notes(runs):
+        lines += ["", *(part for note in notes for part in (wrap(note, width) if width else [note]))]
     lines += ["", f"test %: {DEFAULT.words}"]
     if left_out:
         lines[-1] += f"; no room here for {' and '.join(left_out)}"
@@ -122,5 +125,6 @@ def list_as_json(runs: Sequence[Run]) -> str:
 def _record(run: Run) -> dict[str, Any]:
     full = {"test %": DEFAULT.name, "when": "created", "time": "total_seconds"}
     return {full.get(column.name, column.name): column.raw(run) for column in COLUMNS} | {
-        "folder": run.folder
+        "data_fallback": run.record.get("data_fallback"),
+        "folder": run.folder,
     }

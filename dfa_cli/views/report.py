@@ -91,7 +91,7 @@ def report_page(result: Comparison, runs: Sequence[Run], heading: str, places: S
     now = datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z")
     counts = {status: sum(run.status == status for run in runs) for status in STATUSES}
     about = [f"Split: {split_caption(result)}."] if result.splits else []
-    about += [f"The same in all rows: {constants(result)}."] if result.constant else []
+    about += [f"The same in all rows: {constants(result)}."] if constants(result) else []
     page = Page(
         heading=heading,
         origin=f"{plural(len(runs), 'run')} from {', '.join(places)}, read on {now}",

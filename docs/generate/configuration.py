@@ -61,7 +61,7 @@ Every key that can be set, with its default, its bounds and its meaning. A *grou
 dots:
 
     dfa train model=gcn data=cora rule=dfa device=opu_sim device/readout=off_axis optimizer.lr=0.02 seed=3
-    dfa sweep rule=bp,dfa device.camera.bits=4,6,8 seed='range(10)'
+    dfa sweep data=digits rule=bp,dfa device=opu_sim device.camera.bits=4,6,8 seed='range(10)'
 
 A list is written `[64,64]`, and an absent value is written `null`. A key may get a value in several places. The last of
 these places counts: the file of an option, the top-level keys below, the file in `tuned`, the file in `experiment`, the

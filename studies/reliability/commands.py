@@ -45,7 +45,7 @@ class Command:
             return self.process.wait()
 
     def kill(self, target: str = "alone") -> bool:
-        """Kill the command with SIGKILL, and tell whether there was something to kill.
+        """Kill the command with SIGKILL, and tell whether this has ended a process.
 
         `target`: `alone`, the command itself; `jobs`, the process that a sweep has started for its jobs; `all`, the
         command and every process that it has started.
@@ -60,9 +60,10 @@ class Command:
         for pid in victims:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        if self.process.pid in victims:
-            self.killed = True
-        return bool(victims)
+        if self.process.pid not in victims:
+            return bool(victims)
+        self.killed = self.process.wait() == -signal.SIGKILL  # It may have ended just before.
+        return self.killed
 
     @property
     def is_sweep(self) -> bool:
@@ -80,11 +81,9 @@ class Command:
         return [pid for pid, since in self.processes.items() if since is not None and is_running(pid, since)]
 
 
-def start(
-    words: tuple[str, ...], folder: Path, log: Path, environment: Mapping[str, str] | None = None
-) -> Command:
+def start(words: tuple[str, ...], folder: Path, log: Path) -> Command:
     """Start `dfa` with these words in `folder`. What it prints goes to the file `log`."""
-    return start_program((sys.executable, "-m", "dfa_cli.cli", *words), words, folder, log, environment)
+    return start_program((sys.executable, "-m", "dfa_cli.cli", *words), words, folder, log)
 
 
 def start_program(
@@ -94,6 +93,7 @@ def start_program(
     log: Path,
     environment: Mapping[str, str] | None = None,
 ) -> Command:
+    """Start any program as `start` does. `words`: its name in the report. `environment`: variables that are added."""
     with open(log, "wb") as file:
         process = subprocess.Popen(
             program,
@@ -118,11 +118,12 @@ def descendants_of(pid: int) -> Iterator[int]:
 
 
 def parents_of_all() -> dict[int, int]:
-    """Map each process to the one that has started it."""
+    """Map each process that has not ended to the one that has started it."""
     listed = subprocess.run(
-        ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+        ["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True
     ).stdout
-    return {int(child): int(parent) for child, parent in map(str.split, listed.splitlines())}
+    rows = [line.split() for line in listed.splitlines()]
+    return {int(child): int(parent) for child, parent, state in rows if not state.startswith("Z")}
 
 
 def wait_until(holds: Callable[[], object], seconds: float) -> bool:

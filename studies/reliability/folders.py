@@ -27,12 +27,12 @@ Finding = tuple[str, str]  # a kind of the report, and a sentence
 class State:
     """The folder of a run at one moment.
 
-    `status`: the status in the record. `lines`: the whole lines of metrics.csv below its heading, without the seconds.
-    `checkpoint`: the epoch of the checkpoint, or `None` without one. `digest`: of record, metrics and weights.
+    `status`: as in the record, which calls a killed run running. `lines`: the whole lines of metrics.csv below its
+    heading, without the seconds. `checkpoint`: the epoch of the checkpoint, or `None` without one. `digest`: of record,
+    metrics and weights.
     """
 
     status: str
-    identity: str
     lines: tuple[str, ...]
     checkpoint: int | None
     digest: str
@@ -52,7 +52,7 @@ def read_state(folder: Path) -> State | None:
     record = record_of(folder)
     # The lines come before the checkpoint: a run that is still training has no lines then that a resume may remove.
     lines = metrics_lines(folder)
-    return State(record["status"], record["identity"], lines, checkpoint_epoch(folder), _digest(folder))
+    return State(record["status"], lines, checkpoint_epoch(folder), _digest(folder))
 
 
 def record_of(folder: Path) -> dict[str, Any]:
@@ -127,13 +127,11 @@ class Ledger:
         self.top = top
         self._known: dict[Path, State] = {}
 
-    def look(
-        self, restarted: Collection[Path] = (), removable: bool = False, restarts: bool = False
-    ) -> list[Finding]:
+    def look(self, restarted: Collection[Path] = (), removable: bool = False) -> list[Finding]:
         """Compare with the last look.
 
-        `restarted`: folders whose runs were asked to begin again. `restarts`: any run without a checkpoint may have
-        begun again in its folder. `removable`: unfinished runs may be gone, because `dfa clean` was called.
+        `restarted`: folders whose runs were asked to begin again. `removable`: unfinished runs may be gone, because
+        `dfa clean` was called.
         """
         wrong: list[Finding] = []
         now: dict[Path, State] = {}
@@ -151,14 +149,10 @@ class Ledger:
             if state is None:
                 if before.completed or not removable:
                     wrong.append((LOST, f"{folder.name}: the run, which was {before.status}, is gone"))
-            elif folder not in restarted and not (restarts and before.checkpoint is None):
+            elif folder not in restarted:
                 wrong += [(LOST, f"{folder.name}: {reason}") for reason in _lost(before, state)]
         self._known = now
         return wrong
-
-    def completed(self) -> Counter[str]:
-        """Count the completed runs of each configuration, as of the last look."""
-        return Counter(state.identity for state in self._known.values() if state.completed)
 
 
 def _lost(before: State, now: State) -> list[str]:

@@ -8,7 +8,6 @@ runs that were not disturbed, bit for bit. `scripts/kill_test` runs the whole te
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 import tempfile
@@ -78,7 +77,6 @@ def main() -> None:
         "overrides", nargs="*", help="further overrides of the sweeps, such as launcher=joblib"
     )
     given = parser.parse_args()
-    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     root = Path(tempfile.mkdtemp(prefix="dfa-kills-")).resolve()
     wrong = True
     try:

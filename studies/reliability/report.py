@@ -58,7 +58,7 @@ class Report:
         lines = [f"{self.killed()} kills with SIGKILL in {self.seconds / 60:.1f} minutes, seed {self.seed}"]
         for name in dict.fromkeys(scenario for scenario, _ in self.kills):
             details = {detail: count for (scenario, detail), count in self.kills.items() if scenario == name}
-            lines.append(f"  {name + ':':<9}{self.killed(name):>4}  ({_listed(details)})")
+            lines.append(f"  {name:<9}{self.killed(name):>4}  ({_listed(details)})")
         lines += [
             f"commands: {sum(self.commands.values())} ({_listed(self.commands)})",
             f"left by killed commands: {_listed(self.left) or 'nothing'}",
@@ -75,4 +75,4 @@ class Report:
 
 
 def _listed(counts: dict[str, int] | Counter[str]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()) if count)

@@ -21,9 +21,9 @@ LATEST_EARLY = 3.0  # seconds after the start of a process; training begins afte
 
 
 class KillTest:
-    """What all rounds share: the random moments, the report, the limit of kills, and undisturbed outcomes.
+    """What all rounds share: the random moments, the report, the number of kills, and what is made only once.
 
-    `extra`: further overrides for the sweeps. `cache`: results that several rounds use, made once.
+    `extra`: further overrides of the sweeps. `durations`: the seconds of undisturbed commands, by name.
     """
 
     def __init__(self, root: Path, kills: int, seed: int, extra: tuple[str, ...] = ()):
@@ -32,8 +32,8 @@ class KillTest:
         self.rng = random.Random(seed)
         self.report = Report(seed)
         self.extra = extra
-        self.cache: dict[str, Path] = {}
         self.durations: dict[str, float] = {}
+        self._made: dict[str, Path] = {}
         self._rounds = 0
 
     @property
@@ -55,16 +55,30 @@ class KillTest:
         if len(self.report.wrong) == before:
             shutil.rmtree(folder)
 
+    def undisturbed(self, name: str, words_for: Callable[[Path], Sequence[str | Path]]) -> Path:
+        """Return a folder that an undisturbed command has filled.
+
+        The command is run at the first call with this name. `words_for`: takes the folder and returns its words.
+        """
+
+        def make(folder: Path) -> None:
+            with self.trial(f"undisturbed_{name}") as trial:
+                command = trial.start(*words_for(folder))
+                if trial.end(command) != 0:
+                    raise RuntimeError(f"An undisturbed command failed: {command.output[-3000:]}")
+
+        return self.made(name, make)
+
     def made(self, name: str, make: Callable[[Path], None]) -> Path:
-        """Return a folder that `make` fills at the first call with this name."""
-        if name not in self.cache:
+        """Return a folder that `make` fills at the first call with this name. The seconds are kept in `durations`."""
+        if name not in self._made:
             folder = self.root / f"made_{name}"
             folder.mkdir()
             began = time.monotonic()
             make(folder)
             self.durations[name] = time.monotonic() - began
-            self.cache[name] = folder
-        return self.cache[name]
+            self._made[name] = folder
+        return self._made[name]
 
 
 class Trial:
@@ -84,11 +98,10 @@ class Trial:
         self.ledger = Ledger(self.outputs)
         self._commands: list[Command] = []
 
-    def start(self, *words: str | Path, environment: Mapping[str, str] | None = None) -> Command:
+    def start(self, *words: str | Path) -> Command:
         """Start `dfa` with these words."""
         typed = tuple(map(str, words))
-        command = commands.start(typed, self.folder, self._log(typed[0]), environment)
-        return self._started(command)
+        return self._started(commands.start(typed, self.folder, self._log(typed[0])))
 
     def start_program(self, program: tuple[str, ...], name: str, environment: Mapping[str, str]) -> Command:
         """Start another program than `dfa`."""
@@ -143,7 +156,7 @@ class Trial:
         """
         code = command.wait()
         output = command.output
-        shown = f"`{' '.join(command.words)}` ended with code {code}, {command.log}"
+        shown = f"dfa {command.words[0]} ended with code {code}, {command.log.name}"
         if code == -9 and not command.killed:
             self.wrong(FAILED, f"{shown}: it hung and was killed")
         elif "Traceback (most recent call last)" in output:
@@ -157,11 +170,11 @@ class Trial:
     def refused(self, command: Command, sentence: str) -> None:
         """Wait for a command that has to be refused with this sentence."""
         if self.end(command, [sentence]) == 0:
-            self.wrong(FAILED, f"`{' '.join(command.words)}` was not refused with: {sentence}")
+            self.wrong(FAILED, f"dfa {command.words[0]} was not refused with: {sentence}")
 
-    def look(self, restarted: Collection[Path] = (), removable: bool = False, restarts: bool = False) -> None:
-        """Look at all runs of the round, and note what has gone wrong since the last look."""
-        self.wrongs(self.ledger.look(restarted, removable, restarts))
+    def look(self, restarted: Collection[Path] = (), removable: bool = False) -> None:
+        """Look at all runs of the round, and note what has gone wrong since the last look. See `Ledger.look`."""
+        self.wrongs(self.ledger.look(restarted, removable))
 
     def compare(self, undisturbed: Path, disturbed: Path) -> None:
         self.report.compared += 1

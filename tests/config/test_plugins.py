@@ -50,11 +50,15 @@ def test_a_run_finds_the_class_and_records_its_folder(dfa: Dfa) -> None:
     assert "config_dir" not in dfa.run("rule=bp", *SMALL).record["provenance"]
 
 
-def test_rerun_finds_the_class_by_the_record_alone(dfa: Dfa, tmp_path: Path) -> None:
+def test_rerun_finds_the_class_in_the_folder_that_is_named(dfa: Dfa, tmp_path: Path) -> None:
     run = dfa.run(*make_plugin(dfa, "own_of_a_rerun"), "rule=own", *SMALL)
     sys.modules.pop("own_of_a_rerun")
     (tmp_path / "elsewhere").mkdir()
     again = ["rerun", run.record["id"], str(dfa.outputs), "--outputs", str(dfa.root / "again")]
+    refused = run_script(dfa, *again, cwd=tmp_path / "elsewhere")
+    assert refused.returncode == 2
+    assert "uses code that is no part of dfa: own_of_a_rerun.Own" in refused.stderr
+    again += ["--config-dir", str(dfa.root / "mine")]
     done = run_script(dfa, *again, cwd=tmp_path / "elsewhere")
     assert done.returncode == 0, done.stderr
     assert "the metrics match exactly, in 2 epochs" in done.stdout
@@ -62,7 +66,9 @@ def test_rerun_finds_the_class_by_the_record_alone(dfa: Dfa, tmp_path: Path) -> 
     assert json.loads(path.read_text())["provenance"]["config_dir"] == str(dfa.root / "mine")
 
 
-def test_resume_finds_the_class_by_the_record_alone(dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resume_finds_the_class_in_the_folder_that_is_named(
+    dfa: Dfa, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = RULE + (
         "    def backward(self, model, batch):\n"
         "        import os\n"
@@ -76,7 +82,7 @@ def test_resume_finds_the_class_by_the_record_alone(dfa: Dfa, monkeypatch: pytes
         dfa.train(*words, "rule=own", *SMALL)
     monkeypatch.delenv("FAILS")
     sys.modules.pop("own_of_a_resume")
-    answer = dfa("resume", "last", str(dfa.outputs), "--from-start")
+    answer = dfa("resume", "last", str(dfa.outputs), "--from-start", *words)
     assert answer.code == 0, answer.err
     (run,) = dfa.runs()
     assert run.record["status"] == "completed"

@@ -72,7 +72,8 @@ def test_one_of_two_runs_gets_the_folder_and_the_other_is_told_who_has_it(dfa: D
     refusal = answers[codes.index(2)]
     assert "run is in use by process" in refusal or "run is not empty" in refusal
     assert "Traceback" not in "".join(answers)
-    assert set(os.listdir(folder)) == {".hydra", "run.json", "run.log", "metrics.csv", "weights.safetensors"}
+    names = {".hydra", "run.json", "run.log", "metrics.csv", "packages.txt", "weights.safetensors"}
+    assert set(os.listdir(folder)) == names
     run = Run(folder)
     assert run.record["status"] == "completed"
     assert run.record["provenance"]["pid"] == processes[codes.index(0)].pid
@@ -298,7 +299,7 @@ def test_a_run_goes_on_when_the_reader_of_its_output_goes_away(dfa: Dfa) -> None
     words = dfa.arguments("data=digits", "model.hidden=[8]", "device=cpu", "epochs=300", "progress=lines")
     with dfa.start("train", *words) as process:
         assert process.stdout is not None
-        assert process.stdout.readline().startswith("fc on digits")
+        assert process.stdout.readline().startswith("fc [8] on digits")
         process.stdout.close()
         assert process.stderr is not None
         assert process.stderr.read() == ""

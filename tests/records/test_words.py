@@ -17,6 +17,10 @@ CHOICES = {"model": "gcn", "data": "cora", "rule": "dfa", "device": "opu_sim"}
         ({"rule": {}, "device": {"where": "cuda"}, "seed": 3}, {"device": "auto"},
          "gcn on cora, trained by dfa on cuda, seed 3"),
         ({"rule": {}, "device": "?"}, {"device": "auto"}, "gcn on cora, trained by dfa on auto, seed –"),
+        ({"rule": {}, "seed": 3, "model": {"hidden": [64, 8]}}, {},
+         "gcn [64, 8] on cora, trained by dfa on opu_sim, seed 3"),
+        ({"rule": {}, "seed": 3, "data_fallback": "digits, in place of mnist, which could not be had: ..."},
+         {"data": "digits"}, "gcn on digits for mnist, trained by dfa on opu_sim, seed 3"),
         ({}, dict.fromkeys(CHOICES), "– on –, trained by –, seed –"),
     ],
 )  # fmt: skip

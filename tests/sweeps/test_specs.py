@@ -12,6 +12,7 @@ from program import Dfa
 
 from dfa_cli.config.command import parse_command
 from dfa_cli.config.compose import Composer, spec_of_job
+from dfa_cli.config.own_code import NO_CODE
 from dfa_cli.sweeps.plan import plan
 from dfa_cli.sweeps.specs import PlacedRun, batch_overrides, job_config, sweep_config, write_specs
 
@@ -42,7 +43,7 @@ def test_a_job_gets_the_configuration_that_was_checked(tmp_path: Path, monkeypat
         assert config.hydra.sweep.subdir == job.folder
         monkeypatch.setattr(HydraConfig.instance(), "cfg", config)
         again = spec_of_job(
-            OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), words[1:]
+            OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), words[1:], NO_CODE
         )
         assert again == job.spec
         assert again.identity == job.spec.identity

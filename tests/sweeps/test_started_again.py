@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from program import Dfa, Run
 
-from studies.reliability.kills import descendants_of
+from studies.reliability.commands import descendants_of
 
 JOBS = ("data=digits", "model.hidden=[8]", "device=cpu", "rule=bp")
 

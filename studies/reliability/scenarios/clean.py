@@ -57,15 +57,8 @@ def round_of(test: KillTest) -> None:
 
 
 def completed_run(test: KillTest) -> Path:
-    """Return the folder of a completed run. It is made at the first call."""
-
-    def make(folder: Path) -> None:
-        with test.trial(f"undisturbed_{NAME}") as trial:
-            command = trial.start("train", *WORDS, f"hydra.run.dir={folder}")
-            if trial.end(command) != 0:
-                raise RuntimeError(f"The undisturbed run failed: {command.output[-3000:]}")
-
-    return test.made("completed_run", make)
+    """Return the folder of a completed run."""
+    return test.undisturbed("completed_run", lambda folder: ("train", *WORDS, f"hydra.run.dir={folder}"))
 
 
 def copies_of_a_killed_run(trial: Trial) -> tuple[list[Path], list[Path]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sqlite3
-import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -128,15 +127,7 @@ def _make_runs(test: KillTest, folder: Path) -> None:
 
 
 def _undisturbed(test: KillTest, kind: str, runs: Sequence[Path]) -> Path:
-    """Return the folder with an export that nothing disturbs. It is made at the first call."""
-
-    def make(folder: Path) -> None:
-        with test.trial(f"undisturbed_{NAME}") as trial:
-            target = folder if kind in MODULES else folder / Path(KINDS[kind][-1]).name
-            began = time.monotonic()
-            command = trial.start("export", *runs, *KINDS[kind][:-1], target)
-            if trial.end(command) != 0:
-                raise RuntimeError(f"The undisturbed export failed: {command.output[-3000:]}")
-            test.durations[f"export_{kind}"] = time.monotonic() - began
-
-    return test.made(f"exported_{kind}", make)
+    """Return the folder with an export that nothing disturbs."""
+    *words, target = KINDS[kind]
+    file = "" if kind in MODULES else Path(target).name
+    return test.undisturbed(f"export_{kind}", lambda folder: ("export", *runs, *words, folder / file))

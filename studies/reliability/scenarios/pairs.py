@@ -48,14 +48,15 @@ def two_trains(test: KillTest) -> None:
     with test.trial(NAME) as trial:
         folder = trial.outputs / "run"
         pair = [trial.start("train", *WORDS, f"hydra.run.dir={folder}") for _ in range(2)]
-        kill_training(trial, pair, "of two train", folder, early=0.6)
+        was_killed = kill_training(trial, pair, "two train", folder, early=0.6)
         codes = [trial.end(command, [IN_USE, NOT_EMPTY]) for command in pair]
         _check_codes(trial, codes)
         for one, other in (pair, pair[::-1]):
             if one.process.returncode == 2 and IN_USE in one.output:
                 _check_holder(trial, one, other)
         trial.look()
-        note_what_is_left(trial, folder)
+        if was_killed:
+            note_what_is_left(trial, folder)
         trial.compare(undisturbed, complete(trial, WORDS, folder))
 
 
@@ -65,7 +66,7 @@ def two_resumes(test: KillTest) -> None:
     with test.trial(NAME) as trial:
         folder = _killed_run(trial)
         pair = [trial.start("resume", folder) for _ in range(2)]
-        kill_training(trial, pair, "of two resume", folder, early=0.6)
+        kill_training(trial, pair, "two resume", folder, early=0.6)
         codes = [trial.end(command, [IN_USE, IS_COMPLETED]) for command in pair]
         _check_codes(trial, codes)
         trial.look()
@@ -81,9 +82,9 @@ def resume_and_clean(test: KillTest) -> None:
         trial.pause(trial.rng.uniform(0.0, 0.5))  # Both take the lock of the folder soon after their start.
         clean = trial.start("clean", trial.outputs, "--yes")
         if trial.rng.random() < 0.7:
-            trial.kill([clean, resume], "of resume and clean", trial.rng.uniform(0.0, 0.4))
+            trial.kill([clean, resume], "resume and clean", trial.rng.uniform(0.0, 0.4))
         else:
-            kill_training(trial, resume, "of resume and clean", folder)
+            kill_training(trial, resume, "resume and clean", folder)
         trial.end(clean, [rf"left .*({IN_USE}|it is )"], code_of_refusal=1)
         trial.end(resume, [IN_USE, IS_COMPLETED, GONE])
         trial.look(removable=True)
@@ -104,7 +105,7 @@ def two_cleans(test: KillTest) -> None:
         for _ in range(2):
             pair.append(trial.start("clean", trial.outputs, "--yes"))
             trial.pause(trial.rng.uniform(0.0, 0.1))
-        trial.kill(pair, "of two clean", trial.rng.uniform(0.1, 0.5))
+        trial.kill(pair, "two clean", trial.rng.uniform(0.1, 0.5))
         for command in pair:
             trial.end(command, [rf"left .*({IN_USE}|it is )"], code_of_refusal=1)
         trial.look(removable=True)
@@ -118,13 +119,13 @@ def two_cleans(test: KillTest) -> None:
 
 def two_sweeps(test: KillTest) -> None:
     """Two sweeps in one folder: one is refused, and each configuration is completed once."""
-    undisturbed = sweeps.undisturbed_sweep(test, "pair of sweeps", SWEEP)
+    undisturbed = sweeps.undisturbed_sweep(test, "pair_of_sweeps", SWEEP)
     with test.trial(NAME) as trial:
         folder = trial.outputs / "sweep"
         pair = [sweeps.sweep(trial, SWEEP, folder=folder) for _ in range(2)]
         target = trial.rng.choice(sweeps.TARGETS)
-        latest = sweeps.LATEST_KILL * test.durations["pair of sweeps"]
-        trial.kill(pair, "of two sweep", trial.rng.uniform(0.3, latest), target=target)
+        latest = sweeps.LATEST_KILL * test.durations["pair_of_sweeps"]
+        trial.kill(pair, "two sweep", trial.rng.uniform(0.3, latest), target=target)
         for command in pair:
             command.wait()
         codes = [sweeps.end_of_sweep(trial, command, [IN_USE]) for command in pair]
@@ -139,14 +140,7 @@ KINDS = (two_trains, two_resumes, resume_and_clean, two_sweeps, two_cleans)
 
 def _undisturbed(test: KillTest) -> Path:
     """Return the folder of the run that every pair of `train` or `resume` has to equal."""
-
-    def make(folder: Path) -> None:
-        with test.trial("undisturbed_pair") as trial:
-            command = trial.start("train", *WORDS, f"hydra.run.dir={folder}")
-            if trial.end(command) != 0:
-                raise RuntimeError(f"The undisturbed run failed: {command.output[-3000:]}")
-
-    return test.made("pair", make)
+    return test.undisturbed("pair", lambda folder: ("train", *WORDS, f"hydra.run.dir={folder}"))
 
 
 def _killed_run(trial: Trial) -> Path:
@@ -154,7 +148,7 @@ def _killed_run(trial: Trial) -> Path:
     for attempt in range(5):
         folder = trial.outputs / f"run{attempt}"
         command = trial.start("train", *WORDS, f"hydra.run.dir={folder}")
-        kill_training(trial, command, "of a run before it is resumed", folder, window=0.3, early=0.0)
+        kill_training(trial, command, "train before such a pair", folder, window=0.3, early=0.0)
         trial.end(command)
         trial.look()
         state = read_state(folder)

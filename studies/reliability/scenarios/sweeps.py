@@ -29,7 +29,8 @@ JOBS = (
 )
 LATEST_KILL = 0.7  # the latest moment of a kill, as a fraction of the time of the undisturbed sweep
 # A sweep gives up a job whose process was killed twice. The same command then runs that job again.
-GIVEN_UP = r"failed: .*was killed"
+GIVEN_UP = "failed: "
+NOT_COMPLETED = ("failed: ", "interrupted: ")
 MOST_COMMANDS = 12
 
 
@@ -49,15 +50,8 @@ def round_of(test: KillTest) -> None:
 
 
 def undisturbed_sweep(test: KillTest, name: str, jobs: tuple[str, ...], extra: tuple[str, ...] = ()) -> Path:
-    """Return the output folder of a sweep that nothing disturbs. It is made at the first call."""
-
-    def make(folder: Path) -> None:
-        with test.trial(f"undisturbed_{name}") as trial:
-            command = trial.start("sweep", f"outputs={folder}", *jobs, *extra)
-            if trial.end(command) != 0:
-                raise RuntimeError(f"The undisturbed sweep failed: {command.output[-3000:]}")
-
-    return test.made(name, make)
+    """Return the output folder of a sweep that nothing disturbs. It is made at the first call with this name."""
+    return test.undisturbed(name, lambda folder: ("sweep", f"outputs={folder}", *jobs, *extra))
 
 
 def sweep(
@@ -73,13 +67,11 @@ def end_of_sweep(trial: Trial, command: Command, refusals: Collection[str] = ())
 
     `refusals`: sentences with which it may be refused.
     """
-    if command.wait() == 1:
-        code = trial.end(command, [GIVEN_UP], code_of_refusal=1)
-        for line in command.output.splitlines():
-            if line.startswith(("failed:", "interrupted:")) and "was killed" not in line:
-                trial.wrong(FAILED, f"the sweep says: {line}")
-    else:
-        code = trial.end(command, refusals)
+    gave_up = command.wait() == 1
+    code = trial.end(command, [GIVEN_UP], code_of_refusal=1) if gave_up else trial.end(command, refusals)
+    for line in command.output.splitlines():
+        if line.startswith(NOT_COMPLETED) and "was killed" not in line:
+            trial.wrong(FAILED, f"the sweep says: {line}")
     trial.look()
     return code
 

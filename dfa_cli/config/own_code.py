@@ -1,0 +1,368 @@
+"""Finds the code of one's own that a run imports, and lets the run import exactly what was found.
+
+*Own code* is every file of Python that a run imports and that belongs neither to an installed package nor to dfa: files
+in the folder of `--config-dir`, in PYTHONPATH, and of packages that are installed in editable mode. It is found before
+anything is imported, by following the import statements from the file of each `_target_`. So a module whose name is
+computed while the run is running is not found here (`late_modules` finds it afterwards).
+
+A file counts with all its bytes. A changed comment is changed code.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import hashlib
+import importlib.machinery
+import importlib.util
+import json
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from dfa_cli.config.plugins import targets
+from dfa_cli.errors import DfaError
+from dfa_cli.machine.files import write_atomically
+from dfa_cli.machine.provenance import CHECKOUT, CODE_FOLDERS, changes, code_state, git_state, repository_of
+
+COPIES = ".code"  # in the output folder: a copy of each file of own code, named by its SHA-256
+MAX_COPY_BYTES = 1_000_000
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class OwnModule:
+    """A module of own code.
+
+    `file`: its path as the import system spells it, such as `pkg/net.py`.
+    `path`: where the file is on this machine; empty for a module without a file, such as one of a notebook.
+    `sum`: the SHA-256 of the file; `None` without a file.
+    `imports`: the modules of own code that it imports.
+    `content`: the bytes of the file, or `None` if they were not kept because the file is too large.
+    """
+
+    name: str
+    file: str
+    path: str
+    sum: str | None
+    imports: tuple[str, ...] = ()
+    content: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class OwnCode:
+    """The modules of own code that runs import, by name."""
+
+    modules: Mapping[str, OwnModule] = field(default_factory=dict)
+
+    @property
+    def sums(self) -> dict[str, str | None]:
+        """The SHA-256 of each file, by the name that does not depend on the machine, such as `pkg/net.py`."""
+        return {module.file: module.sum for _, module in sorted(self.modules.items())}
+
+    def used_by(self, config: Mapping[str, Any]) -> OwnCode:
+        """Return the part that a run with this configuration imports."""
+        waiting = [name for target in targets(config) for name in _prefixes(target)]
+        found: dict[str, OwnModule] = {}
+        while waiting:
+            name = waiting.pop()
+            if name in self.modules and name not in found:
+                found[name] = self.modules[name]
+                waiting += self.modules[name].imports
+        return OwnCode(found)
+
+    def __or__(self, other: OwnCode) -> OwnCode:
+        return OwnCode({**self.modules, **other.modules})
+
+    def keep(self, outputs: Path) -> None:
+        """Write a copy of each file below the output folder, once per content.
+
+        The uncommitted changes of dfa, and of the git repositories that hold own code, are kept as well.
+        """
+        for module in self.modules.values():
+            if module.content is not None:
+                keep_copy(outputs, str(module.sum), module.content)
+        self._keep_changes(outputs)
+
+    def repositories(self) -> dict[str, dict[str, Any]]:
+        """Return the state of each git repository that holds own code, by the name of its folder."""
+        return {root.name: git_state(root, ()) for root in self._roots()}
+
+    def _keep_changes(self, outputs: Path) -> None:
+        for root, folders in [(CHECKOUT, CODE_FOLDERS), *((root, ()) for root in self._roots())]:
+            state = code_state() if root == CHECKOUT else git_state(root, folders)
+            expected = state.get("diff")
+            if expected is not None and not (outputs / COPIES / expected).exists():
+                content = changes(root, folders)
+                if hashlib.sha256(content).hexdigest() == expected and len(content) <= MAX_COPY_BYTES:
+                    keep_copy(outputs, expected, content)
+
+    def _roots(self) -> list[Path]:
+        found = {repository_of(Path(module.path)) for module in self.modules.values() if module.path}
+        return sorted(root for root in found if root is not None)
+
+    def as_json(self) -> str:
+        """Return the description of the modules, without the contents."""
+        kept = ("name", "file", "path", "sum", "imports")
+        return json.dumps([{key: getattr(module, key) for key in kept} for module in self.modules.values()])
+
+    @classmethod
+    def from_copies(cls, description: str, outputs: Path) -> OwnCode:
+        """Undo `as_json`, with the contents that `keep` wrote below `outputs`.
+
+        The copies are checked. Where there is none, because the file is too large, the file itself must be unchanged.
+        Raises `DfaError` where neither holds.
+        """
+        modules = {}
+        for item in json.loads(description):
+            module = OwnModule(**{**item, "imports": tuple(item["imports"])})
+            if module.sum is not None:
+                copy = outputs / COPIES / module.sum
+                content = _content_with_sum(copy, module.sum) if copy.is_file() else None
+                if content is None:
+                    _require_unchanged(module)
+                module = OwnModule(**{**item, "imports": module.imports, "content": content})
+            modules[module.name] = module
+        return cls(modules)
+
+
+NO_CODE = OwnCode()
+
+
+def keep_copy(outputs: Path, name: str, content: bytes) -> None:
+    """Write the copy `name` below the output folder, if it is not there."""
+    copy = outputs / COPIES / name
+    if not copy.exists():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(copy, content)
+
+
+def _content_with_sum(path: Path, expected: str) -> bytes | None:
+    with contextlib.suppress(OSError):
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() == expected:
+            return content
+    return None
+
+
+def _require_unchanged(module: OwnModule) -> None:
+    try:
+        now = hashlib.sha256(Path(module.path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise DfaError(
+            f"{module.path} cannot be read any more ({error.strerror}); the run needs it."
+        ) from error
+    if now != module.sum:
+        raise DfaError(
+            f"{module.path} has changed since the sweep began (sum {str(module.sum)[:8]} then, {now[:8]} now), and "
+            "there is no copy of it. Give the command again to run the new code."
+        )
+
+
+def find_own_code(config: Mapping[str, Any]) -> OwnCode:
+    """Find the own code that a run with this configuration imports. Nothing is imported.
+
+    `config`: plain nested dictionaries.
+    """
+    waiting = [name for target in targets(config) for name in _prefixes(target)]
+    modules: dict[str, OwnModule] = {}
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name.partition(".")[0] in _installed:
+            continue
+        seen.add(name)
+        if (module := _own_module(name)) is not None:
+            modules[name] = module
+            waiting += module.imports
+    own = {
+        name: OwnModule(
+            module.name,
+            module.file,
+            module.path,
+            module.sum,
+            tuple(imported for imported in module.imports if imported in modules),
+            module.content,
+        )
+        for name, module in modules.items()
+    }
+    return OwnCode(own)
+
+
+# Names of modules that are no own code, so nothing in them is. They stay so as long as this process lives.
+_installed: set[str] = set()
+
+
+def _prefixes(dotted: str) -> Iterator[str]:
+    """Yield the names that importing a dotted name imports: `a`, `a.b`, `a.b.c` for `a.b.c`."""
+    parts = dotted.split(".")
+    for count in range(1, len(parts) + 1):
+        yield ".".join(parts[:count])
+
+
+def _own_module(name: str) -> OwnModule | None:
+    spec = _spec_of(name)
+    if spec is None:
+        return _running_module(name)
+    if spec.origin is None or not spec.has_location or not is_own_file(spec.origin):
+        if "." not in name and spec.origin is not None:
+            _installed.add(name)
+        return None
+    return _read(name, Path(spec.origin), is_package=spec.submodule_search_locations is not None)
+
+
+def _read(name: str, path: Path, is_package: bool) -> OwnModule | None:
+    parts = name.split(".")
+    folders = parts if is_package else parts[:-1]
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    return OwnModule(
+        name=name,
+        file="/".join([*folders, path.name]),
+        path=str(path.absolute()),
+        sum=hashlib.sha256(content).hexdigest(),
+        imports=tuple(dict.fromkeys(_imports(content, name, is_package))),
+        content=content if len(content) <= MAX_COPY_BYTES else None,
+    )
+
+
+def _running_module(name: str) -> OwnModule | None:
+    """Return a module that no finder knows: `__main__`, which is a script, a notebook, or text typed at a prompt."""
+    module = sys.modules.get(name)
+    if module is None or "." in name or getattr(module, "__spec__", None) is not None:
+        return None
+    path = getattr(module, "__file__", None)
+    if path is None:
+        return OwnModule(name, f"{name} (no file)", "", None)
+    return _read(name, Path(path), is_package=False) if is_own_file(path) else None
+
+
+def _spec_of(name: str) -> ModuleSpec | None:
+    """Find a module without importing it or a package that contains it."""
+    parent, _, _ = name.rpartition(".")
+    places: Sequence[str] | None = None
+    if parent:
+        above = _spec_of(parent)
+        if above is None or above.submodule_search_locations is None:
+            return None
+        places = list(above.submodule_search_locations)
+    for finder in sys.meta_path:
+        if finder is not _finder and hasattr(finder, "find_spec"):
+            with contextlib.suppress(ImportError, ValueError, AttributeError):
+                if (spec := finder.find_spec(name, places)) is not None:
+                    return spec
+    return None
+
+
+@functools.cache
+def _installed_folders() -> tuple[str, ...]:
+    return tuple({str(Path(sysconfig.get_path(kind)).resolve()) for kind in ("stdlib", "platstdlib")})
+
+
+def is_own_file(path: str) -> bool:
+    """Tell whether a file belongs neither to Python, nor to an installed package, nor to dfa."""
+    place = Path(path).resolve()
+    if {"site-packages", "dist-packages"} & set(place.parts):
+        return False
+    return not any(place.is_relative_to(folder) for folder in (*_installed_folders(), str(_PACKAGE)))
+
+
+def _imports(content: bytes, name: str, is_package: bool) -> Iterator[str]:
+    """Yield the modules that the import statements of a file may import, with the packages that contain them."""
+    yield from _prefixes(name.rpartition(".")[0]) if "." in name else ()
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError):  # The run itself reports it, with the line.
+        return
+    here = name if is_package else name.rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _prefixes(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = here.split(".")[: len(here.split(".")) - (node.level - 1)] if here else []
+                base = ".".join([*above, *([node.module] if node.module else [])])
+            if base:
+                yield from _prefixes(base)
+                for alias in node.names:
+                    yield f"{base}.{alias.name}"
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Executes the bytes that were found, under the path of the file, so that files beside it are found."""
+
+    def __init__(self, module: OwnModule):
+        super().__init__(module.name, module.path)
+        self._content = module.content
+
+    def get_code(self, fullname: str) -> Any:
+        assert self._content is not None
+        return self.source_to_code(self._content, self.path)
+
+
+class _Finder:
+    """Gives Python the modules that were found, before it looks for them on its path."""
+
+    def __init__(self) -> None:
+        self.modules: dict[str, OwnModule] = {}
+
+    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        module = self.modules.get(name)
+        if module is None or module.content is None or not module.path.endswith(".py"):
+            return None
+        is_package = Path(module.path).name == "__init__.py"
+        return importlib.util.spec_from_file_location(
+            name,
+            module.path,
+            loader=_Loader(module),
+            submodule_search_locations=[str(Path(module.path).parent)] if is_package else None,
+        )
+
+
+_finder = _Finder()
+
+
+def import_exactly(code: OwnCode) -> None:
+    """Let this process import the modules of `code` as they were found, even if their files change meanwhile.
+
+    Modules that were imported this way with another content are forgotten, so that they are imported again.
+    """
+    if not code.modules and not _finder.modules:
+        return
+    changed = any(
+        name in _finder.modules and _finder.modules[name].sum != module.sum
+        for name, module in code.modules.items()
+    )
+    if changed:
+        for name in _finder.modules:
+            if isinstance(getattr(sys.modules.get(name), "__loader__", None), _Loader):
+                del sys.modules[name]
+    _finder.modules = {**({} if changed else _finder.modules), **code.modules}
+    if _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _finder)  # type: ignore[arg-type]
+
+
+def late_modules(known: OwnCode, before: Iterable[str]) -> dict[str, str | None]:
+    """Return the sums of own files that were imported and that no import statement shows, by their names.
+
+    `before`: the names of the modules that had been imported before the run.
+    """
+    earlier, late = set(before), {}
+    for name, module in list(sys.modules.items()):
+        path = getattr(module, "__file__", None)
+        if name in earlier or name in known.modules or not path or not is_own_file(path):
+            continue
+        with contextlib.suppress(OSError):
+            parts = [*name.split(".")[:-1], Path(path).name]
+            late["/".join(parts)] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return late

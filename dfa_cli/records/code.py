@@ -1,0 +1,65 @@
+"""Describes the code that made a run: the user's own, the commit of dfa, the versions of the packages."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+NO_SUM = "no sum"
+
+
+def changed_files(before: Mapping[str, str | None], now: Mapping[str, str | None]) -> list[str]:
+    """Lists the files that differ, each with the first digits of both sums: `mine.py 3f2a9c01 before, 9bc1d2e3 now`."""
+    return [
+        f"{file} {_short(before, file)} before, {_short(now, file)} now"
+        for file in sorted({*before, *now})
+        if before.get(file) != now.get(file) or (file in before) != (file in now)
+    ]
+
+
+def _short(sums: Mapping[str, str | None], file: str) -> str:
+    return "absent" if file not in sums else (sums[file] or NO_SUM)[:8]
+
+
+def code_in_short(config: Mapping[str, Any], sums: Mapping[str, str | None]) -> str | None:
+    """Returns the first digits of a sum over all files, `unknown` for a run that recorded none, and else `None`.
+
+    Versions of dfa up to 0.1.0 recorded no sums. A run with a class that is not of dfa's own options used own code.
+    """
+    if sums:
+        return hashlib.sha256(json.dumps(dict(sums), sort_keys=True).encode()).hexdigest()[:8]
+    return "unknown" if any(_uses_own_class(node) for node in config.values()) else None
+
+
+def _uses_own_class(node: Any) -> bool:
+    if not isinstance(node, Mapping):
+        return False
+    target = node.get("_target_")
+    known = ("dfa_cli.", "torch.", "torch_geometric.")
+    return (isinstance(target, str) and not target.startswith(known)) or any(
+        map(_uses_own_class, node.values())
+    )
+
+
+def origin(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what made a run, as far as a change of it can change a result: the commit of dfa, and the versions."""
+    git = provenance.get("git") or {}
+    return {
+        "commit": git.get("commit"),
+        "changes": git.get("diff") if git.get("dirty") else None,
+        **(provenance.get("versions") or {}),
+    }
+
+
+def origin_in_words(made_by: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Describes an origin by the parts that differ from another: `commit 4af7c01, torch 2.12`."""
+    words = []
+    if any(made_by.get(name) != other.get(name) for name in ("commit", "changes")):
+        changes = f" with changes {made_by['changes'][:8]}" if made_by.get("changes") else ""
+        words.append(f"commit {str(made_by.get('commit') or 'unknown')[:7]}{changes}")
+    for name in sorted({*made_by, *other} - {"commit", "changes"}, key=lambda name: (name != "torch", name)):
+        if made_by.get(name) != other.get(name):
+            words.append(f"{name} {made_by.get(name) or 'absent'}")
+    return ", ".join(words)

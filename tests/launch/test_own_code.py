@@ -1,0 +1,309 @@
+"""The code of the user's own, and the data, belong to the result: a change of them is never overlooked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from program import Dfa, Run
+
+from dfa_cli.config.own_code import MAX_COPY_BYTES, OwnCode, find_own_code, import_exactly
+from dfa_cli.errors import DfaError
+from dfa_cli.machine import provenance
+from dfa_cli.sweeps.specs import read_code, write_code
+
+RULE = """
+from {package}.middle import FACTOR
+from dfa_cli.rules import Backpropagation
+
+class Mine(Backpropagation):
+    def backward(self, model, batch):
+        result = super().backward(model, batch)
+        for parameter in model.parameters():
+            parameter.grad.mul_(FACTOR)
+        return result
+"""
+SMALL = ("data=digits", "model.hidden=[8]", "device=cpu", "epochs=2", "optimizer=sgd")
+
+
+class Own:
+    """A folder for `--config-dir` with a rule of three modules. The names of the modules are those of this test."""
+
+    def __init__(self, dfa: Dfa, name: str):
+        self.folder, self.name = dfa.root / "own", name
+        (self.folder / "rule").mkdir(parents=True)
+        (self.folder / f"{name}_parts").mkdir()
+        (self.folder / "rule" / "mine.yaml").write_text(f"{{_target_: {name}.Mine, needs: nothing}}")
+        (self.folder / f"{name}.py").write_text(RULE.format(package=f"{name}_parts"))
+        (self.folder / f"{name}_parts" / "__init__.py").touch()
+        (self.folder / f"{name}_parts" / "middle.py").write_text("from .deep import FACTOR")
+        self.edit("FACTOR = 1.0")
+
+    @property
+    def deep(self) -> Path:
+        return self.folder / f"{self.name}_parts" / "deep.py"
+
+    @property
+    def words(self) -> list[str]:
+        return ["--config-dir", str(self.folder)]
+
+    def edit(self, text: str) -> None:
+        self.deep.write_text(text)
+
+
+def sweep(dfa: Dfa, own: Own, *words: str) -> str:
+    answer = dfa("sweep", *own.words, *dfa.arguments(*SMALL, "rule=mine", *words))
+    assert answer.code == 0, answer
+    return answer.out
+
+
+def test_an_edit_two_imports_away_runs_the_jobs_again_and_makes_another_row(dfa: Dfa) -> None:
+    own = Own(dfa, "edited")
+    sweep(dfa, own, "seed=0,1")
+    assert "2 reused; 0 to run" in sweep(dfa, own, "seed=0,1")
+    own.edit("FACTOR = -1.0")
+    assert "sweep of 3 jobs; 3 to run" in sweep(dfa, own, "seed=0,1,2")
+    rows = dfa("compare", str(dfa.outputs), "--format", "csv").out.splitlines()
+    code = rows[0].split(",").index("code")
+    assert len({row.split(",")[code] for row in rows[1:]}) == len(rows[1:]) == 2
+    own.edit("FACTOR = 1.0")
+    assert "2 reused; 0 to run" in sweep(dfa, own, "seed=0,1")
+
+
+def test_a_changed_comment_is_changed_code(dfa: Dfa) -> None:
+    own = Own(dfa, "commented")
+    sweep(dfa, own)
+    own.edit("FACTOR = 1.0  # one")
+    assert "1 to run" in sweep(dfa, own)
+
+
+def test_the_code_is_named_in_the_record_and_kept(dfa: Dfa) -> None:
+    own = Own(dfa, "kept")
+    run = dfa.run(*own.words, *SMALL, "rule=mine")
+    files = run.record["code"]["files"]
+    assert set(files) == {"kept.py", "kept_parts/__init__.py", "kept_parts/middle.py", "kept_parts/deep.py"}
+    assert (dfa.outputs / ".code" / files["kept_parts/deep.py"]).read_text() == "FACTOR = 1.0"
+    assert "code" not in dfa.run(*SMALL, "rule=bp").record
+    packages = (run.folder / "packages.txt").read_text().splitlines()
+    assert any(line.startswith("torch==") for line in packages)
+
+
+def test_rerun_names_the_file_that_changed_with_both_sums(dfa: Dfa) -> None:
+    own = Own(dfa, "repeated")
+    run = dfa.run(*own.words, *SMALL, "rule=mine")
+    again = ["rerun", run.record["id"], str(dfa.outputs), "--outputs", str(dfa.root / "again"), *own.words]
+    assert "the metrics match exactly" in dfa(*again).out
+    own.edit("FACTOR = -1.0")
+    answer = dfa(*again)
+    assert answer.code == 1
+    before = run.record["code"]["files"]["repeated_parts/deep.py"][:8]
+    assert f"code of your own: repeated_parts/deep.py {before} before, " in answer.out
+    assert "this is a bug" not in answer.out
+
+
+def test_resume_refuses_to_go_on_with_other_code(dfa: Dfa) -> None:
+    own = Own(dfa, "resumed")
+    run = dfa.run(*own.words, *SMALL, "rule=mine")
+    (run.folder / "checkpoint.safetensors").write_bytes(b"")
+    record = {**run.record, "status": "interrupted"}
+    (run.folder / "run.json").write_text(json.dumps(record))
+    own.edit("FACTOR = 2.0")
+    answer = dfa("resume", str(run.folder), *own.words)
+    assert answer.code == 2
+    assert "was begun with other code: resumed_parts/deep.py " in answer.sentence
+    assert dfa("resume", str(run.folder), "--from-start", *own.words).code == 0
+    assert run.record["code"]["files"] != record["code"]["files"]
+
+
+def test_a_record_from_elsewhere_executes_nothing(dfa: Dfa, tmp_path: Path) -> None:
+    run = dfa.run(*SMALL, "rule=bp")
+    strange = tmp_path / "strange_folder"
+    strange.mkdir()
+    (strange / "strange.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\nclass Rule: pass")
+    for node in (
+        {"_target_": "strange.Rule", "needs": "nothing"},
+        {"_target_": "os.system", "command": f"touch {tmp_path / 'executed'}", "needs": "nothing"},
+        {"_target_": "dfa_cli.machine.files.shutil.rmtree", "path": "/nowhere", "needs": "nothing"},
+        {
+            "_target_": "dfa_cli.rules.Backpropagation",
+            "x": [{"_target_": "strange.Rule"}],
+            "needs": "nothing",
+        },
+    ):
+        record = run.record
+        record["config"]["rule"] = node
+        record["provenance"]["config_dir"] = str(strange)
+        (run.folder / "run.json").write_text(json.dumps(record))
+        for words in ([], ["--trust"]):
+            answer = dfa("rerun", str(run.folder), "--outputs", str(tmp_path / "again"), *words)
+            assert answer.code == 2, answer
+            named = "strange.Rule" if "x" in node else str(node["_target_"])
+            assert named in answer.err
+            assert ("give --trust" in answer.sentence) == (not words)
+            assert ("no terminal to ask" in answer.sentence) == bool(words)
+    assert not (tmp_path / "executed").exists()
+    assert "strange" not in sys.modules
+
+
+def test_a_module_that_only_running_shows_is_recorded_after_the_run(dfa: Dfa) -> None:
+    own = Own(dfa, "late")
+    (own.folder / "late_hidden.py").write_text("FACTOR = 1.0")
+    own.edit("import importlib\nFACTOR = importlib.import_module('late_' + 'hidden').FACTOR")
+    code = dfa.run(*own.words, *SMALL, "rule=mine").record["code"]
+    assert "late_hidden.py" not in code["files"]
+    assert list(code["late"]) == ["late_hidden.py"]
+
+
+def run_python(dfa: Dfa, text: str, **environment: str) -> str:
+    command = [sys.executable, "-c", text]
+    everything = {**os.environ, **dfa.environment, **environment}
+    done = subprocess.run(command, env=everything, cwd=dfa.root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+CALL = "import sys; sys.argv = ['dfa', *{words}]; from dfa_cli.cli import main; main()"
+
+
+def test_a_package_that_is_installed_in_editable_mode_is_own_code(dfa: Dfa) -> None:
+    own = Own(dfa, "editable")
+    site, source = dfa.root / "site-packages", dfa.root / "source"
+    site.mkdir()
+    own.folder.rename(source)
+    (source / "rule").rename(dfa.root / "rule")
+    (dfa.root / "conf").mkdir()
+    (dfa.root / "rule").rename(dfa.root / "conf" / "rule")
+    (site / "__editable__.editable-1.0.pth").write_text(str(source))
+    words = ["sweep", "--config-dir", str(dfa.root / "conf"), *dfa.arguments(*SMALL, "rule=mine")]
+    text = f"import site; site.addsitedir({str(site)!r}); " + CALL.format(words=words)
+    assert "1 to run" in run_python(dfa, text)
+    assert "1 reused; 0 to run" in run_python(dfa, text)
+    (source / "editable_parts" / "deep.py").write_text("FACTOR = 3.0")
+    assert "1 to run" in run_python(dfa, text)
+
+
+def test_a_class_of_a_notebook_is_recorded_as_code_without_a_file(dfa: Dfa) -> None:
+    words = [*SMALL, "rule=bp", "rule._target_=__main__.Mine", f"outputs={dfa.outputs}", "progress=none"]
+    run_python(
+        dfa,
+        f"""
+from pathlib import Path
+from dfa_cli.config.compose import compose_run
+from dfa_cli.launch.task import run_spec
+from dfa_cli.rules import Backpropagation
+class Mine(Backpropagation):
+    pass
+folder = Path({str(dfa.outputs / "run")!r})
+folder.mkdir(parents=True)
+run_spec(compose_run({words}), folder)
+""",
+    )
+    assert Run(dfa.outputs / "run").record["code"]["files"] == {"__main__ (no file)": None}
+
+
+def test_a_sweep_runs_the_code_that_it_began_with(dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Own(dfa, "begun")
+    monkeypatch.syspath_prepend(str(own.folder))
+    config = {"rule": {"_target_": "begun.Mine"}}
+    code = find_own_code(config)
+    path = write_code(dfa.root / "top", dfa.outputs, code)
+    own.edit("FACTOR = 9.0")
+    (own.folder / "begun.py").unlink()
+    read = read_code(path, dfa.outputs)
+    assert read.sums == code.sums
+    import_exactly(read.used_by(config))
+    try:
+        module = __import__("begun")
+        assert module.FACTOR == 1.0
+        assert module.__file__ == str(own.folder / "begun.py")
+    finally:
+        import_exactly(OwnCode())
+    copy = dfa.outputs / ".code" / str(code.sums["begun_parts/deep.py"])
+    copy.write_text("FACTOR = 7.0")  # a copy is checked before it is executed
+    with pytest.raises(
+        DfaError, match=r"deep\.py has changed since the sweep began \(sum \w{8} then, \w{8} now\)"
+    ):
+        OwnCode.from_copies(code.as_json(), dfa.outputs)
+
+
+def test_a_file_that_is_too_large_has_no_copy_but_a_sum(dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Own(dfa, "large")
+    monkeypatch.syspath_prepend(str(own.folder))
+    own.edit("FACTOR = 1.0\n" + "#" * MAX_COPY_BYTES)
+    code = find_own_code({"rule": {"_target_": "large.Mine"}})
+    code.keep(dfa.outputs)
+    copies = {path.name for path in (dfa.outputs / ".code").iterdir()}
+    assert {file for file, name in code.sums.items() if name not in copies} == {"large_parts/deep.py"}
+    assert OwnCode.from_copies(code.as_json(), dfa.outputs).sums == code.sums
+    own.edit("FACTOR = 2.0")
+    with pytest.raises(DfaError, match="there is no copy of it"):
+        OwnCode.from_copies(code.as_json(), dfa.outputs)
+
+
+def test_a_job_is_not_begun_with_another_commit_than_its_sweep(
+    dfa: Dfa, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_code(dfa.root / "top", dfa.outputs, OwnCode())
+    then = provenance.code_state()["commit"]
+    monkeypatch.setattr("dfa_cli.sweeps.specs.code_state", lambda: {"commit": "f" * 40, "dirty": False})
+    read_code.cache_clear()
+    with pytest.raises(
+        DfaError, match=f"has changed since this sweep began: commit {str(then)[:10]}.* then, commit ff"
+    ):
+        read_code(path, dfa.outputs)
+
+
+def test_runs_of_another_commit_are_reused_with_a_word_or_run_again(dfa: Dfa) -> None:
+    words = [*SMALL, "rule=bp"]
+    assert dfa("sweep", *dfa.arguments(*words, "seed=0")).code == 0
+    (run,) = dfa.runs()
+    record = run.record
+    record["provenance"]["git"] = {"commit": "4af7c01" + "0" * 33, "dirty": False}
+    record["provenance"]["versions"]["torch"] = "2.12.0"
+    (run.folder / "run.json").write_text(json.dumps(record))
+    out = dfa("sweep", *dfa.arguments(*words, "seed=0,1")).out
+    assert "sweep of 2 jobs, 1 reused; 1 to run" in out
+    assert "1 reused, made by commit 4af7c01, torch 2.12.0 (now commit " in out
+    note = dfa("compare", str(dfa.outputs)).out
+    assert "Made by more than one version of the code: " in note
+    assert "torch 2.12.0" in note
+    out = dfa("sweep", *dfa.arguments(*words, "seed=0,1", "reuse=strict")).out
+    assert "sweep of 2 jobs, 1 reused; 1 to run" in out
+    assert "made by" not in out
+    assert dfa("sweep", *dfa.arguments(*words, "reuse=maybe")).sentence.endswith("true, false or strict.")
+
+
+DATA = """
+import hashlib
+from pathlib import Path
+from dfa_cli.data import Digits
+
+class Measured(Digits):
+    def load(self, source):
+        import dataclasses
+        content = Path(__file__).with_name("measured.csv").read_bytes()
+        return dataclasses.replace(
+            super().load(source), checksums={"measured.csv": hashlib.sha256(content).hexdigest()}
+        )
+"""
+
+
+def test_a_changed_file_of_the_data_is_never_reused_and_makes_another_row(dfa: Dfa) -> None:
+    folder = dfa.root / "own"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "measured.yaml").write_text("{_target_: own_data.Measured, gives: samples}")
+    (folder / "own_data.py").write_text(DATA)
+    (folder / "measured.csv").write_text("1")
+    words = ["--config-dir", str(folder), *dfa.arguments(*SMALL[1:], "data=measured", "rule=bp")]
+    for content, said in (("1", "1 to run"), ("1", "1 reused; 0 to run"), ("2", "1 to run")):
+        (folder / "measured.csv").write_text(content)
+        answer = dfa.process("sweep", *words)
+        assert answer.code == 0, answer
+        assert said in answer.out
+    table = dfa("compare", str(dfa.outputs), "--format", "csv").out.splitlines()
+    assert "files" in table[0]
+    assert len(table) == 3
