@@ -102,6 +102,36 @@ def test_a_run_that_is_running_can_be_neither_resumed_nor_cleaned_nor_joined(dfa
     assert not folder.exists()
 
 
+def test_a_process_whose_folder_was_moved_touches_no_run_that_took_its_place(dfa: Dfa) -> None:
+    folder = dfa.root / "run"
+    process = started(dfa, folder)
+    process.send_signal(signal.SIGSTOP)
+    folder.rename(dfa.root / "moved")
+    assert dfa("train", *dfa.arguments(*SMALL, "epochs=3", f"hydra.run.dir={folder}")).code == 0
+    before = all_files(folder)
+    process.send_signal(signal.SIGCONT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "was moved or deleted, or another process has taken the run over" in err
+    assert all_files(folder) == before
+    assert "killed" in dfa("runs", str(dfa.root / "moved")).out
+
+
+def test_a_refused_run_deletes_no_run_that_took_its_place(dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = dfa.root / "run"
+
+    def load(config: Any) -> None:
+        folder.rename(dfa.root / "moved")
+        folder.mkdir()
+        (folder / "run.json").write_text("of another run")
+        raise DfaError("the data set cannot be had")
+
+    monkeypatch.setattr("dfa_cli.experiment.load_data", load)
+    assert dfa("train", *dfa.arguments(*SMALL, f"hydra.run.dir={folder}")).code == 2
+    assert (folder / "run.json").read_text() == "of another run"
+    assert (dfa.root / "moved" / "run.json").exists()
+
+
 def test_from_start_deletes_nothing_before_it_can_start(dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
     run = interrupted_run(dfa)
     before = all_files(run.folder)
