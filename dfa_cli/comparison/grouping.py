@@ -34,7 +34,12 @@ def key_value(run: Run, key: str) -> Any:
 
 
 def key_applies(run: Run, key: str) -> bool:
-    """Tells whether `key` can change the run's result; a key of the device cannot if the rule projects nothing."""
+    """Tells whether `key` can tell runs apart.
+
+    A key of the device cannot if the rule projects nothing. The files of the data set cannot if they were never read.
+    """
+    if key == "data.files" and key not in run.flat:
+        return False
     of_device = key == "device" or key.startswith(("device.", "device/"))
     return not (of_device and isinstance(run.config.get("rule"), dict) and not projects(run.config))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from collections.abc import Sequence
 from datetime import datetime
@@ -84,7 +85,13 @@ def to_mlflow(runs: Sequence[Run], path: Path) -> int:
     with disk_errors_as_sentences(path, "--out=FOLDER"):
         path.mkdir(parents=True, exist_ok=True)
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # otherwise it logs each table of its database
-    client = MlflowClient(tracking_uri=f"sqlite:///{path.absolute() / 'mlflow.db'}")
+    store = path.absolute() / "mlflow.db"
+    if not store.exists():
+        # MLflow makes its tables in many steps. A store that was killed in the midst of them could never be opened.
+        part = store.with_name(f".{store.name}.{os.getpid()}.tmp")
+        MlflowClient(tracking_uri=f"sqlite:///{part}").search_experiments()
+        os.replace(part, store)
+    client = MlflowClient(tracking_uri=f"sqlite:///{store}")
     experiment = client.get_experiment_by_name("dfa")
     experiment_id = (
         experiment.experiment_id
@@ -115,7 +122,6 @@ def to_mlflow(runs: Sequence[Run], path: Path) -> int:
         tags = [
             RunTag("identity", format_value(run.identity)),
             RunTag("folder", run.folder),
-            RunTag("dfa_status", run.status),
         ]
         # MLflow takes at most 100 parameters in one call.
         for start in range(0, max(len(metrics), len(params), 1), 100):
@@ -124,6 +130,8 @@ def to_mlflow(runs: Sequence[Run], path: Path) -> int:
             )
         end_time = _milliseconds(run.record.get("ended") or run.created)
         client.set_terminated(run_id, _MLFLOW_STATUS.get(run.status, "FAILED"), end_time=end_time)
+        # The status comes last: without it the run is not whole, and the next export replaces it.
+        client.set_tag(run_id, "dfa_status", run.status)
         count += 1
     return count
 

@@ -48,8 +48,9 @@ def task(config: DictConfig, worker: int, code: str) -> float:
     stop = sweep_folder / STOP
     try:
         with signals.raised_as_interrupts(), signals.named_by(stop), _owned_when_free(folder) as is_ours:
-            if not is_ours:
-                return math.nan  # The job is running already, so its record is written by its first start.
+            if not is_ours:  # Another start of this job is running it.
+                write_note(sweep_folder, folder, {"state": "elsewhere", "folder": None})
+                return math.nan
             try:
                 own_record = record_of(folder)
                 if own_record.get("status") == "completed" and own_record.get("id") == config.run_id:
