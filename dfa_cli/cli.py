@@ -85,6 +85,9 @@ def main() -> None:
             # A signal can turn into another exception, inside an import for example. Typer makes it an exit.
             ended_well = isinstance(error, SystemExit) and not error.code
             if isinstance(error, KeyboardInterrupt) or (signals.received() and not ended_well):
+                # Python remembers a KeyboardInterrupt that has left an `exec` of text, as imports use it, and would end
+                # the process by SIGINT instead of with an exit code. Another `exec` makes it forget.
+                exec("")
                 sys.exit(signals.exit_code())
             raise
 

@@ -6,6 +6,7 @@ The function `_train` shows all steps of a run, and is short enough to be read o
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import logging
 import sys
@@ -64,14 +65,16 @@ def resume(spec: RunSpec, folder: Path) -> dict[str, Any]:
 def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -> dict[str, Any]:
     config = spec.config
     add_plugin_folder(spec.config_dir)
+    spec.code.require_unchanged()
     import_exactly(spec.code)
-    imported_before = set(sys.modules)
+    # The jobs of a sweep share a process, so a later one finds imported what the first one has imported.
+    imported_before = modules_at_first() if spec.code.modules else set(sys.modules)
     keep_freed_memory()
     # When run.log cannot be written, the run says so in one sentence, so `logging` must not report it as well.
     logging.raiseExceptions = False
     with record, Progress(config, spec.choices) as progress:
         with record.timed("data_seconds"):
-            data = load_data(config)
+            data = load_data(config, spec.code.sums)
         experiment = build_experiment(config, data)  # model, rule, device, optimizer, batches
         after = load_checkpoint(folder, experiment) if resumed else 0
         history = History.of(record.begin(data.split, data.sizes, repeat_conditions(config, data), after))
@@ -97,6 +100,12 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
             (folder / CHECKPOINT).unlink()  # a completed run needs none
     progress.summary(record.content, folder)
     return record.content
+
+
+@functools.cache
+def modules_at_first() -> frozenset[str]:
+    """Return the names of the modules that were imported when this function was called first."""
+    return frozenset(sys.modules)
 
 
 def save_packages(folder: Path) -> str:

@@ -37,14 +37,15 @@ def clean(
             f"left {plural(uncertain, 'run')} of another machine, which may be running; --force deletes such runs too"
         )
     if not deletable:
-        output.write_stdout("nothing to clean: no failed, interrupted or killed run\n")
+        asked = " that was asked for" if status or where or since else ""
+        output.write_stdout(f"nothing to clean: no failed, interrupted or killed run{asked}\n")
         return
     output.write_stdout(list_as_text(deletable, output.terminal_width()))
     count = plural(len(deletable), "run")
     size = quantity(sum(folder_bytes(run) for run in deletable), "B")
     if not yes:
         if not sys.stdin.isatty():
-            raise DfaError(f"nothing was deleted: to delete these {count} without being asked, give --yes")
+            raise DfaError(f"nothing was deleted: to delete {count} without being asked, give --yes")
         typer.confirm(f"delete {count} ({size})?", abort=True)
     kept = remove(deletable, force)
     for run, reason in kept:

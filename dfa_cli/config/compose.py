@@ -42,7 +42,7 @@ from dfa_cli.config.overrides import (
 )
 from dfa_cli.config.own_code import NO_CODE, OwnCode, find_own_code
 from dfa_cli.config.paths import conf_dir
-from dfa_cli.config.plugins import add_plugin_folder, require_modules, targets
+from dfa_cli.config.plugins import add_plugin_folder, is_of_package, require_modules, targets
 from dfa_cli.config.registration import register_with_hydra
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.errors import DfaError
@@ -274,7 +274,17 @@ def spec_of_job(config: DictConfig, overrides: Sequence[str], code: OwnCode) -> 
     sources = context.runtime.config_sources
     config_dir = next((source.path for source in sources if source.provider == "command-line"), None)
     plain = to_plain_config(config)
-    return RunSpec(plain, group_choices(context), list(overrides), config_dir, code.used_by(plain))
+    used = code.used_by(plain)
+    # A search may pick a class that its command line does not show. Its code is found now.
+    others = [
+        target
+        for target in targets(plain)
+        if not is_of_package(target) and target.rpartition(".")[0] not in used.modules
+    ]
+    if others:
+        add_plugin_folder(config_dir)
+        used = find_own_code({"picked": [{"_target_": target} for target in others]}) | used
+    return RunSpec(plain, group_choices(context), list(overrides), config_dir, used)
 
 
 def is_grid_sweep(job: Composed) -> bool:

@@ -23,6 +23,7 @@ def build(node: Mapping[str, Any], *arguments: Any) -> Any:
     """
     from hydra.errors import InstantiationException
 
+    _require_no_interpolation(node, node["_target_"])
     try:
         return instantiate(without_facts(node), *arguments)
     except InstantiationException as error:
@@ -32,7 +33,27 @@ def build(node: Mapping[str, Any], *arguments: Any) -> Any:
             raise DfaError(wrong_arguments_message(node["_target_"], error.__cause__)) from error
         if (module := missing_module(error)) and f"{node['_target_']}.".startswith(f"{module}."):
             raise DfaError(target_not_found_message(node["_target_"], module)) from error
-        raise
+        # Hydra's own message hides what went wrong in the module of the class.
+        raise _first_cause(error) from error
+
+
+def _require_no_interpolation(value: Any, target: str) -> None:
+    """Raise `DfaError` for text with `${` in a resolved configuration.
+
+    Hydra would take it for an interpolation, and an interpolation can call functions. A record may come from anywhere.
+    """
+    if isinstance(value, str) and "${" in value:
+        raise DfaError(
+            f"A value for {target} holds the text ${{, which Hydra takes for an interpolation; leave it out."
+        )
+    for held in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        _require_no_interpolation(held, target)
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def wrong_arguments_message(target: str, error: TypeError) -> str:

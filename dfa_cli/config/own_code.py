@@ -17,6 +17,7 @@ import hashlib
 import importlib.machinery
 import importlib.util
 import json
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -53,6 +54,15 @@ class OwnModule:
     sum: str | None
     imports: tuple[str, ...] = ()
     content: bytes | None = field(default=None, repr=False)
+
+    def defines(self, name: str) -> bool:
+        """Tell whether the file defines a class or a function of this name itself, and does not only import it."""
+        with contextlib.suppress(SyntaxError, ValueError):
+            nodes = ast.parse(self.content or b"").body
+            return any(
+                isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name == name for node in nodes
+            )
+        return False
 
 
 @dataclass(frozen=True)
@@ -92,16 +102,18 @@ class OwnCode:
 
     def repositories(self) -> dict[str, dict[str, Any]]:
         """Return the state of each git repository that holds own code, by the name of its folder."""
-        return {root.name: git_state(root, ()) for root in self._roots()}
+        return {root.name: _state_of_repository(root)[0] for root in self._roots()}
 
     def _keep_changes(self, outputs: Path) -> None:
-        for root, folders in [(CHECKOUT, CODE_FOLDERS), *((root, ()) for root in self._roots())]:
-            state = code_state() if root == CHECKOUT else git_state(root, folders)
-            expected = state.get("diff")
-            if expected is not None and not (outputs / COPIES / expected).exists():
-                content = changes(root, folders)
-                if hashlib.sha256(content).hexdigest() == expected and len(content) <= MAX_COPY_BYTES:
-                    keep_copy(outputs, expected, content)
+        for state, content in [_state_of_tool(), *map(_state_of_repository, self._roots())]:
+            if state.get("diff") and content is not None and len(content) <= MAX_COPY_BYTES:
+                keep_copy(outputs, state["diff"], content)
+
+    def require_unchanged(self) -> None:
+        """Raise `DfaError` if a file has changed that can only be imported from its own place."""
+        for module in self.modules.values():
+            if module.sum is not None and not _has_copy(module):
+                _require_unchanged(module)
 
     def _roots(self) -> list[Path]:
         found = {repository_of(Path(module.path)) for module in self.modules.values() if module.path}
@@ -135,6 +147,32 @@ class OwnCode:
 NO_CODE = OwnCode()
 
 
+def _has_copy(module: OwnModule) -> bool:
+    """Tell whether Python can execute the content of a module instead of its file."""
+    return module.content is not None and module.path.endswith(".py")
+
+
+@functools.cache
+def _state_of_repository(root: Path) -> tuple[dict[str, Any], bytes | None]:
+    """Return the state of a git repository of the user, and its uncommitted changes. It is asked once in a process."""
+    return git_state(root, (), untracked=False), _changes(root, (), untracked=False)
+
+
+@functools.cache
+def _state_of_tool() -> tuple[dict[str, Any], bytes | None]:
+    state = code_state()
+    content = _changes(CHECKOUT, CODE_FOLDERS, untracked=True) if state.get("diff") else None
+    is_the_same = content is not None and hashlib.sha256(content).hexdigest() == state.get("diff")
+    return state, content if is_the_same else None
+
+
+def _changes(root: Path, folders: Sequence[str], untracked: bool) -> bytes | None:
+    try:
+        return changes(root, folders, untracked)
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
 def keep_copy(outputs: Path, name: str, content: bytes) -> None:
     """Write the copy `name` below the output folder, if it is not there."""
     copy = outputs / COPIES / name
@@ -160,8 +198,8 @@ def _require_unchanged(module: OwnModule) -> None:
         ) from error
     if now != module.sum:
         raise DfaError(
-            f"{module.path} has changed since the sweep began (sum {str(module.sum)[:8]} then, {now[:8]} now), and "
-            "there is no copy of it. Give the command again to run the new code."
+            f"{module.path} has changed since the run was planned (sum {str(module.sum)[:8]} then, {now[:8]} now), and "
+            "no copy of it can be imported. Give the command again to run the new code."
         )
 
 
@@ -253,13 +291,22 @@ def _spec_of(name: str) -> ModuleSpec | None:
         above = _spec_of(parent)
         if above is None or above.submodule_search_locations is None:
             return None
-        places = list(above.submodule_search_locations)
+        # The list of a namespace package asks for its parent, which has not been imported.
+        places = list(getattr(above.submodule_search_locations, "_path", above.submodule_search_locations))
     for finder in sys.meta_path:
         if finder is not _finder and hasattr(finder, "find_spec"):
-            with contextlib.suppress(ImportError, ValueError, AttributeError):
+            with contextlib.suppress(ImportError, ValueError, AttributeError, KeyError):
                 if (spec := finder.find_spec(name, places)) is not None:
                     return spec
-    return None
+    # Python looks for a folder without __init__.py inside another one only after it has imported the outer one.
+    folders = [
+        str(place) for above in places or () if (place := Path(above, name.rpartition(".")[2])).is_dir()
+    ]
+    if not folders:
+        return None
+    spec = ModuleSpec(name, None, is_package=True)
+    spec.submodule_search_locations = folders
+    return spec
 
 
 @functools.cache
@@ -318,7 +365,7 @@ class _Finder:
 
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
         module = self.modules.get(name)
-        if module is None or module.content is None or not module.path.endswith(".py"):
+        if module is None or not _has_copy(module):
             return None
         is_package = Path(module.path).name == "__init__.py"
         return importlib.util.spec_from_file_location(
@@ -335,20 +382,15 @@ _finder = _Finder()
 def import_exactly(code: OwnCode) -> None:
     """Let this process import the modules of `code` as they were found, even if their files change meanwhile.
 
-    Modules that were imported this way with another content are forgotten, so that they are imported again.
+    Modules of own code that were imported before are forgotten, unless it was done here and with the same contents.
+    They are imported again when the run needs them.
     """
-    if not code.modules and not _finder.modules:
-        return
-    changed = any(
-        name in _finder.modules and _finder.modules[name].sum != module.sum
-        for name, module in code.modules.items()
-    )
-    if changed:
-        for name in _finder.modules:
-            if isinstance(getattr(sys.modules.get(name), "__loader__", None), _Loader):
-                del sys.modules[name]
-    _finder.modules = {**({} if changed else _finder.modules), **code.modules}
-    if _finder not in sys.meta_path:
+    known = {name: module.sum for name, module in _finder.modules.items()}
+    if any(known.get(name) != module.sum for name, module in code.modules.items()):
+        for name in {*_finder.modules, *code.modules} - {"__main__"}:
+            sys.modules.pop(name, None)
+        _finder.modules = dict(code.modules)
+    if _finder.modules and _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)  # type: ignore[arg-type]
 
 
@@ -361,6 +403,11 @@ def late_modules(known: OwnCode, before: Iterable[str]) -> dict[str, str | None]
     for name, module in list(sys.modules.items()):
         path = getattr(module, "__file__", None)
         if name in earlier or name in known.modules or not path or not is_own_file(path):
+            continue
+        top = getattr(sys.modules.get(name.partition(".")[0]), "__file__", None)
+        if top is not None and not is_own_file(
+            top
+        ):  # written by an installed package, as torch_geometric does
             continue
         with contextlib.suppress(OSError):
             parts = [*name.split(".")[:-1], Path(path).name]

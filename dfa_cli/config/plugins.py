@@ -6,6 +6,7 @@ folder comes last on Python's path, so that a file in it never hides a module th
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import re
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dfa_cli.config.paths import conf_dir
 from dfa_cli.errors import DfaError
 
 
@@ -46,16 +48,20 @@ def targets(node: Any) -> Iterator[str]:
             yield from targets(value)
 
 
-# Classes of the modules that the options of conf/ name. A longer path is refused, since it could lead through a module
-# of ours to any function that this module has imported.
-_OF_PACKAGE = re.compile(
-    r"(dfa_cli\.(data|models|rules|devices|devices\.opu)|torch\.optim|torch\.nn|torch_geometric\.nn)\.[A-Z]\w*"
-)
+# Classes of dfa and of torch.optim. A longer path is refused, since it could lead through a module of ours to any
+# function that this module has imported.
+_OF_PACKAGE = re.compile(r"(dfa_cli\.(data|models|rules|devices|devices\.opu)|torch\.optim)\.[A-Z]\w*")
 
 
 def is_of_package(target: str) -> bool:
-    """Tell whether a `_target_` is a class of dfa or of a library that its own options use."""
-    return _OF_PACKAGE.fullmatch(target) is not None
+    """Tell whether a `_target_` is a class of dfa, an optimizer of torch, or one that an option of dfa names."""
+    return _OF_PACKAGE.fullmatch(target) is not None or target in _named_by_options()
+
+
+@functools.cache
+def _named_by_options() -> frozenset[str]:
+    lines = (line for file in conf_dir().rglob("*.yaml") for line in file.read_text("utf-8").splitlines())
+    return frozenset(line.partition("_target_:")[2].strip() for line in lines if "_target_:" in line)
 
 
 def target_not_found_message(target: str, module: str) -> str:

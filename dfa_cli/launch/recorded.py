@@ -16,6 +16,7 @@ from dfa_cli.config.own_code import NO_CODE, OwnCode, find_own_code
 from dfa_cli.config.plugins import add_plugin_folder, is_of_package, targets
 from dfa_cli.config.schema import Config
 from dfa_cli.config.spec import RunSpec
+from dfa_cli.console.values import printable
 from dfa_cli.errors import DfaError
 from dfa_cli.records.run import Run
 
@@ -84,18 +85,22 @@ def _trusted_code(run: Run, config: Mapping[str, Any], trust: Trust) -> tuple[st
         target
         for target in foreign
         if trust.config_dir
-        and (module := code.modules.get(target.partition(".")[0]))
+        and (module := code.modules.get(target.rpartition(".")[0]))
         and Path(module.path).is_relative_to(os.path.abspath(trust.config_dir))
+        and module.defines(target.rpartition(".")[2])
     ]
     unknown = [target for target in foreign if target not in inside]
     if unknown and not trust.everything:
         raise DfaError(
-            f"run {run.id} uses code that is no part of dfa: {', '.join(unknown)}. A record may come from anywhere, so "
+            f"run {run.id} uses code that is no part of dfa: {', '.join(map(printable, unknown))}. "
+            + (f"{trust.config_dir} does not define it. " if trust.config_dir else "")
+            + "A record may come from anywhere, so "
             "name the folder of this code with --config-dir FOLDER, or give --trust to import what the record names"
             + (f" (from {recorded})." if recorded else ".")
         )
     if unknown:
-        places = [f"{target}  ({_place(target, code)})" for target in unknown]
+        places = [f"{printable(target)}  ({_place(target, code)})" for target in unknown]
+        places += [f"{module.path}" for module in code.modules.values()]
         _ask(f"run {run.id} will import and execute:\n  " + "\n  ".join(places))
     return config_dir, code
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 from dfa_cli.config.auto import resolve_auto
 from dfa_cli.config.plugins import is_of_package
 from dfa_cli.config.spec import RunSpec
+from dfa_cli.console.messages import shortest
 from dfa_cli.errors import DfaError
-from dfa_cli.machine.provenance import provenance
+from dfa_cli.machine.provenance import packages, provenance
 from dfa_cli.machine.startup import import_without_gc
 from dfa_cli.records.code import changed_files, origin
 from dfa_cli.records.run import Run
@@ -34,10 +36,15 @@ def resume_recorded(run: Run, spec: RunSpec) -> dict[str, Any]:
     `spec` describes the same run. Its code is the code that is imported, since a record is only data. Raises `DfaError`
     when the run began with other code: one run must not hold two.
     """
+    if spec.code.modules and not run.code:
+        raise DfaError(
+            f"run {run.id} recorded no sums of its code, so nobody can tell whether the code is unchanged; begin again "
+            "with --from-start."
+        )
     if changed := changed_files(run.code, spec.code.sums):
         raise DfaError(
             f"run {run.id} was begun with other code: {'; '.join(changed)}. Put the code back, or begin again with "
-            f"dfa resume {run.id} --from-start."
+            f"dfa resume {shortest(Path(run.folder))} --from-start --config-dir FOLDER."
         )
     with import_without_gc("torch"):
         from dfa_cli import experiment
@@ -54,22 +61,28 @@ def may_be_reused(run: Run, spec: RunSpec) -> bool:
     """
     if None in run.code.values():
         return False
-    if spec.config["reuse"] == "strict" and origin(run.provenance) != origin(provenance()):
-        return False
+    if spec.config["reuse"] == "strict":
+        installed = hashlib.sha256(packages().encode()).hexdigest()
+        same_packages = run.provenance.get("packages") in (None, installed)
+        if not same_packages or origin(run.provenance) != origin(provenance()):
+            return False
     checksums = run.provenance.get("data_checksums") or {}
     # The files of our own data sets are checked against fixed sums, whenever they are read.
     return is_of_package(spec.config["data"]["_target_"]) or checksums == _checksums_now(spec)
 
 
-def _checksums_now(spec: RunSpec) -> dict[str, str]:
-    """Load the data set of a run, to return the checksums of its files."""
+def _checksums_now(spec: RunSpec) -> dict[str, str] | None:
+    """Load the data set of a run, to return the checksums of its files; `None` if it cannot be loaded."""
     from dfa_cli.config.own_code import import_exactly
     from dfa_cli.config.plugins import add_plugin_folder
     from dfa_cli.data.loading import load_data
 
     add_plugin_folder(spec.config_dir)
     import_exactly(spec.code)
-    return dict(load_data(spec.config).checksums)
+    try:
+        return dict(load_data(spec.config, spec.code.sums).checksums)
+    except Exception:  # noqa: BLE001  (the run itself will say what is wrong with the user's class)
+        return None
 
 
 def resolve_spec(spec: RunSpec) -> RunSpec:

@@ -67,31 +67,37 @@ def code_state() -> dict[str, Any]:
     return git_state()
 
 
-def git_state(root: Path = CHECKOUT, folders: Sequence[str] = CODE_FOLDERS) -> dict[str, Any]:
+def git_state(
+    root: Path = CHECKOUT, folders: Sequence[str] = CODE_FOLDERS, untracked: bool = True
+) -> dict[str, Any]:
     """Asks git for the commit of the checkout, and whether a file that affects results has been changed since.
 
     Both are `None` where git cannot tell, for example outside a checkout. With changes there is also `diff`, the
-    SHA-256 of what `changes` returns. `folders`: where a change affects results; without any, everywhere.
+    SHA-256 of what `changes` returns. `folders`: where a change affects results; without any, everywhere. `untracked`:
+    new files that git does not track count as a change.
     """
     unknown = {"commit": None, "dirty": None}
     if not (root / ".git").exists():
         return unknown
     try:
         commit = _git(root, "rev-parse", "HEAD").decode().strip()
-        if not _git(root, "status", "--porcelain", "--", *folders).strip():
+        new_files = "normal" if untracked else "no"
+        if not _git(root, "status", "--porcelain", f"--untracked-files={new_files}", "--", *folders).strip():
             return {"commit": commit, "dirty": False}
-        content = changes(root, folders)
+        content = changes(root, folders, untracked)
         return {"commit": commit, "dirty": True, "diff": hashlib.sha256(content).hexdigest()}
     except (OSError, subprocess.SubprocessError):  # such as: no git, no commit yet, no permission to read
         return unknown
 
 
-def changes(root: Path = CHECKOUT, folders: Sequence[str] = CODE_FOLDERS) -> bytes:
-    """Returns the uncommitted changes of a checkout: `git diff HEAD`, and the content of each new file.
+def changes(root: Path = CHECKOUT, folders: Sequence[str] = CODE_FOLDERS, untracked: bool = True) -> bytes:
+    """Returns the uncommitted changes of a checkout: `git diff HEAD`, and with `untracked` the content of new files.
 
     Raises `OSError` or `subprocess.SubprocessError` where git cannot tell.
     """
     parts = [_git(root, "diff", "HEAD", "--", *folders)]
+    if not untracked:
+        return parts[0]
     listed = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *folders).split(b"\0")
     for name in filter(None, listed):
         with suppress(OSError):

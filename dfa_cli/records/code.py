@@ -48,7 +48,7 @@ def origin(provenance: Mapping[str, Any]) -> dict[str, Any]:
     git = provenance.get("git") or {}
     return {
         "commit": git.get("commit"),
-        "changes": git.get("diff") if git.get("dirty") else None,
+        "changes": git.get("diff", "unknown") if git.get("dirty") else None,
         **(provenance.get("versions") or {}),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from dfa_cli.config.overrides import (
     sweep_values,
     user_overrides,
 )
-from dfa_cli.config.own_code import OwnCode
+from dfa_cli.config.own_code import NO_CODE, OwnCode
 from dfa_cli.errors import DfaError
 from dfa_cli.records.locks import CLAIMS
 from dfa_cli.records.run import record_of
@@ -96,12 +97,13 @@ class Study:
     """The trials that a search has completed, and the number that is left.
 
     `words`: all overrides, including the searched intervals. `node`: the configuration of the sweeper. `outputs`: the
-    folder of the records.
+    folder of the records. `code`: the code of the user's own that the trials import.
     """
 
     words: list[str]
     node: dict[str, Any]
     outputs: Path
+    code: OwnCode = NO_CODE
 
     @property
     def total(self) -> int | None:
@@ -110,15 +112,20 @@ class Study:
 
     @property
     def name(self) -> str:
-        """The configured name, or else a name computed from the overrides, so that equal searches share a study."""
+        """The configured name, or else a name computed from the overrides, so that equal searches share a study.
+
+        The user's own code is part of either name, so that trials of old and new code never share a study.
+        """
+        code = json.dumps(self.code.sums, sort_keys=True) if self.code.modules else ""
         if self.node["study_name"]:
-            return self.node["study_name"]
+            suffix = f"-{hashlib.sha256(code.encode()).hexdigest()[:8]}" if code else ""
+            return f"{self.node['study_name']}{suffix}"
         kept = sorted(
             word
             for word in self.words
             if not is_hydra_override(word) and word.partition("=")[0] not in ("reuse", "fail_fast", "outputs")
         )
-        return "dfa-" + hashlib.sha256("\n".join(kept).encode()).hexdigest()[:12]
+        return "dfa-" + hashlib.sha256(("\n".join(kept) + code).encode()).hexdigest()[:12]
 
     @property
     def storage(self) -> str | None:

@@ -89,7 +89,7 @@ def _run_search(
     direction = str(node.get("direction", "maximize")).lower()
     if is_optuna(node) and not direction.endswith(("maximize", "minimize")):
         raise DfaError(f"sweeper.direction={one_of(direction, ('maximize', 'minimize'))}.")
-    study = Study(command.overrides, node, outputs)
+    study = Study(command.overrides, node, outputs, code)
     if is_optuna(node) and not study.searches_something():
         raise DfaError(
             "sweeper=optuna has nothing to search. Give a key an interval or several values, such as "

@@ -166,7 +166,7 @@ def test_clean_lists_asks_and_keeps_completed_runs(
     doomed = [factory.run(seed=2, status="failed"), factory.run(seed=3, status="interrupted")]
     made_by = json.loads((running / "run.json").read_text())["provenance"]
     doomed.append(factory.run(seed=4, status="running", record={"provenance": {**made_by, "pid": 2**22 + 1}}))
-    with pytest.raises(DfaError, match="to delete these 3 runs without being asked, give --yes"):
+    with pytest.raises(DfaError, match="to delete 3 runs without being asked, give --yes"):
         call("clean")
     assert all(folder.is_dir() for folder in doomed)
     result = call("clean", "--yes", "--where", "seed=2")

@@ -149,6 +149,85 @@ def test_a_record_from_elsewhere_executes_nothing(dfa: Dfa, tmp_path: Path) -> N
     assert "strange" not in sys.modules
 
 
+def test_text_of_a_record_is_never_an_interpolation(dfa: Dfa, tmp_path: Path) -> None:
+    run = dfa.run(*SMALL, "rule=bp")
+    record = run.record
+    call = f"_target_: shutil.copy, src: /etc/hostname, dst: {tmp_path / 'copied'}"
+    record["config"]["rule"]["x"] = f'${{oc.create:"{{{call}}}"}}'
+    (run.folder / "run.json").write_text(json.dumps(record))
+    answer = dfa("rerun", str(run.folder), "--outputs", str(tmp_path / "again"))
+    assert answer.code == 2
+    assert "holds the text ${, which Hydra takes for an interpolation" in answer.sentence
+    assert not (tmp_path / "copied").exists()
+
+
+def test_a_folder_that_is_named_gives_its_own_classes_and_not_what_they_import(
+    dfa: Dfa, tmp_path: Path
+) -> None:
+    own = Own(dfa, "named")
+    (own.folder / "named.py").write_text(
+        "import shutil\nfrom shutil import rmtree\n" + RULE.format(package="named_parts")
+    )
+    run = dfa.run(*own.words, *SMALL, "rule=mine")
+    for target in ("named.shutil.rmtree", "named.rmtree", "named_parts.middle.FACTOR"):
+        record = run.record
+        record["config"]["rule"]["_target_"] = target
+        (run.folder / "run.json").write_text(json.dumps(record))
+        answer = dfa("rerun", str(run.folder), "--outputs", str(tmp_path / "again"), *own.words)
+        assert answer.code == 2
+        assert f"no part of dfa: {target}. " in answer.sentence
+
+
+def test_modules_that_a_library_writes_are_no_own_code(dfa: Dfa) -> None:
+    words = ["data=digits_graph", "model=gat", "model.hidden=[4]", "device=cpu", "epochs=1", "rule=bp"]
+    assert "code" not in dfa.run(*words).record
+
+
+def test_folders_without_init_are_packages_too(dfa: Dfa) -> None:
+    own = Own(dfa, "spaces")
+    (own.folder / "spaces_parts" / "__init__.py").unlink()
+    (own.folder / "spaces_parts" / "sub").mkdir()
+    own.edit("from .sub.end import FACTOR")
+    (own.folder / "spaces_parts" / "sub" / "end.py").write_text("FACTOR = 1.0")
+    files = dfa.run(*own.words, *SMALL, "rule=mine").record["code"]["files"]
+    assert set(files) == {
+        "spaces.py",
+        "spaces_parts/middle.py",
+        "spaces_parts/deep.py",
+        "spaces_parts/sub/end.py",
+    }
+
+
+def test_a_module_that_was_imported_before_runs_with_the_code_that_is_recorded(
+    dfa: Dfa, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Own(dfa, "before")
+    monkeypatch.syspath_prepend(str(own.folder))
+    __import__("before")
+    first = dfa.run(*own.words, *SMALL, "rule=mine")
+    own.edit("FACTOR = -1.0")
+    second = dfa.run(*own.words, *SMALL, "rule=mine")
+    assert first.record["code"] != second.record["code"]
+    assert first.metrics[-1]["train_loss"] != second.metrics[-1]["train_loss"]
+
+
+def test_a_search_does_not_go_on_with_trials_of_other_code(dfa: Dfa) -> None:
+    pytest.importorskip("optuna")
+    own = Own(dfa, "searched")
+    words = ["sweeper=optuna", "sweeper.n_trials=1", "optimizer.lr=interval(0.001,0.01)"]
+    assert "0 of 1 trials are there, 1 to run" in sweep(dfa, own, *words)
+    assert "1 of 1 trials are there, 0 to run" in sweep(dfa, own, *words)
+    own.edit("FACTOR = 0.5")
+    assert "0 of 1 trials are there, 1 to run" in sweep(dfa, own, *words)
+
+
+def test_an_error_in_the_users_module_is_told_as_it_is(dfa: Dfa) -> None:
+    own = Own(dfa, "wrong")
+    own.edit("FACTOR = 1 / 0")
+    with pytest.raises(ZeroDivisionError, match="division by zero"):
+        dfa.train(*own.words, *SMALL, "rule=mine")
+
+
 def test_a_module_that_only_running_shows_is_recorded_after_the_run(dfa: Dfa) -> None:
     own = Own(dfa, "late")
     (own.folder / "late_hidden.py").write_text("FACTOR = 1.0")
@@ -225,7 +304,7 @@ def test_a_sweep_runs_the_code_that_it_began_with(dfa: Dfa, monkeypatch: pytest.
     copy = dfa.outputs / ".code" / str(code.sums["begun_parts/deep.py"])
     copy.write_text("FACTOR = 7.0")  # a copy is checked before it is executed
     with pytest.raises(
-        DfaError, match=r"deep\.py has changed since the sweep began \(sum \w{8} then, \w{8} now\)"
+        DfaError, match=r"deep\.py has changed since the run was planned \(sum \w{8} then, \w{8} now\)"
     ):
         OwnCode.from_copies(code.as_json(), dfa.outputs)
 
@@ -240,7 +319,7 @@ def test_a_file_that_is_too_large_has_no_copy_but_a_sum(dfa: Dfa, monkeypatch: p
     assert {file for file, name in code.sums.items() if name not in copies} == {"large_parts/deep.py"}
     assert OwnCode.from_copies(code.as_json(), dfa.outputs).sums == code.sums
     own.edit("FACTOR = 2.0")
-    with pytest.raises(DfaError, match="there is no copy of it"):
+    with pytest.raises(DfaError, match="no copy of it can be imported"):
         OwnCode.from_copies(code.as_json(), dfa.outputs)
 
 

@@ -120,7 +120,7 @@ def test_a_process_whose_folder_was_moved_touches_no_run_that_took_its_place(dfa
 def test_a_refused_run_deletes_no_run_that_took_its_place(dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = dfa.root / "run"
 
-    def load(config: Any) -> None:
+    def load(config: Any, code: Any) -> None:
         folder.rename(dfa.root / "moved")
         folder.mkdir()
         (folder / "run.json").write_text("of another run")
@@ -136,7 +136,7 @@ def test_from_start_deletes_nothing_before_it_can_start(dfa: Dfa, monkeypatch: p
     run = interrupted_run(dfa)
     before = all_files(run.folder)
 
-    def load(config: Any) -> None:
+    def load(config: Any, code: Any) -> None:
         raise DfaError("the data set cannot be had")
 
     with monkeypatch.context() as patch:
@@ -317,7 +317,7 @@ class TestAnErrorOfTheDisk:
         assert dfa.run(*SMALL, "epochs=2", "checkpoint_every=1").record["status"] == "completed"
 
     def test_in_code_of_the_user_keeps_its_traceback(self, dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
-        def load(config: Any) -> None:
+        def load(config: Any, code: Any) -> None:
             open(dfa.root / "data.csv").close()
 
         monkeypatch.setattr("dfa_cli.experiment.load_data", load)

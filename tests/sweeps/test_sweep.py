@@ -335,7 +335,7 @@ def test_a_plugin_that_is_not_installed_is_named_with_its_extra(
 
 @pytest.mark.slow
 def test_sweeps_killed_at_random_moments_lose_nothing(tmp_path: Path) -> None:
-    report = study(tmp_path, kills=2, names=["sweep"], extra=("rule=dfa", "seed=0"))
+    report = study(tmp_path, kills=2, names=["sweep"], extra=("rule=dfa", "seed=0", "epochs=60"))
     assert not report.wrong, report
 
 

@@ -106,4 +106,4 @@ def disturb(trial: Trial, words: tuple[str, ...], name: str, window: float = 0.8
         note_what_is_left(trial, folder)
     trial.end(command)
     trial.look()
-    return complete(trial, words, folder, killed_again=0.4)
+    return complete(trial, words, folder, killed_again=0.3)
