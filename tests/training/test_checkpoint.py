@@ -160,7 +160,7 @@ def test_a_damaged_checkpoint_is_reported_and_from_start_trains_again(dfa: Dfa) 
 
     assert answer.code == 2
     assert "cannot be read back" in answer.sentence
-    assert run.record["status"] == "failed"
+    assert run.record["status"] == "interrupted"  # as before, since it did not begin
     assert resume(dfa, run, "--from-start").code == 0
     assert run.record["status"] == "completed"
 
