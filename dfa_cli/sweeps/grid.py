@@ -50,9 +50,10 @@ class Grid(Supervisor):
                 before = [(run.state, run.attempts) for run in self.runs]
                 code = self._run_batch(batch)
                 fruitless = fruitless + 1 if before == [(run.state, run.attempts) for run in self.runs] else 0
-                # A worker that was killed before it began a job (code < 0) may succeed at the next try. A worker
-                # that ended without being killed would end the same way again.
-                if fruitless and not self.stopping and (code >= 0 or fruitless >= MAX_FRUITLESS_WORKERS):
+                # A worker that was killed before it began a job (code < 0) may succeed at the next try. A worker that
+                # ended by itself gets one more try: its launcher's process for the job may have been killed.
+                limit = MAX_FRUITLESS_WORKERS if code < 0 else 2
+                if fruitless >= limit and not self.stopping:
                     self._give_up(batch, code)
             elif any(run.state == "elsewhere" for run in self.runs):
                 self._watcher.show(self)
