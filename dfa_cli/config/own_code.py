@@ -21,7 +21,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -139,7 +139,7 @@ class OwnCode:
                 content = _content_with_sum(copy, module.sum) if copy.is_file() else None
                 if content is None:
                     _require_unchanged(module)
-                module = OwnModule(**{**item, "imports": module.imports, "content": content})
+                module = replace(module, content=content)
             modules[module.name] = module
         return cls(modules)
 
@@ -219,18 +219,12 @@ def find_own_code(config: Mapping[str, Any]) -> OwnCode:
         if (module := _own_module(name)) is not None:
             modules[name] = module
             waiting += module.imports
-    own = {
-        name: OwnModule(
-            module.name,
-            module.file,
-            module.path,
-            module.sum,
-            tuple(imported for imported in module.imports if imported in modules),
-            module.content,
-        )
-        for name, module in modules.items()
-    }
-    return OwnCode(own)
+    return OwnCode(
+        {
+            name: replace(module, imports=tuple(filter(modules.__contains__, module.imports)))
+            for name, module in modules.items()
+        }
+    )
 
 
 # Names of modules that are no own code, so nothing in them is. They stay so as long as this process lives.
