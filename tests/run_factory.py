@@ -48,11 +48,13 @@ class Factory:
         choices: dict[str, Any] | None = None,
         record: dict[str, Any] | None = None,
         folder: str | None = None,
+        sweep: str | None = None,
         curves: bool = True,
     ) -> Path:
         """Writes one run, and returns its folder.
 
-        `config` (dotted keys), `choices` and `record` override the usual content.
+        `config` (dotted keys), `choices` and `record` override the usual content. `sweep` names the folder of the sweep
+        whose job the run is.
         """
         rng = random.Random(f"{model}{data}{rule}{device}{seed}")
         if accuracy is None:
@@ -144,6 +146,8 @@ class Factory:
             },
         }
         whole.update(record or {})
+        if sweep:
+            folder = f"{sweep}/{number}_{whole['id']}"
         place = self.root / (folder or f"2026-11-01/{number:06d}_{model}-{data}-{rule}_{whole['id']}")
         (place / ".hydra").mkdir(parents=True)
         (place / "run.json").write_text(json.dumps(whole, indent=2))
@@ -209,5 +213,11 @@ def sweep(root: Path, seeds: int = 5) -> Factory:
             if (rule, seed) == ("shallow", seeds - 1):
                 continue
             failed = (device, seed) == ("opu_sim", 2)
-            factory.run(rule=rule, device=device, seed=seed, status="failed" if failed else "completed")
+            factory.run(
+                rule=rule,
+                device=device,
+                seed=seed,
+                status="failed" if failed else "completed",
+                sweep="2026-11-01/08-00-00_sweep_0123abcd",
+            )
     return factory

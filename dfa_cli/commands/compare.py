@@ -39,6 +39,12 @@ def compare(
     over: Over = "seed",
     baseline: Baseline = None,
     test: Annotated[str, typer.Option("--test", help="Against the baseline: t (paired) or wilcoxon.")] = "t",
+    equivalent: Annotated[
+        float | None,
+        typer.Option(
+            "--equivalent", help="Call rows equal that are within this many points of the baseline."
+        ),
+    ] = None,
     format: Annotated[
         str | None,
         typer.Option("--format", help="table, md, csv, json or latex.  [default: by --out, else table]"),
@@ -56,7 +62,9 @@ def compare(
         ends = ", ".join(_FORMAT_OF)
         raise DfaError(f"--out {out} ends in none of {ends}; name the format with --format")
     chosen = format or (_FORMAT_OF[out.suffix.lower()] if out else "table")
-    question = make_question(by, metric, over, only=only, sort=sort, baseline=baseline, test=test)
+    question = make_question(
+        by, metric, over, only=only, sort=sort, baseline=baseline, test=test, equivalent=equivalent
+    )
     result = Selection(folders, where, since).compare(question)
     text = render(result, chosen, comma_list(columns), precision, None if out else output.terminal_width())
     if out:

@@ -1,16 +1,35 @@
-"""Tests the rows of a comparison against a baseline row, and chooses which rows are shown."""
+"""Compares the rows of a comparison with a baseline row where that is fair, and chooses which rows are shown."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from dfa_cli.comparison.group import Group
+from dfa_cli.comparison.grouping import key_value
 from dfa_cli.comparison.statistics import holm, paired_difference
 from dfa_cli.console.values import MISSING, format_value
 from dfa_cli.errors import DfaError
-from dfa_cli.records.keys import Keys
+from dfa_cli.records.keys import Keys, is_tuned
 from dfa_cli.records.query import Query
+from dfa_cli.records.run import Run
+
+SPLIT = "split"  # stands for the data split and its sizes, which are no key of the configuration
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The baseline of a comparison.
+
+    `query`: selects the rows that are baselines. `keys`: every key in which the runs differ. `test`: `t` or `wilcoxon`.
+    `margin`: how far apart two rows may be and still count as equal, in the unit of files; `None` for no such test.
+    """
+
+    query: Query
+    keys: Sequence[str]
+    test: str = "t"
+    margin: float | None = None
 
 
 def _answer_of_row(query: Query, group: Group, option: str) -> bool:
@@ -41,41 +60,109 @@ def _list_rows(groups: Sequence[Group]) -> str:
     return f"{names or 'one row of all runs'}{'; ...' if len(groups) > 6 else ''}"
 
 
-def compare_with_baseline(groups: list[Group], query: Query, test: str) -> int:
-    """Compares each group with its baseline, stores the `difference`, and returns how many tests were made.
+def compare_with_baseline(groups: list[Group], baseline: Baseline) -> int:
+    """Compares each row with its baseline, and returns how many tests were made.
 
-    `query` selects the groups that are baselines. Any other group is compared with the baseline that agrees with it in
-    the most columns. The columns that `query` names do not count. If two baselines agree equally well, the group is not
-    compared. Groups on different data sets are not compared either, unless `query` names the data set. The significance
-    is corrected for the number of tests by Holm's method.
+    A row gets its `difference`, or the reason why it has none. The difference is the mean over the seeds that both rows
+    have. It is taken where it is fair: the two rows may differ in the keys that the query names, and in the values that
+    are tuned for each rule, and in nothing else. Of several baselines, the one counts that agrees with the row in the
+    most columns. The significance is corrected for the number of tests by Holm's method.
     """
-    baselines = [group for group in groups if _answer_of_row(query, group, "--baseline")]
-    if not baselines:
+    query = baseline.query
+    bases = [group for group in groups if _answer_of_row(query, group, "--baseline")]
+    if not bases:
         raise DfaError(f'--baseline "{query.source}" matches no row; rows are {_list_rows(groups)}')
-    for group in baselines:
+    for group in bases:
         group.is_baseline = True
     for group in groups:
         if group.is_baseline:
             continue
-        named_keys = set(query.keys)
-        candidates = [base for base in baselines if "data" in named_keys or _agree(base, group, "data")]
-        scores = [
-            sum(_agree(base, group, key) for key in group.key if key not in named_keys) for base in candidates
-        ]
-        if not candidates or scores.count(max(scores)) > 1:
-            continue
-        base = candidates[scores.index(max(scores))]
-        if base.by_unit and group.by_unit:
-            group.difference = paired_difference(group.by_unit, base.by_unit, test)
-    tested = [group for group in groups if group.difference and group.difference.p is not None]
-    verdicts = holm(
-        [group.difference.p for group in tested if group.difference and group.difference.p is not None]
-    )
-    for group, verdict in zip(tested, verdicts, strict=True):
-        if group.difference:
-            group.difference = replace(group.difference, significant=verdict)
-    return len(tested)
+        base, group.why_no_difference = _choose_base(group, bases, baseline)
+        if base is not None:
+            group.difference = paired_difference(group.by_unit, base.by_unit, baseline.test, baseline.margin)
+    _correct(groups)
+    return sum(group.difference is not None and group.difference.p is not None for group in groups)
+
+
+def _correct(groups: Sequence[Group]) -> None:
+    """Decides which differences are significant, and which are equivalences, with Holm's correction."""
+    for p_value, verdict in (("p", "significant"), ("p_equivalent", "equivalent")):
+        tested = [group for group in groups if getattr(group.difference, p_value, None) is not None]
+        verdicts = holm([getattr(group.difference, p_value) for group in tested])
+        for group, answer in zip(tested, verdicts, strict=True):
+            if group.difference:
+                group.difference = replace(group.difference, **{verdict: answer})
+
+
+def _choose_base(group: Group, bases: Sequence[Group], baseline: Baseline) -> tuple[Group | None, str]:
+    """Returns the baseline of a row, or `None` and the reason why it has none."""
+    if not group.by_unit:
+        return None, "no completed run"
+    named = baseline.query.keys
+    judged = [(list(_unfair(group, base, baseline)), base) for base in bases]
+    fair = [base for reasons, base in judged if not reasons]
+    if not fair:
+        return None, "; ".join(min((reasons for reasons, _ in judged), key=len))
+    paired = [base for base in fair if any(unit in base.by_unit for unit in group.by_unit)]
+    if not paired:
+        some = any(base.by_unit for base in fair)
+        return None, "no seed in common" if some else "no completed run of the baseline"
+    scores = [sum(_agree(base, group, key) for key in group.key if key not in named) for base in paired]
+    best = [base for base, score in zip(paired, scores, strict=True) if score == max(scores)]
+    if len(best) > 1:
+        labels = "; ".join(base.label() for base in best[:3]) + ("; ..." if len(best) > 3 else "")
+        return None, f"several baselines fit equally well: {labels}"
+    return best[0], ""
 
 
 def _agree(one: Group, other: Group, key: str) -> bool:
     return format_value(one.key.get(key, MISSING)) == format_value(other.key.get(key, MISSING))
+
+
+def _unfair(group: Group, base: Group, baseline: Baseline) -> Iterator[str]:
+    """Yields why a difference between two rows would not be fair: `epochs differ: 1, 5`."""
+    named = baseline.query.keys
+    common = group.by_unit.keys() & base.by_unit.keys()
+
+    def values(one: Group, key: str) -> list[str]:
+        """The values of a row under `key`, in the runs of the seeds that both rows have."""
+        runs = [run for run, unit in zip(one.counted, one.units, strict=True) if unit in common]
+        return sorted({_value_in_words(run, key) for run in runs or one.shown})
+
+    told: list[str] = []
+    for key in sorted((*baseline.keys, SPLIT), key=lambda key: key.count(".") + key.count("/")):
+        if is_tuned(key) or key.endswith("_target_") or _is_part_of(key, [*named, *told]):
+            continue
+        mine, theirs = values(group, key), values(base, key)
+        absent = [format_value(MISSING)]
+        if mine == theirs or (_is_part_of(key, ["device"]) and absent in (mine, theirs)):
+            continue  # A rule that projects nothing has no device.
+        if key == "code" and (
+            absent in (mine, theirs) or any(_class_differs(group, base, one) for one in named)
+        ):
+            continue  # The class that the code belongs to is told, or is named by the query.
+        told.append(key)
+        verb = "differ" if key.endswith("s") and not key.endswith("ss") else "differs"
+        yield f"{key} {verb}: {', '.join(mine)}, {', '.join(theirs)}"
+
+
+def _is_part_of(key: str, names: Sequence[str]) -> bool:
+    """Tells whether a key is one of `names` or is below one of them, as `rule.scale` is below `rule`.
+
+    The split and the files belong to the data set.
+    """
+    dotted = ("data." if key == SPLIT else "") + key.replace("/", ".")
+    return any(f"{dotted}.".startswith(f"{name.replace('/', '.')}.") for name in names)
+
+
+def _value_in_words(run: Run, key: str) -> str:
+    if key != SPLIT:
+        return format_value(key_value(run, key))
+    sizes: dict[str, Any] = run.result.get("sizes") or {}
+    return f"{run.result.get('split')} ({', '.join(f'{size} {name}' for name, size in sizes.items())})"
+
+
+def _class_differs(group: Group, base: Group, key: str) -> bool:
+    """Tells whether the classes that two rows have under `key`, such as `rule`, are different ones."""
+    targets = [{run.flat.get(f"{key}._target_") for run in one.shown} for one in (group, base)]
+    return targets[0] != targets[1]

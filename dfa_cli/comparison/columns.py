@@ -31,8 +31,8 @@ class Column:
 
 
 COSTS = ("time", "frames", "energy")
-STANDARD = ("mean_std", "n", "ci", "best", "difference", "p", "absent", *COSTS)
-NAMES = ("mean_std", "mean", "std", "n", "ci", "best", "difference", "p", "absent")
+STANDARD = ("mean_std", "n", "ci", "best", "difference", "p", "verdict", "absent", *COSTS)
+NAMES = ("mean_std", "mean", "std", "n", "ci", "best", "difference", "p", "verdict", "absent")
 _COST_HEADINGS = {
     "frames": "frames",
     "modelled_joules": "energy (modelled)",
@@ -40,8 +40,12 @@ _COST_HEADINGS = {
 }
 
 
-def columns(result: Comparison, wanted: Sequence[str] = (), precision: int | None = None) -> list[Column]:
+def columns(
+    result: Comparison, wanted: Sequence[str] = (), precision: int | None = None, for_people: bool = True
+) -> list[Column]:
     """Returns the columns of the keys, then the `wanted` columns, or the standard columns if `wanted` is empty.
+
+    Standard columns that are empty are left out `for_people`. A program finds the same columns whatever the runs gave.
 
     The column `data` is there, too, when a run used a stand-in for its default data set.
 
@@ -54,7 +58,7 @@ def columns(result: Comparison, wanted: Sequence[str] = (), precision: int | Non
         _data_column(result) if key == "data" else _key_column(key, names[key]) for key in key_columns(result)
     ]
     for name in wanted or STANDARD:
-        if not wanted and not _worth_showing(name, result):
+        if not wanted and not _worth_showing(name, result, for_people):
             continue
         chosen.append(_column(name, result, precision))
     if wanted and "absent" not in wanted and any(group.absent for group in result.groups):
@@ -71,10 +75,10 @@ def key_columns(result: Comparison) -> list[str]:
     return [*added, *result.columns]
 
 
-def _worth_showing(name: str, result: Comparison) -> bool:
+def _worth_showing(name: str, result: Comparison, for_people: bool) -> bool:
     """Tells whether a standard column has anything to show."""
-    if name in ("difference", "p"):
-        return bool(result.baseline)
+    if name in ("difference", "p", "verdict"):
+        return bool(result.baseline) and (name == "difference" or result.tests > 0 or not for_people)
     if name == "absent":
         return any(group.absent for group in result.groups)
     if name in COSTS:
@@ -126,7 +130,7 @@ def _column(name: str, result: Comparison, precision: int | None) -> Column:
         return Column(
             name,
             "95 % CI",
-            lambda g: format_interval(g.ci, show),
+            lambda g: ", ".join(map(show, sorted(g.values))) if g.n == 2 else format_interval(g.ci, show),
             lambda g: dict(zip(("ci_low", "ci_high"), g.ci or (None, None), strict=True)),
         )
     if name == "best":
@@ -137,6 +141,8 @@ def _column(name: str, result: Comparison, precision: int | None) -> Column:
         )
     if name == "p":
         return Column(name, "p", _p, lambda g: _raw_p(g, result.test))
+    if name == "verdict":
+        return Column(name, "verdict", _verdict, lambda g: {"verdict": _verdict(g)}, left=True)
     if name == "absent":
         return Column(
             name,
@@ -192,11 +198,8 @@ def _average_column(name: str, metric: Metric, precision: int | None) -> Column:
 
 
 def format_interval(ends: tuple[float, float] | None, show: Callable[[float | None], str]) -> str:
-    """Formats an interval: `79.5–84.5`, or with `to` where a minus or a unit would make that hard to read."""
-    if ends is None:
-        return NOTHING
-    between = " to " if ends[0] < 0 or " " in show(ends[0]) else "–"
-    return between.join(show(end) for end in ends)
+    """Formats an interval: `[79.5, 84.5]`."""
+    return NOTHING if ends is None else f"[{', '.join(show(end) for end in ends)}]"
 
 
 def format_signed(value: float, show: Callable[[float | None], str]) -> str:
@@ -208,9 +211,16 @@ def format_signed(value: float, show: Callable[[float | None], str]) -> str:
 
 
 def _difference(group: Group, show: Callable[[float | None], str]) -> str:
+    """Formats the difference from the baseline with its interval: `-0.3 [-0.4, -0.2]`."""
     if group.is_baseline:
         return "baseline"
-    return NOTHING if group.difference is None else format_signed(group.difference.mean, show)
+    difference = group.difference
+    if difference is None:
+        return NOTHING
+    words = format_signed(difference.mean, show)
+    if difference.ci is None:
+        return words
+    return f"{words} [{', '.join(format_signed(end, show).removeprefix('+') for end in difference.ci)}]"
 
 
 def _p(group: Group) -> str:
@@ -221,6 +231,19 @@ def _p(group: Group) -> str:
     return f"{shown} *" if difference.significant else shown
 
 
+def _verdict(group: Group) -> str:
+    """Says what the tests against the baseline have shown. Only the test for equality can show that rows are equal."""
+    difference = group.difference
+    if difference is None or difference.p is None:
+        return NOTHING
+    side = "higher" if difference.mean > 0 else "lower"
+    if difference.equivalent:
+        return f"equal, slightly {side}" if difference.significant else "equal"
+    if difference.significant:
+        return side
+    return "no difference seen"
+
+
 def _raw_difference(group: Group) -> dict[str, Any]:
     difference = group.difference
     low, high = (difference.ci if difference else None) or (None, None)
@@ -229,6 +252,7 @@ def _raw_difference(group: Group) -> dict[str, Any]:
         "difference_ci_low": low,
         "difference_ci_high": high,
         "pairs": difference.n if difference else None,
+        "why_no_difference": group.why_no_difference or None,
     }
 
 
@@ -239,6 +263,8 @@ def _raw_p(group: Group, test: str) -> dict[str, Any]:
         "p": difference.p if difference else None,
         "test": test if was_tested else None,
         "significant_after_holm": difference.significant if difference else None,
+        "p_equivalent": difference.p_equivalent if difference else None,
+        "equivalent_after_holm": difference.equivalent if difference else None,
     }
 
 

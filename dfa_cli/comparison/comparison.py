@@ -6,9 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dfa_cli.comparison.baseline import compare_with_baseline, filter_rows
+from dfa_cli.comparison.baseline import Baseline, compare_with_baseline, filter_rows
 from dfa_cli.comparison.group import Group, make_group, mark_missing
-from dfa_cli.comparison.grouping import classify_keys, group_runs, key_value, newest_per_identity
+from dfa_cli.comparison.grouping import (
+    classify_keys,
+    group_runs,
+    key_value,
+    newest_per_identity,
+    shortest_names,
+)
 from dfa_cli.comparison.question import Question
 from dfa_cli.comparison.statistics import TEST_NAMES
 from dfa_cli.console.values import MISSING, format_value, plural, sort_key
@@ -16,7 +22,7 @@ from dfa_cli.errors import DfaError, one_of
 from dfa_cli.records.code import origin, origin_in_words
 from dfa_cli.records.fallback import fallback_notes
 from dfa_cli.records.find import Paths, find_some
-from dfa_cli.records.keys import Keys
+from dfa_cli.records.keys import Keys, is_tuned
 from dfa_cli.records.measures import ALIASES, METRICS, Metric
 from dfa_cli.records.query import Query
 from dfa_cli.records.run import SUMS, Run
@@ -28,8 +34,9 @@ class Comparison:
 
     `over`: the keys that each row averages over, usually the seed. `columns`: the keys that tell the rows apart.
     `constant`: what all rows share. `dependent_keys`: keys that differ only as a consequence of the columns.
-    `splits`: the data splits in words. `averaged`: keys that differ and that `--by` leaves out. `tests`: how many
-    tests were made against the baseline. `duplicates`: how many completed runs repeat another one and are left out.
+    `splits`: the data splits in words. `averaged`: keys that differ and that `--by` leaves out. `equivalent`: the
+    margin of the test for equality, in the unit of tables. `tests`: how many tests were made against the baseline.
+    `duplicates`: how many completed runs repeat another one and are left out.
     `along`: the key on the x axis of a plot. `skipped`: folders without a readable run, with the reason.
     """
 
@@ -44,6 +51,7 @@ class Comparison:
     averaged: list[str] = field(default_factory=list)
     baseline: str | None = None
     test: str = "t"
+    equivalent: float | None = None
     tests: int = 0
     duplicates: int = 0
     along: str | None = None
@@ -65,11 +73,7 @@ class Comparison:
             notes.append(
                 f"Each row also averages over keys that --by does not name: {', '.join(self.averaged)}."
             )
-        if shown := [key for key in self.dependent_keys if not self._belongs_to_a_column(key)]:
-            more = f" and {len(shown) - 8} more" if len(shown) > 8 else ""
-            notes.append(
-                f"These keys differ, too, in the same way as the columns: {', '.join(shown[:8])}{more}."
-            )
+        notes += self._notes_on_dependent_keys()
         if self.duplicates:
             runs = "run has" if self.duplicates == 1 else "runs have"
             notes.append(
@@ -80,6 +84,25 @@ class Comparison:
         notes += fallback_notes([run for group in self.groups for run in group.shown])
         if self.baseline:
             notes += self._notes_on_significance()
+        return notes
+
+    def _notes_on_dependent_keys(self) -> list[str]:
+        """Names the values that differ as a consequence of the columns: those tuned for each rule, and the others."""
+        notes = []
+        used = any(
+            run.choices.get("tuned") not in (None, "none") for group in self.groups for run in group.shown
+        )
+        tuned = [key for key in self.dependent_keys if used and is_tuned(key)]
+        if tuned:
+            names = shortest_names([*tuned, *self.columns])
+            listed = ", ".join(names[key] for key in tuned if not key.endswith("_target_"))
+            notes.append(f"Each rule uses its own tuned values (conf/tuned, docs/tuning.md): {listed}.")
+        others = [
+            key for key in self.dependent_keys if key not in tuned and not self._belongs_to_a_column(key)
+        ]
+        if others:
+            more = f" and {len(others) - 8} more" if len(others) > 8 else ""
+            notes.append(f"These keys differ together with the columns: {', '.join(others[:8])}{more}.")
         return notes
 
     def _notes_on_origins(self) -> list[str]:
@@ -103,30 +126,52 @@ class Comparison:
         )
 
     def _notes_on_significance(self) -> list[str]:
-        """Says how the differences to the baseline were tested, and which rows were not tested and why."""
+        """Says how the differences from the baseline were tested, and which rows were not and why."""
         others = [group for group in self.groups if not group.is_baseline]
-        differences = [(group.label(), group.difference) for group in others if group.difference]
-        untested = [(label, difference.why) for label, difference in differences if difference.why]
+        differences = [group.difference for group in others if group.difference]
         notes = []
-        if any(difference.p is not None for _, difference in differences):
+        if any(difference.p is not None for difference in differences):
             count = plural(self.tests, "comparison")
             notes.append(
                 f"p: {TEST_NAMES[self.test]} (two-sided) over common {self.seeds} with {self.baseline}; "
                 f"* p < 0.05 after Holm's correction for {count}."
             )
-        reasons = {why for _, why in untested}
-        if len(reasons) == 1:
-            in_rows = "" if len(untested) == len(differences) else f" in {plural(len(untested), 'row')}"
-            notes.append(f"No test against {self.baseline}{in_rows}: {reasons.pop()}.")
-        elif reasons:
-            listed = "; ".join(f"{label}: {why}" for label, why in untested)
-            notes.append(f"No test against {self.baseline}: {listed}.")
-        if any(group.difference is None for group in others):
-            notes.append(
-                f"A row without a difference could not be paired with one row of {self.baseline}: "
-                "none fits, or several fit equally well."
-            )
+            if self.equivalent is not None:
+                unit = " points" if self.metric.unit == "%" else f" {self.metric.unit}".rstrip()
+                notes.append(
+                    f"Equal: within {self.equivalent:g}{unit} of {self.baseline} by two one-sided tests at the level "
+                    f"0.05, with Holm's correction."
+                )
+        notes += self._list_reasons(
+            f"No test against {self.baseline}",
+            [(group, group.difference.why if group.difference else "") for group in others],
+            len(differences),
+        )
+        notes += self._list_reasons(
+            f"No difference from {self.baseline}",
+            [(group, group.why_no_difference) for group in others],
+            len(others),
+        )
         return notes
+
+    def _list_reasons(self, what: str, reasons: Sequence[tuple[Group, str]], rows: int) -> list[str]:
+        """Writes which rows have a reason, each reason once: `No test against rule=bp for dfa, cpu: ...`."""
+        labels: dict[str, list[str]] = {}
+        for group, why in reasons:
+            if why:
+                labels.setdefault(why, []).append(group.label())
+        if len(labels) == 1 and len(next(iter(labels.values()))) == rows:
+            return [f"{what}: {next(iter(labels))}."]
+        listed = []
+        for why, names in labels.items():
+            others = f" and {plural(len(names) - 1, 'more row')}" if len(names) > 1 else ""
+            listed.append(f"{what} for {names[0]}{others}: {why}.")
+        more = (
+            [f"{what} for other rows for {plural(len(labels) - 4, 'more reason')}."]
+            if len(labels) > 5
+            else []
+        )
+        return listed if len(labels) <= 5 else [*listed[:4], *more]
 
 
 def summarise(folders: Paths = ("outputs",), where: str | None = None, **options: Any) -> Comparison:
@@ -175,10 +220,17 @@ def compare(runs: Sequence[Run], question: Question = Question()) -> Comparison:
         groups.append(group)
         duplicates += repeated
     if not question.by:
-        mark_missing(groups)
+        mark_missing(groups, units)
     tests = 0
+    if question.equivalent is not None and not question.baseline:
+        raise DfaError("--equivalent needs --baseline, the rows that the others are compared with")
+    if question.equivalent is not None and not question.equivalent > 0:
+        raise DfaError(f"--equivalent is {question.equivalent:g}; it must be a positive number, such as 0.5")
     if question.baseline:
-        tests = compare_with_baseline(groups, Query(question.baseline, keys, "--baseline"), question.test)
+        margin = None if question.equivalent is None else question.equivalent / metric.scale
+        query = Query(question.baseline, keys, "--baseline")
+        differing = [*dict.fromkeys((*columns, *roles.columns, *roles.dependent_keys))]
+        tests = compare_with_baseline(groups, Baseline(query, differing, question.test, margin))
     shown = filter_rows(groups, question.only, keys) if question.only else groups
     result = Comparison(
         metric=metric,
@@ -192,6 +244,7 @@ def compare(runs: Sequence[Run], question: Question = Question()) -> Comparison:
         averaged=averaged,
         baseline=question.baseline,
         test=question.test,
+        equivalent=question.equivalent,
         tests=tests,
         duplicates=duplicates,
         along=axis,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from dfa_cli.comparison.grouping import key_value, shortest_names
-from dfa_cli.comparison.statistics import Difference, deviation, interval, mean
+from dfa_cli.comparison.statistics import Difference, deviation, fraction_interval, interval, mean
 from dfa_cli.console.values import MISSING, format_value, sort_key
 from dfa_cli.records.fallback import data_of_row
 from dfa_cli.records.measures import Metric
@@ -20,20 +21,23 @@ Unit = tuple[str, ...]  # what one value of the metric belongs to: the seed, or 
 class Group:
     """The runs that agree on all columns, which make one row.
 
-    `key`: column -> value. `runs`: all runs of the row. `counted`: the completed runs, one for each seed. `values`: the
-    metric of the counted runs. `by_unit`: seed -> value. `absent`: reason -> the seeds that are not counted for this
-    reason (`{"failed": ["3"], "missing": ["7"]}`). `difference`: the difference from the baseline, or `None` without a
-    baseline to compare with.
+    `key`: column -> value. `metric`: what is compared. `runs`: all runs of the row. `counted`: the completed runs, one
+    for each seed. `values`: the metric of the counted runs. `units`: the seeds of the counted runs. `by_unit`: seed ->
+    value. `absent`: reason -> the seeds that are not counted for this reason (`{"failed": ["3"], "missing": ["7"]}`).
+    `difference`: the difference from the baseline. Where it is `None`, `why_no_difference` has the reason.
     """
 
     key: dict[str, Any]
+    metric: Metric
     runs: list[Run]
     counted: list[Run]
     values: list[float]
+    units: list[Unit]
     by_unit: dict[Unit, float]
     best: float | None
     absent: dict[str, list[str]] = field(default_factory=dict)
     difference: Difference | None = None
+    why_no_difference: str = ""
     is_baseline: bool = False
 
     @property
@@ -60,7 +64,8 @@ class Group:
 
     @property
     def ci(self) -> tuple[float, float] | None:
-        return interval(self.values)
+        """The 95 % confidence interval of the mean, from three runs on; that of an accuracy stays within 0 and 1."""
+        return (fraction_interval if self.metric.unit == "%" else interval)(self.values)
 
     def average(self, metric: Metric) -> float | None:
         """Returns the mean of another metric over the counted runs, or `None` where none has measured it."""
@@ -92,6 +97,7 @@ def make_group(
     """
     counted: list[Run] = []
     values: list[float] = []
+    counted_units: list[Unit] = []
     by_unit: dict[Unit, list[float]] = {}
     absent: dict[str, dict[str, None]] = {}
     uncounted: list[tuple[Unit, str]] = []
@@ -106,6 +112,7 @@ def make_group(
         else:
             counted.append(run)
             values.append(value)
+            counted_units.append(unit)
             by_unit.setdefault(unit, []).append(value)
     for unit, reason in uncounted:
         if unit not in by_unit:
@@ -113,7 +120,8 @@ def make_group(
     best = (max if metric.up else min)(values) if values else None
     means = {unit: mean(unit_values) for unit, unit_values in by_unit.items()}
     sorted_absent = {reason: sorted(names, key=_numeric_order) for reason, names in sorted(absent.items())}
-    return Group(key, members, counted, values, means, best, sorted_absent), repeated
+    group = Group(key, metric, members, counted, values, counted_units, means, best, sorted_absent)
+    return group, repeated
 
 
 def _numeric_order(word: str) -> tuple[int, float, str]:
@@ -123,15 +131,30 @@ def _numeric_order(word: str) -> tuple[int, float, str]:
         return sort_key(word)
 
 
-def mark_missing(groups: Iterable[Group]) -> None:
-    """Marks a seed as missing in a group without it, if another group on the same data set has it."""
-    expected: dict[str, set[str]] = {}
+def mark_missing(groups: Sequence[Group], units: Sequence[str]) -> None:
+    """Marks a seed as missing in a group without it, if a sweep that trained the group has it on the same data set.
+
+    A sweep trains every combination with every seed. A run that was started alone asks for no other seed.
+    """
+    units_of_sweep: dict[tuple[str, str], set[str]] = {}  # for each sweep and data set
+    asked = [{place for run in group.runs if (place := _sweep_of(run))} for group in groups]
     for group in groups:
-        known = expected.setdefault(format_value(group.key.get("data", MISSING)), set())
-        known.update("/".join(unit) for unit in group.by_unit)
-        known.update(name for names in group.absent.values() for name in names)
-    for group in groups:
+        for run in group.runs:
+            if place := _sweep_of(run):
+                unit = "/".join(format_value(key_value(run, part)) for part in units)
+                units_of_sweep.setdefault(place, set()).add(unit)
+    for group, places in zip(groups, asked, strict=True):
         present = {"/".join(unit) for unit in group.by_unit}
         present.update(name for names in group.absent.values() for name in names)
-        if missing := expected[format_value(group.key.get("data", MISSING))] - present:
+        if missing := set().union(*(units_of_sweep[place] for place in places)) - present:
             group.absent["missing"] = sorted(missing, key=_numeric_order)
+
+
+def _sweep_of(run: Run) -> tuple[str, str] | None:
+    """Returns the folder of the sweep that made a run, and its data set; `None` for a run that was started alone.
+
+    The folder of a sweep's job is called `NUMBER_ID`, and that of a single run begins with the time.
+    """
+    folder, name = os.path.split(run.folder)
+    number, _, rest = name.partition("_")
+    return (folder, format_value(run.choices.get("data"))) if number.isdecimal() and rest == run.id else None

@@ -15,8 +15,9 @@ class Question:
     `by`: the keys that tell the rows apart; if empty, all keys in which the runs differ. `metric`: what is
     compared. `over`: the keys that a row averages over. `only`: an expression that selects the rows to show. `sort`:
     the column to sort by; a `-` before it reverses the order. `baseline`: an expression for the row that the others are
-    tested against. `test`: the paired test, `t` or `wilcoxon`. `along`: a key that distinguishes rows even if it is not
-    in `by`.
+    tested against. `test`: the paired test, `t` or `wilcoxon`. `equivalent`: how far from the baseline a row may be and
+    count as equal, in the unit of tables, such as points of accuracy. `along`: a key that distinguishes rows even if it
+    is not in `by`.
     """
 
     by: Sequence[str] = ()
@@ -26,4 +27,5 @@ class Question:
     sort: str | None = None
     baseline: str | None = None
     test: str = "t"
+    equivalent: float | None = None
     along: str | None = None

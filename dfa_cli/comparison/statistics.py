@@ -1,15 +1,16 @@
-"""Mean, standard deviation, confidence interval, and the paired tests. SciPy is imported for the tests only."""
+"""Mean, standard deviation, confidence intervals, and the paired tests. SciPy is imported for the tests only."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 # The least number of pairs for a test. With fewer than six pairs, Wilcoxon's p cannot fall below 0.05.
 MIN_PAIRS = {"t": 5, "wilcoxon": 6}
 TEST_NAMES = {"t": "paired t-test", "wilcoxon": "Wilcoxon signed-rank test"}
+MIN_FOR_INTERVAL = 3  # the least number of values for a confidence interval
 
 
 def mean(values: Sequence[float]) -> float:
@@ -25,15 +26,36 @@ def deviation(values: Sequence[float]) -> float | None:
 
 
 def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
-    """Computes Student's confidence interval of the mean; `None` for fewer than two values.
+    """Computes Student's confidence interval of the mean; `None` for fewer than three values.
 
-    Its ends are `mean -+ t(level, n - 1) s / sqrt(n)`, with the sample standard deviation `s`.
+    Its ends are `mean -+ t(level, n - 1) s / sqrt(n)`, with the sample standard deviation `s`. Two values say
+    too little about their spread: their factor `t` is 12.7.
     """
     std = deviation(values)
-    if std is None:
+    if std is None or len(values) < MIN_FOR_INTERVAL:
         return None
     half_width = t_quantile(level, len(values) - 1) * std / math.sqrt(len(values))
     return mean(values) - half_width, mean(values) + half_width
+
+
+def fraction_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
+    """Computes Student's interval of the mean of fractions on the logit scale, so that its ends stay within 0 and 1.
+
+    With the mean `m`, the ends are `expit(logit(m) -+ t(level, n - 1) s / (sqrt(n) m (1 - m)))`. By the delta method
+    `s / (sqrt(n) m (1 - m))` is the standard error of `logit(m)` (Agresti 2013, Categorical Data Analysis, 16.1). A
+    single value may be 0 or 1. `None` for fewer than three values.
+    """
+    ends = interval(values, level)
+    average = mean(values) if values else 0.0
+    if ends is None or not 0 < average < 1:
+        return ends
+    centre = math.log(average / (1 - average))
+    half_width = (ends[1] - average) / (average * (1 - average))
+    return _expit(centre - half_width), _expit(centre + half_width)
+
+
+def _expit(x: float) -> float:
+    return (1 + math.tanh(x / 2)) / 2  # 1 / (1 + exp(-x)), which would overflow
 
 
 def central_probability(t: float, freedom: int) -> float:
@@ -74,10 +96,11 @@ def t_quantile(level: float, freedom: int) -> float:
 class Difference:
     """The difference of a group from the baseline, over the seeds that both have in common.
 
-    `mean`: the mean of the paired differences, or the difference of the means when no seed is in common. `n`: the
-    number of pairs. `ci`: the 95 % confidence interval of `mean`. `p`: two-sided; `None` where no test was made, for
-    the reason in `why`. `significant`: whether p < 0.05 after Holm's correction for all comparisons of the table;
-    `None` where no test was made.
+    `mean`: the mean of the paired differences. `n`: the number of pairs. `ci`: the 95 % confidence interval of `mean`,
+    from three pairs on. `p`: two-sided; `None` where no test was made, for the reason in `why`. `significant`: whether
+    p < 0.05 after Holm's correction for all comparisons of the table. `p_equivalent`: the p-value of the test that the
+    difference is within the margin, if a margin was named. `equivalent`: whether it is, after Holm's correction. Each
+    of the last three is `None` where no test was made.
     """
 
     mean: float
@@ -86,13 +109,19 @@ class Difference:
     p: float | None = None
     why: str = ""
     significant: bool | None = None
+    p_equivalent: float | None = None
+    equivalent: bool | None = None
 
 
-def paired_difference(mine: dict, theirs: dict, test: str = "t") -> Difference:
-    """Compares `mine` with `theirs`, two mappings from seed to value, by a paired test if there are enough pairs."""
+def paired_difference(
+    mine: Mapping[Any, float], theirs: Mapping[Any, float], test: str = "t", margin: float | None = None
+) -> Difference:
+    """Compares `mine` with `theirs`, two mappings from seed to value, by a paired test if there are enough pairs.
+
+    With a `margin`, it also tests whether the difference lies within `-margin` and `margin`. At least one seed must be
+    in common.
+    """
     common = [seed for seed in mine if seed in theirs]
-    if not common:
-        return Difference(mean(list(mine.values())) - mean(list(theirs.values())), 0, why="no seed in common")
     differences = [mine[seed] - theirs[seed] for seed in common]
     average, std = mean(differences), deviation(differences)
     ci = interval(differences)
@@ -101,19 +130,39 @@ def paired_difference(mine: dict, theirs: dict, test: str = "t") -> Difference:
     # Differences that are equal up to rounding have no spread to test against.
     if not std or std < 1e-12 * max(abs(average), 1e-300):
         return Difference(average, len(common), ci, why="the same difference for every seed")
-    return Difference(average, len(common), ci, p=_p_value(differences, test))
+    return Difference(
+        average,
+        len(common),
+        ci,
+        p=_p_value(differences, test, "two-sided"),
+        p_equivalent=None if margin is None else equivalence_p(differences, margin, test),
+    )
 
 
-def _p_value(differences: list[float], test: str) -> float:
+def equivalence_p(differences: Sequence[float], margin: float, test: str = "t") -> float:
+    """Computes the p-value of two one-sided tests: is the mean difference within `-margin` and `margin`?
+
+    It is the larger p-value of the test of `mean > -margin` and that of `mean < margin` (Schuirmann 1987).
+    """
+    above = _p_value([value + margin for value in differences], test, "greater")
+    below = _p_value([value - margin for value in differences], test, "less")
+    return max(above, below)
+
+
+def _p_value(differences: Sequence[float], test: str, alternative: str) -> float:
+    """Tests the paired differences against zero. `alternative`: `two-sided`, `greater` or `less`."""
     if test == "t":
         from scipy.special import stdtr  # Importing scipy.stats would take three times as long.
 
         t = mean(differences) / ((deviation(differences) or 0.0) / math.sqrt(len(differences)))
-        return float(2 * stdtr(len(differences) - 1, -abs(t)))
+        freedom = len(differences) - 1
+        if alternative == "two-sided":
+            return float(2 * stdtr(freedom, -abs(t)))
+        return float(stdtr(freedom, -t if alternative == "greater" else t))
     from scipy.stats import wilcoxon
 
     # Accuracies are fractions of counts: 0.812 - 0.81 and 0.814 - 0.812 must have the same rank in spite of rounding.
-    outcome: Any = wilcoxon([round(value, 12) for value in differences])
+    outcome: Any = wilcoxon([round(value, 12) for value in differences], alternative=alternative)
     return float(outcome.pvalue)
 
 

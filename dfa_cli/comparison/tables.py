@@ -9,8 +9,10 @@ from typing import Any
 from dfa_cli.comparison.captions import constants, split_caption, title
 from dfa_cli.comparison.columns import Column, columns, key_columns
 from dfa_cli.comparison.comparison import Comparison, summarise
+from dfa_cli.comparison.group import Group
 from dfa_cli.comparison.latex import as_latex
-from dfa_cli.console.table import csv_text, lay_out, wrap
+from dfa_cli.console.table import csv_text, fits, lay_out, wrap
+from dfa_cli.console.values import NOTHING
 from dfa_cli.errors import DfaError, one_of
 from dfa_cli.records.find import Paths
 
@@ -46,13 +48,24 @@ def render(
         raise DfaError(f"--format: {one_of(format, FORMATS)}")
     if precision is not None and not 0 <= precision <= 12:
         raise DfaError(f"--precision is {precision}; it must be a number of decimals from 0 to 12")
-    chosen = columns(result, show, precision)
+    chosen = columns(result, show, precision, for_people=format not in ("csv", "json"))
     if format == "table":
-        return as_text(result, chosen, width)
+        return as_text(result, chosen, width, may_leave_out=not show)
     return {"md": as_markdown, "csv": as_csv, "json": as_json, "latex": as_latex}[format](result, chosen)
 
 
-def as_text(result: Comparison, chosen: Sequence[Column], width: int | None = None) -> str:
+# The columns that a narrow terminal leaves out, the first one first.
+LEFT_OUT = ("energy", "frames", "time", "best")
+
+
+def as_text(
+    result: Comparison, chosen: Sequence[Column], width: int | None = None, may_leave_out: bool = False
+) -> str:
+    """Writes the table for a terminal that is `width` cells wide.
+
+    A table that is too wide loses the columns of `LEFT_OUT` if `may_leave_out`. If it is still too wide, it becomes
+    several tables, one for each value of its first key.
+    """
     lines = [title(result)]
     if result.splits:
         lines.append(f"split: {split_caption(result)}")
@@ -60,13 +73,57 @@ def as_text(result: Comparison, chosen: Sequence[Column], width: int | None = No
         lines.append(f"the same in all rows: {constants(result)}")
     room = width or 100_000
     lines = [part for line in lines for part in wrap(line, room)]
-    rows = [[column.cell(group) for column in chosen] for group in result.groups]
-    heads = [column.heading for column in chosen]
-    lines += ["", *lay_out(heads, rows, [c.left for c in chosen], keys=len(key_columns(result)), width=width)]
+    shown = list(chosen)
+    if width and may_leave_out:
+        for name in LEFT_OUT:
+            if not _fits(shown, result.groups, width):
+                shown = [column for column in shown if column.name != name]
+    lines += ["", *_sections(shown, result.groups, key_columns(result), width)]
     notes = result.notes()
+    if gone := [column.name for column in chosen if column not in shown]:
+        notes.append(f"Not shown for lack of room: {', '.join(gone)} (--columns names what to show).")
     if notes:
         lines += ["", *(part for note in notes for part in wrap(note, room))]
     return "\n".join(lines) + "\n"
+
+
+def _fits(chosen: Sequence[Column], groups: Sequence[Group], width: int) -> bool:
+    rows = [[column.cell(group) for column in chosen] for group in groups]
+    return fits([column.heading for column in chosen], rows, width)
+
+
+def _sections(
+    chosen: Sequence[Column], groups: Sequence[Group], keys: Sequence[str], width: int | None
+) -> list[str]:
+    """Lays out the table. If it is too wide, it is divided by the key with the fewest values until each part fits.
+
+    The heading of a part says what is the same in all its rows. A column without a value is left out.
+    """
+    keys = [column.name for column in chosen if column.name in keys]
+    divisions = [
+        {cell: [group for group in groups if column.cell(group) == cell] for cell in map(column.cell, groups)}
+        for column in chosen
+        if column.name in keys
+    ]
+    divisions = [parts for parts in divisions if len(parts) > 1 or len(groups) == 1]
+    if width is None or not divisions or _fits(chosen, groups, width):
+        rows = [[column.cell(group) for column in chosen] for group in groups]
+        heads = [column.heading for column in chosen]
+        return lay_out(heads, rows, [c.left for c in chosen], keys=len(keys), width=width)
+    parts = min(divisions, key=len)
+    lines: list[str] = []
+    for part in parts.values():
+        same, varying = [], []
+        for column in chosen:
+            cells = {column.cell(group) for group in part}
+            if column.name in keys and len(cells) == 1:
+                same.append((column.heading, cells.pop()))
+            elif cells != {NOTHING}:
+                varying.append(column)
+        words = ", ".join(f"{heading} {cell}" for heading, cell in same if cell != NOTHING)
+        table = _sections(varying, part, keys, width)
+        lines += [*([""] if lines else []), *wrap(words, width), *table]
+    return lines
 
 
 def as_markdown(result: Comparison, chosen: Sequence[Column]) -> str:

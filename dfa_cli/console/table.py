@@ -68,12 +68,10 @@ def lay_out(
     Without a width nothing is folded or cut.
     """
     sizes = [max(display_width(cell) for cell in column) for column in zip(heads, *rows, strict=True)]
-    if width is None or sum(sizes) + len(GAP) * (len(sizes) - 1) <= width:
+    if width is None or _total(sizes) <= width:
         return _block(range(len(heads)), heads, rows, left, sizes, rule)
-    # The headings are folded first: a column need not be wider than the longest word of its heading.
-    words = [max(display_width(word) for word in head.split(" ")) for head in heads]
-    sizes = [max(word, *map(display_width, column)) for word, *column in zip(words, *rows, strict=True)]
-    if sum(sizes) + len(GAP) * (len(sizes) - 1) <= width:
+    sizes = _sizes_with_folded_heads(heads, rows)
+    if _total(sizes) <= width:
         return _block(range(len(heads)), heads, rows, left, sizes, rule)
     others = range(keys, len(heads))
     for i in others:
@@ -102,6 +100,21 @@ def lay_out(
             sizes[i] += more if 0 < more <= spare else 0
         lines += [*([""] if lines else []), *_block([*range(keys), *block], heads, rows, left, sizes, rule)]
     return lines
+
+
+def fits(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> bool:
+    """Tells whether `lay_out` needs a single block, without a folded cell, for a table in `width` cells."""
+    return _total(_sizes_with_folded_heads(heads, rows)) <= width
+
+
+def _sizes_with_folded_heads(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Returns the widths of the columns; one need not be wider than the longest word of its heading."""
+    words = [max(display_width(word) for word in head.split(" ")) for head in heads]
+    return [max(word, *map(display_width, column)) for word, *column in zip(words, *rows, strict=True)]
+
+
+def _total(sizes: Sequence[int]) -> int:
+    return sum(sizes) + len(GAP) * (len(sizes) - 1)
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -13,7 +13,7 @@ from dfa_cli.config.spec import RunSpec
 from dfa_cli.console.messages import shortest
 from dfa_cli.errors import DfaError
 from dfa_cli.machine.provenance import packages, provenance
-from dfa_cli.machine.startup import import_without_gc
+from dfa_cli.machine.startup import import_undisturbed
 from dfa_cli.records.code import changed_files, origin
 from dfa_cli.records.run import Run
 
@@ -24,7 +24,7 @@ def run_spec(spec: RunSpec, folder: Path, replaces: bool = False) -> dict[str, A
     `auto` is resolved here, on the machine that trains. `replaces`: the folder holds an earlier record of this run,
     which gives way when the data and the model are there.
     """
-    with import_without_gc("torch"):
+    with import_undisturbed("torch"):
         from dfa_cli import experiment
 
     return experiment.run(resolve_spec(spec), folder, replaces)
@@ -46,7 +46,7 @@ def resume_recorded(run: Run, spec: RunSpec) -> dict[str, Any]:
             f"run {run.id} was begun with other code: {'; '.join(changed)}. Put the code back, or begin again with "
             f"dfa resume {shortest(Path(run.folder))} --from-start --config-dir FOLDER."
         )
-    with import_without_gc("torch"):
+    with import_undisturbed("torch"):
         from dfa_cli import experiment
 
     spec = spec.with_values(run_id=run.id, threads=run.provenance.get("threads") or spec.config["threads"])

@@ -16,6 +16,17 @@ from dfa_cli.records.run import Run
 DERIVED_CHOICES = frozenset({"tuned", "experiment"})
 IRRELEVANT = frozenset(OUTSIDE_IDENTITY)  # top-level keys that do not change a run's results
 FIRST_CHOICES = ("data", "model", "rule", "device")
+# The keys whose values conf/tuned chooses for each rule, beside those below `optimizer`. It also fixes the length of
+# training, but not rule by rule: every rule trains as long as the others.
+TUNED = (
+    "model.activation",
+    "model.dropout",
+    "model.input_dropout",
+    "rule.spread_over_edges",
+    "data.normalize",
+    "schedule",
+    "batch_size",
+)
 
 _RUN_FIELDS: dict[str, Callable[[Run], Any]] = {
     "id": lambda run: run.id,
@@ -31,6 +42,11 @@ _RUN_FIELDS: dict[str, Callable[[Run], Any]] = {
 def affects_result(key: str) -> bool:
     """Tells whether a dotted configuration key can change a result."""
     return key.partition(".")[0] not in IRRELEVANT and key.rpartition(".")[2] not in FACTS
+
+
+def is_tuned(key: str) -> bool:
+    """Tells whether the value of a key is tuned for each rule, so that rules are compared fairly though they differ."""
+    return key.startswith("optimizer.") or key in TUNED
 
 
 def choice_names(runs: Iterable[Run]) -> list[str]:

@@ -22,7 +22,7 @@ from dfa_cli.errors import DfaError
 from dfa_cli.launch.task import may_be_reused, resolve_spec, resume_recorded, run_spec
 from dfa_cli.machine import signals
 from dfa_cli.machine.files import remove_folder
-from dfa_cli.machine.startup import import_without_gc
+from dfa_cli.machine.startup import import_undisturbed
 from dfa_cli.records.clean import foreign_names
 from dfa_cli.records.locks import InUseError, claim, owned
 from dfa_cli.records.log import logged
@@ -98,7 +98,7 @@ def _owned_when_free(folder: Path) -> Iterator[bool]:
 
 
 def _run(spec: RunSpec, folder: Path, sweep_folder: Path) -> float:
-    with import_without_gc("torch"):
+    with import_undisturbed("torch"):
         from dfa_cli.training.checkpoint import can_be_read
 
     spec = resolve_spec(spec)

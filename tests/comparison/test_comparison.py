@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from run_factory import Factory
 from scipy import stats
 
@@ -14,6 +15,8 @@ from dfa_cli.comparison.comparison import Comparison, summarise
 from dfa_cli.comparison.group import Group
 from dfa_cli.console.values import MISSING
 from dfa_cli.errors import DfaError
+from dfa_cli.records.keys import TUNED, is_tuned
+from dfa_cli.records.run import flatten
 
 
 def row(result: Comparison, *words: str) -> Group:
@@ -45,7 +48,9 @@ def test_statistics_of_a_row(factory: Factory):
     assert group.mean == pytest.approx(np.mean(values))
     assert group.std == pytest.approx(np.std(values, ddof=1))
     assert group.best == 0.822
-    assert group.ci == pytest.approx(stats.t.interval(0.95, 3, np.mean(values), stats.sem(values)))
+    mean = float(np.mean(values))
+    logit, error = np.log(mean / (1 - mean)), stats.sem(values) / (mean * (1 - mean))
+    assert group.ci == pytest.approx(1 / (1 + np.exp(-np.array(stats.t.interval(0.95, 3, logit, error)))))
 
 
 def test_lower_is_better_for_a_loss(factory: Factory):
@@ -61,24 +66,27 @@ def test_lower_is_better_for_a_loss(factory: Factory):
 
 def test_a_row_lists_its_failed_running_and_missing_seeds(factory: Factory):
     for seed in range(8):
-        factory.run(rule="bp", seed=seed)
+        factory.run(rule="bp", seed=seed, sweep="sweep")
     for seed in (0, 1, 2):
-        factory.run(rule="dfa", seed=seed)
-    factory.run(rule="dfa", seed=3, status="failed")
-    factory.run(rule="dfa", seed=4, status="interrupted")
-    factory.run(rule="dfa", seed=5, status="running")
+        factory.run(rule="dfa", seed=seed, sweep="sweep")
+    for seed, status in ((3, "failed"), (4, "interrupted"), (5, "running")):
+        factory.run(rule="dfa", seed=seed, status=status, sweep="sweep")
     group = row(summarise([factory.root]), "dfa")
     assert group.n == 3
     assert group.absent == {"failed": ["3"], "interrupted": ["4"], "running": ["5"], "missing": ["6", "7"]}
     assert row(summarise([factory.root]), "bp").absent == {}
 
 
-def test_a_seed_is_missing_only_if_another_row_on_the_same_data_has_it(factory: Factory):
+def test_a_seed_is_missing_only_if_the_same_sweep_has_it_on_the_same_data(factory: Factory):
     for seed in range(5):
-        factory.run(data="cora", seed=seed)
+        factory.run(data="cora", seed=seed, sweep="sweep")
     for seed in range(2):
-        factory.run(data="mnist", model="fc", seed=seed)
+        factory.run(data="mnist", model="fc", seed=seed, sweep="sweep")
+    factory.run(rule="bp", seed=0)
+    factory.run(rule="shallow", seed=0, sweep="other")
     assert all(group.absent == {} for group in summarise([factory.root]).groups)
+    factory.run(rule="bp", seed=1, sweep="sweep")
+    assert row(summarise([factory.root]), "bp").absent == {"missing": ["2", "3", "4"]}
 
 
 def test_a_failed_seed_that_was_run_again_counts(factory: Factory):
@@ -209,7 +217,89 @@ def test_data_sets_are_not_compared_with_each_other(factory: Factory):
         factory.run(data="citeseer", rule="dfa", seed=seed)
     result = summarise([factory.root], baseline="rule=bp")
     assert row(result, "dfa").difference is None
-    assert any("could not be paired" in note for note in result.notes())
+    assert "No difference from rule=bp: data differs: citeseer, cora." in result.notes()
+    named = summarise([factory.root], baseline="rule=bp and data=cora")
+    assert row(named, "dfa").difference is not None
+
+
+def test_a_row_without_a_common_seed_has_no_difference(factory: Factory):
+    for seed in range(5):
+        factory.run(rule="bp", seed=seed)
+        factory.run(rule="dfa", seed=seed + 10)
+    result = summarise([factory.root], baseline="rule=bp")
+    assert row(result, "dfa").difference is None
+    assert "No difference from rule=bp: no seed in common." in result.notes()
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"config": {"epochs": 1}}, "epochs differ: 1, 20"),
+        ({"config": {"model.widths": [64]}}, "model.widths differ: [64], [16]"),
+        ({"config": {"optimizer.lr": 0.3, "model.dropout": 0.1, "schedule": "linear", "batch_size": 7}}, ""),
+        ({"config": {"patience": 5}}, "patience differs: 5, null"),
+        ({"config": {"data.noise": 0.5}}, "data.noise differs: 0.5, –"),
+    ],
+)
+def test_a_difference_is_taken_only_where_nothing_but_tuned_values_differ(
+    factory: Factory, changed: dict[str, Any], reason: str
+):
+    for seed in range(3):
+        factory.run(rule="bp", seed=seed)
+        factory.run(rule="dfa", seed=seed, **changed)
+    group = row(summarise([factory.root], baseline="rule=bp"), "dfa")
+    assert group.why_no_difference == reason
+    assert (group.difference is None) == bool(reason)
+    if reason:
+        key = next(iter(changed["config"]))
+        base = f"rule=bp and {key}={'null' if key == 'patience' else '[16]' if 'widths' in key else 20}"
+        if not reason.endswith("–"):
+            named = row(summarise([factory.root], baseline=base), "dfa")
+            assert named.difference is not None, "a key that --baseline names may differ"
+
+
+def test_another_split_of_the_data_makes_no_difference(factory: Factory):
+    for seed in range(3):
+        factory.run(rule="bp", seed=seed)
+        run = factory.run(rule="dfa", seed=seed) / "run.json"
+        run.write_text(run.read_text().replace("public Planetoid split", "random split"))
+    group = row(summarise([factory.root], baseline="rule=bp"), "dfa")
+    assert group.difference is None
+    assert group.why_no_difference.startswith("split differs: random split (140 train")
+
+
+def test_the_baseline_with_the_same_width_is_chosen(factory: Factory):
+    for width, low in ((16, 0.7), (64, 0.8)):
+        for seed in range(3):
+            for rule, down in (("bp", 0.0), ("dfa", 0.01)):
+                factory.run(
+                    rule=rule,
+                    seed=seed,
+                    accuracy=low - down + 0.001 * seed,
+                    config={"model.widths": [width]},
+                    overrides=[f"model.widths=[{width}]"],
+                )
+    result = summarise([factory.root], baseline="rule=bp")
+    differences = [group.difference for group in result.groups if group.key["rule"] == "dfa"]
+    assert [difference and difference.mean for difference in differences] == pytest.approx([-0.01, -0.01])
+
+
+def test_several_equally_good_baselines_are_named(factory: Factory):
+    for seed in range(3):
+        for rule in ("bp", "shallow", "dfa"):
+            factory.run(rule=rule, seed=seed)
+    group = row(summarise([factory.root], baseline="rule=bp or rule=shallow"), "dfa")
+    assert group.why_no_difference == "several baselines fit equally well: bp; shallow"
+
+
+def test_the_tuned_keys_are_those_that_conf_tuned_sets():
+    folder = Path(__file__).parents[2] / "conf" / "tuned"
+    found: set[str] = set()
+    for file in folder.glob("*.yaml"):
+        tree = yaml.safe_load(file.read_text()) or {}
+        found |= set(flatten(tree))
+    assert {key for key in found if not is_tuned(key)} == {"epochs"}
+    assert set(TUNED) <= found
 
 
 def test_no_test_is_made_with_too_few_seeds(factory: Factory):

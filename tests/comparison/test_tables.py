@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from reading import Call
 from run_factory import Factory
 
 from dfa_cli.comparison.columns import shorten_ranges
@@ -38,30 +39,37 @@ def test_the_table_for_people(three: Path):
         "the same in all rows: data cora, model gcn, device opu_sim, optimizer adam, epochs 20, "
         "batch_size 128, compute auto\n"
         "\n"
-        "rule  mean ± std  n    95 % CI  best  vs rule=bp  p  not counted      time  frames  energy (modelled)\n"
-        "────  ──────────  ─  ─────────  ────  ──────────  ─  ─────────────  ──────  ──────  ─────────────────\n"
-        "bp    82.0 ± 1.0  3  79.5–84.5  83.0    baseline  –                 3.00 s       –                  –\n"
-        "dfa   79.5 ± 0.7  2  73.1–85.9  80.0        -2.0  –  seed 2 failed  4.00 s    5600             84.0 J\n"
+        "rule  mean ± std  n       95 % CI  best  vs rule=bp  not counted      time  frames  energy (modelled)\n"
+        "────  ──────────  ─  ────────────  ────  ──────────  ─────────────  ──────  ──────  ─────────────────\n"
+        "bp    82.0 ± 1.0  3  [79.4, 84.4]  83.0    baseline                 3.00 s       –                  –\n"
+        "dfa   79.5 ± 0.7  2    79.0, 80.0  80.0        -2.0  seed 2 failed  4.00 s    5600             84.0 J\n"
         "\n"
-        "These keys differ, too, in the same way as the columns: optimizer.lr.\n"
+        "Each rule uses its own tuned values (conf/tuned, docs/tuning.md): lr.\n"
         "No test against rule=bp: fewer than 5 seeds in common.\n"
     )
 
 
-def test_a_table_folded_to_eighty_columns_still_has_every_column(swept: Path):
+def test_a_table_of_eighty_columns_is_one_block_and_names_what_it_leaves_out(swept: Path):
     narrow = compare_table([swept], baseline="rule=bp", width=80)
+    assert max(len(line) for line in narrow.splitlines()) <= 80
+    assert "Not shown for lack of room: best, time, frames, energy" in " ".join(narrow.split())
+
+
+def test_a_table_folded_to_eighty_columns_has_every_column_that_was_asked_for(swept: Path):
+    show = ["mean_std", "ci", "difference", "energy", "absent"]
+    narrow = compare_table([swept], baseline="rule=bp", width=80, show=show)
     assert max(len(line) for line in narrow.splitlines()) <= 80
     squeezed = re.sub(r"\s+", " ", narrow)
     for word in (
         "mean ± std",
         "95 % CI",
         "vs rule=bp",
-        "energy (modelled)",
+        "energy",
+        "(modelled)",
         "seed 2 failed",
         "seed 5 missing",
     ):
         assert word in squeezed
-    assert narrow.count("opu_sim") == 2  # each block of columns begins with the key again
 
 
 @pytest.mark.parametrize("width", [20, 30, 40, 60, 100])
@@ -88,6 +96,45 @@ def test_significance_is_marked_and_named(swept: Path):
     assert "Holm's correction for 3 comparisons" in table
     some = compare_table([swept], baseline="rule=bp", only="rule=shallow")
     assert "Holm's correction for 3 comparisons" in some, "rows that are not shown are tested, too"
+
+
+def test_equal_is_only_said_after_a_test_for_it(call: Call, factory: Factory):
+    for seed, wobble in enumerate((0.0, 0.002, -0.002, 0.001, -0.001, 0.0)):
+        factory.run(rule="bp", seed=seed, accuracy=0.8 + 0.003 * seed)
+        factory.run(rule="dfa", seed=seed, accuracy=0.8 + 0.003 * seed + wobble)
+        factory.run(rule="shallow", seed=seed, accuracy=0.6 + 0.003 * seed + wobble)
+    words = ("compare", "--baseline", "rule=bp", "--columns", "difference,verdict")
+    plain = call(*words).stdout
+    assert re.search(r"dfa +[-+]?0\.0 \[-0\.[0-9], 0\.[0-9]\] +no difference seen", plain)
+    assert re.search(r"shallow .* lower", plain)
+    assert "qual" not in plain
+    near = call(*words, "--equivalent", "0.5").stdout
+    assert re.search(r"dfa .* equal\n", near)
+    assert "Equal: within 0.5 points of rule=bp by two one-sided tests" in near
+    too_near = call(*words, "--equivalent", "0.05").stdout
+    assert re.search(r"dfa .* no difference seen\n", too_near)
+    rows = json.loads(call(*words[:3], "--equivalent", "0.5", "--format", "json").stdout)["groups"]
+    assert [group["equivalent_after_holm"] for group in rows] == [None, True, False]
+    for wrong in (("--equivalent", "0.5"), ("--baseline", "rule=bp", "--equivalent", "-1")):
+        with pytest.raises(DfaError, match=r"--equivalent needs --baseline|must be a positive number"):
+            call("compare", *wrong)
+
+
+def test_a_mixed_folder_is_one_screen_wide_and_high(factory: Factory):
+    for seed in range(3):
+        for rule in ("bp", "dfa", "shallow"):
+            for width in (16, 64):
+                words = {"overrides": [f"model.widths=[{width}]"], "seed": seed, "rule": rule}
+                factory.run(data="mnist", model="fc", epochs=3, config={"model.widths": [width]}, **words)
+        for lr in (0.01, 0.1, 0.3):
+            config = {"optimizer.lr": lr, "optimizer.betas": [0.9, lr]}
+            words = {"overrides": ["optimizer.lr=1", "optimizer.betas=[]"], "seed": seed, "config": config}
+            factory.run(**words)
+            factory.run(data="citeseer", device="opu_sim", epochs=50, **words)
+    table = compare_table([factory.root], width=80)
+    assert len(re.findall(r"\d ± ", table)) == 12
+    assert max(map(len, table.splitlines())) <= 80
+    assert len(table.splitlines()) <= 36
 
 
 def test_wilcoxon_is_named(factory: Factory):
@@ -158,11 +205,11 @@ HOSTILE = ["50% & more_#1", "x^2~{y}\\z$", "<a|b>", 'say "hi" – ±µ', "日本
 
 def test_latex_structure(swept: Path):
     table = compare_table([swept], format="latex", baseline="rule=bp")
-    for mark in ("\\toprule", "\\midrule", "\\bottomrule", "\\begin{tabular}{llrrrrrrlrrr}", "\\caption{"):
+    for mark in ("\\toprule", "\\midrule", "\\bottomrule", "\\begin{tabular}{llrrrrrrllrrr}", "\\caption{"):
         assert mark in table
     body = table[table.index("\\midrule") : table.index("\\bottomrule")].splitlines()[1:-1]
     assert len(body) == 4
-    assert {line.count(" & ") for line in body} == {11}
+    assert {line.count(" & ") for line in body} == {12}
     assert all(line.endswith("\\\\") for line in body)
     assert "$\\pm$" in table
     assert "$^{*}$" in table

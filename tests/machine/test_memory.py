@@ -63,13 +63,13 @@ def test_the_first_import_of_a_library_freezes_its_objects_and_a_second_one_free
 
 IMPORTING = """
 import gc, json
-from dfa_cli.machine.startup import import_without_gc
-with import_without_gc("wave"):
+from dfa_cli.machine.startup import import_undisturbed
+with import_undisturbed("wave"):
     import wave
     inside = gc.isenabled()
 count = gc.get_freeze_count()
 more = [[] for _ in range(1000)]
-with import_without_gc("wave"):
+with import_undisturbed("wave"):
     import wave
     again = gc.isenabled()
 found = {"inside": inside, "frozen": count > 1000, "after": gc.isenabled()}
