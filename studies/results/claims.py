@@ -28,6 +28,8 @@ def claims(rows: Sequence[Row]) -> list[Claim]:
     for data, most in (("mnist", 0.5), ("cora", 1.0), ("citeseer", 1.0), ("pubmed", 1.0)):
         what = "ternarised, noisy optics are good enough"
         compare(what, data, optics, cpu, f"within {most}", lambda p, most=most: abs(p) <= most)
+    for data in ("mnist", "cora", "citeseer", "pubmed"):
+        compare("both together", data, optics, bp, "above −2", lambda p: p > -2)
     for data, least in (("mnist", 3.0), ("cora", 10.0)):
         what = "training the last block only is not"
         compare(what, data, cpu, last, f"at least {least:g}", lambda p, least=least: p >= least)

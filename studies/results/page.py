@@ -33,6 +33,7 @@ def page(rows: Sequence[Row]) -> str:
         mnist=sections.mnist(rows),
         mnist_width=sections.mnist_width(rows),
         citation=sections.citation(rows),
+        one_recipe=sections.one_recipe(rows),
         shallow=sections.shallow(rows),
         architectures=sections.architectures(rows),
         encoding=sections.encoding(rows),

@@ -26,11 +26,13 @@ RESULTS, TUNING = ROOT / "docs" / "results.csv", ROOT / "docs" / "tuning.csv"
 EXPERIMENTS = (
     "quickstart",
     "citation_gcn",
+    "citation_one_recipe",
     "shallow_width",
     "rules",
     "feedback",
     "noise",
     "mnist_fc",
+    "mnist_one_recipe",
     "mnist_width",
     "architectures",
     "encoding",

@@ -82,6 +82,22 @@ def citation(rows: Sequence[Row]) -> Shown:
     }
 
 
+def one_recipe(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """Return the headline table for the runs in which every rule has the same recipe, beside the tuned values."""
+    lines = []
+    for data, experiment in (
+        ("mnist", "mnist_one_recipe"),
+        ("cora", "citation_one_recipe"),
+        ("citeseer", "citation_one_recipe"),
+    ):
+        chosen = pick(rows, experiment=experiment, data=data)
+        found = {name: of_series(chosen, name) for name in SERIES}
+        if all(found.values()):
+            seeds = min(map(len, found.values()))
+            lines.append((NAMES[data], *map(percent, found.values()), str(seeds)))
+    return lines
+
+
 def shallow(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     return [
         (width, *(percent(of_series(same, name)) for name in (BP, CPU, SHALLOW)))
