@@ -143,7 +143,7 @@ def _unfair(group: Group, base: Group, baseline: Baseline) -> Iterator[str]:
             continue  # The class that the code belongs to is told, or is named by the query.
         told.append(key)
         verb = "differ" if key.endswith("s") and not key.endswith("ss") else "differs"
-        yield f"{key} {verb}: {', '.join(mine)}, {', '.join(theirs)}"
+        yield f"{key} {verb}: {'/'.join(mine)}, {'/'.join(theirs)}"
 
 
 def _is_part_of(key: str, names: Sequence[str]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from dfa_cli.console.table import lay_out, wrap
 from dfa_cli.console.values import MISSING, format_value
+from dfa_cli.records.code import NO_SUM
 from dfa_cli.records.keys import DERIVED_CHOICES, IRRELEVANT
 from dfa_cli.records.measures import METRICS
 from dfa_cli.records.run import Run, flatten
@@ -34,7 +35,8 @@ def diff(one: Run, other: Run) -> Diff:
         for name, first, second in _differing(one.choices, other.choices)
         if name not in DERIVED_CHOICES
     ]
-    keys = _differing(one.flat, other.flat)
+    keys = [line for line in _differing(one.flat, other.flat) if line[0] != "code"]
+    keys += _differing(_code(one), _code(other))
     irrelevant = [line for line in keys if line[0].partition(".")[0] in IRRELEVANT]
     results = []
     for metric in METRICS:
@@ -51,6 +53,11 @@ def diff(one: Run, other: Run) -> Diff:
         ],
         result=results,
     )
+
+
+def _code(run: Run) -> dict[str, str]:
+    """Returns the first digits of the sum of each file of the user's own, as `dfa rerun` shows them."""
+    return {f"code: {name}": (code or NO_SUM)[:8] for name, code in run.code.items()}
 
 
 def _conditions(run: Run) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,17 @@ def test_an_edit_two_imports_away_runs_the_jobs_again_and_makes_another_row(dfa:
     assert len({row.split(",")[code] for row in rows[1:]}) == len(rows[1:]) == 2
     own.edit("FACTOR = 1.0")
     assert "2 reused; 0 to run" in sweep(dfa, own, "seed=0,1")
+
+
+def test_diff_names_the_file_of_ones_own_that_differs(dfa: Dfa) -> None:
+    own = Own(dfa, "differing")
+    first = dfa.run(*own.words, *SMALL, "rule=mine")
+    own.edit("FACTOR = -1.0")
+    second = dfa.run(*own.words, *SMALL, "rule=mine")
+    sums = [run.record["code"]["files"]["differing_parts/deep.py"][:8] for run in (first, second)]
+    answer = dfa("diff", first.record["id"], second.record["id"], str(dfa.outputs)).out
+    assert re.search(rf"code: differing_parts/deep.py +{sums[0]} +{sums[1]}\n", answer)
+    assert "middle.py" not in answer
 
 
 def test_a_changed_comment_is_changed_code(dfa: Dfa) -> None:
