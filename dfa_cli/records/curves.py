@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ def read_curves(folder: str | os.PathLike[str]) -> dict[str, list[float | None]]
     return {name: [number(row[i]) for row in rows] for i, name in enumerate(names)}
 
 
-def rows_until(folder: Path, epoch: int) -> list[dict[str, Any]]:
+def rows_until(folder: Path, epoch: float = math.inf) -> list[dict[str, Any]]:
     """Reads the lines of the epochs up to `epoch` as dictionaries; whole numbers stay `int`."""
     names, rows = _read(folder)
     return [dict(zip(names, row, strict=True)) for row in rows if row[0] is not None and row[0] <= epoch]

@@ -39,7 +39,8 @@ class Metric:
         if self.place == "curve":
             measured = [value for value in run.curves.get(self.name, []) if value is not None]
             return number(measured[-1]) if measured else None
-        value: Any = run.record if self.place == "" else run.record.get(self.place) or {}
+        sections = {"": run.record, "result": run.result}
+        value: Any = sections.get(self.place, run.record.get(self.place))
         for part in self.name.split("."):
             value = value.get(part) if isinstance(value, dict) else None
         return number(value)

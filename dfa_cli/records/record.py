@@ -24,9 +24,10 @@ from dfa_cli.machine.memory import peak_bytes, reset_peak_memory
 from dfa_cli.records.code import changed_files
 from dfa_cli.records.curves import METRICS, metrics_line, metrics_text, rows_until
 from dfa_cli.records.locks import owned
+from dfa_cli.records.result import ResultSoFar
 from dfa_cli.records.run import CHECKPOINT, FORMAT, RECORD, record_of
 
-# The result in run.json of a killed run can be this old. metrics.csv is never behind.
+# The result in run.json of a killed run can be this old. metrics.csv is never behind, so `Run.result` reads it instead.
 WRITE_EVERY_SECONDS = 2.0
 
 log = logging.getLogger("dfa")
@@ -79,7 +80,7 @@ class Record:
         reset_peak_memory()  # A sweep may have run other jobs in this process before.
         self._written = -1e9  # long ago: nothing is written yet
         self._table: TextIO | None = None
-        self._best = (-1.0, 0.0)  # validation accuracy, and minus the validation loss; worse than any epoch
+        self._so_far = ResultSoFar()
         self._pending_epoch: Mapping[str, Any] | None = None
         self._data: dict[str, Any] = {}
 
@@ -204,9 +205,7 @@ class Record:
     def epoch(self, metrics: Mapping[str, Any]) -> None:
         """Adds a line to `metrics.csv`, and updates the result so far.
 
-        The best epoch has the highest validation accuracy. Ties go to the lowest validation loss, then to the earliest
-        epoch. The test accuracy takes no part in the choice. Raises `KeyboardInterrupt` if a signal has come that a
-        library swallowed.
+        Raises `KeyboardInterrupt` if a signal has come that a library swallowed.
         """
         signals.raise_if_received()
         self._pending_epoch = metrics
@@ -223,17 +222,8 @@ class Record:
 
     def _update_best(self, metrics: Mapping[str, float]) -> None:
         """Updates the result so far with the metrics of the next epoch."""
-        result = self.content["result"] or dict(self._data)
-        key = (metrics["validation_accuracy"], -metrics["validation_loss"])
-        if key > self._best or "best_epoch" not in result:
-            result["best_epoch"] = metrics["epoch"]
-            result["best_validation_accuracy"] = metrics["validation_accuracy"]
-            result["test_accuracy_at_best_validation"] = metrics["test_accuracy"]
-            self._best = key
-        result["last_epoch"] = metrics["epoch"]
-        result["test_accuracy_at_last_epoch"] = metrics["test_accuracy"]
-        result["last_train_loss"] = metrics["train_loss"]
-        self.content["result"] = result
+        self._so_far.add(metrics)
+        self.content["result"] = {**self._data, **self._so_far.values}
 
     def complete(self, stopped_early: bool = False) -> None:
         """Marks the run as completed, after all its epochs or because early stopping has ended it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from dfa_cli.config.identity import modernised
 from dfa_cli.machine.process import is_running
 from dfa_cli.records.code import code_in_short
-from dfa_cli.records.curves import read_curves
+from dfa_cli.records.curves import read_curves, rows_until
+from dfa_cli.records.result import ResultSoFar
 
 if TYPE_CHECKING:
     from dfa_cli.machine.locks import Holder
@@ -62,9 +64,17 @@ class Run:
     def choices(self) -> dict[str, Any]:
         return self.record.get("choices") or {}
 
-    @property
+    @cached_property
     def result(self) -> dict[str, Any]:
-        return self.record.get("result") or {}
+        """The result, or the result so far. After a kill it is that of `metrics.csv`, which is ahead of `run.json`."""
+        recorded = self.record.get("result") or {}
+        if self.record["status"] != "running":
+            return recorded
+        so_far = ResultSoFar()
+        with contextlib.suppress(KeyError, TypeError):  # a table with other columns, or with empty cells
+            for row in rows_until(Path(self.folder)):
+                so_far.add(row)
+        return {**recorded, **so_far.values}
 
     @property
     def provenance(self) -> dict[str, Any]:

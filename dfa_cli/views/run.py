@@ -1,4 +1,4 @@
-"""`dfa show`: shows everything about one run."""
+"""`dfa show`: shows one run on one screen, or everything about it."""
 
 from __future__ import annotations
 
@@ -9,47 +9,73 @@ from typing import Any
 from dfa_cli.console.chart import draw
 from dfa_cli.console.table import wrap
 from dfa_cli.console.values import NOTHING, duration, format_time, format_value, printable, quantity
-from dfa_cli.records.measures import METRICS
+from dfa_cli.records.measures import METRICS, Metric
 from dfa_cli.records.run import Run
 from dfa_cli.records.words import commit_in_words
 
 _INDENT = 30
+_BRIEF_INDENT = 15
 
 
 def run_as_text(run: Run, width: int | None = None) -> str:
-    """Describes a run for people: result, curves, configuration, provenance. Lines are folded to `width`."""
-    lines: list[str] = []
+    """Describes a run on one screen: options, result, curves and cost. Lines are folded to `width`."""
     room = width or 100_000
+    lines = _head(run, room, _BRIEF_INDENT)
 
     def add_line(name: str, words: Any) -> None:
-        if words not in (None, "", [], {}):
-            shown = wrap(format_value(words), max(room - _INDENT, 20))
-            lines.append(f"{name:<{_INDENT - 1}} {shown[0]}")
-            lines.extend(" " * _INDENT + more for more in shown[1:])
+        lines.extend(_entry(name, words, _BRIEF_INDENT, room))
+
+    add_line("set by hand", _set_by_hand(run))
+    result = run.result
+    if result:
+        of_epochs = f" of {format_value(run.config['epochs'])}" if "epochs" in run.config else ""
+        early = ", stopped early" if result.get("stopped_early") else ""
+        best, last = (f"({format_value(result.get(name))}" for name in ("best_epoch", "last_epoch"))
+        add_line("test accuracy", f"{_percentage(run, METRICS[0])} at the best validation epoch {best})")
+        add_line(" ", f"{_percentage(run, METRICS[1])} at the last epoch {last}{of_epochs}{early})")
+        add_line("validation", f"{_percentage(run, METRICS[2])} at best")
+        add_line("split", _split(result))
+    else:
+        add_line("result", "nothing was measured")
+    lines += _charts(run, min(room, 80), height=7, titles=("accuracy, %",))
+    lines.append("")
+    measured = {metric.name: value for metric in METRICS if (value := metric.of(run)) is not None}
+    times = [
+        f"{duration(measured[name])} {words}"
+        for name, words in (
+            ("total_seconds", "in all"),
+            ("train_seconds", "training"),
+            ("data_seconds", "reading data"),
+        )
+        if name in measured
+    ]
+    add_line("time", ", ".join(times))
+    if "peak_memory_mb" in measured:
+        add_line("memory", f"{measured['peak_memory_mb']:.0f} MB at most")
+    if measured.get("frames"):
+        optics = ", ".join(
+            show(measured[name])
+            for name, show in (
+                ("modelled_seconds", duration),
+                ("modelled_joules", lambda a: quantity(a, "J")),
+            )
+            if name in measured
+        )
+        add_line("optics", f"{measured['frames']:,.0f} frames" + (f", modelled {optics}" if optics else ""))
+    add_line("all of it", f"dfa show {printable(run.id)} --all")
+    return "\n".join(lines) + "\n"
+
+
+def run_in_full(run: Run, width: int | None = None) -> str:
+    """Describes all that a run has recorded: also the whole configuration and the provenance."""
+    room = width or 100_000
+    lines = _head(run, room, _INDENT)
+
+    def add_line(name: str, words: Any) -> None:
+        lines.extend(_entry(name, words, _INDENT, room))
 
     def begin_part(name: str) -> None:
         lines.extend(["", name])
-
-    chosen = [
-        f"{name}={format_value(value)}"
-        for name, value in run.choices.items()
-        if value and name not in ("tuned", "experiment")
-    ]
-    lines.append(f"run {printable(run.id)}  {run.status}  {format_time(run.created)}")
-    add_line("chosen", " ".join(chosen))
-    # The folder is never folded, so that it can be copied.
-    lines.append(f"{'folder':<{_INDENT - 1}} {format_value(run.folder)}")
-    if run.status == "killed":
-        add_line("killed", "the record says running, and its process is gone")
-    error = run.record.get("error") or {}
-    if error and error.get("message") != "interrupted":
-        at = f" (epoch {format_value(error['epoch'])})" if error.get("epoch") is not None else ""
-        add_line(
-            "error",
-            f"{format_value(error.get('type') or 'error')}: {format_value(error.get('message') or '')}{at}",
-        )
-        lines.append(f"{'log':<{_INDENT - 1}} {format_value(os.path.join(run.folder, 'run.log'))}")
-    add_line("data fallback", run.record.get("data_fallback"))
 
     begin_part("Result")
     result = run.result
@@ -58,10 +84,7 @@ def run_as_text(run: Run, width: int | None = None) -> str:
         if measured is not None and metric.place == "result":
             add_line(f"  {metric.words}", metric.show(measured) + (" %" if metric.unit == "%" else ""))
     if result:
-        sizes = ", ".join(
-            f"{format_value(size)} {name}" for name, size in (result.get("sizes") or {}).items()
-        )
-        add_line("  split", f"{format_value(result.get('split') or NOTHING)} ({sizes})")
+        add_line("  split", _split(result))
         if result.get("stopped_early"):
             add_line("  stopped early", "yes")
     else:
@@ -85,7 +108,7 @@ def run_as_text(run: Run, width: int | None = None) -> str:
 
     begin_part("Configuration")
     add_line("  identity", run.identity)
-    add_line("  set by hand", " ".join(format_value(item) for item in run.record.get("overrides") or ()))
+    add_line("  set by hand", _set_by_hand(run))
     lines += _tree(run.config, room)
 
     begin_part("Provenance")
@@ -98,7 +121,56 @@ def run_as_text(run: Run, width: int | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _charts(run: Run, width: int) -> list[str]:
+def _entry(name: str, words: Any, indent: int, room: int) -> list[str]:
+    """Writes a name and, from column `indent` on, what it stands for. Without words there is no line."""
+    if words in (None, "", [], {}):
+        return []
+    first, *more = wrap(format_value(words), max(room - indent, 20))
+    return [f"{name:<{indent - 1}} {first}", *(" " * indent + line for line in more)]
+
+
+def _head(run: Run, room: int, indent: int) -> list[str]:
+    """Says which run it is, how it ended and where it is."""
+    chosen = [
+        f"{name}={format_value(value)}"
+        for name, value in run.choices.items()
+        if value and name not in ("tuned", "experiment")
+    ]
+    # Paths are never folded, so that they can be copied.
+    lines = [
+        f"run {printable(run.id)}  {run.status}  {format_time(run.created)}",
+        *_entry("chosen", " ".join(chosen), indent, room),
+        f"{'folder':<{indent - 1}} {format_value(run.folder)}",
+    ]
+    if run.status == "killed":
+        lines += _entry("killed", "the record says running, and its process is gone", indent, room)
+    error = run.record.get("error") or {}
+    if error and error.get("message") != "interrupted":
+        kind, message = (
+            format_value(error.get(name) or none) for name, none in (("type", "error"), ("message", ""))
+        )
+        at = f" (epoch {format_value(error['epoch'])})" if error.get("epoch") is not None else ""
+        lines += _entry("error", f"{kind}: {message}{at}", indent, room)
+        lines.append(f"{'log':<{indent - 1}} {format_value(os.path.join(run.folder, 'run.log'))}")
+    return [*lines, *_entry("data fallback", run.record.get("data_fallback"), indent, room)]
+
+
+def _set_by_hand(run: Run) -> str:
+    return " ".join(format_value(item) for item in run.record.get("overrides") or ())
+
+
+def _split(result: dict[str, Any]) -> str:
+    sizes = ", ".join(f"{format_value(size)} {name}" for name, size in (result.get("sizes") or {}).items())
+    return f"{format_value(result.get('split') or NOTHING)} ({sizes})"
+
+
+def _percentage(run: Run, metric: Metric) -> str:
+    return f"{metric.show(metric.of(run)):>5} %"
+
+
+def _charts(
+    run: Run, width: int, height: int = 10, titles: tuple[str, ...] = ("accuracy, %", "loss")
+) -> list[str]:
     """Draws the accuracies in one chart and the losses in another."""
     curves = run.curves
     epochs = curves.get("epoch", [])
@@ -112,8 +184,10 @@ def _charts(run: Run, width: int) -> list[str]:
         ),
         ("loss", "_loss", {"t": "train", "v": "validation"}, lambda a: f"{a:.3g}"),
     ):
+        if title not in titles:
+            continue
         measured = {mark: curves[name + suffix] for mark, name in marks.items() if name + suffix in curves}
-        drawn = draw(measured, epochs, width=width - 2, height=10, show=show)
+        drawn = draw(measured, epochs, width=width - 2, height=height, show=show)
         if drawn:
             legend = ", ".join(f"{mark} {marks[mark]}" for mark in measured)
             lines += ["", f"  {title}: {legend}", *(f"  {line}" for line in drawn)]

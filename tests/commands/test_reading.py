@@ -94,7 +94,7 @@ def test_damaged_folders_are_named_and_skipped(swept: Path, call: Call):
 
 def test_show_prints_the_whole_record(factory: Factory, call: Call):
     factory.run(device="opu_sim", seed=3, accuracy=0.8125, record={"id": "abcd1234"})
-    shown = call("show", "abcd").stdout
+    shown = call("show", "abcd", "--all").stdout
     for words in (
         r"run abcd1234  completed",
         r"chosen +model=gcn data=cora rule=dfa device=opu_sim",
@@ -115,17 +115,43 @@ def test_show_prints_the_whole_record(factory: Factory, call: Call):
     assert json.loads(call("show", "last", "--json").stdout)["id"] == "abcd1234"
 
 
-def test_show_a_failure(factory: Factory, call: Call):
+def test_show_fits_on_one_screen(factory: Factory):
+    folder = factory.run(device="opu_sim", accuracy=0.8125, record={"id": "abcd1234"})
+    shown = in_a_terminal(["show", str(folder)])[1]
+    for words in (
+        r"run abcd1234  completed",
+        r"chosen +model=gcn data=cora rule=dfa device=opu_sim",
+        r"set by hand +rule=dfa device=opu_sim seed=0",
+        r"test accuracy +81\.2 % at the best validation epoch \(10\)",
+        r" +81\.0 % at the last epoch \(20 of 20\)",
+        r"split +public Planetoid split \(140 train",
+        r"accuracy, %: t train, v validation, \* test",
+        r"epoch 20",
+        r"time +3\.\d+ s in all, 1\.40 s training, 0\.200 s reading data",
+        r"memory +512 MB",
+        r"optics +5,600 frames, modelled 2\.80 s, 84\.0 J",
+        r"dfa show abcd1234 --all",
+    ):
+        assert re.search(words, shown), words
+    for word in ("command", "host", "checksums", "_target_", "loss"):
+        assert word not in shown
+    lines = shown.splitlines()
+    assert len(lines) <= 24
+    assert max(len(line) for line in lines if not line.startswith("folder")) <= 80
+
+
+@pytest.mark.parametrize("how", [[], ["--all"]])
+def test_show_a_failure(factory: Factory, call: Call, how: list[str]):
     folder = factory.run(status="failed", curves=False)
-    shown = call("show", "last").stdout
-    assert "error                         RuntimeError: the loss is NaN (epoch 7)" in shown
+    shown = call("show", "last", *how).stdout
+    assert re.search(r"error +RuntimeError: the loss is NaN \(epoch 7\)", shown)
     assert "nothing was measured" in shown
     assert str(Path(folder).relative_to(Path.cwd()) / "run.log") in shown
 
 
 def test_show_prints_no_control_characters_of_a_record(factory: Factory, call: Call):
     factory.run(config={"note": "\x1b[2J\x1b]0;owned\x07"}, choices={"model": "\x1b[31mred"})
-    for command in (["show", "last"], ["runs"], ["compare"]):
+    for command in (["show", "last"], ["show", "last", "--all"], ["runs"], ["compare"]):
         assert "\x1b" not in call(*command).stdout
 
 

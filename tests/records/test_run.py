@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import random
@@ -20,6 +21,7 @@ from dfa_cli.errors import DfaError
 from dfa_cli.machine.process import process_started
 from dfa_cli.records.curves import METRICS, metrics_text, progress_of, read_curves, rows_until
 from dfa_cli.records.find import find, find_some, pick_run
+from dfa_cli.records.measures import DEFAULT
 from dfa_cli.records.run import read_run
 
 
@@ -121,6 +123,27 @@ def test_a_run_whose_process_is_gone_was_killed(factory: Factory):
             assert status(pid=living.pid, pid_started=began - 500) == "killed"
     finally:
         living.communicate(b"\n")
+
+
+def test_the_result_of_a_killed_run_is_that_of_its_metrics(factory: Factory):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    old = {"best_epoch": 1, "last_epoch": 1, "test_accuracy_at_best_validation": 0.1, "split": "a split"}
+    made_by = json.loads((factory.run(folder="base") / "run.json").read_text())["provenance"]
+    folder = factory.run(
+        status="running", record={"result": old, "provenance": {**made_by, "pid": gone.pid, "pid_started": 1}}
+    )
+    with open(folder / METRICS, newline="") as file:
+        rows = list(csv.DictReader(file))
+    best = max(rows, key=lambda row: float(row["validation_accuracy"]))
+    run = read_run(folder)
+    assert run.status == "killed"
+    assert run.result["last_epoch"] == len(rows) == 6
+    assert run.result["best_epoch"] == int(best["epoch"])
+    assert DEFAULT.of(run) == float(best["test_accuracy"])
+    assert run.result["split"] == "a split"
+    (folder / METRICS).write_text("epoch,mine\n1,2\n")
+    assert read_run(folder).result == old
 
 
 def test_curves_of_a_killed_run_lack_only_the_line_that_was_cut_short(tmp_path: Path):
@@ -240,7 +263,7 @@ def test_no_command_breaks_on_a_record_however_damaged(factory: Factory):
     from dfa_cli.records.export import runs_csv
     from dfa_cli.views.diff import diff_as_text
     from dfa_cli.views.listing import list_as_json, list_as_text
-    from dfa_cli.views.run import run_as_text
+    from dfa_cli.views.run import run_as_text, run_in_full
 
     for rule in ("bp", "dfa"):
         for seed in range(5):
@@ -285,6 +308,7 @@ def test_no_command_breaks_on_a_record_however_damaged(factory: Factory):
             assert text
         for run in found.runs:
             assert run_as_text(run, 80)
+            assert run_in_full(run, 80)
             assert diff_as_text(found.runs[0], run, 80)
 
 
