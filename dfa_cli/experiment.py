@@ -81,6 +81,7 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
         with disk_errors_as_sentences(folder):
             spec.code.keep(Path(config["outputs"]))
         with record.timed("train_seconds", before=history.seconds):
+            progress.train(experiment.batches, history.epoch)
             for epoch in train(experiment, Course.of(config), history):
                 record.epoch(epoch.row())
                 progress.epoch(epoch)

@@ -76,6 +76,13 @@ def duration(seconds: float | None, fine: bool = False) -> str:
     return f"{_three_digits(seconds / 60)} min" if seconds < 5970 else f"{_three_digits(seconds / 3600)} h"
 
 
+def format_clock(seconds: float) -> str:
+    """Formats a duration as a clock shows it: `0:42`, `1:02:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def quantity(value: float | None, unit: str = "") -> str:
     """Formats a quantity with an SI prefix: `28.0 k`, `1.20 M`, `12.0 mJ`, `0`."""
     if value is None:

@@ -58,6 +58,8 @@ def spec_of_record(run: Run, trust: Trust = NO_TRUST) -> RunSpec:
     defaults = asdict(Config())
     del defaults["grids"]  # a key of sweeps only
     config = {**defaults, **run.config}
+    # The terminal of this command decides how progress is shown. The record of a sweep's job has `none`.
+    config["progress"] = "auto"
     # The order of additions, and with it the last bits of a result, depends on the number of threads.
     config["threads"] = run.provenance.get("threads") or config["threads"]
     try:

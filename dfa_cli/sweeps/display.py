@@ -7,6 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from dfa_cli.console.messages import percent
+from dfa_cli.console.table import truncate, wrap
+from dfa_cli.console.values import format_clock
 
 if TYPE_CHECKING:
     from dfa_cli.sweeps.plan import SweepRun
@@ -53,8 +55,11 @@ class SweepDisplay:
         if self._live is not None:
             from rich.text import Text
 
-            width = self._live.console.width
-            self._live.update(Text("\n".join(line[: width - 1] for line in self.lines(sweep))), refresh=True)
+            room = self._live.console.width - 1
+            head, *jobs = self.lines(sweep)
+            # The words of the first line are folded, since none of them may be missing.
+            lines = [*wrap(head, room), *(truncate(line, room) for line in jobs)]
+            self._live.update(Text("\n".join(lines)), refresh=True)
             return
         for run in sweep.runs:
             if id(run) not in self._printed and run.ended and run.state not in ("stopped",):
@@ -109,10 +114,3 @@ def estimate_seconds_left(sweep: Supervisor, total: int) -> float | None:
     if sweep.began is None or done < 0.02:
         return None
     return (time.monotonic() - sweep.began) * max(total - reused - done, 0) / done
-
-
-def format_clock(seconds: float) -> str:
-    """Write a duration as a clock shows it: `0:42`, `1:02:03`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -24,6 +24,7 @@ class Batches:
     def __init__(self, data: Data, size: int | None, order: torch.Generator):
         self.size = size
         self.order = order
+        self.observer: Callable[[float], None] = lambda done: None
         self.x: Tensor | SparseMatrix = (
             SparseMatrix.of(data.x) if data.x.layout == torch.sparse_csr else data.x
         )
@@ -46,8 +47,9 @@ class Batches:
         rows = rows[
             torch.randperm(len(rows), generator=self.order).to(rows.device, non_blocking=rows.is_cuda)
         ]
-        for chunk in rows.split(self.size):
+        for number, chunk in enumerate(rows.split(self.size), 1):
             yield self.of(chunk)
+            self.observer(min(number * self.size / len(rows), 1.0))
 
     def sample(self, size: int = 1024) -> Batch:
         """Return the same batch in every call, for measurements: the first `size` training rows, or the whole graph."""

@@ -9,16 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfa_cli.console.messages import entry, percent, shortest
+from dfa_cli.console.values import format_clock
 from dfa_cli.records.fallback import todays_sentence
 from dfa_cli.records.words import heading
 
 if TYPE_CHECKING:
+    from rich.live import Live
+
+    from dfa_cli.training.batches import Batches
     from dfa_cli.training.loop import Epoch
 
 
 LINES = 10  # about so many lines are printed in a run whose output is not a terminal
 SECONDS_BETWEEN_LINES = 30.0  # when this time has passed, a slow run prints an extra line
-SECONDS_BETWEEN_REDRAWS = 0.1  # the bar is not redrawn before this time has passed
+SECONDS_BETWEEN_REDRAWS = 0.5  # a redraw takes a millisecond or two
+SECONDS_BEFORE_ESTIMATE = 1.0  # the first batches are slower than the others
+BAR_WIDTH = 16
 
 
 class Progress:
@@ -28,58 +34,104 @@ class Progress:
         kind = config["progress"]
         self.kind = ("bar" if sys.stdout.isatty() else "lines") if kind == "auto" else kind
         self.epochs = config["epochs"]
+        self.may_stop_early = config["patience"] is not None
         self.title = heading(config, choices)
-        self._bar = None
+        self._live: Live | None = None
         self._last_shown = 0.0
         self._last_epoch: Epoch | None = None
         self._last_printed: Epoch | None = None
+        self._began = 0.0  # when the training began
+        self._after = 0  # the epoch after which it began
+        self._rows_done: float | None = None  # the part of the rows of this epoch that have been trained on
 
     def __enter__(self) -> Progress:
         if self.kind != "none":
             print(self.title, flush=True)
         if self.kind == "bar":
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+            from rich.console import Console
+            from rich.live import Live
 
-            # The bar is redrawn after epochs: rich's own thread would slow down epochs that take a millisecond.
-            self._bar = Progress(
-                BarColumn(bar_width=16),
-                TextColumn("{task.description}"),
-                TimeRemainingColumn(compact=True),
-                auto_refresh=False,
-                transient=False,
-            )
-            self._task = self._bar.add_task("reading data", total=self.epochs)
-            self._bar.start()
-            self._bar.refresh()
+            # The bar is redrawn after batches and epochs: a thread would slow down epochs that take a millisecond.
+            self._live = Live(console=Console(highlight=False), auto_refresh=False)
+            self._live.start()
+            self._draw("reading data, building the model")
         return self
+
+    def train(self, batches: Batches, after: int) -> None:
+        """Take note that the training begins, and follow its batches. `after`: the last epoch of a resumed run."""
+        self._began = self._last_shown = time.monotonic()
+        self._after = after
+        if self._live is not None:
+            batches.observer = self._rows
+            self._draw(self._position())
+
+    def _rows(self, done: float) -> None:
+        """Show how far the current epoch is. It is called after each batch, so it has to take no time."""
+        now = time.monotonic()
+        if now - self._last_shown >= SECONDS_BETWEEN_REDRAWS:
+            self._last_shown, self._rows_done = now, done
+            self._draw(self._position(now))
 
     def epoch(self, epoch: Epoch) -> None:
         self._last_epoch = epoch
+        self._rows_done = None if self._rows_done is None else 0.0
         now = time.monotonic()
-        if self._bar is not None:
-            if now - self._last_shown >= SECONDS_BETWEEN_REDRAWS or epoch.epoch == self.epochs:
+        if self._live is not None:
+            if now - self._last_shown >= SECONDS_BETWEEN_REDRAWS and epoch.epoch < self.epochs:
                 self._last_shown = now
-                self._bar.update(self._task, completed=epoch.epoch, description=self._format(epoch))
-                self._bar.refresh()
+                self._draw(self._position(now))
         elif self.kind == "lines":
             step = max(1, self.epochs // LINES)
             if epoch.epoch % step == 0 or epoch.epoch == 1 or now - self._last_shown >= SECONDS_BETWEEN_LINES:
                 self._last_shown = now
                 self._print_line(epoch)
 
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            if self._last_epoch is not None:
-                self._bar.update(
-                    self._task, completed=self._last_epoch.epoch, description=self._format(self._last_epoch)
-                )
-            self._bar.stop()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._live is not None:
+            if kind is None and self._last_epoch is not None:
+                self._draw(self._format(self._last_epoch), with_epoch=False)
+            elif self._began:
+                self._draw(self._position())
+            self._live.stop()
         elif (
             self.kind == "lines"
             and self._last_epoch is not None
             and self._last_epoch is not self._last_printed
         ):
             self._print_line(self._last_epoch)
+
+    @property
+    def _epochs_done(self) -> int:
+        return self._last_epoch.epoch if self._last_epoch is not None else self._after
+
+    def _position(self, now: float | None = None) -> str:
+        """Say what the training is doing, as in `epoch 1/20, 12 % of the rows, 0:40 left`.
+
+        `now`: the time that the estimate is for. Without it the estimate is left out.
+        """
+        words = f"epoch {min(self._epochs_done + 1, self.epochs)}/{self.epochs}"
+        if self._rows_done is not None:
+            words += f", {100 * self._rows_done:.0f} % of the rows"
+        if now is not None and now - self._began >= SECONDS_BEFORE_ESTIMATE:
+            done = self._epochs_done - self._after + (self._rows_done or 0.0)
+            left = (now - self._began) / done * (self.epochs - self._after - done)
+            words += f", {'at most ' if self.may_stop_early else ''}{format_clock(left)} left"
+        return words
+
+    def _draw(self, words: str, with_epoch: bool = True) -> None:
+        """Draw the bar and the words beside it, and below them what the last epoch measured."""
+        from rich.text import Text
+
+        assert self._live is not None
+        console = self._live.console
+        width = min(BAR_WIDTH, console.width - len(words) - 2)
+        filled = round(width * (self._epochs_done + (self._rows_done or 0.0)) / self.epochs)
+        full, empty = "#." if console.options.ascii_only else "━─"
+        text = Text.assemble((full * filled, "green"), empty * (width - filled), " " * (width > 0), words)
+        if with_epoch and self._last_epoch is not None:
+            text.append(f"\n{self._format(self._last_epoch)}")
+        text.no_wrap, text.overflow = True, "crop"
+        self._live.update(text, refresh=True)
 
     def _print_line(self, epoch: Epoch) -> None:
         self._last_printed = epoch

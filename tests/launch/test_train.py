@@ -290,6 +290,22 @@ class TestProgress:
         assert any("best validation epoch" in line for line in screen.lines)
         assert len(screen.lines) < 20, "each redraw has left a line"
 
+    def test_tells_the_rows_of_the_first_epoch_and_the_time_left_until_ctrl_c(self, dfa: Dfa) -> None:
+        words = ("data=digits", "model.hidden=[64,64]", "batch_size=1", "epochs=90", "patience=80")
+        shown = on_a_terminal(dfa, 80, "train", *dfa.arguments(*words), interrupted_at="left")
+        assert shown.index("reading data") < shown.index("of the rows") < shown.index("at most")
+        screen = Screen(80)
+        screen.show(shown)
+        (bar,) = [line for line in screen.lines if "epoch" in line and "/90" in line and "%" in line][:1]
+        assert re.fullmatch(r"[━─]{16} epoch \d+/90, \d+ % of the rows", bar), bar
+        assert any(line.startswith("interrupted; what was measured is in") for line in screen.lines)
+
+    def test_changes_no_bit_of_the_run(self, dfa: Dfa) -> None:
+        words = ("data=digits", "model.hidden=[8]", "batch_size=10", "model.dropout=0.2", "epochs=2")
+        shown, hidden = (dfa.run(*words, f"progress={how}") for how in ("bar", "none"))
+        assert shown.repeatable == hidden.repeatable
+        assert shown.weights == hidden.weights
+
     def test_works_in_a_narrow_terminal(self, dfa: Dfa) -> None:
         on_a_terminal(dfa, 30, "train", *dfa.arguments(*SMALL))
         (run,) = dfa.runs()
@@ -343,8 +359,11 @@ class Screen:
             self.column += 1
 
 
-def on_a_terminal(dfa: Dfa, columns: int, *words: str) -> str:
-    """Return all that `dfa ...` writes to a terminal with so many columns."""
+def on_a_terminal(dfa: Dfa, columns: int, *words: str, interrupted_at: str = "") -> str:
+    """Return all that `dfa ...` writes to a terminal with so many columns.
+
+    `interrupted_at`: Ctrl-C is typed when this has been written.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     dfa.environment = {name: value for name, value in dfa.environment.items() if name != "COLUMNS"}
@@ -359,7 +378,7 @@ def on_a_terminal(dfa: Dfa, columns: int, *words: str) -> str:
         env={**environment, **dfa.environment, "TERM": "xterm-256color"},
     )
     os.close(theirs)
-    written = b""
+    written, code = b"", 0
     while True:
         try:
             chunk = os.read(ours, 1 << 16)
@@ -368,8 +387,11 @@ def on_a_terminal(dfa: Dfa, columns: int, *words: str) -> str:
         if not chunk:
             break
         written += chunk
+        if interrupted_at and interrupted_at.encode() in written:
+            process.send_signal(signal.SIGINT)
+            interrupted_at, code = "", 130
     os.close(ours)
-    assert process.wait(60) == 0, written.decode()
+    assert process.wait(60) == code, written.decode()
     return written.decode()
 
 

@@ -82,6 +82,7 @@ def test_metrics_weights_and_cost_are_those_of_an_uninterrupted_run(dfa: Dfa, wo
     answer = resume(dfa, run)
 
     assert answer.code == 0, answer.err
+    assert f"epoch {EPOCHS}/{EPOCHS}" in answer.out, "the terminal of the command decides, not the record"
     assert run.repeatable == whole.repeatable
     assert run.weights == whole.weights
     assert without_times(run.record) == without_times(whole.record)

@@ -230,3 +230,12 @@ def test_weight_decay_is_for_all_blocks_or_for_the_hidden_ones(weight_decay_on: 
     )
     torch.testing.assert_close(hidden, before[0] * (1 - 0.1 * 0.5))
     assert torch.equal(last, before[2]) != shrinks
+
+
+def test_an_observer_follows_the_batches_of_an_epoch_but_no_epoch_of_one_batch() -> None:
+    for words, expected in (((*FC, "batch_size=300"), [0.3, 0.6, 0.9, 1.0]), (FC, []), (GCN, [])):
+        made = parts(*words)
+        seen: list[float] = []
+        made.batches.observer = seen.append
+        epochs(made, 2)
+        assert seen == pytest.approx(expected * 2)
