@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from dfa_cli.config.extras import require_extras
 from dfa_cli.config.hydra_internals import hydra_argument_parser
 from dfa_cli.config.overrides import expand_aliases
-from dfa_cli.errors import DfaError
+from dfa_cli.errors import DfaError, nearest
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Command:
     `overrides`: the words that are not flags.
     `config_dir`: the folder given to `--config-dir`.
     `multirun`: the command asks for several runs, with `-m` for example.
+    `dry_run`: the command asks what a sweep would do, and nothing is run.
     `asks_help`: the command asks for the help of dfa, and nothing is run.
     `asks_hydra`: the command asks Hydra to print something, with `--cfg job` for example, and nothing is run.
     """
@@ -31,12 +34,29 @@ class Command:
     config_name: str
     config_dir: str | None
     multirun: bool
+    dry_run: bool
     asks_help: bool
     asks_hydra: bool
 
 
 def _sets_mode(word: str) -> bool:
     return word.lstrip("+").startswith("hydra.mode=")
+
+
+def _argument_parser(prog: str) -> argparse.ArgumentParser:
+    """Return Hydra's parser with the flag of ours. It answers a mistake with a sentence, and not with Hydra's usage."""
+    parser = hydra_argument_parser(prog)
+    parser.add_argument("--dry-run", action="store_true")
+    flags = [flag for flag in parser._option_string_actions if flag.startswith("--")]
+
+    def refuse(message: str) -> NoReturn:
+        unknown = message.removeprefix("unrecognized arguments: ").partition(" ")[0]
+        guesses = nearest(unknown.partition("=")[0], flags, most=1) if unknown != message else []
+        hint = f" (did you mean {guesses[0]}?)" if guesses else ""
+        raise DfaError(f"{prog}: {message}{hint}; {prog} --help tells what can be given.")
+
+    parser.error = refuse
+    return parser
 
 
 def parse_command(words: Sequence[str], prog: str) -> Command:
@@ -46,7 +66,7 @@ def parse_command(words: Sequence[str], prog: str) -> Command:
     """
     words = expand_aliases(words)
     require_extras(words)
-    flags = hydra_argument_parser(prog).parse_intermixed_args(words)
+    flags = _argument_parser(prog).parse_intermixed_args(words)
     if flags.config_path is not None:
         raise DfaError(
             f"{prog} takes no --config-path, since it always uses its own configuration; "
@@ -59,13 +79,14 @@ def parse_command(words: Sequence[str], prog: str) -> Command:
     modes = [word for word in flags.overrides if _sets_mode(word)]
     return Command(
         prog=prog,
-        words=[word for word in words if word not in modes],
+        words=[word for word in words if word not in modes and not word.startswith("--dry")],
         overrides=[word for word in flags.overrides if word not in modes],
         config_name=flags.config_name or "config",
         # Make the path absolute: the record keeps it, and a run may be repeated from another folder.
         config_dir=None if flags.config_dir is None else os.path.abspath(flags.config_dir),
         # Hydra reads `hydra.mode=MULTIRUN` and `hydra.mode=2` as the same mode, which `-m` also sets.
         multirun=flags.multirun or any(word.endswith(("MULTIRUN", "MULTIRUN'", "=2")) for word in modes),
+        dry_run=flags.dry_run,
         asks_help=flags.help,
         asks_hydra=bool(flags.hydra_help or flags.cfg or flags.info or flags.shell_completion),
     )

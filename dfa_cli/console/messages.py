@@ -21,7 +21,8 @@ def entry(name: str, text: str) -> list[str]:
     import textwrap
 
     lines = textwrap.wrap(text, 65, drop_whitespace=False) or [""]
-    return [f"{name if number == 0 else '':15}{line}".rstrip() for number, line in enumerate(lines)]
+    first, *more = lines
+    return [f"{name:15}{first}".rstrip(), *(f"{'':15}{line.strip()}" for line in more)]
 
 
 def percent(fraction: float) -> str:

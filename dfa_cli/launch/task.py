@@ -14,7 +14,7 @@ from dfa_cli.console.messages import shortest
 from dfa_cli.errors import DfaError
 from dfa_cli.machine.provenance import packages, provenance
 from dfa_cli.machine.startup import import_undisturbed
-from dfa_cli.records.code import changed_files, origin
+from dfa_cli.records.code import changed_files, origin, origin_in_words
 from dfa_cli.records.run import Run
 
 
@@ -53,22 +53,30 @@ def resume_recorded(run: Run, spec: RunSpec) -> dict[str, Any]:
     return experiment.resume(resolve_spec(spec), Path(run.folder))
 
 
-def may_be_reused(run: Run, spec: RunSpec) -> bool:
-    """Tell whether a completed run with the same identity can stand for the run that `spec` describes.
+def why_not_reused(run: Run, spec: RunSpec) -> str | None:
+    """Say why a completed run with the same identity cannot stand for the run that `spec` describes.
 
-    It cannot if the files of its data set have changed since, and with `reuse=strict` if the commit of dfa or a version
-    has. It cannot either if a module without a file is part of it, whose code nobody knows.
+    `None`: it can. It cannot if the files of its data set have changed since, and with `reuse=strict` if the commit of
+    dfa or a version has. It cannot either if a module without a file is part of it, whose code nobody knows.
     """
-    if None in run.code.values():
-        return False
+    if not spec.config["reuse"]:
+        return "reuse=false"
+    if unknown := [name for name, checksum in run.code.items() if checksum is None]:
+        return f"nobody knows the code of {', '.join(unknown)}, which has no file"
     if spec.config["reuse"] == "strict":
+        then, now = origin(run.provenance), origin(provenance())
+        if then != now:
+            return f"it was made by {origin_in_words(then, now)}, now {origin_in_words(now, then)}"
         installed = hashlib.sha256(packages().encode()).hexdigest()
-        same_packages = run.provenance.get("packages") in (None, installed)
-        if not same_packages or origin(run.provenance) != origin(provenance()):
-            return False
-    checksums = run.provenance.get("data_checksums") or {}
+        if run.provenance.get("packages") not in (None, installed):
+            return "other packages are installed now"
     # The files of our own data sets are checked against fixed sums, whenever they are read.
-    return is_of_package(spec.config["data"]["_target_"]) or checksums == _checksums_now(spec)
+    if is_of_package(spec.config["data"]["_target_"]):
+        return None
+    before, now = run.provenance.get("data_checksums") or {}, _checksums_now(spec)
+    if before == now:
+        return None
+    return f"the data set has changed: {'; '.join(changed_files(before, now or {}))}"
 
 
 def _checksums_now(spec: RunSpec) -> dict[str, str] | None:

@@ -12,6 +12,7 @@ from dfa_cli.config.compose import Composed, Composer
 from dfa_cli.config.hydra_entry import show_by_hydra
 from dfa_cli.config.hydra_internals import run_job
 from dfa_cli.console.messages import log
+from dfa_cli.errors import DfaError
 from dfa_cli.launch.exit_codes import COMPLETED
 from dfa_cli.launch.fallback import StandIn, find_stand_in
 from dfa_cli.launch.folder import new_run_folder
@@ -32,6 +33,11 @@ def train(command: Command) -> int:
     if command.asks_hydra:
         show_by_hydra(command)
         return COMPLETED
+    if command.dry_run:
+        raise DfaError(
+            "dfa train takes no --dry-run: --cfg job shows the configuration that would run, and dfa sweep --dry-run "
+            "tells what a sweep would do."
+        )
     with Composer(command) as composer:
         composed = composer.run(command.overrides)
         if stand_in := find_stand_in(composed.spec):

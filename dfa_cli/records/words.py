@@ -16,6 +16,11 @@ def run_in_words(config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
     The widths of the hidden blocks follow the model. The device is named only where the training rule projects
     something. A stand-in is named as in a table, `digits_graph for cora`.
     """
+    return f"{kind_in_words(config, choices)}, seed {format_value(config.get('seed', MISSING))}"
+
+
+def kind_in_words(config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
+    """Describes a run without its seed: `gcn [64] on cora, trained by dfa on opu_sim`."""
     data = data_in_words(choices, config.get("data_fallback"))
     return f"{_model(config, choices)} on {data}, {_training(config, choices)}"
 
@@ -25,7 +30,8 @@ def heading(config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
     if not config.get("data_fallback"):
         return run_in_words(config, choices)
     sentence = todays_sentence(choices, config["data_fallback"])
-    return f"{_model(config, choices)}, {_training(config, choices)}, on {sentence}"
+    seed = format_value(config.get("seed", MISSING))
+    return f"{_model(config, choices)}, {_training(config, choices)}, seed {seed}, on {sentence}"
 
 
 def _model(config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
@@ -42,7 +48,7 @@ def _training(config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
     if isinstance(config.get("rule"), dict) and projects(config):
         resolved = config.get("device") if device == "auto" else None
         words += f" on {resolved.get('where', device) if isinstance(resolved, dict) else device}"
-    return f"{words}, seed {format_value(config.get('seed', MISSING))}"
+    return words
 
 
 def commit_in_words(git: Mapping[str, Any] | None, digits: int | None = None) -> str | None:

@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dfa_cli.config.compose import Composed
+from dfa_cli.config.identity import identity
 from dfa_cli.config.schema import projects
-from dfa_cli.launch.task import may_be_reused, resolve_spec
+from dfa_cli.config.spec import RunSpec
+from dfa_cli.launch.task import resolve_spec, why_not_reused
+from dfa_cli.records.checkpoint import resumes_after
+from dfa_cli.records.code import changed_files
 from dfa_cli.records.find import find
-from dfa_cli.records.run import Run
+from dfa_cli.records.locks import last_run, runner
+from dfa_cli.records.run import Run, read_run
 from dfa_cli.sweeps.specs import PlacedRun
 
 ENDED = ("completed", "reused", "failed", "interrupted", "stopped")
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What is there of a run already, from which the job may take over.
+
+    `run`: an earlier run of the same configuration.
+    `why_again`: why this run is completed, but not reused.
+    `resumes_after`: the epoch after which this run is resumed.
+    `running`: another process runs the configuration now.
+    """
+
+    run: Run | None = None
+    why_again: str | None = None
+    resumes_after: int | None = None
+    running: bool = False
+
+    @property
+    def is_reused(self) -> bool:
+        return self.run is not None and self.why_again is None and self.resumes_after is None
+
+
+NOTHING = Earlier()
 
 
 @dataclass(eq=False)
@@ -27,6 +57,7 @@ class SweepRun:
     `composed`: its configuration, or `None` for a trial of a search, which is composed by the sweeper.
     `folder`: the folder of its record, which may not exist yet.
     `attempts`: how often its process was killed.
+    `earlier`: what was there of the run already when the sweep was planned.
     """
 
     label: str
@@ -40,6 +71,7 @@ class SweepRun:
     epoch: int = 0
     accuracy: float | None = None
     seconds: float | None = None
+    earlier: Earlier = NOTHING
 
     @property
     def ended(self) -> bool:
@@ -68,24 +100,24 @@ class Plan:
     `merged`: the number of jobs that were left out because they equal another job.
     `without_device`: the rules of such jobs that do not use the device. With these rules, runs that differ only in the
     device are equal.
-    `reused`: the records of the runs that are completed already.
+    `completed`: all completed runs below the output folder, newest first.
     """
 
     runs: list[SweepRun]
     merged: int
     without_device: list[str]
-    reused: list[Run]
+    completed: list[Run]
 
 
 def plan(jobs: Sequence[Composed], outputs: Path) -> Plan:
-    """Merge jobs with the same identity into one run, and reuse completed records below `outputs`.
+    """Merge jobs with the same identity into one run, and reuse completed records below `outputs`. Nothing is written.
 
     `auto` is resolved here for this machine, and again by each job on the machine where it runs. Raises `DfaError` when
     this machine lacks what a job asks for.
     """
-    reuse = jobs[0].spec.config["reuse"]
-    done = completed_runs(outputs) if reuse else {}
-    reused = []
+    found = find([outputs]).runs if outputs.is_dir() else []
+    completed = [run for run in found if run.status == "completed"]
+    history = _History(completed, outputs)
     labels = _labels([job.spec.overrides for job in jobs])
     runs: dict[str, SweepRun] = {}
     without_device: dict[str, None] = {}
@@ -96,22 +128,45 @@ def plan(jobs: Sequence[Composed], outputs: Path) -> Plan:
                 without_device[spec.choices["rule"]] = None
             continue
         run = runs[spec.identity] = SweepRun(label, spec.identity, spec.config["epochs"], job)
-        earlier = done.get(spec.identity)
-        if earlier is not None and may_be_reused(earlier, spec):
-            run.state, run.folder = "reused", Path(earlier.folder)
-            reused.append(earlier)
-    return Plan(list(runs.values()), len(jobs) - len(runs), list(without_device), reused)
+        run.earlier = history.of(spec)
+        if run.earlier.is_reused:
+            assert run.earlier.run is not None
+            run.state, run.folder = "reused", Path(run.earlier.run.folder)
+    return Plan(list(runs.values()), len(jobs) - len(runs), list(without_device), completed)
 
 
-def completed_runs(outputs: Path) -> dict[str, Run]:
-    """Map the identity of each configuration that is completed below `outputs` to its newest run."""
-    if not outputs.is_dir():
-        return {}
-    done: dict[str, Run] = {}
-    for run in find([outputs]).runs:  # newest first
-        if run.status == "completed" and run.identity:
-            done.setdefault(run.identity, run)
-    return done
+class _History:
+    """Finds what is there of a run already. `completed`: the completed runs below `outputs`, newest first."""
+
+    def __init__(self, completed: Sequence[Run], outputs: Path):
+        self._outputs = outputs
+        self._completed = completed
+        self._by_identity = {run.identity: run for run in reversed(completed) if run.identity}
+
+    def of(self, spec: RunSpec) -> Earlier:
+        """Tell what a job can take over, as far as it is known before the job starts and looks again (`task.py`)."""
+        run = self._by_identity.get(spec.identity)
+        why = why_not_reused(run, spec) if run is not None else None
+        if run is not None and why is None:
+            return Earlier(run)
+        if runner(self._outputs, spec.identity) is not None:
+            return Earlier(running=True)
+        folder = last_run(self._outputs, spec.identity) if spec.config["reuse"] else None
+        if folder is not None and (epoch := resumes_after(folder)) is not None:
+            return Earlier(read_run(folder), resumes_after=epoch)
+        if run is None and spec.code.modules and (run := self._with_other_code.get(identity(spec.config))):
+            why = f"the code has changed: {'; '.join(changed_files(run.code, spec.code.sums))}"
+        return Earlier(run, why)
+
+    @functools.cached_property
+    def _with_other_code(self) -> dict[str, Run]:
+        """The newest run with own code for each configuration, by what its identity would be without the code."""
+        runs = [run for run in reversed(self._completed) if run.code]
+        found: dict[str, Run] = {}
+        for run in runs:
+            with contextlib.suppress(KeyError, TypeError, AttributeError):  # a damaged configuration
+                found[identity(run.config)] = run
+        return found
 
 
 def _labels(jobs: Sequence[list[str]]) -> list[str]:

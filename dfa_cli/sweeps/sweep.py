@@ -13,6 +13,7 @@ from dfa_cli.config.compose import Composed, Composer, is_grid_sweep
 from dfa_cli.config.hydra_entry import show_by_hydra
 from dfa_cli.config.own_code import OwnCode
 from dfa_cli.config.spec import RunSpec
+from dfa_cli.console import output
 from dfa_cli.console.messages import shortest
 from dfa_cli.errors import DfaError, one_of
 from dfa_cli.launch.exit_codes import COMPLETED, FAILED
@@ -25,6 +26,7 @@ from dfa_cli.records.code import origin, origin_in_words
 from dfa_cli.records.locks import only_one
 from dfa_cli.records.run import Run, read_run
 from dfa_cli.sweeps.display import SweepDisplay
+from dfa_cli.sweeps.dry_run import cost_in_words, jobs_in_words
 from dfa_cli.sweeps.grid import Grid
 from dfa_cli.sweeps.notes import LOCK
 from dfa_cli.sweeps.plan import Plan, SweepRun, plan
@@ -37,9 +39,11 @@ from dfa_cli.sweeps.search import (
     searched_data,
 )
 
+NOTHING_RUN = "nothing was run or written; without --dry-run the command runs it"
+
 
 def sweep(command: Command) -> int:
-    """Run every job that has no completed record yet.
+    """Run every job that has no completed record yet. With `--dry-run`, only say which these are.
 
     Returns the exit code: 0 when all jobs are completed, 1 when some are not, 130 after Ctrl-C, 143 after another
     signal.
@@ -71,9 +75,18 @@ def _run_grid(command: Command, composer: Composer, sweep_folder: Path) -> int:
     outputs = Path(config["outputs"]).absolute()
     planned = plan(jobs, outputs)
     to_run = sum(not run.ended for run in planned.runs)
+    lines = [_opening_line(planned, to_run), *_lines_on_reused(planned.runs)]
+    width = output.terminal_width()
+    if command.dry_run:
+        lines += jobs_in_words(planned.runs, width)
+        lines += cost_in_words(planned, jobs[0].launcher, outputs, width) if to_run else []
+        output.write_stdout("\n".join([*lines, "", NOTHING_RUN]) + "\n")
     require_data(run.composed.spec for run in planned.runs if run.composed is not None and not run.ended)
+    if command.dry_run:
+        return COMPLETED
     with only_one(sweep_folder / LOCK, shortest(sweep_folder)) if to_run else contextlib.nullcontext():
-        print("\n".join([_opening_line(planned, to_run), *_lines_on_reused(planned.reused)]), flush=True)
+        told = [run for run in planned.runs if run.earlier.resumes_after is not None or _is_run_again(run)]
+        output.write_stdout("\n".join([*lines, *jobs_in_words(told, width or 200)]) + "\n")
         if to_run:
             with SweepDisplay(len(planned.runs)) as display:
                 Grid(planned.runs, sweep_folder, outputs, display, config["fail_fast"]).run()
@@ -95,6 +108,14 @@ def _run_search(
             "sweeper=optuna has nothing to search. Give a key an interval or several values, such as "
             "'optimizer.lr=interval(0.001,0.1)'."
         )
+    if command.dry_run:
+        trials = "the sweeper decides how many trials there are"
+        if study.total is not None:
+            trials = f"{study.total - study.left()} of {study.total} trials are there, {study.left()} to run"
+        output.write_stdout(f"search: {trials}; their values are picked as it goes on\n\n{NOTHING_RUN}\n")
+        if study.left():
+            require_data(specs)
+        return COMPLETED
     lock = study.lock()
     with only_one(lock, f"the study {study.name}") if lock else contextlib.nullcontext():
         if study.left():
@@ -127,6 +148,11 @@ def _run_study(command: Command, first: Composed, study: Study, code: OwnCode, s
     return FAILED if countable and study.left() else exit_code
 
 
+def _is_run_again(run: SweepRun) -> bool:
+    """Tell whether a completed job runs again for a reason that the user has not typed."""
+    return run.earlier.why_again not in (None, "reuse=false")
+
+
 def _opening_line(planned: Plan, to_run: int) -> str:
     count = len(planned.runs)
     words = [f"{count} job{'s' if count != 1 else ''}"]
@@ -139,16 +165,20 @@ def _opening_line(planned: Plan, to_run: int) -> str:
             words[-1] += f" ({' and '.join(rules)} use{'s' if len(rules) == 1 else ''} no device)"
     if count > to_run:
         words.append(f"{count - to_run} reused")
+    if resumed := sum(run.earlier.resumes_after is not None for run in planned.runs):
+        words.append(f"{resumed} resumed")
     return f"sweep of {', '.join(words)}; {to_run} to run"
 
 
-def _lines_on_reused(reused: Sequence[Run]) -> list[str]:
+def _lines_on_reused(runs: Sequence[SweepRun]) -> list[str]:
     """Say which reused runs were made by another commit of dfa, or with other versions of packages."""
     now = origin(provenance())
     counts = Counter(
         (origin_in_words(then, now), origin_in_words(now, then))
-        for run in reused
-        if (then := origin(run.provenance)) != now
+        for run in runs
+        if run.earlier.run is not None
+        and run.earlier.is_reused
+        and (then := origin(run.earlier.run.provenance)) != now
     )
     return [
         f"{count} reused, made by {before} (now {today}); reuse=strict runs such jobs again"
@@ -160,7 +190,6 @@ def _print_result(runs: Sequence[SweepRun], sweep_folder: Path) -> int:
     """Print the table and the failures at the end of a sweep, and return the exit code."""
     from dfa_cli.comparison.comparison import compare
     from dfa_cli.comparison.tables import render
-    from dfa_cli.console import output
 
     recorded: list[Run] = []
     for run in runs:

@@ -19,10 +19,10 @@ from dfa_cli.config.checks import check
 from dfa_cli.config.compose import spec_of_job
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.errors import DfaError
-from dfa_cli.launch.task import may_be_reused, resolve_spec, resume_recorded, run_spec
+from dfa_cli.launch.task import resolve_spec, resume_recorded, run_spec, why_not_reused
 from dfa_cli.machine import signals
 from dfa_cli.machine.files import remove_folder
-from dfa_cli.machine.startup import import_undisturbed
+from dfa_cli.records.checkpoint import resumes_after
 from dfa_cli.records.clean import foreign_names
 from dfa_cli.records.locks import InUseError, claim, owned
 from dfa_cli.records.log import logged
@@ -98,9 +98,6 @@ def _owned_when_free(folder: Path) -> Iterator[bool]:
 
 
 def _run(spec: RunSpec, folder: Path, sweep_folder: Path) -> float:
-    with import_undisturbed("torch"):
-        from dfa_cli.training.checkpoint import can_be_read
-
     spec = resolve_spec(spec)
     with contextlib.ExitStack() as stack:
         try:
@@ -110,16 +107,16 @@ def _run(spec: RunSpec, folder: Path, sweep_folder: Path) -> float:
             is_ours = last is not None and not _is_completed(last) and _own_if_writable(last, stack)
         except InUseError:
             return _leave_note(sweep_folder, folder, "elsewhere", identity=spec.identity)
-        if last is not None and _is_completed(last) and may_be_reused(read_run(last), spec):
+        if last is not None and _is_completed(last) and why_not_reused(read_run(last), spec) is None:
             return _leave_note(sweep_folder, folder, "reused", last, record_of(last))
         forget_note(sweep_folder, folder)  # that an earlier start of this job has left
-        if last is not None and is_ours and can_be_read(last) and not _is_completed(last):
+        if last is not None and is_ours and resumes_after(last) is not None:
             resumes = len(record_of(last).get("resumed", ())) + 1
             _leave_note(sweep_folder, folder, "resumed", last, resumes=resumes)
             with logged(last):
                 return objective_value(resume_recorded(read_run(last), spec))
         claimed.run_in(folder)
-        if started_before and can_be_read(folder):
+        if started_before and resumes_after(folder) is not None:
             return objective_value(resume_recorded(read_run(folder), spec))
         return objective_value(run_spec(spec.repeated_by_train(), folder, replaces=started_before))
 

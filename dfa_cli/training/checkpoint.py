@@ -19,13 +19,12 @@ from torch import Tensor
 
 from dfa_cli.errors import DfaError
 from dfa_cli.machine.files import disk_errors_as_sentences, write_atomically
+from dfa_cli.records.checkpoint import FORMAT
 from dfa_cli.records.run import CHECKPOINT
 from dfa_cli.rules.base import Stateful
 
 if TYPE_CHECKING:
     from dfa_cli.training.setup import Experiment
-
-FORMAT = 1  # version of the checkpoint file
 
 
 def save_checkpoint(folder: Path, epoch: int, experiment: Experiment) -> None:
@@ -62,15 +61,6 @@ def save_checkpoint(folder: Path, epoch: int, experiment: Experiment) -> None:
     )
     with disk_errors_as_sentences(folder):
         write_atomically(folder / CHECKPOINT, content)
-
-
-def can_be_read(folder: Path) -> bool:
-    """Tell whether the folder has an undamaged checkpoint in a format that this version reads."""
-    try:
-        with safe_open(folder / CHECKPOINT, framework="pt") as file:
-            return (file.metadata() or {}).get("format") == str(FORMAT)
-    except (SafetensorError, OSError):
-        return False
 
 
 def load_checkpoint(folder: Path, experiment: Experiment) -> int:
