@@ -49,11 +49,21 @@ def compare(
         str | None,
         typer.Option("--format", help="table, md, csv, json or latex.  [default: by --out, else table]"),
     ] = None,
+    as_float: Annotated[
+        bool, typer.Option("--float", help="LaTeX: a floating table around the tabular.")
+    ] = False,
+    caption: Annotated[
+        str | None, typer.Option("--caption", help="LaTeX: the caption of the float, itself LaTeX.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option("--label", help="LaTeX: the label of the float, for \\ref.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write to this file.")] = None,
     force: Force = False,
 ) -> None:
     """Compare groups of runs: dfa compare --baseline rule=bp --format latex."""
-    from dfa_cli.comparison.tables import render
+    from dfa_cli.comparison.latex import Float
+    from dfa_cli.comparison.tables import FORMATS, render
     from dfa_cli.console import output
 
     if out:
@@ -62,11 +72,16 @@ def compare(
         ends = ", ".join(_FORMAT_OF)
         raise DfaError(f"--out {out} ends in none of {ends}; name the format with --format")
     chosen = format or (_FORMAT_OF[out.suffix.lower()] if out else "table")
+    around = Float(caption, label) if as_float or caption is not None or label is not None else None
+    if around and chosen in FORMATS and chosen != "latex":
+        option = "--float" if as_float else "--label" if caption is None else "--caption"
+        raise DfaError(f"{option} is for a LaTeX table, and this one is {chosen}; add --format latex")
     question = make_question(
         by, metric, over, only=only, sort=sort, baseline=baseline, test=test, equivalent=equivalent
     )
     result = Selection(folders, where, since).compare(question)
-    text = render(result, chosen, comma_list(columns), precision, None if out else output.terminal_width())
+    width = None if out else output.terminal_width()
+    text = render(result, chosen, comma_list(columns), precision, width, around)
     if out:
         output.write_file(out, text, force)
         output.write_stderr(f"wrote {out}")

@@ -1,15 +1,20 @@
-"""Writes a comparison as a LaTeX table."""
+"""Writes a comparison as a LaTeX table: the tabular alone, or in a float."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from dfa_cli.comparison.captions import constants, split_caption, title
-from dfa_cli.comparison.columns import Column
+from dfa_cli.comparison.columns import Column, columns, describe_absent
 from dfa_cli.comparison.comparison import Comparison
+from dfa_cli.comparison.group import Group
+from dfa_cli.console.table import wrap
 from dfa_cli.console.values import NOTHING
+from dfa_cli.errors import DfaError
 
+COMMENT_WIDTH = 96  # characters of a line of the comment
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -29,6 +34,9 @@ _LATEX = {
     "µ": r"$\mu$",
     "|": r"\textbar{}",
     '"': "''",
+    # Behind the end of a row, LaTeX takes these two for an option of that end.
+    "[": "{[}",
+    "*": "{*}",
 }
 
 
@@ -37,34 +45,124 @@ def latex_safe(word: str) -> str:
     return "".join(_LATEX.get(c) or (c if ord(c) < 0x100 else "?") for c in word)
 
 
-def as_latex(result: Comparison, chosen: Sequence[Column]) -> str:
-    """Writes a floating table for a paper, which needs `\\usepackage{booktabs}` and no other package."""
+@dataclass(frozen=True)
+class Float:
+    """The floating table around a tabular.
 
-    def cell(column: Column, group: Any) -> str:
-        shown = column.cell(group)
-        if shown == NOTHING:
-            return "--"
-        if shown.startswith("-") and not column.left:  # In text mode LaTeX would set a hyphen, not a minus.
-            return f"$-${latex_safe(shown[1:])}"
-        return latex_safe(shown).replace("\\textless{}0.", "$<$0.").replace(" *", "$^{*}$")
+    `caption` is LaTeX; without one, the caption says what the table shows. `label` is what `\\ref` names. Raises
+    `DfaError` for a caption that would swallow the lines after it, and for a label that LaTeX does not take.
+    """
 
-    about = [title(result)]
-    about += [f"Split: {split_caption(result)}"] if result.splits else []
-    about += [f"The same in all rows: {constants(result)}"] if constants(result) else []
-    caption = " ".join(latex_safe(part.rstrip(".") + ".") for part in [*about, *result.notes()])
-    lines = [
-        "% needs \\usepackage{booktabs}",
-        "\\begin{table}",
-        "  \\centering",
-        f"  \\caption{{{caption}}}",
-        "  \\label{tab:dfa-compare}",
-        f"  \\begin{{tabular}}{{{''.join('l' if column.left else 'r' for column in chosen)}}}",
-        "    \\toprule",
-        "    " + " & ".join(latex_safe(column.heading) for column in chosen) + " \\\\",
-        "    \\midrule",
+    caption: str | None = None
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        bare = re.sub(r"\\.", "", self.caption or "", flags=re.DOTALL)
+        if "%" in bare:
+            raise DfaError(
+                f"--caption is '{self.caption}'. A caption is LaTeX, where % begins a comment; type \\% for the sign"
+            )
+        if bare.count("{") != bare.count("}"):
+            raise DfaError(
+                f"--caption is '{self.caption}'. Each {{ of a caption needs its }}; add the missing one"
+            )
+        if self.label is not None and not re.fullmatch(r"[\w:.+/ -]+", self.label, re.ASCII):
+            raise DfaError(
+                f"--label is '{self.label}'. A label has letters, digits and : . + / - _; type --label tab:rules"
+            )
+
+
+def paper_columns(
+    result: Comparison, wanted: Sequence[str] = (), precision: int | None = None
+) -> list[Column]:
+    """Returns the columns of the keys, then the `wanted` ones. The default is what fits a column of a paper.
+
+    The default is the mean with its deviation, the number of seeds where it differs between the rows, and the
+    difference from the baseline. A star at the difference stands for the p-value.
+    """
+    if wanted:
+        return columns(result, wanted, precision)
+    names = ["mean_std"]
+    names += ["n"] if len({group.n for group in result.groups}) > 1 else []
+    names += ["difference"] if result.baseline else []
+    # The heading "vs rule=bp" is in the language of the command line.
+    return [
+        replace(column, heading=re.sub(r"^vs [\w./]+=([\w./]+)$", r"vs \1", column.heading))
+        for column in columns(result, names, precision)
+        if column.name != "absent"  # The comment names these seeds.
     ]
-    lines += [
-        "    " + " & ".join(cell(column, group) for column in chosen) + " \\\\" for group in result.groups
+
+
+def as_latex(result: Comparison, chosen: Sequence[Column], around: Float | None = None) -> str:
+    """Writes a tabular, or the float `around` it. It needs `\\usepackage{booktabs}` and no other package."""
+    has_p = any(column.name == "p" for column in chosen)
+    tabular = [
+        f"\\begin{{tabular}}{{{''.join('l' if column.left else 'r' for column in chosen)}}}",
+        "  \\toprule",
+        "  " + " & ".join(latex_safe(column.heading) for column in chosen) + " \\\\",
+        "  \\midrule",
+        *(
+            "  " + " & ".join(_cell(column, group, has_p) for column in chosen) + " \\\\"
+            for group in result.groups
+        ),
+        "  \\bottomrule",
+        "\\end{tabular}%",  # The comment sign keeps the end of the line from becoming a blank.
     ]
-    lines += ["    \\bottomrule", "  \\end{tabular}", "\\end{table}"]
-    return "\n".join(lines) + "\n"
+    if around is not None:
+        tabular = [
+            "\\begin{table}",
+            "  \\centering",
+            f"  \\caption{{{around.caption or _caption(result, has_p)}}}",
+            f"  \\label{{{around.label or 'tab:dfa-compare'}}}",
+            "  \\smallskip",
+            *(f"  {line}" for line in tabular),
+            "\\end{table}",
+        ]
+    comment = [f"% {part}" for line in _about(result) for part in wrap(line, COMMENT_WIDTH)]
+    return "\n".join(["% needs \\usepackage{booktabs}", *comment, *tabular]) + "\n"
+
+
+def _cell(column: Column, group: Group, has_p: bool) -> str:
+    shown = column.cell(group)
+    if shown == NOTHING:
+        return "--"
+    bare = shown.removesuffix(" *")
+    safe = latex_safe(bare)
+    if not column.left:  # In text mode LaTeX would set a hyphen for a minus.
+        safe = re.sub(r"(?<![\w-])-(?=[\d.])", "$-$", safe).replace("\\textless{}0.", "$<$0.")
+    if bare != shown:
+        return safe + "$^{*}$"
+    # Without a column of p-values, the star hangs beside the difference and leaves the numbers aligned.
+    hangs = column.name == "difference" and not has_p and group.difference and group.difference.significant
+    return safe + "\\rlap{$^{*}$}" if hangs else safe
+
+
+def _about(result: Comparison) -> Iterator[str]:
+    """Says what a reader has to know to understand the table, one sentence each."""
+    yield f"{title(result)}."
+    if seeds := _seeds(result):
+        yield f"Each row: {seeds}."
+    if result.splits:
+        yield f"Split: {split_caption(result)}."
+    if constants(result):
+        yield f"The same in all rows: {constants(result)}."
+    for group in result.groups:
+        if group.absent:
+            yield f"Not counted in the row {group.label()}: {describe_absent(group.absent, result.over)}."
+    yield from result.notes()
+
+
+def _seeds(result: Comparison) -> str:
+    """Says how many seeds each row has, or nothing if the rows differ in it."""
+    counts = {group.n for group in result.groups}
+    return f"n = {counts.pop()} {result.seeds}" if len(counts) == 1 and max(counts) > 1 else ""
+
+
+def _caption(result: Comparison, has_p: bool) -> str:
+    shown = title(result)
+    parts = [", ".join(part for part in (shown[0].upper() + shown[1:], _seeds(result)) if part)]
+    if any(group.difference and group.difference.significant for group in result.groups):
+        parts.append(f"* p < 0.05 against {result.baseline}, corrected by Holm's method")
+    return " ".join(
+        latex_safe(part).replace("{*} ", "$^{*}$ ").replace(r"\textless{}", "$<$") + "." for part in parts
+    )

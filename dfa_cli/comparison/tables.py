@@ -10,7 +10,7 @@ from dfa_cli.comparison.captions import constants, split_caption, title
 from dfa_cli.comparison.columns import Column, columns, key_columns
 from dfa_cli.comparison.comparison import Comparison, summarise
 from dfa_cli.comparison.group import Group
-from dfa_cli.comparison.latex import as_latex
+from dfa_cli.comparison.latex import Float, as_latex, paper_columns
 from dfa_cli.console.table import csv_text, fits, lay_out, wrap
 from dfa_cli.console.values import NOTHING
 from dfa_cli.errors import DfaError, one_of
@@ -42,16 +42,19 @@ def render(
     show: Sequence[str] = (),
     precision: int | None = None,
     width: int | None = None,
+    around: Float | None = None,
 ) -> str:
-    """Writes `result` in one of `FORMATS`, with a newline at the end."""
+    """Writes `result` in one of `FORMATS`, with a newline at the end. `around`: the float of a LaTeX table."""
     if format not in FORMATS:
         raise DfaError(f"--format: {one_of(format, FORMATS)}")
     if precision is not None and not 0 <= precision <= 12:
         raise DfaError(f"--precision is {precision}; it must be a number of decimals from 0 to 12")
+    if format == "latex":
+        return as_latex(result, paper_columns(result, show, precision), around)
     chosen = columns(result, show, precision, for_people=format not in ("csv", "json"))
     if format == "table":
         return as_text(result, chosen, width, may_leave_out=not show)
-    return {"md": as_markdown, "csv": as_csv, "json": as_json, "latex": as_latex}[format](result, chosen)
+    return {"md": as_markdown, "csv": as_csv, "json": as_json}[format](result, chosen)
 
 
 # The columns that a narrow terminal leaves out, the first one first.

@@ -200,21 +200,67 @@ def test_csv_and_json_hold_plain_numbers(three: Path):
     assert whole["groups"][1]["p"] is None
 
 
-HOSTILE = ["50% & more_#1", "x^2~{y}\\z$", "<a|b>", 'say "hi" – ±µ', "日本 ∑"]
+HOSTILE = ["50% & more_#1", "x^2~{y}\\z$", "<a|b>", 'say "hi" – ±µ', "日本 ∑", "[3mm]", "*"]
 
 
-def test_latex_structure(swept: Path):
-    table = compare_table([swept], format="latex", baseline="rule=bp")
-    for mark in ("\\toprule", "\\midrule", "\\bottomrule", "\\begin{tabular}{llrrrrrrllrrr}", "\\caption{"):
-        assert mark in table
-    body = table[table.index("\\midrule") : table.index("\\bottomrule")].splitlines()[1:-1]
+def test_latex_structure(swept: Path, call: Call):
+    table = call("compare", "--format", "latex", "--baseline", "rule=bp").stdout
+    comment, tabular = table[: table.index("\\begin")], table[table.index("\\begin") :]
+    assert tabular.startswith(
+        "\\begin{tabular}{llrrr}\n  \\toprule\n  rule & device & mean $\\pm$ std & n & vs bp"
+    )
+    assert tabular.endswith("\\end{tabular}%\n")
+    body = tabular[tabular.index("\\midrule") : tabular.index("\\bottomrule")].splitlines()[1:-1]
     assert len(body) == 4
-    assert {line.count(" & ") for line in body} == {12}
+    assert {line.count(" & ") for line in body} == {4}
     assert all(line.endswith("\\\\") for line in body)
-    assert "$\\pm$" in table
-    assert "$^{*}$" in table
-    assert "±" not in table
-    assert "opu\\_sim" in table
+    assert re.search(
+        r"shallow & -- & 6\d\.\d \$\\pm\$ \d\.\d & 5 & \$-\$2\d\.\d\\rlap\{\$\^\{\*\}\$\}", tabular
+    )
+    assert "±" not in tabular
+    assert "opu\\_sim" in tabular
+    assert all(line.startswith("% ") for line in comment.splitlines())
+    said = comment.replace("\n%", "")
+    for words in (
+        "140 train",
+        "data cora",
+        "paired t-test",
+        "Not counted in the row dfa, opu_sim: seed 2 failed",
+    ):
+        assert words in said
+
+
+def test_latex_columns_can_be_chosen(swept: Path, call: Call):
+    asked = "mean,ci,best,p,absent,energy"
+    table = call("compare", "--format", "latex", "--baseline", "rule=bp", "--columns", asked).stdout
+    assert "rule & device & mean & 95 \\% CI & best & p & not counted & energy (modelled)" in table
+    assert "$<$0.001$^{*}$" in table
+    assert "seed 2 failed" in table
+
+
+def test_a_latex_float_has_a_caption_and_a_label(swept: Path, call: Call):
+    def body(*options: str) -> str:
+        return call("compare", "--format", "latex", *options).stdout
+
+    assert "\\caption" not in body()
+    alone = body("--float")
+    assert "  \\caption{Test at best validation, \\% (mean $\\pm$ standard deviation over seeds).}" in alone
+    assert "  \\label{tab:dfa-compare}" in alone
+    assert alone.endswith("  \\end{tabular}%\n\\end{table}\n")
+    assert "\\caption{Mean of $n$ seeds, 100\\,\\%.}" in body("--caption", "Mean of $n$ seeds, 100\\,\\%.")
+    assert "\\label{tab:rules}" in body("--label", "tab:rules")
+
+
+def test_options_of_a_latex_float_are_checked(swept: Path, call: Call):
+    for options, words in (
+        (["--caption", "all"], "--caption is for a LaTeX table, and this one is table; add --format latex"),
+        (["--float", "--out", "a.csv"], "--float is for a LaTeX table, and this one is csv"),
+        (["--format", "latex", "--caption", "100 %"], r"where % begins a comment; type \\% for the sign"),
+        (["--format", "latex", "--caption", "{a"], "Each { of a caption needs its }"),
+        (["--format", "latex", "--label", "a_{b}"], r"--label is 'a_\{b\}'. A label has letters, digits"),
+    ):
+        with pytest.raises(DfaError, match=words):
+            call("compare", *options)
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
@@ -223,8 +269,8 @@ def test_latex_compiles_whatever_the_values_are(factory: Factory, tmp_path: Path
         for seed in range(2):
             factory.run(seed=seed, config={"note": name}, overrides=[f"note={name}"])
     table = compare_table([factory.root], format="latex")
-    head = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
-    (tmp_path / "paper.tex").write_text(f"{head}{table}\\end{{document}}\n")
+    head = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n\\begin{table}"
+    (tmp_path / "paper.tex").write_text(f"{head}{table}\\end{{table}}\\end{{document}}\n")
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
@@ -240,6 +286,8 @@ def test_latex_marks_are_escaped(factory: Factory):
     assert "50\\% \\& more\\_\\#1" in table
     assert "\\textbackslash{}" in table
     assert "??" in table  # characters that the default fonts lack
+    assert "{[}3mm]" in table  # LaTeX would take it for a skip behind the row before
+    assert "\n  {*} &" in table
 
 
 def test_the_default_metric_is_named_in_full(three: Path):

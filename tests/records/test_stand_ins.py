@@ -71,7 +71,7 @@ def test_each_row_of_a_comparison_has_the_mark_even_if_all_have_the_same(
 ) -> None:
     make(factory, fallback, 0, 1, rule="bp")
     make(factory, fallback, 0, 1, rule="shallow")
-    text = call("compare", "--format", format).stdout.replace("\\_", "_")
+    text = call("compare", "--format", format).stdout.replace("\\_", "_").replace("\n% ", "\n")
     rows = [line for line in text.splitlines() if MARK in line]
     assert [rule for line in rows for rule in ("bp", "shallow") if rule in line] == ["bp", "shallow"]
     assert on_one_line(fallback) in on_one_line(text)
