@@ -32,7 +32,20 @@ def plot(
     start: Annotated[
         float | None, typer.Option("--from", help="Where the axis of the metric begins.")
     ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference", help="Rows to draw as a line across: rule=shallow.", metavar="EXPRESSION"
+        ),
+    ] = None,
     title: Annotated[str | None, typer.Option("--title", help="A title above the figure.")] = None,
+    note: Annotated[
+        bool, typer.Option("--note/--no-note", help="The text below the figure: data, seeds, band.")
+    ] = True,
+    width: Annotated[
+        str | None, typer.Option("--width", help="Width of the figure: 3.3 (inches), 84mm, 240pt.")
+    ] = None,
+    height: Annotated[str | None, typer.Option("--height", help="Its height, in the same units.")] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="File: .png, .svg or .pdf.  [default: dfa-curves.png, dfa-bars.png, ...]"),
@@ -49,7 +62,7 @@ def plot(
     kind = figure_kind(kind, x)
     path = out or Path(f"dfa-{kind}.png")
     check_suffix(path)
-    look = Look(band, scale, start, title)
+    look = Look(band, scale, start, title, note, width, height, reference)
     output.check_free(path, force)
     # For curves, --metric names a column of metrics.csv to draw, and not a metric of the groups.
     compared = None if kind == "curves" else metric
@@ -61,5 +74,5 @@ def plot(
         figure = draw_bars(result, look)
     else:
         figure = draw_against(result, str(x), look)
-    output.write_file(path, save(figure, path.suffix), force)
+    output.write_file(path, save(figure, path.suffix, look.is_sized), force)
     output.write_stderr(f"wrote {path}")

@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING
 
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group
+from dfa_cli.comparison.grouping import shortest_names
 from dfa_cli.console.values import MISSING, format_value, number
 from dfa_cli.errors import DfaError
-from dfa_cli.plots.panels import panels, series_label, series_style
+from dfa_cli.plots.panels import Arrangement
 from dfa_cli.plots.style import (
     Look,
-    add_legend_and_caption,
     axis_title,
     caption,
     dress,
+    fill_across,
     fill_band,
+    finish,
+    is_narrow,
+    line_look,
     new_figure,
+    reference_look,
 )
 
 if TYPE_CHECKING:
@@ -26,61 +31,96 @@ if TYPE_CHECKING:
 
 
 def draw_against(result: Comparison, key: str, look: Look = Look()) -> Figure:
-    """Draws the metric against a numeric key. A group without the key becomes a horizontal line for comparison.
+    """Draws the metric against a numeric key.
 
-    Raises `DfaError` when the key is not a number, and when it has only one value.
+    A group without the key, or with a value of it that is no number, becomes a horizontal line for comparison. Raises
+    `DfaError` when the key has fewer than two numbers.
     """
     key = result.along or result.keys.resolve(key)
     metric = result.metric
-    for group in result.groups:
-        value = group.key.get(key, MISSING)
-        if value is not MISSING and value is not None and number(value) is None:
-            raise DfaError(
-                f"--x {key}: its value {format_value(value)} is not a number; choose a numeric key"
-            )
-    points = sorted({value for group in result.groups if (value := number(group.key.get(key))) is not None})
-    if len(points) < 2:
-        raise DfaError(
-            f"--x {key}: it has {len(points) or 'no'} value in these runs, and a line needs two; choose another key"
-        )
-    panel_groups = panels(result, x_key=key)
-    figure, axes = new_figure(result, len(panel_groups), look.title)
-    for axis, (heading, groups) in zip(axes, panel_groups, strict=True):
+    arranged = Arrangement(result, key, look.reference)
+    points = _points(result, key, arranged)
+    panels = arranged.panels()
+    figure, axes = new_figure(look, len(panels), arranged.labels)
+    for axis, (heading, groups) in zip(axes, panels, strict=True):
         lines: dict[str, list[Group]] = {}
         for group in groups:
-            if group.mean is not None:
-                lines.setdefault(series_label(result, group, x_key=key), []).append(group)
+            if group.mean is not None and not arranged.is_reference(group):
+                lines.setdefault(arranged.label(group), []).append(group)
         for label, members in lines.items():
-            style = series_style(result, members[0], x_key=key)
-            if number(members[0].key.get(key)) is None:
-                level = (members[0].mean or 0.0) * metric.scale
-                axis.axhline(
-                    level, color=style["color"], linestyle=style["linestyle"], linewidth=1.2, label=label
-                )
-                continue
-            members.sort(key=lambda group: number(group.key[key]) or 0.0)
-            x_values = [float(group.key[key]) for group in members]
-            axis.plot(
-                x_values,
-                [(group.mean or 0.0) * metric.scale for group in members],
-                color=style["color"],
-                linestyle=style["linestyle"],
-                marker=style["marker"],
-                markersize=5,
-                linewidth=1.7,
-                markerfacecolor="white",
-                markeredgewidth=1.3,
-                label=label,
-            )
-            fill_band(
-                axis, x_values, [group.values for group in members], look.band, metric.scale, style["color"]
-            )
+            style = line_look(arranged.number(members[0]))
+            at = {
+                x: group
+                for group in sorted(members, key=lambda group: number(group.key.get(key)) or 0.0)
+                if (x := number(group.key.get(key))) is not None
+            }
+            if at:
+                means = [(group.mean or 0.0) * metric.scale for group in at.values()]
+                axis.plot(list(at), means, label=label, **style)
+                values = [group.values for group in at.values()]
+                fill_band(axis, list(at), values, look.band, metric.scale, style["color"])
+            for group in members:
+                if number(group.key.get(key)) is None:
+                    # A line across beside a curve of the same colour has other dashes.
+                    dashes = line_look(arranged.number(group) + 2 * bool(at))["linestyle"]
+                    axis.axhline(
+                        (group.mean or 0.0) * metric.scale,
+                        color=style["color"],
+                        linestyle=dashes,
+                        linewidth=1.2,
+                        label=_label_across(label, group, key, result, bool(at)),
+                    )
+        for i, group in enumerate(arranged.references(groups)):
+            level = (group.mean or 0.0) * metric.scale
+            axis.axhline(level, label=arranged.label(group), **reference_look(i))
+            fill_across(axis, group.values, look.band, metric.scale)
         _set_scale(axis, points, look.scale)
+        if is_narrow(figure) and axis.get_xscale() == "linear":
+            axis.locator_params(axis="x", nbins=4)
         dress(axis, heading, key, axis_title(metric.title))
         if look.start is not None:
             axis.set_ylim(bottom=look.start)
-    add_legend_and_caption(figure, axes, caption(result, look.band, result.groups))
+    finish(figure, axes, look, caption(result, look, result.groups))
     return figure
+
+
+def _points(result: Comparison, key: str, arranged: Arrangement) -> list[float]:
+    """Returns the numbers that the key has in the rows that are drawn as points.
+
+    Raises `DfaError` for fewer than two, and for a reference that would be several lines with the same label.
+    """
+    seen: dict[tuple[str, ...], Group] = {}
+    for group in arranged.references(result.groups):
+        parts = tuple(format_value(group.key[other]) for other in result.columns if other != key)
+        if parts in seen:
+            raise DfaError(
+                f'--reference "{arranged.reference}" has several values of {key}, and a line across is one row; '
+                f'type --reference "{arranged.reference} and {key}={format_value(group.key[key])}"'
+            )
+        seen[parts] = group
+    drawn = [group for group in result.groups if not arranged.is_reference(group)]
+    points = sorted({value for group in drawn if (value := number(group.key.get(key))) is not None})
+    if len(points) < 2:
+        for group in drawn:
+            value = group.key.get(key, MISSING)
+            if value is not MISSING and value is not None and number(value) is None:
+                raise DfaError(
+                    f"--x {key}: its value {format_value(value)} is not a number; choose a numeric key"
+                )
+        raise DfaError(
+            f"--x {key}: it has {len(points) or 'no'} value in these runs, and a line needs two; choose another key"
+        )
+    return points
+
+
+def _label_across(label: str, group: Group, key: str, result: Comparison, has_points: bool) -> str:
+    """Names a row that has no place on the x axis: `bp`, or `bp, no dampening` beside other rows of `bp`."""
+    value = group.key.get(key, MISSING)
+    name = shortest_names([*dict.fromkeys([*result.columns, key])])[key]
+    if value is MISSING and not has_points:
+        return label
+    words = f"no {name}" if value is MISSING else f"{name} {format_value(value)}"
+    return words if label == "all runs" else f"{label}, {words}"
 
 
 def _set_scale(axis: Axes, points: Sequence[float], scale: str) -> None:

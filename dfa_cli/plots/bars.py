@@ -2,46 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dfa_cli.comparison.comparison import Comparison
-from dfa_cli.console.table import truncate
+from dfa_cli.comparison.group import Group
 from dfa_cli.errors import DfaError
-from dfa_cli.plots.panels import series_label, series_style
+from dfa_cli.plots.panels import Arrangement
 from dfa_cli.plots.style import (
+    HATCHES,
     INK,
-    LONGEST,
     Look,
-    add_legend_and_caption,
     axis_title,
     band_ends,
     caption,
     dress,
+    finish,
+    is_narrow,
+    line_look,
     new_figure,
+    reference_look,
+    shorten,
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
 def draw_bars(result: Comparison, look: Look = Look()) -> Figure:
     """Draws a horizontal bar for each group: the mean with its band, each seed as a dot, and the number beside it."""
-    groups = [group for group in result.groups if group.mean is not None]
+    arranged = Arrangement(result, reference=look.reference)
+    measured = [group for group in result.groups if group.mean is not None]
+    groups = [group for group in measured if not arranged.is_reference(group)]
     if not groups:
         raise DfaError("no completed run has the metric, so there are no bars to draw")
     metric = result.metric
-    figure, (axis,) = new_figure(result, 1, look.title, height=0.9 + 0.42 * len(groups))
-    highest = max(max(group.values) for group in groups) * metric.scale
+    labels = [arranged.label(group, panel=False) for group in groups]
+    figure, (axis,) = new_figure(look, 1, labels, height=0.9 + 0.42 * len(groups), grows=False)
+    highest = max(max(group.values) for group in measured) * metric.scale
+    says_n = not is_narrow(figure) or len({group.n for group in groups}) > 1
     for i, group in enumerate(groups):
-        style = series_style(result, group)
+        number = arranged.number(group)
+        colour = line_look(number)["color"]
         middle = (group.mean or 0.0) * metric.scale
         axis.barh(
             i,
             middle,
             height=0.66,
-            color=_lighten(style["color"]),
-            edgecolor=style["color"],
-            hatch=style["hatch"],
+            color=_lighten(colour),
+            edgecolor=colour,
+            hatch=HATCHES[number % len(HATCHES)],
             linewidth=1.0,
         )
         ends = band_ends(group.values, look.band)
@@ -63,25 +74,24 @@ def draw_bars(result: Comparison, look: Look = Look()) -> Figure:
                 zorder=4,
             )
             highest = max(highest, *(end * metric.scale for end in ends or ()))
-        spread = f" ± {metric.show(group.std)}" if group.std is not None else ""
         axis.annotate(
-            f"{metric.show(group.mean)}{spread}  (n = {group.n})",
+            _in_words(result, group) + (f"  (n = {group.n})" if says_n else ""),
             (1.02, i),
             xycoords=("axes fraction", "data"),
             va="center",
             color=INK,
             fontsize=8.5,
         )
-    axis.set_yticks(
-        range(len(groups)), [truncate(series_label(result, group, panel=False), LONGEST) for group in groups]
-    )
+    for i, group in enumerate(arranged.references(measured)):
+        _draw_reference(axis, i, result, group, groups)
+    axis.set_yticks(range(len(groups)), shorten(labels))
     axis.invert_yaxis()
     dress(axis, "", axis_title(metric.title), "")
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0)
     if look.start is not None:
         axis.set_xlim(left=look.start)
-        axis.set_xlabel(axis_title(metric.title) + f"  (axis begins at {look.start:g})")
+        axis.set_xlabel(axis_title(metric.title) + f"\n(axis begins at {look.start:g})")
     if metric.unit == "%":
         # The axis ends just beyond the highest value.
         axis.set_xlim(
@@ -89,8 +99,25 @@ def draw_bars(result: Comparison, look: Look = Look()) -> Figure:
             if look.start is None
             else highest + 0.05 * (highest - look.start)
         )
-    add_legend_and_caption(figure, [axis], caption(result, look.band, groups), legend=False)
+    finish(figure, [axis], look, caption(result, look, measured))
     return figure
+
+
+def _in_words(result: Comparison, group: Group) -> str:
+    spread = f" ± {result.metric.show(group.std)}" if group.std is not None else ""
+    return f"{result.metric.show(group.mean)}{spread}"
+
+
+def _draw_reference(
+    axis: Axes, i: int, result: Comparison, reference: Group, groups: Sequence[Group]
+) -> None:
+    """Draws line number `i` across the bars of the same data set."""
+    level = (reference.mean or 0.0) * result.metric.scale
+    label = f"{reference.label([key for key in reference.key if key not in result.columns])}: "
+    rows = [at for at, group in enumerate(groups) if group.data == reference.data]
+    if rows:
+        ends = [rows[0] - 0.45, rows[-1] + 0.45]
+        axis.plot([level, level], ends, label=label + _in_words(result, reference), **reference_look(i))
 
 
 def _lighten(colour: str) -> str:

@@ -8,15 +8,18 @@ from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group
 from dfa_cli.comparison.statistics import mean
 from dfa_cli.errors import DfaError, nearest
-from dfa_cli.plots.panels import panels, series_label, series_style
+from dfa_cli.plots.panels import Arrangement
 from dfa_cli.plots.style import (
     Look,
-    add_legend_and_caption,
     axis_title,
     caption,
     dress,
+    fill_across,
     fill_band,
+    finish,
+    line_look,
     new_figure,
+    reference_look,
 )
 from dfa_cli.records.measures import Metric, curve_metric
 
@@ -33,30 +36,28 @@ def draw_curves(result: Comparison, column: str, look: Look = Look()) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
     metric = _curve_metric(result, column)
-    panel_groups = panels(result)
-    figure, axes = new_figure(result, len(panel_groups), look.title)
+    arranged = Arrangement(result, reference=look.reference)
+    panels = arranged.panels()
+    figure, axes = new_figure(look, len(panels), arranged.labels)
     drawn: list[Group] = []
-    for axis, (heading, groups) in zip(axes, panel_groups, strict=True):
+    references = 0
+    for axis, (heading, groups) in zip(axes, panels, strict=True):
         for group in groups:
             epochs, values = _curve(group, column)
             if not epochs:
                 continue
             drawn.append(group)
-            style = series_style(result, group)
+            label = arranged.label(group)
+            if arranged.is_reference(group):
+                last = [value for run in group.counted if (value := metric.of(run)) is not None]
+                style = reference_look(references)
+                axis.axhline(metric.scale * mean(last), label=f"{label}, last epoch", **style)
+                fill_across(axis, last, look.band, metric.scale)
+                references += 1
+                continue
+            style = line_look(number := arranged.number(group))
             means = [metric.scale * mean(epoch_values) for epoch_values in values]
-            axis.plot(
-                epochs,
-                means,
-                color=style["color"],
-                linestyle=style["linestyle"],
-                linewidth=1.7,
-                marker=style["marker"],
-                markevery=_marker_positions(len(epochs), style["index"]),
-                markersize=4.5,
-                markerfacecolor="white",
-                markeredgewidth=1.2,
-                label=series_label(result, group),
-            )
+            axis.plot(epochs, means, label=label, markevery=_marker_positions(len(epochs), number), **style)
             fill_band(axis, epochs, values, look.band, metric.scale, style["color"])
         dress(axis, heading, "epoch", axis_title(metric.title.replace(" at the last epoch", "")))
         axis.margins(x=0.015)
@@ -65,7 +66,7 @@ def draw_curves(result: Comparison, column: str, look: Look = Look()) -> Figure:
             axis.set_ylim(bottom=look.start)
     if not drawn:
         raise DfaError(f"no completed run here has measured '{column}' in its metrics.csv")
-    add_legend_and_caption(figure, axes, caption(result, look.band, drawn))
+    finish(figure, axes, look, caption(result, look, drawn))
     return figure
 
 

@@ -1,9 +1,10 @@
-"""What all figures share: sizes, colours, captions, and how they are saved."""
+"""What all figures share: sizes, colours, lines, captions, and how they are saved."""
 
 from __future__ import annotations
 
 import io
 import math
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from dfa_cli.comparison.captions import split_caption
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group
 from dfa_cli.comparison.statistics import deviation, interval, mean
-from dfa_cli.console.table import truncate
+from dfa_cli.console.table import truncate, wrap
 from dfa_cli.console.values import format_value
 from dfa_cli.errors import DfaError, one_of
 from dfa_cli.records.fallback import data_of_row
@@ -40,6 +41,10 @@ BANDS = {
 SCALES = ("auto", "linear", "log")
 SUFFIXES = (".png", ".svg", ".pdf")
 LONGEST = 36  # characters of a label; a longer one is cut, or it would leave no room for the figure
+ROOMS = (LONGEST, 60, 100)  # for labels that only their later characters tell apart
+NARROW = 5.0  # inches; the legend of a narrower figure stands above it
+UNITS = {"": 1.0, "in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.27}  # in inches; pt as in TeX
+SIZES = (1.0, 40.0)  # inches
 
 
 def figure_kind(kind: str | None, x: str | None) -> str:
@@ -61,20 +66,70 @@ class Look:
     """How a figure is drawn.
 
     `band`: what the band over the seeds shows, one of `BANDS`. `scale`: the scale of the x axis, one of `SCALES`.
-    `start`: where the axis of the values begins. `title`: the text above the figure. Raises `DfaError` for an unknown
-    band or scale.
+    `start`: where the axis of the values begins. `title`: the text above the figure. `note`: whether the text below it
+    is there. `width` and `height`: the size of the whole figure, in inches or with a unit of `UNITS`. `reference`: an
+    expression for the rows that are drawn as a line across. Raises `DfaError` for an unknown band, scale or length.
     """
 
     band: str = "std"
     scale: str = "auto"
     start: float | None = None
     title: str | None = None
+    note: bool = True
+    width: str | None = None
+    height: str | None = None
+    reference: str | None = None
 
     def __post_init__(self) -> None:
         if self.band not in BANDS:
             raise DfaError(f"--band: {one_of(self.band, BANDS)}")
         if self.scale not in SCALES:
             raise DfaError(f"--scale: {one_of(self.scale, SCALES)}")
+        for option, length in (("--width", self.width), ("--height", self.height)):
+            if length is not None:
+                inches(length, option)
+
+    @property
+    def is_sized(self) -> bool:
+        """Whether the file must have the size that was asked for, to the margin."""
+        return self.width is not None or self.height is not None
+
+
+def inches(length: str, option: str) -> float:
+    """Reads a length such as `3.3`, `3.3in`, `84mm`, `8.4cm` or `240pt`, and returns it in inches."""
+    found = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(in|cm|mm|pt|)", length.strip(), re.ASCII)
+    if not found:
+        raise DfaError(
+            f"{option} is '{length}'. It must be a length in inches, or with the unit in, cm, mm or pt; "
+            f"type {option} 240pt"
+        )
+    size = float(found[1]) * UNITS[found[2]]
+    if not SIZES[0] <= size <= SIZES[1]:
+        raise DfaError(
+            f"{option} is '{length}'. It must be from {SIZES[0]:g} to {SIZES[1]:g} inches; type {option} 240pt"
+        )
+    return size
+
+
+def line_look(i: int) -> dict[str, Any]:
+    """Returns the colour, dashes and marker of line number `i`, for `Axes.plot`.
+
+    Two of the first 32 lines differ in dashes or in the marker, so that they are told apart without colour.
+    """
+    return {
+        "color": COLOURS[i % len(COLOURS)],
+        "linestyle": DASHES[(i + i // len(COLOURS)) % len(DASHES)],
+        "linewidth": 1.7,
+        "marker": MARKERS[i % len(MARKERS)],
+        "markersize": 4.5,
+        "markerfacecolor": "white",
+        "markeredgewidth": 1.2,
+    }
+
+
+def reference_look(i: int) -> dict[str, Any]:
+    """Returns the look of line number `i` of those that go across the figure: grey, without markers."""
+    return {"color": "#555555", "linestyle": DASHES[(i + 1) % len(DASHES)], "linewidth": 1.2}
 
 
 def check_suffix(path: Path) -> None:
@@ -83,14 +138,18 @@ def check_suffix(path: Path) -> None:
         raise DfaError(f"--out {path}: the name must end in .png, .svg or .pdf")
 
 
-def save(figure: Figure, suffix: str) -> bytes:
-    """Returns the figure as the content of a file; the same figure gives the same bytes."""
+def save(figure: Figure, suffix: str, is_sized: bool = False) -> bytes:
+    """Returns the figure as the content of a file; the same figure gives the same bytes.
+
+    The margin around the figure is cut off, unless the figure `is_sized`.
+    """
     import matplotlib
 
     kind = suffix.lower().lstrip(".")
     file = io.BytesIO()
-    # Font type 42 keeps text selectable in PDF. SVG keeps matplotlib's default, which draws text as paths, so that the
-    # picture does not depend on the fonts of the reader's machine.
+    # Font type 42 (TrueType) is embedded in a PDF, where publishers refuse type 3. It keeps text selectable. SVG keeps
+    # matplotlib's default, which draws text as paths, so that the picture does not depend on the fonts of the reader's
+    # machine.
     with (
         warnings.catch_warnings(),
         matplotlib.rc_context({"svg.hashsalt": "dfa", "pdf.fonttype": 42, "hatch.linewidth": 0.6}),
@@ -98,7 +157,10 @@ def save(figure: Figure, suffix: str) -> bytes:
         metadata: dict[str, Any] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
         # A character that the font lacks is drawn as a box, which needs no warning.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(file, format=kind, dpi=200, metadata=metadata, bbox_inches="tight", pad_inches=0.08)
+        # So many labels that no room is left for the axes: the figure is drawn all the same.
+        warnings.filterwarnings("ignore", message="constrained_layout not applied")
+        cut: dict[str, Any] = {} if is_sized else {"bbox_inches": "tight", "pad_inches": 0.08}
+        figure.savefig(file, format=kind, dpi=300, metadata=metadata, **cut)
     return file.getvalue()
 
 
@@ -116,6 +178,14 @@ def fill_band(
         axis.fill_between(*zip(*known, strict=True), color=color, alpha=0.16, linewidth=0)
 
 
+def fill_across(axis: Any, values: Sequence[float], band: str, scale: float) -> None:
+    """Fills the band of a line that goes across the figure."""
+    if ends := band_ends(values, band):
+        axis.axhspan(
+            scale * ends[0], scale * ends[1], color=reference_look(0)["color"], alpha=0.1, linewidth=0
+        )
+
+
 def band_ends(values: Sequence[float], band: str) -> tuple[float, float] | None:
     """Returns the lower and upper end of the band over `values`; `None` for a single value, or without a band."""
     if len(values) < 2 or band == "none":
@@ -129,26 +199,48 @@ def band_ends(values: Sequence[float], band: str) -> tuple[float, float] | None:
 
 
 def new_figure(
-    result: Comparison, panels: int, title: str | None, height: float = 3.4
+    look: Look, panels: int, labels: Sequence[str], height: float = 3.4, grows: bool = True
 ) -> tuple[Figure, list[Axes]]:
-    """Makes an empty figure with room for its panels and for the labels beside them."""
+    """Makes an empty figure with room for its panels and for the `labels` beside them.
+
+    `height` is the height of a row of panels, in inches. If it `grows`, a long legend makes the figure higher.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
     across = min(panels, 3)
-    down = math.ceil(panels / across)
-    longest = max(min(len(group.label()), LONGEST) for group in result.groups)
-    # The width is in inches. Long labels need more room beside the panels.
+    longest = max(len(label) for label in shorten(labels))
     width = (5.6 if panels == 1 else 3.6 * across) + 0.07 * max(longest - 14, 0)
-    figure = Figure(figsize=(width, height * down), layout="constrained")
+    if look.width:
+        asked = inches(look.width, "--width")
+        across = max(min(across, int(asked / 2.2)), 1)
+        # A smaller figure is lower, too, unless its height is what its rows need.
+        height *= min(max(asked / width, 0.7), 1.0) if grows else 1.0
+        width = asked
+    down = math.ceil(panels / across)
+    high = max(height * down, 0.19 * len(labels) + 0.6 if grows else 0.0)
+    figure = Figure(
+        figsize=(width, inches(look.height, "--height") if look.height else high), layout="constrained"
+    )
     axes = figure.subplots(down, across, squeeze=False).flatten().tolist()
     for spare in axes[panels:]:
         spare.remove()
-    if title:
-        figure.suptitle(title, fontsize=11, color=INK, parse_math=False)
     return figure, axes[:panels]
+
+
+def shorten(labels: Sequence[str]) -> list[str]:
+    """Cuts long labels, but not so short that two of them become equal."""
+    for room in ROOMS:
+        short = [truncate(label, room) for label in labels]
+        if len(set(short)) == len(set(labels)):
+            break
+    return short
+
+
+def is_narrow(figure: Figure) -> bool:
+    return figure.get_figwidth() < NARROW
 
 
 def dress(axis: Axes, heading: str, below: str, beside: str) -> None:
@@ -170,8 +262,10 @@ def axis_title(words: str) -> str:
     return words.replace(", %", " (%)")
 
 
-def caption(result: Comparison, band: str, groups: Sequence[Group]) -> str:
+def caption(result: Comparison, look: Look, groups: Sequence[Group]) -> str:
     """Writes the text under the figure: what all rows share, the data split, and what the band shows."""
+    if not look.note:
+        return ""
     shared = ", ".join(
         data_of_row([run for group in groups for run in group.shown])
         if key == "data"
@@ -186,31 +280,51 @@ def caption(result: Comparison, band: str, groups: Sequence[Group]) -> str:
     if counts and counts[-1] > 1:
         many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         seeds = "seeds" if result.over == ["seed"] else "runs"
-        parts.append(f"mean of {many} {seeds}" + (f", band: {BANDS[band]}" if BANDS[band] else ""))
+        parts.append(f"mean of {many} {seeds}" + (f", band: {BANDS[look.band]}" if BANDS[look.band] else ""))
     return "\n".join(parts)
 
 
-def add_legend_and_caption(figure: Figure, axes: Sequence[Axes], below: str, legend: bool = True) -> None:
-    """Adds one legend for all panels, and the text `below` them; no label is read as a TeX formula."""
-    if legend:
-        known: dict[str, Any] = {}
-        for axis in axes:
-            for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-                known.setdefault(label, handle)
-        # A figure with a single line for all runs needs no legend.
-        if len(known) > 1 or (known and "all runs" not in known):
-            drawn_legend = figure.legend(
-                list(known.values()),
-                [truncate(label, LONGEST) for label in known],
-                loc="outside right upper",
-                frameon=False,
-                fontsize=8.5,
-                handlelength=3.2,
-            )
-            for word in drawn_legend.get_texts():
-                word.set_parse_math(False)
+def finish(figure: Figure, axes: Sequence[Axes], look: Look, below: str) -> None:
+    """Adds one legend for all panels, the title, and the text `below`; no label is read as a TeX formula."""
+    known: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            known.setdefault(label, handle)
+    if set(known) == {"all runs"}:  # A figure with a single line for all runs needs no legend.
+        known = {}
+    width = figure.get_figwidth()
+    title = "\n".join(wrap(look.title, int(13 * width))) if look.title else None
+    note = [part for line in below.split("\n") for part in wrap(line, int(18 * width))] if below else []
+    narrow = is_narrow(figure)
+    labels = shorten(list(known))
+    columns = 1
+    if narrow and known:
+        longest = max(len(label) for label in labels)
+        columns = max(int(width / (0.5 + 0.06 * longest)), 1)  # inches
+    if narrow and not look.height:  # Legend, title and note take nothing away from the panels.
+        lines = 0.17 * math.ceil(len(known) / columns) + 0.15 * len(note) + (0.22 if title else 0.0)
+        figure.set_figheight(figure.get_figheight() + lines)
+    if known:
+        drawn = figure.legend(
+            list(known.values()),
+            labels,
+            loc="outside upper left" if narrow else "outside right upper",
+            ncols=columns,
+            frameon=False,
+            fontsize=7.5 if narrow else 8.5,
+            handlelength=2.8 if narrow else 3.2,
+            alignment="left",
+        )
+        for word in drawn.get_texts():
+            word.set_parse_math(False)
+        if narrow and title:  # The layout would put a title of the figure on top of the legend.
+            drawn.set_title(title, {"size": 9.5})
+            drawn.get_title().set_parse_math(False)
+            title = None
+    if title:
+        figure.suptitle(title, fontsize=11, color=INK, parse_math=False)
     for axis in axes:
         for word in axis.get_yticklabels():
             word.set_parse_math(False)
-    if below:
-        figure.supxlabel(below, fontsize=7.5, color="#555555", x=0.01, ha="left", parse_math=False)
+    if note:
+        figure.supxlabel("\n".join(note), fontsize=7.5, color="#555555", x=0.01, ha="left", parse_math=False)
