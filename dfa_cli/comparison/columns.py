@@ -137,7 +137,7 @@ def _column(name: str, result: Comparison, precision: int | None) -> Column:
         return Column(name, "best", lambda g: show(g.best), lambda g: {"best": g.best})
     if name == "difference":
         return Column(
-            name, f"vs {result.baseline or 'baseline'}", lambda g: _difference(g, show), _raw_difference
+            name, f"vs {result.baseline or 'baseline'}", lambda g: format_difference(g, show), _raw_difference
         )
     if name == "p":
         return Column(name, "p", _p, lambda g: _raw_p(g, result.test))
@@ -210,15 +210,15 @@ def format_signed(value: float, show: Callable[[float | None], str]) -> str:
     return f"{'+' if value > 0 else '-'}{size}"
 
 
-def _difference(group: Group, show: Callable[[float | None], str]) -> str:
-    """Formats the difference from the baseline with its interval: `-0.3 [-0.4, -0.2]`."""
+def format_difference(group: Group, show: Callable[[float | None], str], with_interval: bool = True) -> str:
+    """Formats the difference from the baseline, by default with its interval: `-0.3 [-0.4, -0.2]`."""
     if group.is_baseline:
         return "baseline"
     difference = group.difference
     if difference is None:
         return NOTHING
     words = format_signed(difference.mean, show)
-    if difference.ci is None:
+    if difference.ci is None or not with_interval:
         return words
     return f"{words} [{', '.join(format_signed(end, show).removeprefix('+') for end in difference.ci)}]"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dfa_cli.comparison.captions import constants, split_caption, title
-from dfa_cli.comparison.columns import Column, columns, describe_absent
+from dfa_cli.comparison.columns import Column, columns, describe_absent, format_difference
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group
 from dfa_cli.console.table import wrap
@@ -85,12 +85,20 @@ def paper_columns(
     names = ["mean_std"]
     names += ["n"] if len({group.n for group in result.groups}) > 1 else []
     names += ["difference"] if result.baseline else []
-    # The heading "vs rule=bp" is in the language of the command line.
-    return [
-        replace(column, heading=re.sub(r"^vs [\w./]+=([\w./]+)$", r"vs \1", column.heading))
-        for column in columns(result, names, precision)
-        if column.name != "absent"  # The comment names these seeds.
-    ]
+    chosen = []
+    for column in columns(result, names, precision):
+        if column.name == "difference":
+            # The heading "vs rule=bp" is in the language of the command line. The interval would need too much room.
+            column = replace(
+                column,
+                heading=re.sub(r"^vs [\w./]+=([\w./]+)$", r"vs \1", column.heading),
+                cell=lambda group: format_difference(
+                    group, lambda value: result.metric.show(value, precision), with_interval=False
+                ),
+            )
+        if column.name != "absent":  # The comment names these seeds.
+            chosen.append(column)
+    return chosen
 
 
 def as_latex(result: Comparison, chosen: Sequence[Column], around: Float | None = None) -> str:
