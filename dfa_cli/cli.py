@@ -34,6 +34,7 @@ from dfa_cli.machine import signals
 app = typer.Typer(
     name="dfa",
     help="Train neural networks without backpropagation, the error projected by (simulated) light.",
+    epilog="dfa train --help lists all options and keys; docs/configuration.md explains them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},

@@ -18,7 +18,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from dfa_cli.config import bounds, identity, schema
-from dfa_cli.errors import DfaError, nearest
+from dfa_cli.errors import DfaError, nearest, one_of
 
 
 class Overrides(NamedTuple):
@@ -150,6 +150,11 @@ def hydra_message(error: Exception) -> str:
     words = str(error).partition("\nConfig search path:")[0]
     if no_key := re.match(r"Could not override '([^']+)'\.", words):
         return unknown_key_message(no_key[1])
+    if no_option := re.match(
+        r"In '[^']+': Could not find '(.+)/([^/']+)'\s+Available options in '\1':\n", words
+    ):
+        options = words[no_option.end() :].split()
+        return f"{no_option[1]}={no_option[2]}: {one_of(no_option[2], options)}."
     if no_key := re.match(r"Could not delete from config\. '([^']+)'", words):
         return identity.no_longer(no_key[1]) or words
     if no_key := re.match(r"In '([^']+)': .*\nKey '([^']+)' not in 'Config'", words):

@@ -16,11 +16,14 @@ Trains one model and records the run.
     "dfa sweep": """dfa sweep [group=option,option ...] [key=value,value ...]
 
 Trains one model for each combination of the listed values. A combination that has a completed run is not trained again,
-so the same command continues after an interruption. The table of all runs comes at the end.
+so the same command continues after an interruption. The table of all runs comes at the end. --dry-run tells which jobs
+would be run or reused, and why, how long they take and how much they leave on disk. Then nothing is run.
   dfa sweep data=digits rule=bp,dfa,shallow seed='range(10)'
   dfa sweep experiment=quickstart""",
 }
-FOOTER = """--cfg job             shows the configuration that would run
+FOOTER = """docs/configuration.md explains every option and key.
+
+--cfg job             shows the configuration that would run
 --info defaults-tree  shows which files it comes from
 --config-dir FOLDER   adds options of your own
 --hydra-help          lists the options of Hydra"""
@@ -32,6 +35,8 @@ def help_text(command: Command) -> str:
     with Composer(command) as composer:
         composed = composer.job(expand_sweeps(command.overrides)[0], checked=False)
         groups = composer.group_options()
+    choices = composed.spec.choices
+    chosen = " ".join(f"{group}={choices.get(group)}" for group in ("model", "data", "rule", "device"))
     keys = [str(key) for key in composed.config if key not in NOT_TYPED]
     return "\n".join(
         [
@@ -41,7 +46,8 @@ def help_text(command: Command) -> str:
             "",
             *(f"{group}: {', '.join(options)}" for group, options in groups.items()),
             "",
-            "Keys and their values (key=value, nested.key=value):",
+            f"Keys and their values (key=value, nested.key=value), as they are for {chosen}.",
+            f"Other options have other values: {command.prog} model=gcn --help",
             "",
             OmegaConf.to_yaml(OmegaConf.masked_copy(composed.config, keys)),
             FOOTER,

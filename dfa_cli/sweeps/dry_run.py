@@ -9,14 +9,61 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dfa_cli.config.compose import Composed
+from dfa_cli.config.spec import RunSpec
+from dfa_cli.console import output
 from dfa_cli.console.messages import entry, shortest
-from dfa_cli.console.table import truncate
+from dfa_cli.console.table import truncate, wrap
 from dfa_cli.console.values import duration, format_time, plural, quantity
 from dfa_cli.launch.task import resolve_spec
+from dfa_cli.records.run import Run
 from dfa_cli.sweeps.estimate import Estimate, estimate
-from dfa_cli.sweeps.plan import Plan, SweepRun
+from dfa_cli.sweeps.plan import Plan, SweepRun, completed_runs
+from dfa_cli.sweeps.search import Study
 
 MOST_LINES = 5  # jobs of one group, or kinds of runs, that a terminal shows
+
+
+NOTHING_RUN = ["", "Nothing was run or written. Without --dry-run the command runs it."]
+
+
+def print_grid(opening: Sequence[str], planned: Plan, launcher: Mapping[str, Any], outputs: Path) -> None:
+    """Print what a sweep over all combinations would do. `opening`: the lines with which it would begin."""
+    width = output.terminal_width()
+    lines = [*opening, *jobs_in_words(planned.runs, width)]
+    jobs = [
+        (resolve_spec(run.composed.spec), run.earlier.resumes_after or 0)
+        for run in planned.runs
+        if run.composed is not None and not run.ended
+    ]
+    if jobs:
+        lines += cost_in_words(jobs, planned.completed, jobs_at_once(launcher), outputs, width)
+    output.write_stdout("\n".join([*lines, *NOTHING_RUN]) + "\n")
+
+
+def print_search(study: Study, first: Composed) -> None:
+    """Print what a search would do, as far as it is known before its sweeper picks the values."""
+    if study.total is None:
+        lines = ["search: the sweeper decides how many trials there are, and picks their values"]
+    else:
+        left = study.left()
+        lines = [
+            f"study {study.name}: {study.total - left} of {study.total} trials are there, {left} to run",
+            "The sweeper picks the values of a trial when the trials before it have ended.",
+        ]
+        if left:
+            trials = study.node["n_jobs"] if isinstance(study.node["n_jobs"], int) else 1
+            at_once = min(jobs_at_once(first.launcher) or trials, trials)
+            jobs = [(resolve_spec(first.spec), 0)] * left
+            lines += cost_in_words(
+                jobs,
+                completed_runs(study.outputs),
+                at_once,
+                study.outputs,
+                output.terminal_width(),
+                ", if all trials are of this kind:",
+            )
+    output.write_stdout("\n".join([*lines, *NOTHING_RUN]) + "\n")
 
 
 def jobs_in_words(runs: Sequence[SweepRun], width: int | None) -> list[str]:
@@ -29,7 +76,7 @@ def jobs_in_words(runs: Sequence[SweepRun], width: int | None) -> list[str]:
     for heading, jobs in groups.items():
         shown = jobs if width is None else [truncate(job, width) for job in jobs[:MOST_LINES]]
         more = [f"  and {len(jobs) - len(shown)} more"] if len(jobs) > len(shown) else []
-        lines += ["", f"{heading}: {plural(len(jobs), 'job')}", *shown, *more]
+        lines += ["", *wrap(f"{plural(len(jobs), 'job')} {heading}", width or 10_000), *shown, *more]
     return lines
 
 
@@ -53,46 +100,50 @@ def _fate(run: SweepRun) -> tuple[str, str]:
         return "run by another process now, and waited for", ""
     if earlier.why_again:
         return f"run again, because {earlier.why_again}", name
-    return "run", ""
+    return "to run", ""
 
 
-def cost_in_words(planned: Plan, launcher: Mapping[str, Any], outputs: Path, width: int | None) -> list[str]:
-    """Say how long the jobs that are left take, what they leave on disk, and what the figures are from."""
-    jobs = [
-        (resolve_spec(run.composed.spec), run.earlier.resumes_after or 0)
-        for run in planned.runs
-        if run.composed is not None and not run.ended
-    ]
-    kinds = estimate(jobs, planned.completed)
+def cost_in_words(
+    jobs: Sequence[tuple[RunSpec, int]],
+    completed: Sequence[Run],
+    at_once: int | None,
+    outputs: Path,
+    width: int | None,
+    condition: str = "",
+) -> list[str]:
+    """Say how long jobs take, what they leave on disk, and from which of the `completed` runs this is known.
+
+    `jobs`: each job, with the number of its epochs that are done already. `at_once`: how many run at a time, or `None`
+    where a cluster decides it. `condition`: when the figures hold.
+    """
+    kinds = estimate(jobs, completed)
     known = [kind for kind in kinds if kind.records]
-    at_once = jobs_at_once(launcher)
     number = min(at_once or 1, len(jobs))
-    if at_once is None:
-        words = "as many jobs at once as the cluster has room for"
-    else:
-        words = f"{number} jobs at once" if number > 1 else "one job after another"
-    unknown = sum(kind.runs for kind in kinds if not kind.records)
-    but = (
-        f", not counting {plural(unknown, 'job')} of which there is no record yet"
-        if known and unknown
-        else ""
-    )
-    seconds = max(
-        sum(kind.seconds for kind in known) / number, max((kind.longest for kind in known), default=0)
-    )
-    lines = ["", *entry("time", f"{f'{most} {duration(seconds)}, ' if known else ''}{words}{but}")]
-    shown = kinds if width is None else kinds[:MOST_LINES]
-    lines += [line for kind in shown for line in entry("", _basis(kind))]
-    if len(kinds) > len(shown):
-        lines += entry("", f"and {len(kinds) - len(shown)} more kinds of runs")
+    how = f"{number} jobs at once" if number > 1 else "one job after another"
+    time = [how if at_once else "as many jobs at once as the cluster has room for"]
+    size = []
+    if known:
+        # The last job may run alone.
+        seconds = max(sum(kind.seconds for kind in known) / number, *(kind.longest for kind in known))
+        most = "at most" if any(spec.config["patience"] for spec, _ in jobs) else "about"
+        time.insert(0, f"{most} {duration(seconds)}")
+        size = [f"about {quantity(sum(kind.size for kind in known), 'B')}"]
+    if known and len(known) < len(kinds):
+        unknown = plural(sum(kind.runs for kind in kinds if not kind.records), "job")
+        time.append(f"and {unknown} of which there is no record yet")
+        size[0] += f" and {unknown}"
     folder = next(path for path in (outputs, *outputs.parents) if path.exists())
-    free = f"{quantity(shutil.disk_usage(folder).free, 'B')} are free in {shortest(folder)}"
-    size = (
-        f"{'at least' if unknown else 'about'} {quantity(sum(kind.size for kind in known), 'B')}; "
-        if known
-        else ""
-    )
-    return [*lines, *entry("disk", f"{size}{free}")]
+    size.append(f"{quantity(shutil.disk_usage(folder).free, 'B')} are free in {shortest(folder)}")
+    shown = kinds if width is None else kinds[:MOST_LINES]
+    basis = [_basis(kind) for kind in shown]
+    if len(kinds) > len(shown):
+        basis.append(f"and {len(kinds) - len(shown)} more kinds of runs")
+    return [
+        "",
+        *entry("time", ", ".join(time) + condition),
+        *(line for words in basis for line in entry("", words)),
+        *entry("disk", "; ".join(size)),
+    ]
 
 
 def _basis(kind: Estimate) -> str:

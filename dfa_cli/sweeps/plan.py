@@ -115,8 +115,7 @@ def plan(jobs: Sequence[Composed], outputs: Path) -> Plan:
     `auto` is resolved here for this machine, and again by each job on the machine where it runs. Raises `DfaError` when
     this machine lacks what a job asks for.
     """
-    found = find([outputs]).runs if outputs.is_dir() else []
-    completed = [run for run in found if run.status == "completed"]
+    completed = completed_runs(outputs)
     history = _History(completed, outputs)
     labels = _labels([job.spec.overrides for job in jobs])
     runs: dict[str, SweepRun] = {}
@@ -133,6 +132,11 @@ def plan(jobs: Sequence[Composed], outputs: Path) -> Plan:
             assert run.earlier.run is not None
             run.state, run.folder = "reused", Path(run.earlier.run.folder)
     return Plan(list(runs.values()), len(jobs) - len(runs), list(without_device), completed)
+
+
+def completed_runs(outputs: Path) -> list[Run]:
+    """Return all completed runs below the output folder, newest first."""
+    return [run for run in find([outputs]).runs if run.status == "completed"] if outputs.is_dir() else []
 
 
 class _History:

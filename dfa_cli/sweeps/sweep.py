@@ -26,7 +26,7 @@ from dfa_cli.records.code import origin, origin_in_words
 from dfa_cli.records.locks import only_one
 from dfa_cli.records.run import Run, read_run
 from dfa_cli.sweeps.display import SweepDisplay
-from dfa_cli.sweeps.dry_run import cost_in_words, jobs_in_words
+from dfa_cli.sweeps.dry_run import jobs_in_words, print_grid, print_search
 from dfa_cli.sweeps.grid import Grid
 from dfa_cli.sweeps.notes import LOCK
 from dfa_cli.sweeps.plan import Plan, SweepRun, plan
@@ -38,8 +38,6 @@ from dfa_cli.sweeps.search import (
     is_optuna,
     searched_data,
 )
-
-NOTHING_RUN = "nothing was run or written; without --dry-run the command runs it"
 
 
 def sweep(command: Command) -> int:
@@ -76,17 +74,15 @@ def _run_grid(command: Command, composer: Composer, sweep_folder: Path) -> int:
     planned = plan(jobs, outputs)
     to_run = sum(not run.ended for run in planned.runs)
     lines = [_opening_line(planned, to_run), *_lines_on_reused(planned.runs)]
-    width = output.terminal_width()
     if command.dry_run:
-        lines += jobs_in_words(planned.runs, width)
-        lines += cost_in_words(planned, jobs[0].launcher, outputs, width) if to_run else []
-        output.write_stdout("\n".join([*lines, "", NOTHING_RUN]) + "\n")
+        print_grid(lines, planned, jobs[0].launcher, outputs)
     require_data(run.composed.spec for run in planned.runs if run.composed is not None and not run.ended)
     if command.dry_run:
         return COMPLETED
     with only_one(sweep_folder / LOCK, shortest(sweep_folder)) if to_run else contextlib.nullcontext():
         told = [run for run in planned.runs if run.earlier.resumes_after is not None or _is_run_again(run)]
-        output.write_stdout("\n".join([*lines, *jobs_in_words(told, width or 200)]) + "\n")
+        lines += jobs_in_words(told, output.terminal_width() or 200)
+        output.write_stdout("\n".join(lines) + "\n")
         if to_run:
             with SweepDisplay(len(planned.runs)) as display:
                 Grid(planned.runs, sweep_folder, outputs, display, config["fail_fast"]).run()
@@ -109,10 +105,7 @@ def _run_search(
             "'optimizer.lr=interval(0.001,0.1)'."
         )
     if command.dry_run:
-        trials = "the sweeper decides how many trials there are"
-        if study.total is not None:
-            trials = f"{study.total - study.left()} of {study.total} trials are there, {study.left()} to run"
-        output.write_stdout(f"search: {trials}; their values are picked as it goes on\n\n{NOTHING_RUN}\n")
+        print_search(study, first)
         if study.left():
             require_data(specs)
         return COMPLETED

@@ -67,7 +67,10 @@ def test_an_edit_two_imports_away_runs_the_jobs_again_and_makes_another_row(dfa:
     sweep(dfa, own, "seed=0,1")
     assert "2 reused; 0 to run" in sweep(dfa, own, "seed=0,1")
     own.edit("FACTOR = -1.0")
-    assert "sweep of 3 jobs; 3 to run" in sweep(dfa, own, "seed=0,1,2")
+    for more in (["--dry-run"], []):
+        out = sweep(dfa, own, "seed=0,1,2", *more)
+        assert "sweep of 3 jobs; 3 to run" in out
+        assert "2 jobs run again, because the code has changed: edited_parts/deep.py" in out
     rows = dfa("compare", str(dfa.outputs), "--format", "csv").out.splitlines()
     code = rows[0].split(",").index("code")
     assert len({row.split(",")[code] for row in rows[1:]}) == len(rows[1:]) == 2
@@ -364,7 +367,8 @@ def test_runs_of_another_commit_are_reused_with_a_word_or_run_again(dfa: Dfa) ->
     assert "torch 2.12.0" in note
     out = dfa("sweep", *dfa.arguments(*words, "seed=0,1", "reuse=strict")).out
     assert "sweep of 2 jobs, 1 reused; 1 to run" in out
-    assert "made by" not in out
+    assert "1 job run again, because it was made by" in out
+    assert "reuse=strict runs such jobs again" not in out
     assert dfa("sweep", *dfa.arguments(*words, "reuse=maybe")).sentence.endswith("true, false or strict.")
 
 
@@ -395,6 +399,9 @@ def test_a_changed_file_of_the_data_is_never_reused_and_makes_another_row(dfa: D
         answer = dfa.process("sweep", *words)
         assert answer.code == 0, answer
         assert said in answer.out
+        assert ("1 job run again, because the data set has changed: measured.csv" in answer.out) == (
+            content == "2"
+        )
     table = dfa("compare", str(dfa.outputs), "--format", "csv").out.splitlines()
     assert "files" in table[0]
     assert len(table) == 3

@@ -1,0 +1,176 @@
+"""`dfa sweep --dry-run` tells what a sweep would do, does what it tells later, and writes nothing now."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from program import Answer, Dfa
+
+from dfa_cli.console import output
+from dfa_cli.records.record import Record
+
+JOBS = ["data=digits", "model.hidden=[8]", "epochs=2", "device=cpu", "rule=bp"]
+
+
+def sweep(dfa: Dfa, *words: str) -> Answer:
+    return dfa("sweep", *dfa.arguments(*words))
+
+
+def files(dfa: Dfa) -> dict[str, str]:
+    """All that is on disk: folders, and the sum of each file."""
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        for path in dfa.root.rglob("*")
+    }
+
+
+def dry_run(dfa: Dfa, *words: str) -> str:
+    """The plan on one line, after a check that nothing was written."""
+    before = files(dfa)
+    answer = sweep(dfa, "--dry-run", *words)
+    assert answer.code == 0, answer.err
+    assert files(dfa) == before
+    assert "Nothing was run or written." in answer.out
+    return " ".join(answer.out.split())
+
+
+def took(dfa: Dfa, training: float, total: float) -> None:
+    """Change the times in all records."""
+    for folder in dfa.folders():
+        record = json.loads((folder / "run.json").read_text())
+        record["time"] |= {"train_seconds": training, "total_seconds": total}
+        (folder / "run.json").write_text(json.dumps(record))
+
+
+@pytest.fixture(scope="module")
+def swept(dfa_in: Callable[[str], Dfa]) -> Dfa:
+    """Two runs of two epochs, 10 s each, and 2 s for all else."""
+    dfa = dfa_in("swept")
+    assert sweep(dfa, *JOBS, "seed=0,1").code == 0
+    took(dfa, 20.0, 22.0)
+    return dfa
+
+
+def test_an_empty_folder_stays_empty(dfa: Dfa) -> None:
+    shown = dry_run(dfa, *JOBS[:3], "rule=bp,dfa", "device=cpu,opu_sim")
+    assert "4 combinations, 3 different runs (bp uses no device); 3 to run" in shown
+    assert "3 jobs to run rule=bp device=cpu rule=dfa device=cpu rule=dfa device=opu_sim" in shown
+    assert "1 job of fc [8] on digits, trained by dfa on opu_sim: no record of this kind yet" in shown
+    assert not dfa.outputs.exists()
+
+
+def test_it_tells_what_is_reused_and_what_is_run(swept: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subprocess.Popen", None)
+    shown = dry_run(swept, *JOBS, "seed=range(4)")
+    assert "sweep of 4 jobs, 2 reused; 2 to run" in shown
+    ids = {run.record["config"]["seed"]: run.record["id"] for run in swept.runs()}
+    assert re.search(rf"2 jobs reused seed=0 \(run {ids[0]} of [^)]+\) seed=1 \(run {ids[1]} of", shown)
+    assert "2 jobs to run seed=2 seed=3" in shown
+    assert "4 jobs run again" not in shown
+    again = dry_run(swept, *JOBS, "seed=range(4)", "reuse=false")
+    assert "sweep of 4 jobs; 4 to run 2 jobs run again, because reuse=false seed=0 (run" in again
+
+
+@pytest.mark.parametrize(
+    ("words", "time"),
+    [
+        (["seed=2,3"], "about 44.0 s, one job after another 2 jobs, 22.0 s each, from 2 runs of fc [8] on digits"),
+        (["seed=2", "epochs=10"], "about 1.70 min, one job after another 1 job, 1.70 min each, from 2 runs"),
+        (["seed=2", "epochs=4,10", "patience=3"], "at most 2.40 min"),
+        (["optimizer.lr=0.1,0.2,0.3"], "about 66.0 s, one job after another 3 jobs, 22.0 s each"),
+        (["model.hidden=[8],[9]", "seed=2"], "about 22.0 s, one job after another, and 1 job of which there is no"),
+        (["batch_size=32", "seed=2"], "one job after another 1 job of fc [8] on digits, trained by bp: no record"),
+        (["seed=range(2,6)", "launcher=joblib", "launcher.n_jobs=2"], "about 44.0 s, 2 jobs at once 4 jobs, 22.0 s"),
+        (["seed=range(2,5)", "launcher=joblib", "launcher.n_jobs=8"], "about 22.0 s, 3 jobs at once"),
+    ],
+    ids=lambda words: words[0] if isinstance(words, list) else "",
+)  # fmt: skip
+def test_the_time_is_that_of_records_of_the_same_kind(swept: Dfa, words: list[str], time: str) -> None:
+    assert f"time {time}" in dry_run(swept, *JOBS, *words)
+
+
+def test_the_room_on_disk_is_that_of_such_runs(swept: Dfa) -> None:
+    sizes = [
+        sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) for folder in swept.folders()
+    ]
+    found = re.search(r"disk about ([\d.]+) kB; [\d.]+ .B are free in", dry_run(swept, *JOBS, "seed=5,6"))
+    assert found is not None
+    assert float(found[1]) == pytest.approx(sum(sizes) / 1000, rel=0.02)
+
+
+def test_a_long_list_is_cut_in_a_terminal_only(swept: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [*JOBS, "seed=range(40)"]
+    assert "seed=38 seed=39" in dry_run(swept, *words)
+    monkeypatch.setattr(output, "terminal_width", lambda: 80)
+    answer = sweep(swept, "--dry-run", *words)
+    assert "38 jobs to run\n  seed=2\n  seed=3\n  seed=4\n  seed=5\n  seed=6\n  and 33 more\n" in answer.out
+    assert max(map(len, answer.out.splitlines())) <= 80
+
+
+def test_a_resumed_job_is_told_before_by_a_sweep_and_by_its_dry_run(dfa: Dfa) -> None:
+    words = [*JOBS[:2], "epochs=4", "checkpoint_every=2", "rule=bp", "seed=0"]
+    measured = Record.epoch
+
+    def epoch(self: Record, metrics: Any, *rest: Any) -> None:
+        measured(self, metrics, *rest)
+        if metrics["epoch"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Record, "epoch", epoch)
+        assert dfa.train(*words).code == 130
+    (run,) = dfa.runs()
+    (dfa.outputs / ".claims").mkdir(exist_ok=True)
+    (dfa.outputs / ".claims" / run.record["identity"]).write_text(str(run.folder.relative_to(dfa.outputs)))
+    plan = dry_run(dfa, *words[:-1], "seed=0,1")
+    out = " ".join(sweep(dfa, *words[:-1], "seed=0,1").out.split())
+    for text in (plan, out):
+        assert "sweep of 2 jobs, 1 resumed; 2 to run" in text
+        assert re.search(
+            rf"1 job resumed seed=0 \(run {run.record['id']} of [^)]+, after epoch 2 of 4\)", text
+        )
+    assert "1 job to run seed=1" in plan
+    assert run.record["resumed"][0]["epoch"] == 2
+    assert "seed=0,1" not in dry_run(dfa, *words[:-1], "seed=0", "reuse=false")
+    assert "2 reused; 0 to run" in dry_run(dfa, *words[:-1], "seed=0,1")
+
+
+def test_data_that_cannot_be_had_are_refused_as_by_the_sweep(dfa: Dfa) -> None:
+    dfa.environment["DFA_DATA_MIRROR"] = ""
+    words = ["model=gcn", "data=cora", "mirrors=[]", "seed=0,1"]
+    plan, real = sweep(dfa, "--dry-run", *words), sweep(dfa, *words)
+    assert plan.code == real.code == 2
+    assert plan.err == real.err
+    assert "2 jobs to run" in plan.out
+    assert not dfa.outputs.exists()
+
+
+def test_a_job_that_runs_now_is_waited_for(dfa: Dfa) -> None:
+    words = ["data=digits_graph", "model=gcn", "epochs=100000"]
+    with dfa.start("sweep", *dfa.arguments(*words, "seed=0")) as process:
+        try:
+            while not dfa.folders():
+                assert process.poll() is None
+            answer = sweep(dfa, "--dry-run", *words, "seed=0,1")
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+    assert "1 job run by another process now, and waited for\n  seed=0\n" in answer.out
+    assert "1 job to run\n  seed=1\n" in answer.out
+
+
+@pytest.mark.slow
+def test_a_search_tells_how_many_trials_are_left(dfa: Dfa) -> None:
+    pytest.importorskip("optuna")
+    words = [*JOBS, "optimizer.lr=tag(log,interval(1e-4,1e-1))", "sweeper=optuna"]
+    assert ": 0 of 20 trials are there, 20 to run" in dry_run(dfa, *words)
+    assert sweep(dfa, *words, "sweeper.n_trials=1").code == 0
+    took(dfa, 20.0, 22.0)
+    shown = dry_run(dfa, *words, "sweeper.n_trials=3")
+    assert ": 1 of 3 trials are there, 2 to run" in shown
+    assert "about 44.0 s, one job after another, if all trials are of this kind" in shown
