@@ -2,6 +2,7 @@
 
 sweep.py        the command, from its words to the exit code
 plan.py         merges equal jobs and finds those that are done
+dry_run.py      tells what would be run, with the time and the disk space of estimate.py
 specs.py        writes the jobs down as they will run
 supervisor.py   starts the worker and follows the jobs by the files they write; grid.py and search.py choose the jobs
 worker.py       the process in which one of Hydra's launchers runs the jobs

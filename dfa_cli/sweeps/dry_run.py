@@ -13,7 +13,7 @@ from dfa_cli.config.compose import Composed
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.console import output
 from dfa_cli.console.messages import entry, shortest
-from dfa_cli.console.table import truncate, wrap
+from dfa_cli.console.table import wrap
 from dfa_cli.console.values import duration, format_time, plural, quantity
 from dfa_cli.launch.task import resolve_spec
 from dfa_cli.records.run import Run
@@ -71,12 +71,17 @@ def jobs_in_words(runs: Sequence[SweepRun], width: int | None) -> list[str]:
     groups: dict[str, list[str]] = defaultdict(list)
     for run in sorted(runs, key=_rank):
         heading, note = _fate(run)
-        groups[heading].append(f"  {run.label}{f'  ({note})' if note else ''}")
+        groups[heading].append(f"{run.label}{f'  ({note})' if note else ''}")
     lines = []
+    room = width or 10_000
     for heading, jobs in groups.items():
-        shown = jobs if width is None else [truncate(job, width) for job in jobs[:MOST_LINES]]
-        more = [f"  and {len(jobs) - len(shown)} more"] if len(jobs) > len(shown) else []
-        lines += ["", *wrap(f"{plural(len(jobs), 'job')} {heading}", width or 10_000), *shown, *more]
+        shown = jobs if width is None else jobs[:MOST_LINES]
+        lines += ["", *wrap(f"{plural(len(jobs), 'job')} {heading}", room)]
+        for job in shown:
+            first, *more = wrap(job, room - 4)
+            lines += [f"  {first}", *(f"    {line}" for line in more)]
+        if len(jobs) > len(shown):
+            lines.append(f"  and {len(jobs) - len(shown)} more")
     return lines
 
 
@@ -116,7 +121,7 @@ def cost_in_words(
     `jobs`: each job, with the number of its epochs that are done already. `at_once`: how many run at a time, or `None`
     where a cluster decides it. `condition`: when the figures hold.
     """
-    kinds = estimate(jobs, completed)
+    kinds = sorted(estimate(jobs, completed), key=lambda kind: not kind.records)  # the known ones first
     known = [kind for kind in kinds if kind.records]
     number = min(at_once or 1, len(jobs))
     how = f"{number} jobs at once" if number > 1 else "one job after another"
@@ -127,11 +132,11 @@ def cost_in_words(
         seconds = max(sum(kind.seconds for kind in known) / number, *(kind.longest for kind in known))
         most = "at most" if any(spec.config["patience"] for spec, _ in jobs) else "about"
         time.insert(0, f"{most} {duration(seconds)}")
-        size = [f"about {quantity(sum(kind.size for kind in known), 'B')}"]
+        least = "about" if len(known) == len(kinds) else "at least"
+        size = [f"{least} {quantity(sum(kind.size for kind in known), 'B')}"]
     if known and len(known) < len(kinds):
         unknown = plural(sum(kind.runs for kind in kinds if not kind.records), "job")
         time.append(f"and {unknown} of which there is no record yet")
-        size[0] += f" and {unknown}"
     folder = next(path for path in (outputs, *outputs.parents) if path.exists())
     size.append(f"{quantity(shutil.disk_usage(folder).free, 'B')} are free in {shortest(folder)}")
     shown = kinds if width is None else kinds[:MOST_LINES]
