@@ -27,6 +27,7 @@ from dfa_cli.commands.runs import runs
 from dfa_cli.commands.show import show
 from dfa_cli.commands.sweep import sweep
 from dfa_cli.commands.train import train
+from dfa_cli.commands.verify import verify
 from dfa_cli.console.output import unread_output_dropped
 from dfa_cli.errors import DfaError
 from dfa_cli.machine import signals
@@ -43,7 +44,7 @@ app = typer.Typer(
 
 for command in (train, sweep):
     app.command(context_settings=PASS_TO_HYDRA, add_help_option=False)(command)
-for command in (rerun, resume, runs, show, compare, plot, report, diff, clean, export, bench):
+for command in (rerun, resume, runs, show, compare, plot, report, diff, verify, clean, export, bench):
     app.command()(command)
 app.add_typer(data.app, name="data")
 
@@ -68,8 +69,8 @@ def main_options(
 def main() -> None:
     """Run the command line. A user's mistake ends in one sentence and exit code 2, a bug in a traceback.
 
-    The exit code is 130 after Ctrl-C, and 143 when the system ended the command, with SIGTERM or by closing its
-    terminal.
+    The exit code is 1 after training that has diverged, 130 after Ctrl-C, and 143 when the system ended the command,
+    with SIGTERM or by closing its terminal.
     """
     # Skip the last garbage collection: with torch loaded it takes a third of a second, and the process ends anyway.
     atexit.register(gc.freeze)
@@ -81,7 +82,7 @@ def main() -> None:
             app()
         except DfaError as error:
             print(f"error: {error}", file=sys.stderr)
-            sys.exit(signals.exit_code() if signals.received() else 2)
+            sys.exit(signals.exit_code() if signals.received() else error.exit_code)
         except BaseException as error:
             # A signal can turn into another exception, inside an import for example. Typer makes it an exit.
             ended_well = isinstance(error, SystemExit) and not error.code

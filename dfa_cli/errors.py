@@ -10,8 +10,10 @@ class DfaError(Exception):
     """A mistake in what the user asked for, or a limit of the user's machine.
 
     The message says on one line what was given, what is expected and what to type. The command line prints it without
-    a traceback and exits with 2. Every other exception is a bug and keeps its traceback.
+    a traceback and exits with `exit_code`. Every other exception is a bug and keeps its traceback.
     """
+
+    exit_code = 2
 
 
 def nearest(word: str, known: Iterable[str], most: int = 3) -> list[str]:

@@ -32,6 +32,7 @@ from dfa_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from dfa_cli.training.loop import Course, History, train
 from dfa_cli.training.progress import Progress
 from dfa_cli.training.setup import build_experiment, threads_for
+from dfa_cli.training.soundness import require_finite
 from dfa_cli.training.weights import WEIGHTS, save_weights
 
 # The random streams whose seeds are recorded. dfa_cli/seeding.py explains what a stream is.
@@ -82,20 +83,23 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
             spec.code.keep(Path(config["outputs"]))
         with record.timed("train_seconds", before=history.seconds):
             progress.train(experiment.batches, history.epoch)
+            epoch = None
             for epoch in train(experiment, Course.of(config), history):
                 record.epoch(epoch.row())
                 progress.epoch(epoch)
                 if is_due(epoch.epoch, config["checkpoint_every"]):
                     # `resume` needs metrics.csv up to the epoch of the checkpoint, so metrics.csv comes first.
                     record.sync()
+                    require_finite(experiment, epoch)
                     save_checkpoint(folder, epoch.epoch, experiment)
+            require_finite(experiment, epoch)
         if experiment.device is not None:
             record.update(projection=asdict(experiment.device.cost()))
         record.update(provenance={"packages": save_packages(folder)})
         if late := late_modules(spec.code, imported_before):
             record.update(code={"late": late})
         record.sync()
-        save_weights(folder / WEIGHTS, experiment.model, experiment.device)
+        record.update(files={WEIGHTS: save_weights(folder / WEIGHTS, experiment.model, experiment.device)})
         record.complete(stopped_early=record.content["result"]["last_epoch"] < config["epochs"])
         with contextlib.suppress(OSError):
             (folder / CHECKPOINT).unlink()  # a completed run needs none

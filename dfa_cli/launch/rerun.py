@@ -14,6 +14,7 @@ from dfa_cli.launch.interruption import interruption_reported
 from dfa_cli.launch.recorded import NO_TRUST, Trust, spec_of_record
 from dfa_cli.launch.task import run_spec
 from dfa_cli.records.find import Paths, pick_run
+from dfa_cli.records.integrity import require_unchanged
 from dfa_cli.records.log import logged
 from dfa_cli.records.run import read_run
 
@@ -25,6 +26,7 @@ def rerun(name: str, folders: Paths, outputs: Path, trust: Trust = NO_TRUST) -> 
     answer as a truth value. Raises `DfaError` when the run has no metrics.
     """
     before = pick_run(name, folders)
+    require_unchanged(before)
     if not before.curves.get("epoch"):
         raise DfaError(
             f"run {before.id} ({before.status}) has no metrics, so there is nothing to compare with."

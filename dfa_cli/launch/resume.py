@@ -12,6 +12,7 @@ from dfa_cli.launch.recorded import NO_TRUST, Trust, spec_of_record
 from dfa_cli.launch.task import resume_recorded, run_spec
 from dfa_cli.machine.files import mendable_errors_as_sentences
 from dfa_cli.records.find import Paths, pick_run
+from dfa_cli.records.integrity import require_unchanged
 from dfa_cli.records.locks import CLAIMS, InUseError, claim, in_use_by, owned
 from dfa_cli.records.log import logged
 from dfa_cli.records.run import CHECKPOINT, Run, read_run
@@ -33,6 +34,12 @@ def resume(name: str, folders: Paths, from_start: bool, force: bool = False, tru
             f"run {run.id} has no checkpoint, so there is no epoch to go on from. "
             f"Begin again with epoch 1: dfa resume {run.id} --from-start. "
             "(A run with checkpoint_every=EPOCHS writes checkpoints.)"
+        )
+    require_unchanged(run, metrics=False)
+    if not from_start and run.change_of_metrics:
+        raise DfaError(
+            f"run {run.id} cannot go on, because its {run.change_of_metrics}. "
+            f"Begin again with epoch 1: dfa resume {run.id} --from-start."
         )
     spec = spec_of_record(run, trust)
     # A run that belongs to an output folder with claims is claimed, so that no sweep runs its configuration meanwhile.

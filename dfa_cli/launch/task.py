@@ -15,6 +15,7 @@ from dfa_cli.errors import DfaError
 from dfa_cli.machine.provenance import packages, provenance
 from dfa_cli.machine.startup import import_undisturbed
 from dfa_cli.records.code import changed_files, origin, origin_in_words
+from dfa_cli.records.integrity import changes
 from dfa_cli.records.run import Run
 
 
@@ -57,12 +58,15 @@ def why_not_reused(run: Run, spec: RunSpec) -> str | None:
     """Say why a completed run with the same identity cannot stand for the run that `spec` describes.
 
     `None`: it can. It cannot if the files of its data set have changed since, and with `reuse=strict` if the commit of
-    dfa or a version has. It cannot either if a module without a file is part of it, whose code nobody knows.
+    dfa or a version has. It cannot either if a module without a file is part of it, whose code nobody knows, or if it
+    was changed after dfa wrote it.
     """
     if not spec.config["reuse"]:
         return "reuse=false"
     if unknown := [name for name, checksum in run.code.items() if checksum is None]:
         return f"nobody knows the code of {', '.join(unknown)}, which has no file"
+    if changed := changes(run):
+        return "; ".join(changed)
     if spec.config["reuse"] == "strict":
         then, now = origin(run.provenance), origin(provenance())
         if then != now:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dfa_cli.records.run import CHECKPOINT, record_of
+from dfa_cli.records.run import CHECKPOINT, read_run, record_of
+from dfa_cli.records.sums import change_of_checkpoint
 
 FORMAT = 1  # version of the checkpoint file
 
 
 def checkpoint_epoch(folder: Path) -> int | None:
-    """Returns the epoch of the checkpoint in a run's folder, or `None` without one that this version can read."""
+    """Returns the epoch of the checkpoint in a run's folder; `None` if it, or the metrics, are damaged or of no use."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(folder / CHECKPOINT, framework="np") as file:
             metadata = file.metadata() or {}
-        return int(metadata["epoch"]) if metadata.get("format") == str(FORMAT) else None
+        if metadata.get("format") != str(FORMAT):
+            return None
+        is_whole = (
+            change_of_checkpoint(folder / CHECKPOINT) is None and read_run(folder).change_of_metrics is None
+        )
+        return int(metadata["epoch"]) if is_whole else None
     except (SafetensorError, OSError, KeyError, ValueError):
         return None
 

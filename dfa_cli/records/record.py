@@ -6,7 +6,6 @@ grows by one line an epoch. Each line is flushed at once, so a killed process le
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -26,6 +25,7 @@ from dfa_cli.records.curves import METRICS, metrics_line, metrics_text, rows_unt
 from dfa_cli.records.locks import owned
 from dfa_cli.records.result import ResultSoFar
 from dfa_cli.records.run import CHECKPOINT, FORMAT, RECORD, record_of
+from dfa_cli.records.sums import FILES, sealed, sum_of_file
 
 # The result in run.json of a killed run can be this old. metrics.csv is never behind, so `Run.result` reads it instead.
 WRITE_EVERY_SECONDS = 2.0
@@ -88,6 +88,7 @@ class Record:
     def reopen(cls, folder: Path, provenance: Mapping[str, Any]) -> Record:
         """Opens the record of a run that is resumed. Its content is kept, and this process becomes its writer."""
         content = record_of(folder)
+        content.pop(FILES, None)  # The files change from now on.
         resumed = {
             "at": now(),
             "was": content["status"],
@@ -162,9 +163,10 @@ class Record:
         with disk_errors_as_sentences(self.folder):
             if not after:
                 (self.folder / CHECKPOINT).unlink(missing_ok=True)
-            write_atomically(self.folder / METRICS, metrics_text(rows))
-            self._replaces = False
+            # The record comes before `metrics.csv`, since the earlier record holds the sum of the earlier file.
             self._write()
+            self._replaces = False
+            write_atomically(self.folder / METRICS, metrics_text(rows))
         return rows
 
     def sync(self) -> None:
@@ -238,10 +240,7 @@ class Record:
         try:
             if error is not None:
                 self._fail(error)
-            if self._table is not None:
-                # Every line was flushed when it was written, so a full disk has been reported by now.
-                with suppress(OSError):
-                    self._table.close()
+            self._close_table()
         finally:
             self._owned.close()
 
@@ -284,7 +283,16 @@ class Record:
         if any(row["epoch"] == epoch for row in rows_until(self.folder, epoch)):
             self._update_best(self._pending_epoch)
 
+    def _close_table(self) -> None:
+        if self._table is not None:
+            # Every line was flushed when it was written, so a full disk has been reported by now.
+            with suppress(OSError):
+                self._table.close()
+
     def _end(self, status: str) -> None:
+        self._close_table()
+        with suppress(OSError):  # A run that ended before its first epoch has no such file.
+            self.update(files={METRICS: sum_of_file(self.folder / METRICS)})
         self.content["status"] = status
         self.content["ended"] = now()
         self.content["time"]["total_seconds"] = time.perf_counter() - self._began
@@ -295,7 +303,7 @@ class Record:
 
     def _write(self) -> None:
         self._require_ownership()
-        write_atomically(self.folder / RECORD, json.dumps(self.content, indent=1) + "\n")
+        write_atomically(self.folder / RECORD, sealed(self.content))
         self._written = time.perf_counter()
 
     def _open_table(self, columns: list[str]) -> TextIO:

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfa_cli.config.identity import modernised
+from dfa_cli.console.output import name_skipped
+from dfa_cli.console.values import format_value
 from dfa_cli.machine.process import is_running
 from dfa_cli.records.code import code_in_short
-from dfa_cli.records.curves import read_curves, rows_until
+from dfa_cli.records.curves import METRICS, read_curves, rows_until
 from dfa_cli.records.result import ResultSoFar
+from dfa_cli.records.sums import CHANGED, FILES, change_of_file, is_changed
 
 if TYPE_CHECKING:
     from dfa_cli.machine.locks import Holder
@@ -128,8 +131,22 @@ class Run:
         return flat
 
     @cached_property
+    def change_of_metrics(self) -> str | None:
+        """How `metrics.csv` of a run that has ended differs from what dfa has written; `None` if it does not."""
+        if self.record["status"] == "running":
+            return None
+        expected = (self.record.get(FILES) or {}).get(METRICS)
+        return change_of_file(os.path.join(self.folder, METRICS), expected)
+
+    @cached_property
     def curves(self) -> dict[str, list[float | None]]:
-        """The columns of `metrics.csv`, one value an epoch, with `None` where nothing was measured."""
+        """The columns of `metrics.csv`, one value an epoch, with `None` where nothing was measured.
+
+        A file that was changed after dfa wrote it has no columns, and is named on standard error.
+        """
+        if self.change_of_metrics:
+            name_skipped([(self.folder, self.change_of_metrics)])
+            return {}
         return read_curves(self.folder)
 
     def __repr__(self) -> str:
@@ -152,7 +169,8 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
     folder = os.fspath(folder)
     try:
         with open(os.path.join(folder, RECORD), "rb") as file:
-            record = json.loads(file.read())
+            text = file.read()
+        record = json.loads(text)
     except OSError as error:
         raise ValueError(f"run.json cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError):
@@ -161,8 +179,11 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
         raise ValueError("run.json was not written by dfa")
     if not isinstance(record["format"], int) or record["format"] > FORMAT:
         raise ValueError(
-            f"run.json has format {record['format']}, and this version of dfa reads formats up to {FORMAT}"
+            f"run.json has format {format_value(record['format'])}, "
+            f"and this version of dfa reads formats up to {FORMAT}"
         )
+    if is_changed(text, record):
+        raise ValueError(f"run.json {CHANGED}: its content does not have the sum at its end")
     if wrong := _wrong_parts(record):
         raise ValueError(f"run.json is damaged: dfa does not write such values for {', '.join(wrong)}")
     return Run(folder, record)
@@ -176,6 +197,7 @@ def record_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
         return {}
 
 
+_ACCURACIES = ("test_accuracy_at_best_validation", "test_accuracy_at_last_epoch", "best_validation_accuracy")
 _NOTHING = type(None)
 _PART_TYPES: dict[str, tuple[type, ...]] = {  # A part may be missing, but must not have another type.
     "id": (str,),
@@ -184,6 +206,7 @@ _PART_TYPES: dict[str, tuple[type, ...]] = {  # A part may be missing, but must 
     **dict.fromkeys(("code", "code.files", "code.late"), (dict, _NOTHING)),
     **dict.fromkeys(("result.sizes", "projection.notes", "provenance"), (dict, _NOTHING)),
     **dict.fromkeys(("provenance.versions", "provenance.git", "provenance.data_checksums"), (dict, _NOTHING)),
+    FILES: (dict, _NOTHING),
     "overrides": (list, _NOTHING),
     "provenance.pid": (int, _NOTHING),
     "provenance.pid_started": (int, float, _NOTHING),
@@ -199,7 +222,14 @@ def _wrong_parts(record: dict[str, Any]) -> list[str]:
         wrong.append("choices")
     if record.get("status") not in STATUSES:
         wrong.append("status")
+    if not wrong and (result := record.get("result")):
+        wrong += [f"result.{name}" for name in _ACCURACIES if not _is_accuracy(result.get(name))]
     return wrong
+
+
+def _is_accuracy(value: Any) -> bool:
+    """Tells whether a value is an accuracy, as a fraction, or was not measured."""
+    return value is None or (type(value) in (int, float) and 0 <= value <= 1)
 
 
 def _value_at(record: dict[str, Any], place: str) -> Any:

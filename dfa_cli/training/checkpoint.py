@@ -18,9 +18,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from dfa_cli.errors import DfaError
-from dfa_cli.machine.files import disk_errors_as_sentences, write_atomically
+from dfa_cli.machine.files import disk_errors_as_sentences, whole_file
 from dfa_cli.records.checkpoint import FORMAT
 from dfa_cli.records.run import CHECKPOINT
+from dfa_cli.records.sums import NO_SUM, change_of_checkpoint, sealed_checkpoint
 from dfa_cli.rules.base import Stateful
 
 if TYPE_CHECKING:
@@ -54,13 +55,18 @@ def save_checkpoint(folder: Path, epoch: int, experiment: Experiment) -> None:
                 tensors[key] = value
             else:  # a step count, or the None that SGD stores when it has no momentum
                 not_tensors[key] = value
-    metadata = {"format": str(FORMAT), "epoch": str(epoch), "optimizer": json.dumps(not_tensors)}
+    metadata = {
+        "format": str(FORMAT),
+        "epoch": str(epoch),
+        "optimizer": json.dumps(not_tensors),
+        "sum": NO_SUM,
+    }
     # The tensors are cloned because safetensors refuses tensors that share memory.
     content = save(
         {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, metadata
     )
-    with disk_errors_as_sentences(folder):
-        write_atomically(folder / CHECKPOINT, content)
+    with disk_errors_as_sentences(folder), whole_file(folder / CHECKPOINT) as file:
+        file.writelines(sealed_checkpoint(content))
 
 
 def load_checkpoint(folder: Path, experiment: Experiment) -> int:
@@ -70,6 +76,8 @@ def load_checkpoint(folder: Path, experiment: Experiment) -> int:
     """
     path = folder / CHECKPOINT
     try:
+        if change := change_of_checkpoint(path):
+            raise ValueError(change)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

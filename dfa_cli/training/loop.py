@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfa_cli.errors import DfaError
 from dfa_cli.models.base import Model
 from dfa_cli.rules.base import LearningRule
 from dfa_cli.training.batches import Batches
@@ -19,6 +18,7 @@ from dfa_cli.training.cached_features import cache_hidden_features
 from dfa_cli.training.evaluation import evaluate
 from dfa_cli.training.schedule import set_rate
 from dfa_cli.training.setup import Experiment
+from dfa_cli.training.soundness import divergence
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,6 @@ class Epoch:
         return values | values.pop("alignment")
 
 
-class DivergenceError(DfaError):
-    """Training has diverged: the loss of `epoch` is NaN or infinite."""
-
-    def __init__(self, epoch: int, sentence: str):
-        super().__init__(sentence)
-        self.epoch = epoch
-
-
 @dataclass(frozen=True)
 class History:
     """What the loop has to know of the epochs so far, to go on after them.
@@ -106,7 +98,8 @@ class History:
 def train(experiment: Experiment, course: Course, history: History = History()) -> Iterator[Epoch]:
     """Train, and yield the measurements of each epoch. A resumed run goes on after the last epoch of its `history`.
 
-    The test accuracy is measured but decides nothing. Raises `DivergenceError` when the loss is no longer finite.
+    The test accuracy is measured but decides nothing. Raises `DivergenceError` when the training loss is
+    no longer finite.
     """
     model, batches = cache_hidden_features(experiment.model, experiment.rule, experiment.batches)
     rule, optimizer = experiment.rule, experiment.optimizer
@@ -123,11 +116,7 @@ def train(experiment: Experiment, course: Course, history: History = History()) 
         loss, hits, validation_loss, validation_hits, test_hits = torch.cat([train_totals, scores]).tolist()
         loss /= rows
         if not math.isfinite(loss):
-            raise DivergenceError(
-                epoch,
-                f"The training loss became {loss} in epoch {epoch}: training has diverged and was stopped. "
-                "Try a smaller optimizer.lr.",
-            )
+            raise divergence(experiment, f"The training loss became {loss} in epoch {epoch}", epoch)
         history = history.after(epoch, validation_hits / len(validation), time.perf_counter() - start)
         yield Epoch(
             epoch=epoch,

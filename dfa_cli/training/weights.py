@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -14,24 +15,29 @@ from dfa_cli.models.base import Model
 from dfa_cli.records.run import WEIGHTS as WEIGHTS  # experiment.py takes the name from here
 
 
-def save_weights(path: Path, model: Model, device: ProjectionDevice | None) -> None:
+def save_weights(path: Path, model: Model, device: ProjectionDevice | None) -> str:
     """Save the model's parameters under their own names and the device's state under `feedback.`, as safetensors.
 
-    The time that the device has measured is left out, so that equal runs have equal files.
+    The time that the device has measured is left out, so that equal runs have equal files. Returns the SHA-256 of the
+    file.
     """
     tensors = dict(model.state_dict())
     if device is not None:
         state = device.state_dict()
         tensors |= {f"feedback.{name}": value for name, value in state.items() if name != "seconds"}
-    save_tensors(path, tensors)
+    return save_tensors(path, tensors)
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write the tensors to `path`. When that fails, it raises `DfaError`, and an older file stays as it was."""
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> str:
+    """Write the tensors to `path`, and return the SHA-256 of the file.
+
+    When that fails, it raises `DfaError`, and an older file stays as it was.
+    """
     # The tensors are cloned because safetensors refuses tensors that share memory, as the weights of two layers may.
     content = save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()})
     with disk_errors_as_sentences(path.parent):
         write_atomically(path, content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def load_tensors(path: Path, where: torch.device | str = "cpu") -> dict[str, Tensor]:
