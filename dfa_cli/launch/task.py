@@ -70,7 +70,7 @@ def why_not_reused(run: Run, spec: RunSpec) -> str | None:
     if spec.config["reuse"] == "strict":
         then, now = origin(run.provenance), origin(provenance())
         if then != now:
-            return f"it was made by {origin_in_words(then, now)}, now {origin_in_words(now, then)}"
+            return f"the version has changed: {origin_in_words(then, now)} before, {origin_in_words(now, then)} now"
         installed = hashlib.sha256(packages().encode()).hexdigest()
         if run.provenance.get("packages") not in (None, installed):
             return "other packages are installed now"

@@ -55,10 +55,7 @@ class SweepDisplay:
         if self._live is not None:
             from rich.text import Text
 
-            room = self._live.console.width - 1
-            head, *jobs = self.lines(sweep)
-            # The words of the first line are folded, since none of them may be missing.
-            lines = [*wrap(head, room), *(truncate(line, room) for line in jobs)]
+            lines = self.lines(sweep, self._live.console.width - 1)
             self._live.update(Text("\n".join(lines)), refresh=True)
             return
         for run in sweep.runs:
@@ -76,8 +73,11 @@ class SweepDisplay:
             return f"{number} {run.state}{took}  {run.label}  {accuracy}"
         return f"{number} {run.state}  {run.label}  {run.reason}"
 
-    def lines(self, sweep: Supervisor) -> list[str]:
-        """Return the block shown in a terminal: a line of counts, and a line for each running job."""
+    def lines(self, sweep: Supervisor, room: int) -> list[str]:
+        """Return the block shown in a terminal: the counts, and a line for each running job.
+
+        The counts are folded, since none of them may be missing. The other lines are cut.
+        """
         runs = sweep.runs
         total = self.total or len(runs)
         count = {state: sum(run.state == state for run in runs) for state, _ in COUNTED}
@@ -92,11 +92,11 @@ class SweepDisplay:
         elif (left := estimate_seconds_left(sweep, total)) is not None and ended < total:
             words.append(f"{format_clock(left)} left")
         filled = round(20 * ended / total) if total else 0
-        lines = [f"{'#' * filled}{'.' * (20 - filled)} {ended}/{total}  " + ", ".join(words)]
+        lines = wrap(f"{'#' * filled}{'.' * (20 - filled)} {ended}/{total}  " + ", ".join(words), room)
         running = [run for run in runs if run.state == "running"]
         for run in running[:MAX_SHOWN]:
             accuracy = f"  val {percent(run.accuracy)}" if run.accuracy is not None else ""
-            lines.append(f"  epoch {run.epoch}/{run.epochs}{accuracy}  {run.label}")
+            lines.append(truncate(f"  epoch {run.epoch}/{run.epochs}{accuracy}  {run.label}", room))
         if len(running) > MAX_SHOWN:
             lines.append(f"  and {len(running) - MAX_SHOWN} more")
         return lines

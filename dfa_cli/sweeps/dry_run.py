@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections import defaultdict
@@ -15,6 +16,7 @@ from dfa_cli.console import output
 from dfa_cli.console.messages import entry, shortest
 from dfa_cli.console.table import wrap
 from dfa_cli.console.values import duration, format_time, plural, quantity
+from dfa_cli.errors import DfaError
 from dfa_cli.launch.task import resolve_spec
 from dfa_cli.records.run import Run
 from dfa_cli.sweeps.estimate import Estimate, estimate
@@ -22,8 +24,6 @@ from dfa_cli.sweeps.plan import Plan, SweepRun, completed_runs
 from dfa_cli.sweeps.search import Study
 
 MOST_LINES = 5  # jobs of one group, or kinds of runs, that a terminal shows
-
-
 NOTHING_RUN = ["", "Nothing was run or written. Without --dry-run the command runs it."]
 
 
@@ -51,18 +51,14 @@ def print_search(study: Study, first: Composed) -> None:
             f"study {study.name}: {study.total - left} of {study.total} trials are there, {left} to run",
             "The sweeper picks the values of a trial when the trials before it have ended.",
         ]
-        if left:
+        with contextlib.suppress(DfaError):  # This machine lacks what the trials need, as before a cluster.
+            jobs = [(resolve_spec(first.spec), 0)] * left
             trials = study.node["n_jobs"] if isinstance(study.node["n_jobs"], int) else 1
             at_once = min(jobs_at_once(first.launcher) or trials, trials)
-            jobs = [(resolve_spec(first.spec), 0)] * left
-            lines += cost_in_words(
-                jobs,
-                completed_runs(study.outputs),
-                at_once,
-                study.outputs,
-                output.terminal_width(),
-                ", if all trials are of this kind:",
-            )
+            records, width = completed_runs(study.outputs), output.terminal_width()
+            condition = ", if all trials are of this kind:"
+            if left:
+                lines += cost_in_words(jobs, records, at_once, study.outputs, width, condition)
     output.write_stdout("\n".join([*lines, *NOTHING_RUN]) + "\n")
 
 

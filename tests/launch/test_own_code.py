@@ -367,7 +367,7 @@ def test_runs_of_another_commit_are_reused_with_a_word_or_run_again(dfa: Dfa) ->
     assert "torch 2.12.0" in note
     out = dfa("sweep", *dfa.arguments(*words, "seed=0,1", "reuse=strict")).out
     assert "sweep of 2 jobs, 1 reused; 1 to run" in out
-    assert "1 job run again, because it was made by" in out
+    assert "1 job run again, because the version has changed: commit 4af7c01, torch 2.12.0 before" in out
     assert "reuse=strict runs such jobs again" not in out
     assert dfa("sweep", *dfa.arguments(*words, "reuse=maybe")).sentence.endswith("true, false or strict.")
 
