@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ def _argument_parser(prog: str) -> argparse.ArgumentParser:
     """Return Hydra's parser with the flag of ours. It answers a mistake with a sentence, and not with Hydra's usage."""
     parser = hydra_argument_parser(prog)
     parser.add_argument("--dry-run", action="store_true")
-    flags = [flag for flag in parser._option_string_actions if flag.startswith("--")]
+    flags = re.findall(r"--[\w-]+", parser.format_usage())
 
     def refuse(message: str) -> NoReturn:
         unknown = message.removeprefix("unrecognized arguments: ").partition(" ")[0]

@@ -37,7 +37,8 @@ def print_grid(opening: Sequence[str], planned: Plan, launcher: Mapping[str, Any
         if run.composed is not None and not run.ended
     ]
     if jobs:
-        lines += cost_in_words(jobs, planned.completed, jobs_at_once(launcher), outputs, width)
+        condition = ", if the cluster has room for them" if "Slurm" in launcher["_target_"] else ""
+        lines += cost_in_words(jobs, planned.completed, jobs_at_once(launcher), outputs, width, condition)
     output.write_stdout("\n".join([*lines, *NOTHING_RUN]) + "\n")
 
 
@@ -121,7 +122,7 @@ def cost_in_words(
     known = [kind for kind in kinds if kind.records]
     number = min(at_once or 1, len(jobs))
     how = f"{number} jobs at once" if number > 1 else "one job after another"
-    time = [how if at_once else "as many jobs at once as the cluster has room for"]
+    time = [how if at_once else "if one job ran after another; the launcher decides how many run at once"]
     size = []
     if known:
         # The last job may run alone.

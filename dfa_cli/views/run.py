@@ -10,7 +10,7 @@ from dfa_cli.console.chart import draw
 from dfa_cli.console.table import wrap
 from dfa_cli.console.values import NOTHING, duration, format_time, format_value, printable, quantity
 from dfa_cli.records.measures import METRICS, Metric
-from dfa_cli.records.run import Run
+from dfa_cli.records.run import CHECKPOINT, UNFINISHED, Run
 from dfa_cli.records.words import commit_in_words
 
 _INDENT = 30
@@ -32,7 +32,7 @@ def run_as_text(run: Run, width: int | None = None) -> str:
         early = ", stopped early" if result.get("stopped_early") else ""
         best, last = (f"({format_value(result.get(name))}" for name in ("best_epoch", "last_epoch"))
         add_line("test accuracy", f"{_percentage(run, METRICS[0])} at the best validation epoch {best})")
-        add_line(" ", f"{_percentage(run, METRICS[1])} at the last epoch {last}{of_epochs}{early})")
+        add_line("", f"{_percentage(run, METRICS[1])} at the last epoch {last}{of_epochs}{early})")
         add_line("validation", f"{_percentage(run, METRICS[2])} at best")
         add_line("split", _split(result))
     else:
@@ -62,6 +62,8 @@ def run_as_text(run: Run, width: int | None = None) -> str:
             if name in measured
         )
         add_line("optics", f"{measured['frames']:,.0f} frames" + (f", modelled {optics}" if optics else ""))
+    if run.status in UNFINISHED and os.path.isfile(os.path.join(run.folder, CHECKPOINT)):
+        add_line("to continue", f"dfa resume {printable(run.id)}")
     add_line("all of it", f"dfa show {printable(run.id)} --all")
     return "\n".join(lines) + "\n"
 
