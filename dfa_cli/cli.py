@@ -19,6 +19,7 @@ from dfa_cli.commands.compare import compare
 from dfa_cli.commands.diff import diff
 from dfa_cli.commands.export import export
 from dfa_cli.commands.options import PASS_TO_HYDRA
+from dfa_cli.commands.plan import plan
 from dfa_cli.commands.plot import plot
 from dfa_cli.commands.report import report
 from dfa_cli.commands.rerun import rerun
@@ -44,7 +45,7 @@ app = typer.Typer(
 
 for command in (train, sweep):
     app.command(context_settings=PASS_TO_HYDRA, add_help_option=False)(command)
-for command in (rerun, resume, runs, show, compare, plot, report, diff, verify, clean, export, bench):
+for command in (rerun, resume, runs, show, compare, plot, report, diff, verify, clean, export, bench, plan):
     app.command()(command)
 app.add_typer(data.app, name="data")
 

@@ -1,0 +1,185 @@
+"""Answers `dfa plan`: reads what is asked, plans, and writes the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dfa_cli.config.spec import RunSpec
+from dfa_cli.console import output
+from dfa_cli.devices.optics import FRAME_SECONDS
+from dfa_cli.errors import DfaError, one_of
+from dfa_cli.planner import plan as planning
+from dfa_cli.planner import report
+from dfa_cli.planner.costs import Workload
+from dfa_cli.planner.files import read_hardware, read_preset
+from dfa_cli.planner.plan import Options, Plan, plan
+
+PRESET = "gpt3-175b"
+FORMS = ("table", "csv", "json")
+STAGES = 8
+SWEPT = ("stages", "micro-batches")
+
+
+@dataclass(frozen=True)
+class Question:
+    """The options of `dfa plan`. What is `None` has a default, or stands in the configuration."""
+
+    overrides: Sequence[str]
+    config_dir: str | None
+    preset: str | None
+    hardware: str
+    stages: int | None
+    micro_batches: int | None
+    chunks: int
+    batch: int | None
+    activations: str | None
+    frame_rate: float | None
+    frames_per_row: int
+    share_columns: bool
+    measure: bool
+    sweep: str | None
+    picture: Path | None
+    form: str
+    force: bool
+
+
+def run(question: Question) -> None:
+    """Plan, and write tables and pictures. Raises `DfaError` for options that do not go together."""
+    if question.form not in FORMS:
+        raise DfaError(f"--format: {one_of(question.form, FORMS)}.")
+    swept = parse_sweep(question.sweep) if question.sweep else None
+    if question.picture is not None:
+        from dfa_cli.plots.style import check_suffix
+
+        check_suffix(question.picture)
+        output.check_free(question.picture, question.force)
+    hardware = read_hardware(question.hardware)
+    question, work = _workload(question, swept)
+    choices = _options(question, work, swept)
+    if swept is None:
+        plans, left_out = [plan(work, hardware, choices[0])], []
+    else:
+        plans, left_out = planning.sweep(work, hardware, choices)
+    output.write_stdout(_answer(plans, question, swept))
+    for sentence in left_out:
+        output.write_stderr(f"left out: {sentence}")
+    if question.picture is not None:
+        from dfa_cli.planner.pictures import draw_plan, draw_sweep
+        from dfa_cli.plots.style import save
+
+        figure = draw_plan(plans[0]) if swept is None else draw_sweep(plans, swept[0])
+        output.write_file(question.picture, save(figure, question.picture.suffix), question.force)
+        output.write_stderr(f"wrote {question.picture}")
+
+
+def _answer(plans: Sequence[Plan], question: Question, swept: tuple[str, list[int]] | None) -> str:
+    if question.form == "csv":
+        return report.as_csv(plans)
+    if question.form == "json":
+        return report.as_json(plans)
+    width = output.terminal_width()
+    return report.text(plans[0], width) if swept is None else report.sweep_text(plans, swept[0], width)
+
+
+def parse_sweep(words: str) -> tuple[str, list[int]]:
+    """Parse `stages=2..64`, which doubles from 2 to 64, or `micro-batches=1,4,16`. Raises `DfaError` for other words."""
+    key, _, values = words.partition("=")
+    name = key.strip().replace("_", "-")
+    first, dots, last = values.partition("..")
+    parts = [first, last] if dots else values.split(",")
+    if name not in SWEPT or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise DfaError(
+            f"--sweep {words} is not understood. It must be stages or micro-batches with whole numbers above 0, such as "
+            "stages=2..64, which doubles from 2 to 64, or micro-batches=1,4,16."
+        )
+    numbers = [int(part) for part in parts]
+    if dots:
+        low, high = numbers
+        numbers = [low * 2**i for i in range(max(high // low, 1).bit_length()) if low * 2**i <= high] or [low]
+        numbers += [high] if numbers[-1] < high else []
+    return name.replace("-", "_"), sorted(set(numbers))
+
+
+def _workload(question: Question, swept: tuple[str, list[int]] | None) -> tuple[Question, Workload]:
+    """Read the preset, or count or measure the configuration. Its keys of `parallel` fill in what no option gives."""
+    if question.overrides:
+        if question.preset is not None:
+            raise DfaError(
+                f"--preset {question.preset} and {question.overrides[0]} name two models; give a preset or overrides."
+            )
+        spec = _compose(question)
+        question = _filled_in(question, spec)
+        work = _of_configuration(question, spec, swept)
+    elif question.measure:
+        raise DfaError(
+            "--measure times the blocks of a configuration; name one, such as model=fc data=digits."
+        )
+    else:
+        work = read_preset(question.preset or PRESET)
+    if question.batch is not None:
+        if question.batch < 1 or (question.batch % work.unit and work.row == "node"):
+            raise DfaError(
+                f"--batch is {question.batch}. It must be a whole number of at least 1"
+                + (", and a graph is always one batch." if work.row == "node" else ".")
+            )
+        work = work.with_rows(question.batch)
+    return question, work
+
+
+def _compose(question: Question) -> RunSpec:
+    from dfa_cli.config.compose import compose_run
+
+    flags = ["--config-dir", question.config_dir] if question.config_dir else []
+    return compose_run([*flags, *question.overrides])
+
+
+def _filled_in(question: Question, spec: RunSpec) -> Question:
+    """Take `parallel.stages`, `parallel.micro_batches` and `activations` from the configuration, if it has them."""
+    parallel = spec.config.get("parallel") or {}
+    return replace(
+        question,
+        stages=question.stages or parallel.get("stages"),
+        micro_batches=question.micro_batches or parallel.get("micro_batches"),
+        activations=question.activations or spec.config.get("activations"),
+    )
+
+
+def _of_configuration(question: Question, spec: RunSpec, swept: tuple[str, list[int]] | None) -> Workload:
+    from dfa_cli.planner import configuration
+
+    if not question.measure:
+        return configuration.count(spec)
+    if swept is not None and swept[0] == "micro_batches":
+        raise DfaError("--measure times one size of micro-batch; sweep over stages, or leave --measure out.")
+    return configuration.measure(spec, question.micro_batches or 4 * (question.stages or 1))
+
+
+def _options(question: Question, work: Workload, swept: tuple[str, list[int]] | None) -> list[Options]:
+    """Return what is planned, one for each value of the sweep."""
+    activations = question.activations or "keep"
+    if activations not in ("keep", "recompute"):
+        raise DfaError(f"--activations: {one_of(activations, ('keep', 'recompute'))}.")
+    choices = []
+    for value in swept[1] if swept else [None]:
+        stages = value if swept and swept[0] == "stages" else question.stages
+        if stages is None:
+            stages = min(STAGES, len(work.blocks))
+        count = value if swept and swept[0] == "micro_batches" else question.micro_batches
+        if count is None:
+            # A pipeline has little bubble from four micro-batches a stage on (Huang et al. 2019).
+            count = max(1, min(4 * stages, work.units // stages * stages or work.units))
+        assert count is not None
+        choices.append(
+            Options(
+                stages,
+                count,
+                chunks=question.chunks,
+                recompute=activations == "recompute",
+                frame_rate=1 / FRAME_SECONDS if question.frame_rate is None else question.frame_rate,
+                frames_per_row=question.frames_per_row,
+                share_columns=question.share_columns,
+            )
+        )
+    return choices

@@ -1,0 +1,212 @@
+"""What one block of a model costs, and what a stage of several blocks costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dfa_cli.errors import DfaError
+
+
+@dataclass(frozen=True)
+class Block:
+    """The costs of one block for one row: a token, a sample or a node.
+
+    The unit of the first five is operations, or seconds where they were measured.
+
+    `forward`: the forward pass.
+    `inner`: the gradients that the block needs inside itself, to reach its own first operations. Both rules need them.
+    `input_gradient`: the further work for the gradient with respect to the block's input. Only backpropagation needs
+    it; direct feedback alignment leaves it out. It is 0 for the first block, whose input is the data.
+    `weight_gradient`: the gradients of the weights.
+    `projection`: the digital projection of the error to the block's width; 0 for the last block, which needs none.
+    `width`: columns of the output.
+    `kept`: bytes that the forward pass keeps for the backward pass.
+    `parameters`: their number in the whole block.
+    """
+
+    forward: float
+    inner: float
+    input_gradient: float
+    weight_gradient: float
+    projection: float
+    width: int
+    kept: float
+    parameters: int
+
+    @property
+    def total(self) -> float:
+        """The costs under backpropagation."""
+        return self.forward + self.inner + self.input_gradient + self.weight_gradient
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A model, and the batch of one step.
+
+    `rows`: rows of a batch. `unit`: rows that cannot be divided, such as those of a sequence. `features`: columns of
+    the input. `classes`: columns of the error. `value_bytes`: bytes of an activation. `parameter_bytes`: bytes that a
+    parameter takes, with its gradient and the state of the optimizer. `row`: what a row is called.
+    `measured`: the costs of the blocks are seconds, not operations.
+    """
+
+    name: str
+    blocks: tuple[Block, ...]
+    rows: int
+    classes: int
+    features: int
+    row: str = "row"
+    unit: int = 1
+    value_bytes: int = 4
+    parameter_bytes: int = 16
+    source: str = ""
+    measured: bool = False
+
+    @property
+    def parameters(self) -> int:
+        return sum(block.parameters for block in self.blocks)
+
+    @property
+    def units(self) -> int:
+        """The largest number of micro-batches that the batch can be divided into."""
+        return max(1, self.rows // self.unit)
+
+    def with_rows(self, rows: int) -> Workload:
+        return replace(self, rows=rows)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The processor of one stage, and the link between two stages.
+
+    `peak`: operations a second. `achieved`: the part of them that training reaches. `bandwidth`: bytes a second of a
+    link, in each direction. `latency`: seconds of a message. `memory`: bytes.
+    """
+
+    name: str
+    peak: float
+    achieved: float
+    bandwidth: float
+    latency: float
+    memory: float
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class StageCosts:
+    """The costs of each (virtual) stage for one micro-batch, each an array over the stages.
+
+    `forward`, `inner`, `input_gradient`, `weight_gradient`, `projection`: seconds, as in `Block`.
+    `output`: bytes that go to the next stage; a gradient that comes back has as many.
+    `columns`: sum of the widths of the blocks that need feedback. `widest`: the largest of these widths.
+    `blocks`: their number. `kept`: bytes of activations until the backward pass. `inputs`: bytes of the inputs of all
+    blocks. `first_input`: bytes of the input of the first block. `largest`: bytes that the most demanding block keeps.
+    `weights`: bytes of the parameters, with gradients and optimizer.
+    `rows`: rows of the micro-batch.
+    """
+
+    forward: np.ndarray
+    inner: np.ndarray
+    input_gradient: np.ndarray
+    weight_gradient: np.ndarray
+    projection: np.ndarray
+    output: np.ndarray
+    columns: np.ndarray
+    widest: np.ndarray
+    blocks: np.ndarray
+    kept: np.ndarray
+    inputs: np.ndarray
+    first_input: np.ndarray
+    largest: np.ndarray
+    weights: np.ndarray
+    rows: float
+
+    @property
+    def backpropagation(self) -> np.ndarray:
+        """Seconds of all that a stage computes for a micro-batch under backpropagation."""
+        return self.forward + self.inner + self.input_gradient + self.weight_gradient
+
+
+def stage_costs(
+    work: Workload, hardware: Hardware, stages: int, micro_batches: int, share_columns: bool = False
+) -> StageCosts:
+    """Add the costs of the blocks of each stage.
+
+    `share_columns`: all blocks read the same columns of one projection, as with `rule.share_columns`, so that a stage
+    projects once, to the width of its widest block.
+    """
+    rows = work.rows / micro_batches
+    second = rows if work.measured else rows / (hardware.peak * hardware.achieved)
+    ends = split([block.total for block in work.blocks], stages)
+    parts = [work.blocks[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+    widths = [work.features, *(block.width for block in work.blocks)]
+    inputs = [
+        [rows * width * work.value_bytes for width in widths[begin:end]]
+        for begin, end in zip([0, *ends], ends, strict=False)
+    ]
+    projected = [[block.width for block in part if block.projection] for part in parts]
+
+    def total(name: str) -> np.ndarray:
+        return np.array([sum(getattr(block, name) for block in part) for part in parts], float)
+
+    projection = total("projection")
+    if share_columns:
+        projection = np.array([max(block.projection for block in part) for part in parts])
+    return StageCosts(
+        forward=total("forward") * second,
+        inner=total("inner") * second,
+        input_gradient=total("input_gradient") * second,
+        weight_gradient=total("weight_gradient") * second,
+        projection=projection * second,
+        output=np.array([part[-1].width for part in parts]) * rows * work.value_bytes,
+        columns=np.array([sum(part) for part in projected]),
+        widest=np.array([max(part, default=0) for part in projected]),
+        blocks=np.array([len(part) for part in parts]),
+        kept=total("kept") * rows,
+        inputs=np.array([sum(part) for part in inputs]),
+        first_input=np.array([part[0] for part in inputs]),
+        largest=np.array([max(block.kept for block in part) for part in parts]) * rows,
+        weights=total("parameters") * work.parameter_bytes,
+        rows=rows,
+    )
+
+
+def split(costs: Sequence[float], stages: int) -> list[int]:
+    """Divide blocks into consecutive parts so that the most expensive part is as cheap as possible.
+
+    Returns the end of each part: `[2, 3]` for the parts `[0:2]` and `[2:3]`. Raises `DfaError` when there are fewer
+    blocks than parts.
+    """
+    if stages > len(costs):
+        raise DfaError(
+            f"{stages} stages are more than the {len(costs)} blocks of the model, and a stage holds at least one; "
+            f"give at most --stages {len(costs)}."
+        )
+    sums = np.concatenate([[0.0], np.cumsum(costs)])
+    # The bound on a part is found by bisection; the parts are then filled from the left up to the bound.
+    low, high = max(costs), float(sums[-1])
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (low, middle) if len(_fill(sums, middle)) <= stages else (middle, high)
+    ends = _fill(sums, high)
+    # Bisection may leave parts over. Taking a block off a part with several makes no part more expensive.
+    while len(ends) < stages:
+        bounds = [0, *ends]
+        widest = max(
+            range(len(ends)),
+            key=lambda i: (bounds[i + 1] - bounds[i] > 1, sums[bounds[i + 1]] - sums[bounds[i]]),
+        )
+        begin, end = bounds[widest], bounds[widest + 1]
+        half = int(np.searchsorted(sums, (sums[begin] + sums[end]) / 2))
+        ends.insert(widest, min(max(half, begin + 1), end - 1))
+    return ends
+
+
+def _fill(sums: np.ndarray, bound: float) -> list[int]:
+    ends, end = [], 0
+    while end < len(sums) - 1:
+        end = max(int(np.searchsorted(sums, sums[end] + bound * (1 + 1e-12), side="right")) - 1, end + 1)
+        ends.append(end)
+    return ends

@@ -1,0 +1,137 @@
+"""Draws plans: the timelines of one plan, or curves over several plans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dfa_cli.devices.optics import FRAME_SECONDS
+from dfa_cli.errors import DfaError
+from dfa_cli.planner.plan import Line, Plan
+from dfa_cli.planner.schedules import BACKWARD, FORWARD
+from dfa_cli.plots.style import COLOURS, DASHES, INK, MARKERS, add_legend_and_caption, dress
+from dfa_cli.plots.timeline import Bar, Timeline, draw_timelines
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def timeline(plan: Plan, line: Line) -> Timeline:
+    """List what each stage of a plan does and when. A central projection device has a row of its own, the last one."""
+    assert line.run.starts is not None
+    order, durations = line.order, line.timing.durations
+    rows = [f"stage {s}" for s in range(order.stages)]
+    bars = []
+    begin = float(line.run.begin.min())
+    for s in range(order.stages):
+        for code, start in zip(order.codes[s].tolist(), line.run.starts[s].tolist(), strict=True):
+            place, m = divmod(code, order.micro_batches)
+            kind, v = divmod(place, order.virtual)
+            seconds = float(durations[kind, v])
+            start -= begin
+            if kind == FORWARD:
+                work = "forward"
+            elif kind == BACKWARD:
+                work = "backward"
+            else:
+                work = "weight gradients"
+                if line.projector == "local" and (projecting := float(plan.costs.projection[s])):
+                    bars.append(Bar(s, start, projecting, "projection", m))
+                    start, seconds = start + projecting, seconds - projecting
+            bars.append(Bar(s, start, seconds, work, m))
+    if line.exposures:
+        rows.append("OPU")
+        bars += [
+            Bar(len(rows) - 1, first - begin, last - first, "projection", m)
+            for m, (first, last) in enumerate(line.exposures)
+        ]
+    return Timeline(rows, bars)
+
+
+def draw_plan(plan: Plan) -> Figure:
+    """Draw a timeline of each line of a plan. Raises `DfaError` when there are too many bars to see."""
+    enumerated = [line for line in plan.lines if line.run.starts is not None]
+    if len(enumerated) < len(plan.lines):
+        raise DfaError(
+            f"{plan.options.micro_batches} micro-batches are too many to see in one picture; give fewer "
+            "--micro-batches, or draw curves with --sweep."
+        )
+    caption = (
+        f"{plan.work.name} on {plan.hardware.name}, {plan.options.micro_batches} micro-batches. Planned."
+    )
+    # An OPU that is much too slow would leave no room for the others.
+    lines = [
+        line for line in enumerated if line.frame_rate is None or line.seconds <= 3 * plan.best_bp.seconds
+    ]
+    return draw_timelines({heading(plan, line): timeline(plan, line) for line in lines}, caption)
+
+
+def heading(plan: Plan, line: Line) -> str:
+    """Name a line: `bp 1f1b`, `dfa local`, `dfa OPU 2 kHz`."""
+    from dfa_cli.console.values import quantity
+
+    if line.frame_rate is None:
+        return line.name
+    return f"dfa OPU {quantity(line.frame_rate, 'Hz')}"
+
+
+def draw_sweep(plans: Sequence[Plan], key: str) -> Figure:
+    """Draw the time of a step, the idle share, the memory and the frame rate of an OPU against `key` of the options."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.2, 5.6), layout="constrained")
+    axes = figure.subplots(2, 2).flatten().tolist()
+    series: dict[str, list[tuple[int, Line]]] = {}
+    for plan in plans:
+        quick = plan.lines[-1]
+        for line in plan.lines:
+            name = (
+                line.name
+                if line.frame_rate is None
+                else "dfa OPU as fast as needed"
+                if line is quick
+                else None
+            )
+            if name:
+                series.setdefault(name, []).append((getattr(plan.options, key), line))
+    for i, (name, points) in enumerate(series.items()):
+        look = {
+            "color": COLOURS[i % len(COLOURS)],
+            "linestyle": DASHES[i % len(DASHES)],
+            "marker": MARKERS[i % len(MARKERS)],
+            "markersize": 4,
+            "linewidth": 1.4,
+            "markerfacecolor": "white",
+        }
+        at = [x for x, _ in points]
+        recompute = plans[0].options.recompute
+        axes[0].plot(at, [line.seconds for _, line in points], label=name, **look)
+        axes[1].plot(at, [100 * line.idle for _, line in points], label=name, **look)
+        memory = [line.memory_recompute if recompute else line.memory for _, line in points]
+        axes[2].plot(at, [bytes_ / 1e9 for bytes_ in memory], label=name, **look)
+    at = [getattr(plan.options, key) for plan in plans]
+    axes[2].axhline(plans[0].hardware.memory / 1e9, color=INK, linewidth=1, linestyle=":")
+    axes[3].plot(at, [plan.needed_frame_rate for plan in plans], color=INK, marker="o", markersize=4)
+    axes[3].axhline(1 / FRAME_SECONDS, color=INK, linewidth=1, linestyle=":")
+    words = key.replace("_", "-")
+    for axis, name, scale in zip(
+        axes,
+        ("step (s)", "idle share (%)", "memory of a stage (GB)", "frames a second an OPU needs"),
+        ("log", "linear", "log", "log"),
+        strict=True,
+    ):
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(at, [str(x) for x in at], rotation=45 if len(at) > 6 else 0)
+        axis.minorticks_off()
+        axis.set_yscale(scale)
+        dress(axis, "", words, name)
+    caption = (
+        f"{plans[0].work.name} on {plans[0].hardware.name}. Planned, not measured.\n"
+        f"Dotted: the memory of {plans[0].hardware.name}; the {1 / FRAME_SECONDS:,.0f} frames a second of the modelled "
+        "hardware."
+    )
+    add_legend_and_caption(figure, axes, caption)
+    return figure

@@ -1,0 +1,367 @@
+"""Plans a step of one model on one kind of hardware, for every schedule of backpropagation and for DFA."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dfa_cli.config.bounds import shown
+from dfa_cli.devices.optics import FRAME_SECONDS
+from dfa_cli.errors import DfaError
+from dfa_cli.planner.costs import Hardware, StageCosts, Workload, stage_costs
+from dfa_cli.planner.schedules import (
+    FORWARD,
+    Order,
+    direct_feedback,
+    gpipe,
+    interleaved,
+    one_forward_one_backward,
+    zero_bubble_h1,
+    zero_bubble_h2,
+)
+from dfa_cli.planner.simulation import Delivery, Simulated, Timing, simulate_steady
+
+SCHEDULES: dict[str, Callable[[int, int], Order]] = {
+    "gpipe": gpipe,
+    "1f1b": one_forward_one_backward,
+    "zb-h1": zero_bubble_h1,
+    "zb-h2": zero_bubble_h2,
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is planned. `chunks`: parts of the model on each stage in the interleaved schedule. `recompute`: activations
+    are computed again in the backward pass. `frame_rate` [1/s], `frames_per_row`: of the optical processing unit.
+    `share_columns`: all blocks read the same columns of the projection."""
+
+    stages: int
+    micro_batches: int
+    chunks: int = 2
+    recompute: bool = False
+    frame_rate: float = 1 / FRAME_SECONDS
+    frames_per_row: int = 2
+    share_columns: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """The plan of one way to train.
+
+    `rule`: `bp` or `dfa`. `schedule`: of `bp`. `projector`: of `dfa`, `local` or `central`. `frame_rate`: of a central
+    projector. `seconds`: of a step. `idle`: the share of a step in which a stage waits, a mean over the stages.
+    `forward_bytes`, `backward_bytes`, `error_bytes`, `feedback_bytes`: what travels in a step: activations, their
+    gradients, the error, the projected error. `memory`, `memory_recompute` [bytes]: of the stage that needs most,
+    with activations kept and recomputed.
+    """
+
+    rule: str
+    schedule: str | None
+    projector: str | None
+    frame_rate: float | None
+    seconds: float
+    idle: float
+    forward_bytes: float
+    backward_bytes: float
+    error_bytes: float
+    feedback_bytes: float
+    memory: float
+    memory_recompute: float
+    order: Order = field(repr=False)
+    timing: Timing = field(repr=False)
+    run: Simulated = field(repr=False)
+    exposures: list[tuple[float, float]] = field(default_factory=list, repr=False)
+
+    @property
+    def name(self) -> str:
+        return f"{self.rule} {self.schedule or self.projector}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plans of one step.
+
+    `lines`: one for each way to train. `missing`: why a schedule has no line, as sentences. `bound` [s]: a step of
+    backpropagation in which the busiest stage never waits, which no schedule can beat. `needed_frame_rate` [1/s]: with
+    it the optical processing unit projects a micro-batch in the time in which the busiest stage of DFA works on one.
+    `busiest` [s]: that time. `costs`: of the stages.
+    """
+
+    work: Workload
+    hardware: Hardware
+    options: Options
+    costs: StageCosts
+    lines: list[Line]
+    missing: list[str]
+    bound: float
+    busiest: float
+    needed_frame_rate: float
+
+    def line(self, name: str) -> Line | None:
+        return next((line for line in self.lines if line.name == name), None)
+
+    @property
+    def best_bp(self) -> Line:
+        return min((line for line in self.lines if line.rule == "bp"), key=lambda line: line.seconds)
+
+
+def plan(work: Workload, hardware: Hardware, options: Options) -> Plan:
+    """Plan a step. Raises `DfaError` for numbers of stages or micro-batches that the model and the batch do not allow.
+
+    `work` may hold counted operations or measured seconds.
+    """
+    _check(work, options)
+    costs = stage_costs(work, hardware, options.stages, options.micro_batches, options.share_columns)
+    lines, missing = [], []
+    for name, make in SCHEDULES.items():
+        lines.append(_backpropagation(name, make, costs, work, hardware, options))
+    if reason := _no_interleaving(work, options):
+        missing.append(reason)
+    else:
+        chunked = stage_costs(work, hardware, options.stages * options.chunks, options.micro_batches)
+        lines.insert(
+            2,
+            _backpropagation(
+                "interleaved",
+                lambda stages, count: interleaved(stages, count, options.chunks),
+                chunked,
+                work,
+                hardware,
+                options,
+            ),
+        )
+    again = costs.forward if options.recompute else 0.0
+    busiest = float((costs.forward + costs.inner + costs.weight_gradient + again).max())
+    needed = costs.rows * options.frames_per_row / busiest
+    lines.append(_direct_feedback("local", None, costs, work, hardware, options))
+    for rate in (options.frame_rate, needed):
+        lines.append(_direct_feedback("central", rate, costs, work, hardware, options))
+    bound = options.micro_batches * float((costs.backpropagation + again).max())
+    return Plan(work, hardware, options, costs, lines, missing, bound, busiest, needed)
+
+
+def _check(work: Workload, options: Options) -> None:
+    for name in ("stages", "micro_batches", "chunks", "frames_per_row"):
+        if getattr(options, name) < 1:
+            option = name.replace("_", "-")
+            raise DfaError(
+                f"--{option} is {shown(getattr(options, name))}. It must be a whole number of at least 1."
+            )
+    if not options.frame_rate > 0:
+        raise DfaError(f"--frame-rate is {options.frame_rate:g}. It must be a number greater than 0.")
+    if options.micro_batches > work.units:
+        parts = {"token": "sequences", "node": "graph, which cannot be divided"}.get(work.row, f"{work.row}s")
+        raise DfaError(
+            f"{options.micro_batches} micro-batches are more than the batch of {work.rows} {work.row}s allows: it has "
+            f"{work.units} {parts}; give at most --micro-batches {work.units}."
+        )
+
+
+def _no_interleaving(work: Workload, options: Options) -> str | None:
+    stages, chunks = options.stages, options.chunks
+    if chunks < 2 or stages < 2:
+        return "The interleaved schedule needs two or more stages with two or more chunks each."
+    if len(work.blocks) < stages * chunks:
+        return (
+            f"The interleaved schedule is left out: {stages} stages with {chunks} chunks each need "
+            f"{stages * chunks} blocks, and the model has {len(work.blocks)}."
+        )
+    if options.micro_batches % stages:
+        return (
+            f"The interleaved schedule is left out: {options.micro_batches} micro-batches are no multiple of "
+            f"{stages} stages."
+        )
+    return None
+
+
+def _backpropagation(
+    name: str,
+    make: Callable[[int, int], Order],
+    costs: StageCosts,
+    work: Workload,
+    hardware: Hardware,
+    options: Options,
+) -> Line:
+    stages, count = options.stages, options.micro_batches
+    order = make(stages, count)
+    back = costs.inner + costs.input_gradient + (costs.forward if options.recompute else 0.0)
+    durations = np.array(
+        [costs.forward, back + costs.weight_gradient if order.fused else back, costs.weight_gradient]
+    )
+    timing = Timing(durations, costs.output / hardware.bandwidth, hardware.latency)
+    run = simulate_steady(lambda m: make(stages, m), count, timing, period=stages if order.chunks > 1 else 1)
+    travels = float(costs.output[:-1].sum()) * count if stages > 1 else 0.0
+    busy = costs.backpropagation + (costs.forward if options.recompute else 0.0)
+    held = order.in_flight / order.chunks
+    weights, kept, first, inputs = (
+        _by_stage(array, stages) for array in (costs.weights, costs.kept, costs.first_input, costs.inputs)
+    )
+    blocks = _by_stage(costs.blocks, stages)
+    # Checkpoints lie so many blocks apart as takes least memory. Between them all activations are kept for one
+    # micro-batch at a time.
+    segments = [
+        np.where(k == blocks, first, inputs * np.ceil(blocks / k) / blocks) * held
+        + kept * np.minimum(k / blocks, 1)
+        for k in range(1, int(blocks.max()) + 1)
+    ]
+    return Line(
+        rule="bp",
+        schedule=name,
+        projector=None,
+        frame_rate=None,
+        seconds=run.seconds,
+        idle=_idle(busy, run, stages, count),
+        forward_bytes=travels,
+        backward_bytes=travels,
+        error_bytes=0.0,
+        feedback_bytes=0.0,
+        memory=float((weights + held * kept).max()),
+        memory_recompute=float((weights + np.minimum.reduce(segments)).max()),
+        order=order,
+        timing=timing,
+        run=run,
+    )
+
+
+def _by_stage(array: np.ndarray, stages: int) -> np.ndarray:
+    """Add the virtual stages of each stage."""
+    return array.reshape(-1, stages).sum(axis=0)
+
+
+def _idle(busy: np.ndarray, run: Simulated, stages: int, count: int) -> float:
+    return float(1 - _by_stage(busy, stages).mean() * count / run.seconds)
+
+
+def _direct_feedback(
+    projector: str,
+    frame_rate: float | None,
+    costs: StageCosts,
+    work: Workload,
+    hardware: Hardware,
+    options: Options,
+) -> Line:
+    stages, count = options.stages, options.micro_batches
+    error = costs.rows * work.classes * work.value_bytes
+    columns = costs.widest if options.share_columns else costs.columns
+    slices = columns * costs.rows * work.value_bytes
+    own_error = projector == "local" or not columns[-1]
+    exposures: list[tuple[float, float]] = []
+    again = costs.forward if options.recompute else 0.0
+
+    def deliver() -> Delivery:
+        exposures.clear()
+        if frame_rate is None:
+            return Broadcast(error / hardware.bandwidth, hardware.latency, stages)
+        # All stages read one slice if they share columns, so it is broadcast. Otherwise the slices are sent one by one.
+        sent = slices.max() if options.share_columns else slices.sum()
+        return Optical(
+            error / hardware.bandwidth,
+            costs.rows * options.frames_per_row / frame_rate,
+            sent / hardware.bandwidth,
+            hardware.latency,
+            exposures,
+        )
+
+    taught = costs.inner + costs.weight_gradient + again + (costs.projection if projector == "local" else 0.0)
+    timing = Timing(
+        np.array([costs.forward, np.zeros(stages), taught]),
+        costs.output / hardware.bandwidth,
+        hardware.latency,
+    )
+    warm = _forward_passes_before_the_first_error(timing, deliver(), own_error)
+    order = direct_feedback(warm, count)
+    run = simulate_steady(lambda m: direct_feedback(warm, m), count, timing, deliver, own_error)
+    extra = error + slices + np.zeros(stages)
+    if projector == "local":
+        extra = extra + work.classes * columns * work.value_bytes  # the feedback matrix
+    return Line(
+        rule="dfa",
+        schedule=None,
+        projector=projector,
+        frame_rate=frame_rate,
+        seconds=run.seconds,
+        idle=_idle(costs.forward + taught, run, stages, count),
+        forward_bytes=float(costs.output[:-1].sum()) * count,
+        backward_bytes=0.0,
+        error_bytes=error * count * (stages - 1 if projector == "local" else 1),
+        feedback_bytes=0.0 if projector == "local" else float(slices.sum()) * count,
+        memory=float((costs.weights + order.in_flight * costs.kept + extra).max()),
+        memory_recompute=float(
+            (costs.weights + order.in_flight * costs.first_input + costs.largest + extra).max()
+        ),
+        order=order,
+        timing=timing,
+        run=run,
+        exposures=exposures,
+    )
+
+
+def _forward_passes_before_the_first_error(timing: Timing, delivery: Delivery, own_error: bool) -> np.ndarray:
+    """Count the forward passes that each stage can do before the feedback of the first micro-batch comes."""
+    forward = timing.durations[FORWARD]
+    hops = np.concatenate([[0.0], np.cumsum(forward[:-1] + timing.transfer[:-1] + timing.latency)])
+    error = hops[-1] + forward[-1]
+    wait = delivery.arrival(float(error)) - hops - forward
+    if own_error:
+        wait[-1] = 0.0
+    slowest = np.maximum.accumulate(np.maximum(forward, np.concatenate([[0.0], timing.transfer[:-1]])))
+    # An exact multiple must not become one more by rounding.
+    return 1 + np.ceil(wait / np.maximum(slowest, 1e-300) - 1e-6).clip(0, 2**40).astype(np.int64)
+
+
+class Broadcast:
+    """The last stage sends the error to all others, through a tree of stages that pass it on as it comes."""
+
+    def __init__(self, transfer: float, latency: float, stages: int):
+        self.transfer, self.wait = (
+            (transfer, latency * math.ceil(math.log2(stages))) if stages > 1 else (0.0, 0.0)
+        )
+        self._port = 0.0
+
+    def arrival(self, error: float) -> float:
+        self._port = max(error, self._port) + self.transfer
+        return self._port + self.wait
+
+
+class Optical:
+    """The error goes to one optical processing unit, which sends each stage its columns of the projection.
+
+    `transfer`, `exposing`, `sending` [s]: of the error of a micro-batch, of its frames, and of all slices together, one
+    after another through one port. `exposures`: the list to which the start and the end of each projection are added.
+    """
+
+    def __init__(
+        self,
+        transfer: float,
+        exposing: float,
+        sending: float,
+        latency: float,
+        exposures: list[tuple[float, float]],
+    ):
+        self.transfer, self.exposing, self.sending, self.latency = transfer, exposing, sending, latency
+        self.exposures = exposures
+        self._arrived = self._free = self._port = 0.0
+
+    def arrival(self, error: float) -> float:
+        self._arrived = max(error, self._arrived) + self.transfer
+        begin = max(self._arrived + self.latency, self._free)
+        self._free = begin + self.exposing
+        self.exposures.append((begin, self._free))
+        self._port = max(self._free, self._port) + self.sending
+        return self._port + self.latency
+
+
+def sweep(work: Workload, hardware: Hardware, options: Sequence[Options]) -> tuple[list[Plan], list[str]]:
+    """Plan a step for each of the options. Returns the plans, and a sentence for each value that is left out."""
+    plans, left_out = [], []
+    for one in options:
+        try:
+            plans.append(plan(work, hardware, one))
+        except DfaError as error:
+            left_out.append(str(error))
+    if not plans:
+        raise DfaError(left_out[0])
+    return plans, left_out

@@ -1,0 +1,316 @@
+"""Says what a plan shows: as a table with sentences, as CSV, or as JSON. The sentences follow from the numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from dfa_cli.console.table import csv_text, lay_out, wrap
+from dfa_cli.console.values import NOTHING, duration, quantity
+from dfa_cli.devices.optics import FRAME_SECONDS, MIRRORS, PIXELS
+from dfa_cli.planner.plan import Line, Plan
+
+WIDTH = 80  # columns of the text where there is no terminal
+PIXELS_PER_MODE = 4  # of the read-out by off-axis holography (docs/opu.md)
+FASTEST_MIRRORS = (
+    32_552  # binary patterns a second: Texas Instruments, data sheet of the DLP7000 (1024 x 768 mirrors)
+)
+BOUND = "bp never waiting"
+
+
+def name(line: Line) -> str:
+    """Name a line: `bp 1f1b`, `dfa local`, `dfa OPU 2.00 kHz`."""
+    return line.name if line.frame_rate is None else f"dfa OPU {quantity(line.frame_rate, 'Hz')}"
+
+
+def text(plan: Plan, width: int | None) -> str:
+    """Write a plan as tables and sentences."""
+    width = width or WIDTH
+    options = plan.options
+    lines = [
+        *_head(plan, width),
+        "",
+        *lay_out(
+            ["", "step", "idle", "of bp's best", "memory a stage", "with recompute"],
+            [
+                [
+                    name(line),
+                    duration(line.seconds, fine=True),
+                    _percent(line.idle),
+                    f"{line.seconds / plan.best_bp.seconds:.2f}",
+                    quantity(line.memory, "B"),
+                    quantity(line.memory_recompute, "B"),
+                ]
+                for line in plan.lines
+            ]
+            + [
+                [
+                    BOUND,
+                    duration(plan.bound, fine=True),
+                    NOTHING,
+                    f"{plan.bound / plan.best_bp.seconds:.2f}",
+                    NOTHING,
+                    NOTHING,
+                ]
+            ],
+            [True] + 5 * [False],
+            keys=1,
+            width=width,
+        ),
+        "",
+        "Bytes of a step, over all links:",
+        *lay_out(
+            ["", "forward", "backward", "error", "feedback"],
+            [
+                [
+                    name(line),
+                    *(
+                        quantity(value, "B")
+                        for value in (
+                            line.forward_bytes,
+                            line.backward_bytes,
+                            line.error_bytes,
+                            line.feedback_bytes,
+                        )
+                    ),
+                ]
+                for line in plan.lines
+            ],
+            [True] + 4 * [False],
+            keys=1,
+            width=width,
+        ),
+        "",
+    ]
+    for sentence in [*conclusions(plan), *plan.missing, *_notes(options.recompute)]:
+        lines += wrap(sentence, width)
+    return "\n".join(lines) + "\n"
+
+
+def _head(plan: Plan, width: int) -> list[str]:
+    work, options = plan.work, plan.options
+    rows = plan.costs.rows
+    costs = "times measured on this machine" if work.measured else "operations counted"
+    return wrap(
+        f"{work.name} ({quantity(work.parameters)} parameters, {len(work.blocks)} blocks) on {plan.hardware.name}: "
+        f"{options.stages} stages, {options.micro_batches} micro-batches of {rows:,.0f} {work.row}s, "
+        f"{costs}, activations {'recomputed' if options.recompute else 'kept'}. Planned, not run.",
+        width,
+    )
+
+
+def _notes(recompute: bool) -> list[str]:
+    return [
+        f"{BOUND}: the busiest stage works all the time, which no schedule can beat. zb-h2 needs steps without a "
+        "barrier between them."
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * max(share, 0.0):.1f} %"
+
+
+def conclusions(plan: Plan) -> list[str]:
+    """Say where direct feedback alignment wins, where it does not, and what an optical device would have to do."""
+    return [*_against_backpropagation(plan), *_projection(plan), *_optics(plan), *_memory(plan)]
+
+
+def _against_backpropagation(plan: Plan) -> Iterator[str]:
+    best, costs = plan.best_bp, plan.costs
+    local = plan.line("dfa local")
+    assert local is not None
+    ratio = local.seconds / best.seconds
+    if ratio < 0.995:
+        yield f"dfa with local projection takes {ratio:.2f} of the time of bp's best schedule here, {best.schedule}."
+    elif ratio <= 1.005:
+        yield f"dfa with local projection takes as long as bp's best schedule here, {best.schedule}."
+    else:
+        yield (
+            f"dfa with local projection is slower than bp's best schedule here: {ratio:.2f} times the time of "
+            f"{best.schedule}."
+        )
+    total = float(costs.backpropagation.sum())
+    saved, projection = float(costs.input_gradient.sum()), float(costs.projection.sum())
+    bubble = max(0.0, 1 - plan.bound / best.seconds)
+    more = "more" if saved / total > bubble else "less"
+    yield (
+        f"dfa leaves out the gradients of the blocks' inputs, {_percent(saved / total)} of bp's work. They count for "
+        f"{more} than the waiting of {best.schedule}, {_percent(bubble)} of its step."
+    )
+    if projection / total >= 0.0005:
+        yield f"The local projection adds {_percent(projection / total)} of bp's work."
+
+
+def _projection(plan: Plan) -> Iterator[str]:
+    costs, options = plan.costs, plan.options
+    forward = float(costs.forward.sum())
+    gained = float(costs.input_gradient.sum() - costs.projection.sum())
+    if options.recompute:
+        forward += 0.0
+    if gained <= 0:
+        yield (
+            "The local projection costs more than is left out. So dfa gains only where bp waits: against a bp that "
+            "never waits it is slower at any number of stages."
+        )
+        return
+    most = 1 + options.micro_batches * gained / forward
+    yield (
+        f"dfa waits for the first error, {options.stages - 1} forward passes. With {options.micro_batches} "
+        f"micro-batches and equal stages it stays ahead of a bp that never waits up to {math.floor(most)} stages "
+        f"(1 + {gained / forward:.2f} times the micro-batches); beyond, the advantage vanishes."
+    )
+
+
+def _optics(plan: Plan) -> Iterator[str]:
+    work, options, costs = plan.work, plan.options, plan.costs
+    quoted = 1 / FRAME_SECONDS
+    needed, frames = plan.needed_frame_rate, work.rows * options.frames_per_row
+    slower = needed / quoted
+    yield (
+        f"So that its projection never holds the stages up, one OPU has to show {quantity(needed, 'frames')} a second "
+        f"({options.frames_per_row} a {work.row}). The modelled hardware shows {quoted:,.0f} (docs/opu.md), "
+        + (f"{slower:,.0f} times too few" if slower > 1 else "which is enough")
+        + f"; the fastest mirrors of the DLP7000's data sheet, without a camera, {FASTEST_MIRRORS:,}."
+    )
+    if slower > 1:
+        yield (
+            f"At {quoted:,.0f} frames a second a batch of {work.rows:,} {work.row}s takes "
+            f"{duration(frames * FRAME_SECONDS, fine=True)} of light."
+        )
+    columns = int(costs.widest.max() if options.share_columns else costs.columns.sum())
+    modes = PIXELS // PIXELS_PER_MODE
+    if columns > modes:
+        yield (
+            f"The blocks read {columns:,} columns of the projection, and one camera {modes:,} ({PIXELS_PER_MODE} pixels "
+            f"a column): {math.ceil(columns / modes)} devices side by side."
+        )
+    if work.classes > MIRRORS:
+        yield f"The error has {work.classes:,} entries, more than the {MIRRORS:,} mirrors."
+    slices = (
+        (costs.widest.max() if options.share_columns else costs.columns.sum()) * costs.rows * work.value_bytes
+    )
+    rate = float(slices) / plan.busiest
+    if rate > plan.hardware.bandwidth:
+        yield (
+            f"Its host would have to send {quantity(rate, 'B/s')} of feedback; the link carries "
+            f"{quantity(plan.hardware.bandwidth, 'B/s')}, which then holds the stages up, however fast the light is."
+            + ("" if options.share_columns else " With --share-columns it sends one slice for all blocks.")
+        )
+
+
+def _memory(plan: Plan) -> Iterator[str]:
+    room = plan.hardware.memory
+    kept = [name(line) for line in plan.lines if line.memory <= room]
+    recomputed = [name(line) for line in plan.lines if line.memory_recompute <= room]
+    if len(kept) == len(plan.lines):
+        return
+    words = [
+        f"In {quantity(room, 'B')} a stage {'no way fits' if not kept else 'only ' + ', '.join(kept) + ' fit'} with "
+        "activations kept,"
+    ]
+    if not recomputed:
+        words.append("and none with recompute: take more stages, more micro-batches or a smaller --batch.")
+    elif len(recomputed) == len(plan.lines):
+        words.append("and all with recompute.")
+    else:
+        words.append(f"and with recompute {', '.join(recomputed)}.")
+    yield " ".join(words)
+
+
+def row(plan: Plan, line: Line) -> dict[str, Any]:
+    """Return a line as plain data, with the numbers of stages and micro-batches."""
+    return {
+        "model": plan.work.name,
+        "hardware": plan.hardware.name,
+        "stages": plan.options.stages,
+        "micro_batches": plan.options.micro_batches,
+        "activations": "recompute" if plan.options.recompute else "keep",
+        "rule": line.rule,
+        "schedule": line.schedule,
+        "projector": line.projector,
+        "frame_rate": line.frame_rate,
+        "seconds": line.seconds,
+        "idle": line.idle,
+        "forward_bytes": line.forward_bytes,
+        "backward_bytes": line.backward_bytes,
+        "error_bytes": line.error_bytes,
+        "feedback_bytes": line.feedback_bytes,
+        "memory_bytes": line.memory,
+        "memory_recompute_bytes": line.memory_recompute,
+    }
+
+
+def as_csv(plans: Sequence[Plan]) -> str:
+    return csv_text([row(plan, line) for plan in plans for line in plan.lines])
+
+
+def as_json(plans: Sequence[Plan]) -> str:
+    content = [
+        {
+            "lines": [row(plan, line) for line in plan.lines],
+            "bound_seconds": plan.bound,
+            "needed_frame_rate": plan.needed_frame_rate,
+            "conclusions": conclusions(plan),
+            "missing": plan.missing,
+        }
+        for plan in plans
+    ]
+    return json.dumps(content, indent=1) + "\n"
+
+
+def sweep_text(plans: Sequence[Plan], key: str, width: int | None) -> str:
+    """Write the step of each plan as a table, with the rate that an OPU needs, and say where dfa is the fastest."""
+    width = width or WIDTH
+    names = list(dict.fromkeys(_short(plan, line) for plan in plans for line in plan.lines))
+    rows = []
+    for plan in plans:
+        found = {_short(plan, line): line.seconds for line in plan.lines}
+        rows.append(
+            [
+                str(getattr(plan.options, key)),
+                *(duration(found.get(one), fine=True) for one in names),
+                quantity(plan.needed_frame_rate, "Hz"),
+            ]
+        )
+    first = plans[0]
+    heads = [key.replace("_", "-"), *names, "an OPU needs"]
+    lines = [
+        *wrap(
+            f"{first.work.name} on {first.hardware.name}: the time of a step. Planned, not run.",
+            width,
+        ),
+        "",
+        *lay_out(heads, rows, [False] * len(heads), keys=1, width=width),
+        "",
+    ]
+    for sentence in _sweep_conclusions(plans, key):
+        lines += wrap(sentence, width)
+    return "\n".join(lines) + "\n"
+
+
+def _short(plan: Plan, line: Line) -> str:
+    if line.frame_rate is None:
+        return line.name
+    return "dfa OPU as fast as needed" if line is plan.lines[-1] else name(line)
+
+
+def _sweep_conclusions(plans: Sequence[Plan], key: str) -> Iterator[str]:
+    words = key.replace("_", "-")
+    ahead, behind = [], []
+    for plan in plans:
+        local = plan.line("dfa local")
+        assert local is not None
+        chosen = ahead if local.seconds < plan.best_bp.seconds else behind
+        chosen.append(str(getattr(plan.options, key)))
+    if ahead:
+        yield f"dfa with local projection is ahead of bp's best schedule at {words} = {', '.join(ahead)}."
+    if behind:
+        yield (
+            f"It is not at {words} = {', '.join(behind)}."
+            if ahead
+            else (
+                f"dfa with local projection is nowhere ahead of bp's best schedule, at {words} = {', '.join(behind)}."
+            )
+        )

@@ -1,0 +1,138 @@
+"""The order in which the stages of a pipeline do their work, for each schedule of the literature.
+
+`S` stages hold consecutive blocks, and a batch is divided into `M` micro-batches. A stage has three kinds of work for
+each micro-batch: the forward pass F, the gradient with respect to its input B, and the gradients of its weights W.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+FORWARD, BACKWARD, WEIGHT = range(3)
+KINDS = ("forward", "backward", "weight")
+
+
+@dataclass(frozen=True)
+class Order:
+    """The operations of each stage, in the order in which it does them.
+
+    `codes` `[stages, operations of a stage]`: `(kind * S * chunks + virtual stage) * M + micro-batch`. The blocks of a
+    model lie on `S * chunks` virtual stages; virtual stage `v` belongs to stage `v % S`.
+    `in_flight` `[stages]`: the largest number of forward passes, one for each micro-batch and chunk, of which a stage
+    keeps the activations at one time.
+    `fused`: B and W are one operation, of the kind `BACKWARD`.
+    """
+
+    codes: np.ndarray
+    micro_batches: int
+    in_flight: np.ndarray
+    chunks: int = 1
+    fused: bool = False
+
+    @property
+    def stages(self) -> int:
+        return len(self.codes)
+
+    @property
+    def virtual(self) -> int:
+        return self.stages * self.chunks
+
+
+def gpipe(stages: int, micro_batches: int) -> Order:
+    """All forward passes, then all backward passes (Huang et al. 2019, arXiv 1811.06965)."""
+    return _in_turn(np.full(stages, micro_batches), micro_batches, fused=True)
+
+
+def one_forward_one_backward(stages: int, micro_batches: int) -> Order:
+    """1F1B: stage `s` begins with `S - s` forward passes, then does a backward pass for each forward pass.
+
+    Narayanan et al. 2019 (PipeDream), as it is used with a flush at the end of the batch in Narayanan et al. 2021
+    (arXiv 2104.04473).
+    """
+    return _in_turn(stages - np.arange(stages), micro_batches, fused=True)
+
+
+def zero_bubble_h1(stages: int, micro_batches: int) -> Order:
+    """ZB-H1: 1F1B with B and W apart. Stage `s` does W of a micro-batch `s` micro-batches late.
+
+    Every stage keeps `S` micro-batches, as the first stage of 1F1B does (Qi et al. 2023, arXiv 2401.10241).
+    """
+    s = np.arange(stages)
+    return _in_turn(stages - s, micro_batches, delay=s)
+
+
+def zero_bubble_h2(stages: int, micro_batches: int) -> Order:
+    """ZB-H2: as ZB-H1, with `2 (S - s) - 1` forward passes at the start and W `2 s` micro-batches late.
+
+    No stage waits if F, B and W take equally long and `M >= 2 S - 1`. Every stage keeps `2 S - 1` micro-batches
+    (Qi et al. 2023, arXiv 2401.10241). The stages begin and end one after another. So the next batch has to begin on
+    the first stage while the last one is still at work, without a barrier between them.
+    """
+    s = np.arange(stages)
+    return _in_turn(2 * (stages - s) - 1, micro_batches, delay=2 * s)
+
+
+def direct_feedback(warm: np.ndarray, micro_batches: int) -> Order:
+    """DFA: a stage does forward passes until its first error comes, then one W for each further forward pass.
+
+    `warm` `[stages]`: the forward passes before the first W. There is no B: the gradients inside the blocks belong to W.
+    """
+    return _in_turn(warm, micro_batches, kind=WEIGHT)
+
+
+def _in_turn(
+    warm: np.ndarray,
+    micro_batches: int,
+    *,
+    delay: np.ndarray | None = None,
+    fused: bool = False,
+    kind: int = BACKWARD,
+) -> Order:
+    """Build an order in which stage `s` begins with `warm[s]` forward passes.
+
+    Then it does, for `j = 0, 1, ...`: B of `j`, W of `j - delay[s]` (if `delay` is given), F of `j + warm[s]`.
+    `kind`: the kind that stands in the place of B.
+    """
+    m = np.arange(micro_batches)
+    n = np.minimum(warm, micro_batches)[:, None]
+    d = None if delay is None else delay[:, None]
+    stages = len(warm)
+    # The place of an operation is the number of operations of each kind before it.
+    places = {
+        FORWARD: m + np.clip(m - n + 1, 0, None) + (0 if d is None else np.clip(m - n - d + 1, 0, None)),
+        kind: m + np.minimum(micro_batches, n + m) + (0 if d is None else np.clip(m - d, 0, None)),
+    }
+    in_flight = n[:, 0]
+    if d is not None:
+        places[WEIGHT] = m + np.minimum(micro_batches, m + d + 1) + np.minimum(micro_batches, n + m + d)
+        in_flight = np.minimum(micro_batches, (n + d)[:, 0])
+    codes = np.empty((stages, len(places) * micro_batches), np.int64)
+    s = np.arange(stages)[:, None]
+    for one, place in places.items():
+        codes[s, place] = (one * stages + s) * micro_batches + m
+    return Order(codes, micro_batches, in_flight, fused=fused)
+
+
+def interleaved(stages: int, micro_batches: int, chunks: int) -> Order:
+    """Interleaved 1F1B: each stage holds `chunks` parts of the model, so that the bubble is as many times shorter.
+
+    `M` must be a multiple of `S`. Micro-batches are taken in groups of `S`; a stage takes a group through its first
+    part, then through the next. Narayanan et al. 2021 (arXiv 2104.04473), section 2.2.
+    """
+    total = micro_batches * chunks
+    k = np.arange(total)
+    group, place = np.divmod(k, stages * chunks)
+    chunk, member = np.divmod(place, stages)
+    m = group * stages + member
+    codes = np.empty((stages, 2 * total), np.int64)
+    in_flight = np.empty(stages, np.int64)
+    for s in range(stages):
+        warm = min(total, 2 * (stages - s - 1) + (chunks - 1) * stages)
+        v = chunk * stages + s
+        back = (chunks - 1 - chunk) * stages + s
+        codes[s, np.where(k < warm, k, 2 * k - warm)] = v * micro_batches + m
+        codes[s, np.minimum(warm + 2 * k + 1, total + k)] = (stages * chunks + back) * micro_batches + m
+        in_flight[s] = min(total, warm + 1)
+    return Order(codes, micro_batches, in_flight, chunks, fused=True)

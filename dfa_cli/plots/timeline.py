@@ -1,0 +1,111 @@
+"""Draws timelines: stages as rows, the work on micro-batches as bars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dfa_cli.errors import DfaError
+from dfa_cli.plots.style import COLOURS, INK, add_legend_and_caption, dress
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# What a stage does, and the colour of its bars. A colour of a bar is paler for every other micro-batch.
+WORK = {
+    "forward": COLOURS[0],
+    "backward": COLOURS[1],
+    "projection": COLOURS[4],
+    "weight gradients": COLOURS[2],
+}
+MOST_BARS = 60_000  # more would be thinner than a pixel
+NUMBERED = 260  # bars of a panel; in more of them the numbers of the micro-batches would not fit
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Work of one row of a timeline on one micro-batch, from `start` for `seconds`. `work`: a key of `WORK`."""
+
+    row: int
+    start: float
+    seconds: float
+    work: str
+    micro_batch: int
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What each row did and when, planned or measured. `rows`: their names, from top to bottom."""
+
+    rows: Sequence[str]
+    bars: Sequence[Bar]
+
+    @property
+    def seconds(self) -> float:
+        return max((bar.start + bar.seconds for bar in self.bars), default=0.0)
+
+
+def draw_timelines(timelines: Mapping[str, Timeline], caption: str = "", title: str | None = None) -> Figure:
+    """Draws timelines one below the other, on one axis of time. The keys are their headings.
+
+    Raises `DfaError` when there are more bars than can be seen.
+    """
+    if (bars := sum(len(timeline.bars) for timeline in timelines.values())) > MOST_BARS:
+        raise DfaError(
+            f"{bars:,} bars are too many to see in one picture; plan fewer stages or micro-batches, or draw curves with "
+            "--sweep."
+        )
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+
+    heights = [0.55 + min(0.19 * len(timeline.rows), 2.6) for timeline in timelines.values()]
+    figure = Figure(figsize=(7.6, sum(heights) + 0.5), layout="constrained")
+    axes = figure.subplots(len(heights), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0].tolist()
+    for axis, (heading, timeline) in zip(axes, timelines.items(), strict=True):
+        for work, colour in WORK.items():
+            for odd in (0, 1):
+                for row in range(len(timeline.rows)):
+                    chosen = [
+                        bar
+                        for bar in timeline.bars
+                        if bar.row == row and bar.work == work and bar.micro_batch % 2 == odd
+                    ]
+                    if chosen:
+                        axis.broken_barh(
+                            [(bar.start, bar.seconds) for bar in chosen],
+                            (row - 0.42, 0.84),
+                            color=_paler(colour) if odd else colour,
+                            linewidth=0,
+                            label=work,
+                        )
+        if len(timeline.bars) <= NUMBERED:
+            for bar in timeline.bars:
+                axis.annotate(
+                    str(bar.micro_batch),
+                    (bar.start + bar.seconds / 2, bar.row),
+                    ha="center",
+                    va="center",
+                    fontsize=5.5,
+                    color=INK if bar.micro_batch % 2 else "white",
+                    clip_on=True,
+                )
+        dress(axis, heading, "", "")
+        axis.grid(axis="y", visible=False)
+        step = max(1, -(-len(timeline.rows) // 12))
+        axis.set_yticks(range(0, len(timeline.rows), step), timeline.rows[::step])
+        axis.tick_params(axis="y", length=0, labelsize=7)
+        axis.set_ylim(len(timeline.rows) - 0.4, -0.6)
+    axes[0].set_xlim(0, max(timeline.seconds for timeline in timelines.values()))
+    axes[-1].set_xlabel("time (s)", fontsize=9.5, color=INK)
+    if title:
+        figure.suptitle(title, fontsize=11, color=INK, parse_math=False)
+    add_legend_and_caption(figure, axes, caption)
+    return figure
+
+
+def _paler(colour: str) -> str:
+    """Mixes a colour with two parts of white in three."""
+    return "#" + "".join(f"{(int(colour[i : i + 2], 16) + 2 * 255) // 3:02x}" for i in (1, 3, 5))
