@@ -20,6 +20,9 @@ def report(
     over: Over = "seed",
     baseline: Baseline = None,
     test: Annotated[str, typer.Option("--test", help="Against the baseline: t (paired) or wilcoxon.")] = "t",
+    draw_all: Annotated[
+        bool, typer.Option("--all", help="Draw every row.  [default: at most 20, the best]")
+    ] = False,
     title: Annotated[str, typer.Option("--title", help="The heading of the page.")] = "Comparison of runs",
     out: Annotated[Path, typer.Option("--out", help="The HTML file to write.")] = Path("dfa-report.html"),
     force: Force = False,
@@ -33,5 +36,5 @@ def report(
     found, chosen = Selection(folders, where, since).find()
     result = compare(chosen, make_question(by, metric, over, baseline=baseline, test=test))
     result.skipped = found.skipped
-    output.write_file(out, report_page(result, chosen, title, found.places), force)
+    output.write_file(out, report_page(result, chosen, title, found.places, draw_all), force)
     output.write_stderr(f"wrote {out}")

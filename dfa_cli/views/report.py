@@ -6,62 +6,25 @@ import base64
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from dfa_cli.comparison.captions import constants, split_caption, title
 from dfa_cli.comparison.columns import columns
-from dfa_cli.comparison.comparison import Comparison, compare
-from dfa_cli.comparison.grouping import key_value
-from dfa_cli.comparison.question import Question
+from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.console.values import MISSING, format_time, format_value, number, plural
-from dfa_cli.errors import DfaError
-from dfa_cli.records.keys import affects_result
 from dfa_cli.records.log import LOG
 from dfa_cli.records.measures import DEFAULT
 from dfa_cli.records.run import STATUSES, UNFINISHED, Run
 from dfa_cli.records.words import commit_in_words, run_in_words
+from dfa_cli.views.differences import Differences, differences
+from dfa_cli.views.figures import Drawing, figures
+from dfa_cli.views.html_table import Cell, Row, Table
 from dfa_cli.views.listing import COLUMNS, failure
 
-MOST_FIGURES = 4  # the most figures of the metric against a key
 TEMPLATES = Path(__file__).parent / "templates"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a table. `shown`: its text. `value`: what it is sorted by, if not its text. `look`: its CSS class."""
-
-    shown: str
-    value: Any = None
-    look: str = ""
-
-    @property
-    def sorted_by(self) -> Any:
-        return self.shown if self.value is None else "" if self.value is MISSING else self.value
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of a table. `look`: its CSS class."""
-
-    cells: Sequence[Cell]
-    look: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the page.
-
-    `name`: its id. `heads`: each heading, and whether its column is text. `search`: whether a box filters
-    the rows.
-    """
-
-    name: str
-    heads: Sequence[tuple[str, bool]]
-    rows: Sequence[Row]
-    search: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,8 +38,8 @@ class Page:
     caption: str
     about: list[str]
     notes: list[str]
-    figures: list[tuple[str, str]] = field(repr=False)
-    differences: Table | None
+    figures: list[Drawing]
+    differences: Differences | None
     failures: Table | None
     skipped: list[tuple[str, str]]
     provenance: Table | None
@@ -84,8 +47,10 @@ class Page:
     metric: str
 
 
-def report_page(result: Comparison, runs: Sequence[Run], heading: str, places: Sequence[str]) -> str:
-    """Writes the page for a comparison and for all runs that were found."""
+def report_page(
+    result: Comparison, runs: Sequence[Run], heading: str, places: Sequence[str], draw_all: bool = False
+) -> str:
+    """Writes the page for a comparison and for all runs that were found. The figures show every row if `draw_all`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     now = datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z")
@@ -100,8 +65,8 @@ def report_page(result: Comparison, runs: Sequence[Run], heading: str, places: S
         caption=title(result),
         about=about,
         notes=result.notes(),
-        figures=_figures(result, runs),
-        differences=_differences_table(result),
+        figures=figures(result, draw_all),
+        differences=differences(result),
         failures=_failures_table([run for run in runs if run.status in UNFINISHED]),
         skipped=[(format_value(folder), reason) for folder, reason in result.skipped],
         provenance=_provenance_table(runs),
@@ -134,62 +99,6 @@ def _comparison_table(result: Comparison) -> Table:
             cells.append(Cell(column.cell(group), value))
         rows.append(Row(cells, "base" if group.is_baseline else ""))
     return Table("comparison", [(column.heading, column.left) for column in chosen], rows, search=True)
-
-
-def _figures(result: Comparison, runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Draws the figures, and returns for each what it shows in words and its SVG in base 64.
-
-    A figure for which nothing was measured is left out.
-    """
-    from dfa_cli.plots.against_key import draw_against
-    from dfa_cli.plots.bars import draw_bars
-    from dfa_cli.plots.curves import draw_curves
-    from dfa_cli.plots.style import save
-
-    wanted: list[tuple[str, Callable[[], Any]]] = [
-        (f"Bars of {result.metric.words}", lambda: draw_bars(result)),
-        ("Validation accuracy over epochs", lambda: draw_curves(result, "validation_accuracy")),
-    ]
-    numeric = [
-        key
-        for key in result.columns
-        if len({value for group in result.groups if (value := number(group.key[key])) is not None}) > 1
-    ]
-    for key in numeric[:MOST_FIGURES]:
-        along = compare(runs, Question(by=result.columns, metric=result.metric, over=result.over, along=key))
-        wanted.append(
-            (f"{result.metric.words} against {key}", lambda along=along, key=key: draw_against(along, key))
-        )
-    figures = []
-    for words, draw in wanted:
-        try:
-            figures.append((words, base64.b64encode(save(draw(), ".svg")).decode()))
-        except DfaError:
-            continue
-    return figures
-
-
-def _differences_table(result: Comparison) -> Table | None:
-    """Lists every key in which the groups differ, so that a value tuned for one of them cannot stay hidden."""
-    keys = [
-        key
-        for key in [*result.columns, *result.dependent_keys]
-        if affects_result(key) and not key.endswith("_target_")
-    ]
-    if not keys or len(result.groups) < 2:
-        return None
-    rows = []
-    for key in keys:
-        words = [
-            ", ".join(dict.fromkeys(format_value(key_value(run, key)) for run in group.counted or group.runs))
-            for group in result.groups
-        ]
-        common = max(words, key=words.count)
-        rows.append(
-            Row([Cell(key), *(Cell(word, look="" if word == common else "differs") for word in words)])
-        )
-    heads = [("key", True), *((group.label(), True) for group in result.groups)]
-    return Table("differences", heads, rows)
 
 
 def _failures_table(runs: Sequence[Run]) -> Table | None:

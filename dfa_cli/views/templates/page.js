@@ -4,7 +4,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     const up = head.getAttribute("aria-sort") !== "ascending";
     heads.forEach(other => other.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", up ? "ascending" : "descending");
-    const value = row => row.cells[column].dataset.v ?? "";
+    const value = row => row.cells[column].dataset.v ?? row.cells[column].textContent;
     const order = (a, b) => {
       const x = value(a), y = value(b);
       if (x === "" || y === "") return (x === "") - (y === "");
