@@ -15,7 +15,7 @@ from dfa_cli.config.spec import RunSpec
 from dfa_cli.console import output
 from dfa_cli.console.messages import entry, shortest
 from dfa_cli.console.table import wrap
-from dfa_cli.console.values import duration, format_time, plural, quantity
+from dfa_cli.console.values import duration, format_time, plural, printable, quantity
 from dfa_cli.errors import DfaError
 from dfa_cli.launch.task import resolve_spec
 from dfa_cli.records.run import Run
@@ -67,7 +67,8 @@ def jobs_in_words(runs: Sequence[SweepRun], width: int | None) -> list[str]:
     """List the jobs, in groups by what would happen to them. With a `width`, only the first ones of a long group."""
     groups: dict[str, list[str]] = defaultdict(list)
     for run in sorted(runs, key=_rank):
-        heading, note = _fate(run)
+        # A record may come from anywhere, and its words must not control the terminal.
+        heading, note = map(printable, _fate(run))
         groups[heading].append(f"{run.label}{f'  ({note})' if note else ''}")
     lines = []
     room = width or 10_000
