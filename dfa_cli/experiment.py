@@ -22,12 +22,12 @@ from dfa_cli.data.base import Data
 from dfa_cli.data.loading import load_data
 from dfa_cli.errors import DfaError
 from dfa_cli.machine.files import disk_errors_as_sentences, write_atomically
-from dfa_cli.machine.memory import keep_freed_memory
+from dfa_cli.machine.memory import keep_freed_memory, return_freed_memory
 from dfa_cli.machine.provenance import packages, provenance
 from dfa_cli.records.locks import owned
 from dfa_cli.records.record import Record
 from dfa_cli.records.run import CHECKPOINT, PACKAGES
-from dfa_cli.seeding import stream_seed
+from dfa_cli.seeding import STREAMS, stream_seed
 from dfa_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from dfa_cli.training.loop import Course, History, train
 from dfa_cli.training.progress import Progress
@@ -36,7 +36,7 @@ from dfa_cli.training.soundness import require_finite
 from dfa_cli.training.weights import WEIGHTS, save_weights
 
 # The random streams whose seeds are recorded. dfa_cli/seeding.py explains what a stream is.
-STREAMS = ("weights", "order", "dropout", "layers")
+SEEDED = ("weights", "order", "dropout", "layers")
 
 
 def run(spec: RunSpec, folder: Path, replaces: bool = False) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
     import_exactly(spec.code)
     # The jobs of a sweep share a process, so a later one finds imported what the first one has imported.
     imported_before = modules_at_first() if spec.code.modules else set(sys.modules)
-    keep_freed_memory()
+    return_freed_memory() if config["activations"] == "recompute" else keep_freed_memory()
     # When run.log cannot be written, the run says so in one sentence, so `logging` must not report it as well.
     logging.raiseExceptions = False
     with record, Progress(config, spec.choices) as progress:
@@ -136,6 +136,7 @@ def _record_head(spec: RunSpec) -> dict[str, Any]:
         "choices": dict(spec.choices),
         "overrides": list(spec.overrides),
         "config": spec.config,
+        "streams": STREAMS,
         "data_fallback": spec.config["data_fallback"],
         **({"code": code} if spec.code.modules else {}),
         "provenance": provenance() | {name: value for name, value in origin.items() if value},
@@ -144,7 +145,7 @@ def _record_head(spec: RunSpec) -> dict[str, Any]:
 
 def repeat_conditions(config: Mapping[str, Any], data: Data) -> dict[str, Any]:
     """Return the conditions, besides the configuration, that a repetition needs for the same result."""
-    seeds = {name: stream_seed(config["seed"], name) for name in STREAMS}
+    seeds = {name: stream_seed(config["seed"], name) for name in SEEDED}
     for name in ("matrix_seed", "noise_seed"):
         if name in config["device"]:
             seeds[name] = config["device"][name]

@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+# How random numbers are divided among streams. Records state it; those that do not are of 1, with one stream for the
+# dropout of all blocks, and one for all noise of an optical device. In 2 each block has streams of its own.
+STREAMS = 2
+
 
 def stream_seed(seed: int, name: str) -> int:
     """Compute the seed of the stream `name`: the first 63 bits of SHA-256 of `"{seed}/{name}"`.

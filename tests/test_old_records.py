@@ -1,4 +1,4 @@
-"""Every later version can read, compare, reuse, repeat and resume the records of version 0.1.0.
+"""Every later version can read, compare, reuse and repeat the records of version 0.1.0, and finish interrupted runs.
 
 records_0_1_0/README.md says how they were made.
 """
@@ -84,23 +84,32 @@ def require_repeated(dfa: Dfa, run: Run) -> None:
     answer = rerun(dfa, run)
     assert answer.code == 0, answer.err + answer.out
     assert "the metrics match exactly, in 2 epochs" in answer.out or "within the tolerance" in answer.out
+    assert (
+        "random streams: version 1 before, 2 now, so dropout and optical noise are other numbers"
+        in answer.out
+    )
     (again,) = (dfa.root / "again").rglob("run.json")
     assert Run(again.parent).record["identity"] == run.record["identity"]
     shutil.rmtree(dfa.root / "again")
 
 
 def require_resumed(dfa: Dfa, run: Run) -> None:
-    """Fail unless `dfa resume` continues from the checkpoint to the last epoch."""
+    """Fail unless `dfa resume` says that the random streams have changed since, and trains from the start when told."""
     before = run.record
     measured = run.repeatable
     assert len(measured) == 4
     answer = dfa("resume", str(run.folder))
+    assert answer.code == 2
+    assert "it draws dropout and optical noise from other random streams" in answer.sentence
+    assert answer.sentence.endswith("`dfa resume RUN --from-start` trains from epoch 1 again.")
+    assert run.record == before
+    assert run.repeatable == measured
+    answer = dfa("resume", str(run.folder), "--from-start")
     assert answer.code == 0, answer.err + answer.out
     after = run.record
     assert after["status"] == "completed"
-    assert after["resumed"][0]["epoch"] == 4
+    assert after["streams"] == 2
     assert after["identity"] == before["identity"]
-    assert run.repeatable[:4] == measured
     assert [row["epoch"] for row in run.metrics] == [str(epoch) for epoch in range(1, EPOCHS + 1)]
     assert not (run.folder / "checkpoint.safetensors").exists()
 

@@ -111,6 +111,12 @@ def describe_changes(before: Run, after: Run) -> list[str]:
     for name in ("processor", "platform", "compute", "threads"):
         if old.get(name) != new.get(name):
             lines.append(f"{name}: {old.get(name)} before, {new.get(name)} now")
+    old_streams, new_streams = (run.record.get("streams", 1) for run in (before, after))
+    if old_streams != new_streams:
+        lines.append(
+            f"random streams: version {old_streams} before, {new_streams} now, so dropout and optical noise are "
+            "other numbers"
+        )
     old_checksums, new_checksums = old.get("data_checksums") or {}, new.get("data_checksums") or {}
     if old_checksums != new_checksums:
         lines += [f"data: {change}" for change in changed_files(old_checksums, new_checksums)]

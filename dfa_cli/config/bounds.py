@@ -77,6 +77,7 @@ BOUNDS: dict[str, Bound] = {
     "weight_decay_on": choice("all", "hidden"),
     "compute": choice("auto", "cpu", "cuda", "mps"),
     "precision": choice("fp32", "bf16"),
+    "activations": choice("keep", "recompute"),
     "threads": optional(whole(1, 1024)),
     "progress": choice("auto", "bar", "lines", "none"),
     "checkpoint_every": optional(AT_LEAST_ONE),

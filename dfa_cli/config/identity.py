@@ -48,7 +48,7 @@ class Dropped:
 # Dotted keys that are younger than the first records, each with the value that describes every run made before it.
 # At that value the key is left out of the identity, so the identities of old records stay the same. `modernised` adds
 # the key with this value to a configuration that lacks it.
-LATER: dict[str, Any] = {"precision": "fp32"}
+LATER: dict[str, Any] = {"precision": "fp32", "activations": "keep"}
 
 # Dotted keys and `_target_`s that have another name now: old name -> new name. Each entry records one change. A name
 # that changes again gets another entry below, and an existing entry is never edited. No two entries have the same new

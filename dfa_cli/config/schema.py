@@ -27,6 +27,7 @@ class Config:
     weight_decay_on: str = "all"
     compute: str = "auto"
     precision: str = "fp32"
+    activations: str = "keep"
     threads: int | None = None
     outputs: str = "outputs"
     data_dir: str | None = None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from dfa_cli.config.bounds import require
 from dfa_cli.devices.base import Cost
+from dfa_cli.devices.parts import Span
 from dfa_cli.kernels.onednn import matmul
 from dfa_cli.machine.accelerator import resolve
 from dfa_cli.seeding import generator
@@ -40,11 +42,18 @@ class Digital:
         self._rows, self._seconds = 0, 0.0
 
     def project(self, error: Tensor) -> Tensor:
-        started = time.perf_counter()
-        projected = matmul(error.to(self.where), self.feedback.to(error.dtype)).to(error.device)
-        self._seconds += time.perf_counter() - started
+        return next(self.project_parts(error, [(0, self.feedback.shape[1])]))
+
+    def project_parts(self, error: Tensor, spans: Sequence[Span]) -> Iterator[Tensor]:
         self._rows += len(error)
-        return projected
+        shown, feedback = error.detach().to(self.where), self.feedback.to(error.dtype)
+        part = shown.new_empty(0)
+        for first, last in spans:
+            started = time.perf_counter()
+            # New memory of many megabytes for each part would take longer than the product.
+            part = matmul(shown, feedback[:, first:last], part.resize_(len(shown), last - first))
+            self._seconds += time.perf_counter() - started
+            yield part.to(error.device)
 
     def matrix(self) -> Tensor:
         return self.feedback

@@ -38,6 +38,9 @@ class _TanhOfBFloat16(torch.autograd.Function):
 
 ACTIVATIONS: dict[str, Activation] = {"tanh": tanh, "relu": torch.relu}
 
+# The same functions, computed in the memory of `z`. The numbers are the same.
+IN_PLACE: dict[Activation, Activation] = {tanh: torch.tanh_, torch.relu: torch.relu_}
+
 # Each function computes `dL/dz` from `dL/dh` and from the output `h = activation(z)`.
 DERIVATIVES: dict[Activation, Callable[[Tensor, Tensor], Tensor]] = {
     tanh: torch.ops.aten.tanh_backward,

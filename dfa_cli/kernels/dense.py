@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dfa_cli.kernels import onednn
-from dfa_cli.kernels.activations import DERIVATIVES, Activation, tanh
+from dfa_cli.kernels.activations import DERIVATIVES, IN_PLACE, Activation, tanh
 from dfa_cli.kernels.sparse import SparseMatrix
 
 # columns; a result with fewer columns takes several times as long to compute as its transpose
@@ -42,7 +42,10 @@ def affine(
         return _FusedAffine.apply(h, weight, bias, activation)  # type: ignore[no-any-return]
     else:
         z = torch.addmm(bias, h, weight)
-    return z if activation is None else activation(z)
+    if activation is None:
+        return z
+    # Nobody else needs `z`: the derivative is computed from the output.
+    return activation(z) if z.dtype == torch.bfloat16 else IN_PLACE.get(activation, activation)(z)
 
 
 def product(h: Tensor | SparseMatrix, weight: Tensor) -> Tensor:

@@ -37,9 +37,9 @@ def linear(h: Tensor, weight: Tensor, bias: Tensor | None = None, tanh: bool = F
     return torch.ops.mkldnn._linear_pointwise(h, weight.t(), bias, activation, [], "")  # type: ignore[no-any-return]
 
 
-def matmul(a: Tensor, b: Tensor) -> Tensor:
-    """Compute `a b` by the faster library, without autograd."""
-    return linear(a, b) if is_faster(a, b) else a @ b
+def matmul(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
+    """Compute `a b` by the faster library, without autograd. The result may take the memory of `out`."""
+    return linear(a, b) if is_faster(a, b) else torch.mm(a, b, out=out)
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from dfa_cli.kernels.activations import ACTIVATIONS
 from dfa_cli.kernels.sparse import SparseMatrix
 from dfa_cli.models.batch import Batch, Graph
 from dfa_cli.models.dropout import Dropout
+from dfa_cli.seeding import generator as stream
 
 
 class Block(nn.Module):
@@ -48,16 +49,25 @@ class Block(nn.Module):
 
 
 class Model(nn.Module):
-    """A network as a list of blocks. Training rules call `blocks` one by one; `forward` computes only the logits."""
+    """A network as a list of blocks. Training rules call `blocks` one by one; `forward` computes only the logits.
+
+    `generator` gives each block a stream of its own for its dropout masks, which depends on the seed of the generator
+    and on the place of the block. So the masks of a block are the same whichever other blocks are computed, and in
+    which order. Without a generator the blocks keep the streams that they have.
+    """
 
     blocks: Sequence[Block]  # an nn.ModuleList, typed by what it holds
 
     def __init__(self, blocks: Sequence[Block], generator: torch.Generator | None = None):
         super().__init__()
         self.blocks = nn.ModuleList(blocks)  # type: ignore[assignment]
-        for module in self.modules():
-            if isinstance(module, Dropout):
-                module.generator = generator
+        if generator is None:
+            return
+        for i, block in enumerate(blocks):
+            of_block = stream(generator.initial_seed(), f"block {i}", generator.device)
+            for module in block.modules():
+                if isinstance(module, Dropout):
+                    module.generator = of_block
 
     @property
     def widths(self) -> list[int]:
@@ -102,7 +112,7 @@ class ModelShape:
     """What a model needs to know of its surroundings.
 
     `features`: the number of input columns. `classes`: the number of classes. `weights`: the generator that draws the
-    initial weights. `dropout`: the generator that draws the dropout masks.
+    initial weights. `dropout`: the generator from whose seed each block gets a stream for its dropout masks.
     """
 
     features: int

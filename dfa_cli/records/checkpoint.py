@@ -7,7 +7,7 @@ from pathlib import Path
 from dfa_cli.records.run import CHECKPOINT, read_run, record_of
 from dfa_cli.records.sums import change_of_checkpoint
 
-FORMAT = 1  # version of the checkpoint file
+FORMAT = 2  # version of the checkpoint file; 1: one generator for all dropout, one for all noise
 
 
 def checkpoint_epoch(folder: Path) -> int | None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+import math
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
+from torch import Tensor, nn
 
 from dfa_cli.devices.base import ProjectionDevice
-from dfa_cli.kernels.vjp import accumulate_vjps
-from dfa_cli.models.base import Model
-from dfa_cli.models.batch import Batch
-from dfa_cli.rules.base import Step, loss_and_error, scatter_to_rows
+from dfa_cli.kernels.sparse import SparseMatrix
+from dfa_cli.kernels.vjp import accumulate_vjp
+from dfa_cli.models.base import Block, Model
+from dfa_cli.models.batch import Batch, Graph
+from dfa_cli.models.forward_state import ForwardState
+from dfa_cli.rules.base import KEEP, Step, loss_and_error, scatter_to_rows
 
 
 class Backpropagation:
@@ -17,13 +26,57 @@ class Backpropagation:
         dL/dh_{i-1} = J_i^T dL/dh_i      with J_i the Jacobian of block i
 
     Nothing is projected, so the device is not used. Rumelhart, Hinton & Williams 1986.
+
+    `activations`: with `recompute` only the inputs of about `sqrt(n)` segments of the `n` blocks are held. The backward
+    pass computes each segment again when it comes to it (gradient checkpointing, Chen et al. 2016, arXiv 1604.06174).
+    The last segment comes first in the backward pass, so it is not computed again.
     """
+
+    def __init__(self, activations: str = KEEP):
+        self.activations = activations
 
     def prepare(self, model: Model, classes: int, device: ProjectionDevice, compute: torch.device) -> None:
         pass
 
     def backward(self, model: Model, batch: Batch) -> Step:
-        logits = model(batch)
+        logits = model(batch) if self.activations == KEEP else _checkpointed(model, batch)
         step, error = loss_and_error(logits, batch)
-        accumulate_vjps([logits], [scatter_to_rows(error, batch, len(logits))])
+        accumulate_vjp(logits, scatter_to_rows(error, batch, len(logits)))
         return step
+
+
+def _checkpointed(model: Model, batch: Batch) -> Tensor:
+    """Compute the logits as `model.forward` does, and let the backward pass compute most segments again."""
+    from torch.utils.checkpoint import checkpoint
+
+    blocks = list(model.blocks)
+    length = math.ceil(len(blocks) ** 0.5)
+    *segments, last = (nn.Sequential(*blocks[i : i + length]) for i in range(0, len(blocks), length))
+    h = batch.x
+    for segment in segments:
+        # `unwrap`, because the wrapper imports torch's compiler, which takes a second. `_contexts` puts back all
+        # generators, those of `preserve_rng_state` among them.
+        h = inspect.unwrap(checkpoint)(
+            _through,
+            segment,
+            h,
+            batch.graph,
+            use_reentrant=False,
+            preserve_rng_state=False,
+            context_fn=functools.partial(_contexts, segment, batch.y.device),
+        )
+    return _through(last, h, batch.graph)
+
+
+def _contexts(
+    segment: nn.Module, device: torch.device
+) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """Return a context for the forward pass of the segment, which is about to begin, and one for its repetition."""
+    return nullcontext(), ForwardState(segment, device).again()
+
+
+def _through(segment: Iterable[Block], h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
+    for block in segment:
+        h = block(h, graph)
+    assert isinstance(h, Tensor)
+    return h

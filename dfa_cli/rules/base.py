@@ -11,6 +11,8 @@ from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.models.base import Model
 from dfa_cli.models.batch import Batch
 
+KEEP, RECOMPUTE = "keep", "recompute"  # the values of the key `activations`
+
 
 class Step(NamedTuple):
     """The result of one training step, as two scalar tensors.
@@ -40,6 +42,17 @@ class LearningRule(Protocol):
     def backward(self, model: Model, batch: Batch) -> Step:
         """Run the forward pass and the rule's own backward pass, and leave the gradients in `.grad`."""
         ...
+
+
+@runtime_checkable
+class CanRecompute(Protocol):
+    """An optional part of a rule: it can compute activations a second time instead of holding them.
+
+    `activations`: `keep`, or `recompute`, for memory that grows slowly or not at all with the number of blocks. The
+    gradients, and the states of all generators after the step, are the same bit for bit.
+    """
+
+    activations: str
 
 
 @runtime_checkable

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator, Sequence
+
 import torch
 from torch import Tensor
 
 from dfa_cli.devices.base import ProjectionDevice
-from dfa_cli.kernels.vjp import accumulate_vjps
+from dfa_cli.devices.parts import project_parts
 from dfa_cli.models.base import Model
 from dfa_cli.models.batch import Batch
-from dfa_cli.rules.base import Step, loss_and_error, scatter_to_rows
+from dfa_cli.rules.base import KEEP, Step, scatter_to_rows
+from dfa_cli.rules.blockwise import train_blocks
 
 
 class DirectFeedbackAlignment:
@@ -24,8 +28,8 @@ class DirectFeedbackAlignment:
     `[classes, width_i]` is a fixed random matrix with standard deviation `scale / sqrt(width_i)`.
 
     No block waits for another. One projection of `e`, `[rows, classes] -> [rows, sum of widths]`, serves all blocks,
-    and their gradients can be computed in any order. Rows without a label have no error: they are not projected and
-    cost no frame on an optical device.
+    and their gradients can be computed in any order. The projection is read one block after another, so it is never
+    held as a whole. Rows without a label have no error: they are not projected and cost no frame on an optical device.
 
     `share_columns`: the projection is only as wide as the widest block, and block `i` reads the first `width_i` columns
     of it. By default no two blocks read the same column.
@@ -36,6 +40,8 @@ class DirectFeedbackAlignment:
 
     Nokland 2016 (arXiv 1609.01596); Launay et al. 2020 (arXiv 2012.06373).
     """
+
+    activations = KEEP  # see `CanRecompute`
 
     def __init__(self, scale: float = 1.0, share_columns: bool = False, spread_over_edges: bool = False):
         self.scale = scale
@@ -50,17 +56,7 @@ class DirectFeedbackAlignment:
             device.prepare(classes, max(s.stop for s in self.slices), compute)
 
     def backward(self, model: Model, batch: Batch) -> Step:
-        outputs: list[Tensor] = []
-        h = batch.x
-        for block in model.blocks:
-            h = block(h.detach() if isinstance(h, Tensor) else h, batch.graph)
-            outputs.append(h)
-        step, error = loss_and_error(outputs[-1], batch)
-
-        signals = self._feedback(self.projected_signal(error, batch), batch, len(outputs[-1]))
-        signals.append(scatter_to_rows(error, batch, len(outputs[-1])))
-        accumulate_vjps(outputs, signals)
-        return step
+        return train_blocks(model, batch, self.feedback, self.activations)
 
     def feedback_matrices(self) -> list[Tensor]:
         """Return `B_i` `[classes, width_i]` of each hidden block, in order."""
@@ -77,19 +73,34 @@ class DirectFeedbackAlignment:
         """The earlier name of `projected_signal`. Subclasses that override it still work."""
         return error
 
-    def _feedback(self, error: Tensor, batch: Batch, rows: int) -> list[Tensor]:
-        """Compute `e B_i` `[rows, width_i]` of each hidden block."""
-        if not self.slices:
-            return []
-        projected = self.device.project(error)
-        signals = []
-        for i, (columns, scale) in enumerate(zip(self.slices, self.scales, strict=True)):
-            signal = scatter_to_rows(projected[:, columns] * scale, batch, rows)
-            if self.spread_over_edges and batch.graph is not None:
-                for _ in range(len(self.slices) - i):
-                    signal = batch.graph.adjacency.transpose_matmul(signal)
-            signals.append(signal)
-        return signals
+    def feedback(
+        self, error: Tensor, batch: Batch, rows: int, blocks: Sequence[int] | None = None
+    ) -> Iterator[Tensor]:
+        """Return `e B_i` `[rows, width_i]` of each hidden block, in order. Each is valid until the next is asked for.
+
+        `blocks`: the numbers of the blocks that are wanted, from 0; `None` means all hidden blocks. The error is shown
+        to the device once.
+        """
+        wanted = range(len(self.slices)) if blocks is None else blocks
+        if not wanted:
+            return iter(())
+        signal = self.projected_signal(error, batch)
+        spans = [(self.slices[i].start, self.slices[i].stop) for i in wanted]
+        if self.share_columns:
+            shared = next(project_parts(self.device, signal, [(0, max(s.stop for s in self.slices))]))
+            parts = (shared[:, first:last].clone() for first, last in spans)
+        else:
+            parts = project_parts(self.device, signal, spans)
+        # `map` keeps no part after its function has returned. A loop would keep it until the next one is there.
+        return map(functools.partial(self._feedback_of, batch, rows), wanted, parts)
+
+    def _feedback_of(self, batch: Batch, rows: int, i: int, part: Tensor) -> Tensor:
+        """Turn the projection of the labelled rows, which may be overwritten, into the feedback of hidden block `i`."""
+        signal = scatter_to_rows(part.mul_(self.scales[i]), batch, rows)
+        if self.spread_over_edges and batch.graph is not None:
+            for _ in range(len(self.slices) - i):
+                signal = batch.graph.adjacency.transpose_matmul(signal)
+        return signal
 
 
 def _slices(widths: list[int], share_columns: bool) -> list[slice]:

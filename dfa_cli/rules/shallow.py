@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from dfa_cli.devices.base import ProjectionDevice
-from dfa_cli.kernels.vjp import accumulate_vjps
+from dfa_cli.kernels.vjp import accumulate_vjp
 from dfa_cli.models.base import Model
 from dfa_cli.models.batch import Batch
-from dfa_cli.rules.base import Step, loss_and_error, scatter_to_rows
+from dfa_cli.rules.base import KEEP, Step, loss_and_error, scatter_to_rows
 
 
 class Shallow:
@@ -19,6 +19,7 @@ class Shallow:
     """
 
     last_block_only = True  # lets the loop compute the outputs of the hidden blocks only once
+    activations = KEEP  # At most one hidden block is held at a time, so `recompute` has nothing to save.
 
     def prepare(self, model: Model, classes: int, device: ProjectionDevice, compute: torch.device) -> None:
         pass
@@ -30,5 +31,5 @@ class Shallow:
                 h = block(h, batch.graph)
         logits = model.blocks[-1](h, batch.graph)
         step, error = loss_and_error(logits, batch)
-        accumulate_vjps([logits], [scatter_to_rows(error, batch, len(logits))])
+        accumulate_vjp(logits, scatter_to_rows(error, batch, len(logits)))
         return step

@@ -11,7 +11,7 @@ from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.models.base import Block, Model
 from dfa_cli.models.batch import Batch
 from dfa_cli.rules.backpropagation import Backpropagation
-from dfa_cli.rules.base import HasFeedbackMatrices, LearningRule, Stateful
+from dfa_cli.rules.base import KEEP, HasFeedbackMatrices, LearningRule, Stateful
 
 
 def measure(
@@ -45,7 +45,8 @@ def measure(
     try:
         model.eval()
         rule_gradients = _gradients(model, rule, batch)
-        true_gradients = _gradients(model, Backpropagation(), batch)
+        # A rule that holds few activations must be measured without holding many.
+        true_gradients = _gradients(model, Backpropagation(getattr(rule, "activations", KEEP)), batch)
     finally:
         model.train(was_training)
         for parameter, gradient in zip(model.parameters(), gradients, strict=True):

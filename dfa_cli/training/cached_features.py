@@ -29,7 +29,7 @@ def cache_hidden_features(model: Model, rule: LearningRule, batches: Batches) ->
         return model, batches
     if len(batches.y) * hidden[-1].width * BYTES_PER_FLOAT > MAX_BYTES:
         return model, batches
-    return Model([last], last.dropout.generator), batches.of_inputs(_hidden_features(hidden, batches))
+    return Model([last]), batches.of_inputs(_hidden_features(hidden, batches))
 
 
 def _is_deterministic(block: Block) -> bool:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 def save_checkpoint(folder: Path, epoch: int, experiment: Experiment) -> None:
     """Save the state after `epoch`. When this returns, the file is on the disk, not only in the system's cache.
 
-    Saved are the model, the optimizer, the projection device, the generators by the names of their streams, and torch's
-    global generators, since layers of other libraries draw from those. The state of a rule is saved when the rule has a
+    Saved are the model, the optimizer, the projection device, the generators by name, and torch's global generators,
+    since layers of other libraries draw from those. The state of a rule is saved when the rule has a
     `state_dict` of tensors. Raises `DfaError` when the folder cannot be written.
     """
     parts = _stateful_parts(experiment)
@@ -83,7 +83,8 @@ def load_checkpoint(folder: Path, experiment: Experiment) -> int:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if metadata.get("format") != str(FORMAT):
             raise DfaError(
-                f"{path} has format {metadata.get('format')}, and this version of dfa reads {FORMAT}."
+                f"{path} has format {metadata.get('format')}, and this version of dfa reads {FORMAT}: it draws dropout "
+                "and optical noise from other random streams. `dfa resume RUN --from-start` trains from epoch 1 again."
             )
         for prefix, part in _stateful_parts(experiment).items():
             part.load_state_dict(_entries_of(tensors, f"{prefix}."))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dfa_cli.config.instantiate import build, wrong_arguments_message
 from dfa_cli.config.schema import projects
@@ -16,7 +16,8 @@ from dfa_cli.data.base import Data
 from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.errors import DfaError
 from dfa_cli.models.base import Model, ModelShape
-from dfa_cli.rules.base import LearningRule
+from dfa_cli.models.forward_state import generators
+from dfa_cli.rules.base import KEEP, RECOMPUTE, CanRecompute, LearningRule
 from dfa_cli.seeding import generator, stream_seed
 from dfa_cli.training import alignment
 from dfa_cli.training.batches import Batches
@@ -28,7 +29,7 @@ class Experiment:
     """All parts of a run, ready to train.
 
     `device` is `None` for a rule that projects nothing. `validation` and `test` are row indices. `generators` holds
-    every generator that training draws from, by the name of its stream.
+    the generator of the order of the rows, and those of the model by the names of the modules that draw from them.
     """
 
     model: Model
@@ -74,9 +75,12 @@ def build_experiment(config: Mapping[str, Any], data: Data) -> Experiment:
     # Layers of other libraries draw from the global generator.
     torch.manual_seed(stream_seed(seed, "layers"))
 
-    generators = {"order": generator(seed, "order"), "dropout": generator(seed, "dropout", compute)}
-    sizes = ModelShape(data.x.shape[1], data.classes, generator(seed, "weights"), generators["dropout"])
+    order = generator(seed, "order")
+    sizes = ModelShape(
+        data.x.shape[1], data.classes, generator(seed, "weights"), generator(seed, "dropout", compute)
+    )
     model: Model = build(config["model"], sizes).to(compute)
+    _require_blocks(model)
     if config["precision"] == "bf16":
         model.set_matmul_dtype(torch.bfloat16)
         if data.edge_index is None:
@@ -84,6 +88,8 @@ def build_experiment(config: Mapping[str, Any], data: Data) -> Experiment:
             data = replace(data, x=data.x.to(torch.bfloat16))
     device: ProjectionDevice = build(config["device"])
     rule: LearningRule = build(config["rule"])
+    if config["activations"] != KEEP:
+        _recompute_activations(rule, model)
     rule.prepare(model, data.classes, device, compute)
     try:
         optimizer = make_optimizer(
@@ -96,11 +102,36 @@ def build_experiment(config: Mapping[str, Any], data: Data) -> Experiment:
         rule=rule,
         device=device if projects(config) and model.widths else None,
         optimizer=optimizer,
-        batches=Batches(data, config["batch_size"], generators["order"]),
+        batches=Batches(data, config["batch_size"], order),
         validation=data.validation,
         test=data.test,
-        generators=generators,
+        generators={"order": order, **generators(model)},
     )
+
+
+def _require_blocks(model: Model) -> None:
+    """Raise `DfaError` for a model without a list of blocks."""
+    if not isinstance(getattr(model, "blocks", None), (nn.ModuleList, list)) or not len(model.blocks):
+        raise DfaError(
+            f"The model {type(model).__name__} has no list `blocks`, which training needs: the outputs of its blocks, "
+            "in order. Derive it from dfa_cli.models.Model, and hand the blocks to its constructor."
+        )
+
+
+def _recompute_activations(rule: LearningRule, model: Model) -> None:
+    """Let the rule compute activations again. Raises `DfaError` when the rule cannot, or the model is no chain."""
+    name = type(rule).__name__
+    if not isinstance(rule, CanRecompute):
+        raise DfaError(
+            f"activations=recompute: {name} sends the error back through all blocks, and has to keep what they "
+            "computed. Use activations=keep, or one of rule=dfa, drtp, shallow, bp."
+        )
+    if type(model).forward is not Model.forward:
+        raise DfaError(
+            f"activations=recompute: {type(model).__name__} has a `forward` of its own, so it may do more than call "
+            "its blocks one after another, and cannot be computed again block by block. Use activations=keep."
+        )
+    rule.activations = RECOMPUTE
 
 
 def parameter_groups(model: Model, weight_decay_on: str) -> list[dict[str, Any]]:

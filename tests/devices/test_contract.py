@@ -19,6 +19,7 @@ from torch import Tensor
 from dfa_cli.config.compose import compose_run, conf_dir
 from dfa_cli.config.instantiate import build
 from dfa_cli.devices import Cost, Digital, ProjectionDevice
+from dfa_cli.devices.parts import project_parts
 from dfa_cli.training.weights import load_tensors, save_tensors
 
 CPU = torch.device("cpu")
@@ -166,6 +167,44 @@ def test_no_rows_give_no_rows(name: str) -> None:
     device = prepared([f"device={name}"])
     assert device.project(torch.zeros(0, N_IN)).shape == (0, N_OUT)
     assert device.cost().frames == 0
+
+
+SPANS = [(0, 100), (100, 400), (400, N_OUT)]
+
+
+def test_parts_are_read_of_one_projection(words: list[str]) -> None:
+    e, whole, parts = errors(64), prepared(words), prepared(words)
+    expected = whole.project(e)
+    found = [part.clone() for part in project_parts(parts, e, SPANS)]
+    assert [part.shape for part in found] == [(64, last - first) for first, last in SPANS]
+    cost, once = parts.cost(), whole.cost()
+    assert (cost.rows, cost.frames, cost.coefficients) == (once.rows, once.frames, once.coefficients)
+    if exact(words):
+        torch.testing.assert_close(torch.cat(found, 1), expected, rtol=1e-5, atol=1e-6)
+    else:  # the noise is drawn for each part, so it is other noise
+        assert torch.cosine_similarity(torch.cat(found, 1), expected, dim=1).mean() > 0.95
+
+
+def test_a_part_is_the_same_whichever_others_are_read_and_in_which_order(words: list[str]) -> None:
+    first, other = prepared(words), prepared(words)
+    order = [SPANS[2], SPANS[0]]
+    for seed in range(2):
+        parts = [part.clone() for part in project_parts(first, errors(8, seed), SPANS)]
+        again = [part.clone() for part in project_parts(other, errors(8, seed), order)]
+        assert torch.equal(again[0], parts[2])
+        assert torch.equal(again[1], parts[0])
+
+
+def test_a_restored_device_gives_the_same_next_parts(words: list[str]) -> None:
+    device, resumed = prepared(words), prepared(words)
+    list(project_parts(device, errors(5), SPANS))
+    state = {name: value.clone() for name, value in device.state_dict().items()}
+    expected = [part.clone() for part in project_parts(device, errors(5, seed=1), SPANS)]
+    list(project_parts(resumed, errors(5, seed=2), [*SPANS, (50, 60)]))
+    resumed.load_state_dict(state)
+    assert resumed.state_dict().keys() == state.keys()
+    for part, wanted in zip(project_parts(resumed, errors(5, seed=1), SPANS), expected, strict=True):
+        assert torch.equal(part, wanted)
 
 
 def test_it_projects_by_its_matrix(words: list[str]) -> None:

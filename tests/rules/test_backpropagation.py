@@ -7,7 +7,7 @@ import torch
 from networks import CLASSES, ROWS, NoDevice, batch, gradients, network, same
 from torch.nn import functional
 
-from dfa_cli.kernels.vjp import accumulate_vjps
+from dfa_cli.kernels.vjp import accumulate_vjp
 from dfa_cli.models import Model
 from dfa_cli.rules import Backpropagation, Shallow, cross_entropy
 from dfa_cli.rules.base import LearningRule
@@ -92,20 +92,22 @@ def test_the_rules_have_the_interface_of_a_learning_rule() -> None:
         assert isinstance(rule, LearningRule)
 
 
-def test_signals_are_passed_back_as_by_autograd() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_signal_is_passed_back_as_by_autograd(dtype: torch.dtype) -> None:
     weights = [torch.full((3, 2), 0.5, requires_grad=True), torch.full((2,), 2.0, requires_grad=True)]
     x = torch.arange(12.0).reshape(4, 3)
 
-    def outputs() -> list[torch.Tensor]:
-        return [torch.tanh(x @ weights[0]), (x[:, :2] * weights[1]).relu()]
+    def output() -> torch.Tensor:
+        return (torch.tanh(x @ weights[0]) * weights[1]).to(dtype)
 
-    signals = [torch.arange(8.0).reshape(4, 2), torch.ones(4, 2)]
-    torch.autograd.backward(outputs(), signals)
+    signal = torch.arange(8.0).reshape(4, 2)  # in single precision, whatever the output has
+    torch.autograd.backward(output(), signal.to(dtype))
     expected = [weight.grad for weight in weights]
     for weight in weights:
         weight.grad = None
-    accumulate_vjps(outputs(), signals)
+    accumulate_vjp(output(), signal)
     for weight, gradient in zip(weights, expected, strict=True):
         assert weight.grad is not None
         assert gradient is not None
         assert torch.equal(weight.grad, gradient)
+    accumulate_vjp(x, x)  # an output without parameters

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from dfa_cli.config.bounds import require
 from dfa_cli.devices.base import Cost
 from dfa_cli.devices.optics import FRAME_SECONDS, POWER_WATTS
 from dfa_cli.devices.opu.camera import Camera
-from dfa_cli.devices.opu.encoding import Encoding, Float, Ternary
+from dfa_cli.devices.opu.encoding import Encoding, Float, Frames, Ternary
 from dfa_cli.devices.opu.limits import Limits
 from dfa_cli.devices.opu.media.auto import Auto
 from dfa_cli.devices.opu.media.base import Medium, Spans
@@ -31,6 +32,15 @@ MIRRORS_AT_ONCE = 1 << 24  # rows times mirrors: 128 MB of ternary patterns
 MIN_MODES = 256  # a tile has at least so many modes, unless the whole projection has fewer
 # Above this fraction of saturated pixels, the noise model of `Statistical` no longer holds.
 MAX_SATURATED_FRACTION = 0.01
+
+
+class _Piece(NamedTuple):
+    """Modes that are read together: `first` to `last - 1` of the span number `part`, which begins at `start`."""
+
+    part: int
+    start: int
+    first: int
+    last: int
 
 
 class OPU:
@@ -99,60 +109,105 @@ class OPU:
             n_in * self.macropixel, n_out, stream_seed(self.matrix_seed, "feedback"), self._compute
         )
         self.readout.calibrate(max(1.0, self.calibration * n_in), self.camera)
-        self._noise = generator(self.noise_seed, "noise", self._compute)
+        self._noise: dict[int, torch.Generator] = {}
         # The counters stay on the device of the tensors, so that no projection waits for an accelerator.
         self._frames = torch.zeros((), dtype=torch.int64, device=self._compute)
         self._full = torch.zeros((), dtype=torch.int64, device=self._compute)
         self._rows, self._pixels_per_frame, self._seconds, self._has_warned = 0, 0, 0.0, False
 
     def project(self, error: Tensor) -> Tensor:
+        return next(self.project_parts(error, [(0, self._sizes[1])]))
+
+    def project_parts(self, error: Tensor, spans: Spans) -> Iterator[Tensor]:
         if not len(error):
-            return error.new_zeros(0, self._sizes[1])
+            return (error.new_zeros(0, last - first) for first, last in spans)
         started = time.perf_counter()
         errors = error.detach().to(torch.float32)
-        tile_rows, spans = self._tiles(len(errors))
-        if len(errors) <= tile_rows and len(spans) == 1:
-            values = next(self._project(errors, spans))
-        else:
-            values = errors.new_empty(len(errors), self._sizes[1])
-            for tile_errors, tile_values in zip(
-                errors.split(tile_rows), values.split(tile_rows), strict=True
-            ):
-                for (first, last), span_values in zip(spans, self._project(tile_errors, spans), strict=True):
-                    tile_values[:, first:last] = span_values
+        shown = [self._show(tile) for tile in errors.split(max(1, MIRRORS_AT_ONCE // self._sizes[0]))]
         self._seconds += time.perf_counter() - started
-        return values.to(error.dtype)
+        if self.medium.separable:
+            return (self._read(shown, [span])[0].to(error.dtype) for span in spans)
+        # Some modes cost as much as all of them, so all are read now.
+        parts = self._read(shown, spans)
+        parts.reverse()
+        return (parts.pop().to(error.dtype) for _ in spans)
 
-    def _tiles(self, rows: int) -> tuple[int, Spans]:
-        """Divide a projection of `rows` rows into tiles.
+    def _show(self, error: Tensor) -> tuple[Tensor, Frames]:
+        frames = self.encoding.encode(error)
+        self._frames += frames.shown.count_nonzero()
+        self._rows += len(error)
+        return error, frames
 
-        Returns the number of rows in a tile, and the spans of modes.
+    def _read(self, shown: Sequence[tuple[Tensor, Frames]], spans: Spans) -> list[Tensor]:
+        """Read the values `[rows, last - first]` at the modes of each span, in tiles of rows and modes."""
+        started = time.perf_counter()
+        rows = sum(len(errors) for errors, _ in shown)
+        tile_rows, pieces = self._tiles(rows, spans)
+        tiles = [
+            (errors[first : first + tile_rows], frames.rows(first, first + tile_rows))
+            for errors, frames in shown
+            for first in range(0, len(errors), tile_rows)
+        ]
+        if len(tiles) == 1 and len(pieces) == len(spans):
+            parts = list(self._values(*tiles[0], pieces))
+        else:
+            parts = [shown[0][0].new_empty(rows, last - first) for first, last in spans]
+            row = 0
+            for errors, frames in tiles:
+                values = self._values(errors, frames, pieces)
+                for piece, piece_values in zip(pieces, values, strict=True):
+                    columns = slice(piece.first - piece.start, piece.last - piece.start)
+                    parts[piece.part][row : row + len(errors), columns] = piece_values
+                row += len(errors)
+        self._seconds += time.perf_counter() - started
+        return parts
+
+    def _tiles(self, rows: int, spans: Spans) -> tuple[int, list[_Piece]]:
+        """Divide a reading of `rows` rows into tiles.
+
+        Returns the number of rows in a tile, and the pieces of the spans that are read together.
         """
         n_in, n_out = self._sizes
         max_entries = MODES_AT_ONCE * (1 if self._compute.type == "cpu" else ACCELERATOR_FACTOR)
         # Modes are divided first, because `Procedural` computes all coefficients anew for each tile of rows.
-        tile_modes = min(n_out, max(MIN_MODES, max_entries // rows)) if self.medium.separable else n_out
-        spans = [(first, min(first + tile_modes, n_out)) for first in range(0, n_out, tile_modes)]
-        return max(1, min(max_entries // tile_modes, MIRRORS_AT_ONCE // n_in)), spans
+        width = n_out
+        if self.medium.separable:
+            width = min(max(last - first for first, last in spans), max(MIN_MODES, max_entries // rows))
+        pieces = [
+            _Piece(part, start, first, min(first + width, stop))
+            for part, (start, stop) in enumerate(spans)
+            for first in range(start, stop, width)
+        ]
+        return max(1, min(max_entries // width, MIRRORS_AT_ONCE // n_in)), pieces
 
-    def _project(self, error: Tensor, spans: Spans) -> Iterator[Tensor]:
-        """Yield the projection at the modes of each span, `[rows, last - first]`."""
-        frames = self.encoding.encode(error)
-        self._frames += frames.shown.count_nonzero()
-        self._rows += len(error)
+    def _values(self, error: Tensor, frames: Frames, pieces: Sequence[_Piece]) -> Iterator[Tensor]:
+        """Yield the values at the modes of each piece, `[rows, last - first]`."""
         count, rows, n_in = frames.patterns.shape
         # A perfect device multiplies the error itself, and skips the read-out.
-        patterns = error if self.perfect else frames.patterns.view(count * rows, n_in)
-        for field, (first, last) in zip(self._fields(patterns, spans), spans, strict=True):
+        patterns = error if self.perfect else frames.patterns.reshape(count * rows, n_in)
+        fields = self._fields(patterns, [(piece.first, piece.last) for piece in pieces])
+        for field, piece in zip(fields, pieces, strict=True):
             if self.perfect:
                 yield field[:, 0].clone()
                 continue
-            reading = self.readout.read(field.view(count, rows, -1, last - first), frames, self._noise)
+            width = piece.last - piece.first
+            reading = self.readout.read(
+                field.view(count, rows, -1, width), frames, self._noise_of(piece.start)
+            )
             if isinstance(reading.full, Tensor):
                 self._full += reading.full
-            # `reading.pixels` counts the pixels of this span. A frame has the pixels of all spans.
-            self._pixels_per_frame = reading.pixels // (last - first) * self._sizes[1]
+            # `reading.pixels` counts the pixels of this piece. A frame has the pixels of all modes.
+            self._pixels_per_frame = reading.pixels // width * self._sizes[1]
             yield reading.values
+
+    def _noise_of(self, first: int) -> torch.Generator:
+        """Return the stream of the noise in the parts of a projection that begin at the mode `first`.
+
+        With a stream for each part, the noise of a part does not depend on which others are read, and where.
+        """
+        if first not in self._noise:
+            self._noise[first] = generator(self.noise_seed, f"noise {first}", self._compute)
+        return self._noise[first]
 
     def _fields(self, patterns: Tensor, spans: Spans) -> Iterator[Tensor]:
         if self.macropixel > 1:
@@ -173,7 +228,7 @@ class OPU:
         return {
             "matrix_seed": torch.tensor(self.matrix_seed),
             "shape": torch.tensor(self._sizes),
-            "noise": self._noise.get_state(),
+            **{f"noise.{first}": noise.get_state() for first, noise in self._noise.items()},
             "counts": torch.tensor(counts),
             "seconds": torch.tensor(self._seconds, dtype=torch.float64),
         }
@@ -183,7 +238,10 @@ class OPU:
         if (seed, n_in, n_out) != (self.matrix_seed, *self._sizes):
             self.matrix_seed = seed
             self.prepare(n_in, n_out, self._compute)
-        self._noise.set_state(state["noise"])
+        self._noise = {}
+        for name, noise in state.items():
+            if name.startswith("noise."):
+                self._noise_of(int(name.removeprefix("noise."))).set_state(noise)
         frames, full, self._rows, self._pixels_per_frame = state["counts"].tolist()
         self._frames.fill_(frames)
         self._full.fill_(full)

@@ -28,6 +28,12 @@ class Frames:
     weights: tuple[float, ...]
     scale: Tensor
 
+    def rows(self, first: int, last: int) -> Frames:
+        """Return the frames of the rows `first` to `last - 1`."""
+        return Frames(
+            self.patterns[:, first:last], self.shown[:, first:last], self.weights, self.scale[first:last]
+        )
+
 
 class Encoding(Protocol):
     def encode(self, error: Tensor) -> Frames:

@@ -17,11 +17,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from dfa_cli.devices.parts import Span
 from dfa_cli.errors import DfaError
 
 MAX_STORED = 1 << 28  # coefficients of 8 bytes, 2 GiB
 
-Spans = Sequence[tuple[int, int]]  # ranges of modes: the first mode, and the one after the last
+Spans = Sequence[Span]  # ranges of modes
 
 
 class Medium(Protocol):

@@ -34,19 +34,21 @@ class Dense:
         fill(keys, self._real_and_imaginary[:, :n_out], self._real_and_imaginary[:, n_out:])
 
     def fields(self, patterns: Tensor, imaginary: bool) -> Tensor:
-        parts = self._real_and_imaginary if imaginary else self._real_and_imaginary[:, : self._n_out]
-        field = self._scratch.tensor("field", (len(patterns), parts.shape[1]), parts.device)
-        return torch.mm(patterns, parts, out=field).view(len(patterns), -1, self._n_out)
+        return next(self.fields_at(patterns, imaginary, [(0, self._n_out)]))
 
     def fields_at(self, patterns: Tensor, imaginary: bool, spans: Spans) -> Iterator[Tensor]:
-        starts = (0, self._n_out) if imaginary else (0,)
+        matrix = self._real_and_imaginary
         for first, last in spans:
+            shape = len(patterns), 2 if imaginary else 1, last - first
+            field = self._scratch.tensor("field", shape, matrix.device)
             if (first, last) == (0, self._n_out):
-                yield self.fields(patterns, imaginary)
-                continue
-            yield torch.stack(
-                [patterns @ self._real_and_imaginary[:, n + first : n + last] for n in starts], 1
-            )
+                columns = matrix if imaginary else matrix[:, : self._n_out]
+                torch.mm(patterns, columns, out=field.view(len(patterns), -1))
+            else:
+                for part in range(shape[1]):
+                    start = part * self._n_out + first
+                    torch.mm(patterns, matrix[:, start : start + last - first], out=field[:, part])
+            yield field
 
     def entries(self, rows: Tensor, columns: Tensor) -> Tensor:
         selected_rows = self._real_and_imaginary[rows]

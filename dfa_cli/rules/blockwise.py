@@ -1,0 +1,75 @@
+"""The training step of rules whose blocks learn from signals of their own, without gradients from other blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from dfa_cli.kernels.sparse import SparseMatrix
+from dfa_cli.kernels.vjp import accumulate_vjp
+from dfa_cli.models.base import Model
+from dfa_cli.models.batch import Batch
+from dfa_cli.models.forward_state import ForwardState
+from dfa_cli.rules.base import KEEP, Step, loss_and_error, scatter_to_rows
+
+# Maps the error `[labelled, classes]`, the batch and its number of rows to the signal `[rows, width_i]` of each hidden
+# block, in order. A signal is computed when it is asked for, and valid until the next is asked for.
+Signals = Callable[[Tensor, Batch, int], Iterator[Tensor]]
+
+
+def train_blocks(model: Model, batch: Batch, signals: Signals, activations: str) -> Step:
+    """Give every hidden block the vector-Jacobian product of its own function at its signal, and the last its true one.
+
+    `keep`: the outputs and the graphs of all blocks are held until the error is known. Each is freed as soon as the
+    gradient of its block is taken.
+    `recompute`: a first pass without graphs gives the error. A second pass computes one block after another again, with
+    the same random numbers, and frees it before the next. The memory does not depend on the number of blocks, and the
+    gradients have the same bits.
+    """
+    return (_keep if activations == KEEP else _recompute)(model, batch, signals)
+
+
+def _keep(model: Model, batch: Batch, signals: Signals) -> Step:
+    outputs: list[Tensor] = []
+    h = batch.x
+    for block in model.blocks:
+        h = block(_detached(h), batch.graph)
+        outputs.append(h)
+    assert isinstance(h, Tensor)
+    step, error = loss_and_error(h, batch)
+    rows = len(h)
+    del h
+    outputs.reverse()
+    hidden = signals(error, batch, rows)
+    while len(outputs) > 1:
+        # No name refers to the output or to the signal, so both are freed with the graph of the block.
+        accumulate_vjp(outputs.pop(), next(hidden))
+    accumulate_vjp(outputs.pop(), scatter_to_rows(error, batch, rows))
+    return step
+
+
+def _recompute(model: Model, batch: Batch, signals: Signals) -> Step:
+    before = ForwardState(model, batch.y.device)
+    with torch.no_grad():
+        h = batch.x
+        for block in model.blocks:
+            h = block(h, batch.graph)
+    assert isinstance(h, Tensor)
+    step, error = loss_and_error(h, batch)
+    rows = len(h)
+    hidden = signals(error, batch, rows)
+    with before.again():
+        h = batch.x
+        for block in model.blocks[:-1]:
+            h = block(_detached(h), batch.graph)
+            accumulate_vjp(h, next(hidden))
+        h = model.blocks[-1](_detached(h), batch.graph)
+        accumulate_vjp(h, scatter_to_rows(error, batch, rows))
+    return step
+
+
+def _detached(h: Tensor | SparseMatrix) -> Tensor | SparseMatrix:
+    """Return `h` outside the graph of the block below. A sparse input has no graph."""
+    return h.detach() if isinstance(h, Tensor) else h
