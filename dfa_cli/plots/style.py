@@ -318,7 +318,7 @@ def finish(figure: Figure, axes: Sequence[Axes], look: Look, below: str) -> None
         for word in drawn.get_texts():
             word.set_parse_math(False)
         if narrow and title:  # The layout would put a title of the figure on top of the legend.
-            drawn.set_title(title, {"size": 9.5})
+            drawn.set_title(title, prop={"size": 9.5})  # pyright: ignore[reportArgumentType]  (matplotlib takes a dictionary)
             drawn.get_title().set_parse_math(False)
             title = None
     if title:

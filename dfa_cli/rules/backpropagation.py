@@ -75,7 +75,7 @@ def _contexts(
     return nullcontext(), ForwardState(segment, device).again()
 
 
-def _through(segment: Iterable[Block], h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
+def _through(segment: nn.Sequential, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
     for block in segment:
         h = block(h, graph)
     assert isinstance(h, Tensor)
