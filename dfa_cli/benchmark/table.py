@@ -219,10 +219,15 @@ def save_files(lines: list[Measurement], folder: Path) -> None:
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    for device in dict.fromkeys(line.device for line in lines):
+    # Other markers and dashes for each device, to tell the lines apart without colour.
+    looks = ("o-", "s--", "^:", "D-.")
+    for i, device in enumerate(dict.fromkeys(line.device for line in lines)):
         single = [line for line in lines if line.device == device and line.vectors == 1]
         axes.plot(
-            [line.coefficients for line in single], [line.seconds for line in single], "o-", label=device
+            [line.coefficients for line in single],
+            [line.seconds for line in single],
+            looks[i % len(looks)],
+            label=device,
         )
     axes.axhline(FRAMES * FRAME_SECONDS, color="black", linestyle="--", label="optics (modelled)")
     axes.set(xscale="log", yscale="log", xlabel="coefficients of the matrix", ylabel="seconds for one vector")

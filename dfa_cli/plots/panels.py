@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group
 from dfa_cli.comparison.grouping import shortest_names
+from dfa_cli.console.table import truncate
 from dfa_cli.console.values import format_value
 from dfa_cli.errors import DfaError
+from dfa_cli.plots.style import LONGEST
 from dfa_cli.records.fallback import data_of_row
 from dfa_cli.records.query import Query
 
@@ -57,12 +59,12 @@ class Arrangement:
         for group in self.result.groups:
             groups.setdefault(format_value(group.key[key]), []).append(group)
         if key == "data":  # the heading names a stand-in as the tables do
-            return [
-                (f"data {data_of_row([run for group in members for run in group.shown])}", members)
-                for members in groups.values()
-            ]
+            names = [data_of_row([run for row in rows for run in row.shown]) for rows in groups.values()]
+        else:
+            names = list(groups)
         name = shortest_names(self.result.columns)[key]
-        return [(f"{name} {value}", members) for value, members in groups.items()]
+        headings = [truncate(f"{name} {value}", LONGEST) for value in names]
+        return list(zip(headings, groups.values(), strict=True))
 
 
 def _panel_key(result: Comparison, x_key: str | None) -> str | None:

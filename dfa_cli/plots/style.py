@@ -255,7 +255,7 @@ def dress(axis: Axes, heading: str, below: str, beside: str) -> None:
     axis.tick_params(colors=INK, labelsize=8.5)
     axis.set_xlabel(below, fontsize=9.5, color=INK, parse_math=False)
     axis.set_ylabel(beside, fontsize=9.5, color=INK, parse_math=False)
-    axis.set_title(truncate(heading, LONGEST), fontsize=9.5, color=INK, loc="left", parse_math=False)
+    axis.set_title(heading, fontsize=9.5, color=INK, loc="left", parse_math=False)
 
 
 def axis_title(words: str) -> str:
@@ -318,8 +318,8 @@ def finish(figure: Figure, axes: Sequence[Axes], look: Look, below: str) -> None
         for word in drawn.get_texts():
             word.set_parse_math(False)
         if narrow and title:  # The layout would put a title of the figure on top of the legend.
-            drawn.set_title(title, prop={"size": 9.5})  # pyright: ignore[reportArgumentType]  (matplotlib takes a dictionary)
-            drawn.get_title().set_parse_math(False)
+            drawn.set_title(title)
+            drawn.get_title().set(fontsize=9.5, parse_math=False)
             title = None
     if title:
         figure.suptitle(title, fontsize=11, color=INK, parse_math=False)

@@ -24,9 +24,10 @@ from dfa_cli.devices.opu import Camera, OffAxis, PhaseShifting, Procedural, Stat
 from dfa_cli.devices.opu.encoding import Frames
 from dfa_cli.devices.opu.readout.base import Readout
 from dfa_cli.devices.opu.workspace import Workspace
+from dfa_cli.machine.files import write_atomically
+from dfa_cli.plots.style import INK, dress, line_look, reference_look, save
 
 MIRRORS, LIT = 1000, 500
-COLORS = ("C0", "C1", "C2")
 CPU = torch.device("cpu")
 
 
@@ -44,19 +45,21 @@ def speckle(out: Path) -> None:
     """Draw a speckle image, and the histogram of its intensity beside the exponential law."""
     side = 96
     intensity = (field_of_a_frame(side * side).abs().square() / (2 * LIT)).view(side, side)
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    figure = Figure(figsize=(7.6, 3.2), layout="constrained")
     image, histogram = figure.subplots(1, 2)
     shown = image.imshow(intensity, cmap="inferno", vmax=5)
-    image.set(title="Speckle of one binary frame", xlabel="mode", ylabel="mode")
+    dress(image, "Speckle of one binary frame", "mode", "mode")
+    image.grid(visible=False)
     figure.colorbar(shown, ax=image, label="intensity / mean")
     values = intensity.flatten().numpy()
     contrast = values.std() / values.mean()
     histogram.hist(values, bins=60, range=(0, 8), density=True, color="0.7", label=f"contrast {contrast:.3f}")
     x = np.linspace(0, 8, 100)
-    histogram.plot(x, np.exp(-x), "k-", label="exp(-I / mean)")
-    histogram.set(yscale="log", xlabel="intensity / mean", ylabel="density", title="Its distribution")
-    histogram.legend()
-    figure.savefig(out / "opu_speckle.png", dpi=130)
+    histogram.plot(x, np.exp(-x), color=INK, label="exp(-I / mean)")
+    histogram.set_yscale("log")
+    dress(histogram, "Its distribution", "intensity / mean", "density")
+    histogram.legend(frameon=False, fontsize=8.5)
+    _write(figure, out / "opu_speckle.png")
 
 
 def fringes(out: Path) -> None:
@@ -77,23 +80,24 @@ def fringes(out: Path) -> None:
     levels = torch.stack(samples, 1) * optics.exposure.gain / optics.exposure.step
     image = levels.view(rows, columns * optics.samples).repeat_interleave(height, 0)
 
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    figure = Figure(figsize=(7.6, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     extent = (0, columns, rows, 0)
     shown = left.imshow(image, cmap="gray", aspect="auto", extent=extent)
     left.set_xticks(range(columns + 1))
     left.set_yticks(range(rows + 1))
-    left.grid(color="C1", linewidth=1)
-    left.set(title="Off-axis fringes: 4 pixels across each mode", xlabel="mode", ylabel="mode")
+    dress(left, "Off-axis fringes: 4 pixels across each mode", "mode", "mode")
+    left.set_axisbelow(False)
+    left.grid(color="#D55E00", linewidth=1)
     figure.colorbar(shown, ax=left, label="grey level (8 bits)")
     many = field_of_a_frame(4000)
     read = recover_real_part(OffAxis(), camera, many[None])[0]
     unit = LIT**0.5
-    right.plot(many.real / unit, read / unit, ".", markersize=2)
-    right.plot([-4, 4], [-4, 4], "k-", linewidth=0.7)
+    right.plot(many.real / unit, read / unit, ".", color=line_look(0)["color"], markersize=2)
+    right.plot([-4, 4], [-4, 4], color=INK, linewidth=0.7)
     error = float((read - many.real).std() / many.real.std())
-    right.set(title=f"Recovered against true: {error:.1%} noise", xlabel="Re E / r.m.s.", ylabel="recovered")
-    figure.savefig(out / "opu_fringes.png", dpi=130)
+    dress(right, f"Recovered against true: {error:.1%} noise", "Re E / r.m.s.", "recovered")
+    _write(figure, out / "opu_fringes.png")
 
 
 def recover_real_part(readout: Readout, camera: Camera, field: Tensor) -> Tensor:
@@ -113,7 +117,7 @@ def snr_in_decibels(readout: Readout, camera: Camera, field: Tensor) -> float:
 def signal_to_noise(out: Path) -> None:
     """Draw the signal-to-noise ratio against bits and photons: pixels as dots, the statistical model as lines."""
     field = field_of_a_frame(20_000)[None]
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    figure = Figure(figsize=(7.6, 3.2), layout="constrained")
     by_bits, by_photons = figure.subplots(1, 2, sharey=True)
     bits = list(range(2, 13))
     kinds: list[tuple[str, dict[str, Any]]]
@@ -122,12 +126,11 @@ def signal_to_noise(out: Path) -> None:
         ("10,000 electrons full well", {"photons": None}),
         ("100 photons a pixel", {"photons": 100.0}),
     ]
-    for color, (label, rest) in zip(COLORS, kinds, strict=True):
+    for i, (label, rest) in enumerate(kinds):
         cameras = [Camera(bits=b, **rest) for b in bits]
-        _dots_and_line(by_bits, bits, cameras, field, color, label)
-    by_bits.plot(bits, [6.02 * b - 12 for b in bits], "k:", label="6.02 dB a bit")
-    by_bits.set(xlabel="bits of the camera", ylabel="signal-to-noise ratio of Re E [dB]")
-    by_bits.legend(fontsize=8)
+        _dots_and_line(by_bits, bits, cameras, field, i, label)
+    by_bits.plot(bits, [6.02 * b - 12 for b in bits], label="6.02 dB a bit", **reference_look(1))
+    dress(by_bits, "", "bits of the camera", "signal-to-noise ratio of Re E (dB)")
 
     photons = [float(10 ** (k / 2)) for k in range(1, 13)]
     kinds = [
@@ -135,22 +138,27 @@ def signal_to_noise(out: Path) -> None:
         ("8 bits, 10,000 electrons, 5 read noise", {}),
         ("4 bits, the same", {"bits": 4}),
     ]
-    for color, (label, rest) in zip(COLORS, kinds, strict=True):
+    for i, (label, rest) in enumerate(kinds):
         cameras = [Camera(**{**rest, "photons": p}) for p in photons]
-        _dots_and_line(by_photons, photons, cameras, field, color, label)
-    by_photons.plot(photons, [10 * np.log10(p) - 1 for p in photons], "k:", label="10 dB a decade")
-    by_photons.set(xlabel="photoelectrons of an average pixel", xscale="log")
-    by_photons.legend(fontsize=8)
+        _dots_and_line(by_photons, photons, cameras, field, i, label)
+    by_photons.plot(
+        photons, [10 * np.log10(p) - 1 for p in photons], label="10 dB a decade", **reference_look(1)
+    )
+    by_photons.set_xscale("log")
+    dress(by_photons, "", "photoelectrons of an average pixel", "")
     for axes in (by_bits, by_photons):
-        axes.grid(alpha=0.3)
-    figure.savefig(out / "opu_snr.png", dpi=130)
+        axes.legend(fontsize=8, frameon=False, handlelength=3.2)
+    _write(figure, out / "opu_snr.png")
 
 
-def _dots_and_line(axes: Axes, x: list, cameras: list[Camera], field: Tensor, color: str, label: str) -> None:
+def _dots_and_line(axes: Axes, x: list, cameras: list[Camera], field: Tensor, i: int, label: str) -> None:
+    """Draw the pixels as the markers, and the statistical model as the line, of series number `i`."""
     pixels = [snr_in_decibels(OffAxis(headroom=5.0), camera, field) for camera in cameras]
     model = [snr_in_decibels(Statistical(OffAxis(headroom=5.0)), camera, field) for camera in cameras]
-    axes.plot(x, pixels, "o", color=color, markersize=4)
-    axes.plot(x, model, "-", color=color, linewidth=1, label=label)
+    look = line_look(i)
+    axes.plot(x, pixels, **{**look, "linestyle": ""})
+    axes.plot(x, model, **{**look, "marker": ""})
+    axes.plot([], [], label=label, **look)
 
 
 def read_outs(out: Path) -> None:
@@ -159,20 +167,23 @@ def read_outs(out: Path) -> None:
     base = field_of_a_frame(20_000)[None]
     figure = Figure(figsize=(5.5, 3.8), layout="constrained")
     axes = figure.subplots()
-    for label, readout in (
+    readouts = (
         ("off-axis", OffAxis()),
         ("statistical model of it", Statistical()),
         ("phase-shifting", PhaseShifting()),
-    ):
+    )
+    for i, (label, readout) in enumerate(readouts):
         found = [snr_in_decibels(readout, Camera(), base * (mirrors / LIT) ** 0.5) for mirrors in lit]
-        axes.plot(
-            [mirrors / LIT for mirrors in lit], found, "o-" if label != "off-axis" else "s", label=label
-        )
-    axes.set(xscale="log", xlabel="mirrors lit / those of the calibration frame")
-    axes.set(ylabel="signal-to-noise ratio of Re E [dB]", title="The default camera, and less or more light")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(out / "opu_signal.png", dpi=130)
+        # The first two coincide, so the first has larger markers.
+        look = line_look(i)
+        if i == 0:
+            look["markersize"] = 9
+        axes.plot([mirrors / LIT for mirrors in lit], found, label=label, **look)
+    axes.set_xscale("log")
+    below, beside = "mirrors lit / those of the calibration frame", "signal-to-noise ratio of Re E (dB)"
+    dress(axes, "The default camera, and less or more light", below, beside)
+    axes.legend(frameon=False, fontsize=8.5, handlelength=3.2)
+    _write(figure, out / "opu_signal.png")
 
 
 def accuracy(out: Path, runs: Path) -> None:
@@ -193,16 +204,19 @@ def accuracy(out: Path, runs: Path) -> None:
         )
     figure = Figure(figsize=(5.5, 3.8), layout="constrained")
     axes = figure.subplots()
-    for (name, bits), scores in sorted(found.items(), key=str):
+    for i, ((name, bits), scores) in enumerate(sorted(found.items(), key=str)):
         photons = sorted(scores)
         means = [100 * float(np.mean(scores[p])) for p in photons]
         spread = [100 * float(np.std(scores[p])) for p in photons]
-        axes.errorbar(photons, means, spread, fmt="o-", capsize=3, label=f"{name}, {bits} bits")
-    axes.set(xscale="log", xlabel="photoelectrons of an average pixel", ylabel="test accuracy [%]")
-    axes.set_title("Accuracy against noise")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(out / "opu_accuracy.png", dpi=130)
+        axes.errorbar(photons, means, spread, capsize=3, label=f"{name}, {bits} bits", **line_look(i))
+    axes.set_xscale("log")
+    dress(axes, "Accuracy against noise", "photoelectrons of an average pixel", "test accuracy (%)")
+    axes.legend(frameon=False, fontsize=8.5, handlelength=3.2)
+    _write(figure, out / "opu_accuracy.png")
+
+
+def _write(figure: Figure, path: Path) -> None:
+    write_atomically(path, save(figure, path.suffix))
 
 
 def main() -> None:

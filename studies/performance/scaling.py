@@ -20,7 +20,7 @@ from dfa_cli.machine.memory import keep_freed_memory
 from dfa_cli.models import Batch, FullyConnected, GraphConvolutional, Model
 from dfa_cli.models.base import ModelShape
 from dfa_cli.models.batch import Graph
-from dfa_cli.plots.style import COLOURS, DASHES, INK, MARKERS, PALE, save
+from dfa_cli.plots.style import dress, line_look, reference_look, save
 from dfa_cli.rules import Backpropagation, DirectFeedbackAlignment, LearningRule
 from studies.performance.page import ROOT, Section, machine
 from studies.performance.rounds import median, process
@@ -187,27 +187,19 @@ def draw(found: dict[str, Measured]) -> bytes:
         memory = [one["memory_mb"] for one in sizes.values()]
         upper, lower = axes[0][column], axes[1][column]
         for i, (label, y) in enumerate(lines.items()):
-            upper.plot(x, y, color=COLOURS[i], linestyle=DASHES[i], marker=MARKERS[i], label=label, **LINE)
-        lower.plot(x, memory, color=COLOURS[5], marker=MARKERS[5], label="memory", **LINE)
+            upper.plot(x, y, label=label, **line_look(i))
+        lower.plot(x, memory, label="memory", **line_look(5))
         for axis, last in ((upper, lines["step bp"][-1]), (lower, memory[-1])):
             guide = [last * operations(what, size) / operations(what, x[-1]) for size in x]
-            axis.plot(x, guide, color="#888888", linewidth=1.0, linestyle=":", label="operations")
+            axis.plot(x, guide, label="operations", **reference_look(1))
             axis.set(xscale="log", yscale="log")
-            axis.grid(color=PALE, linewidth=0.6)
-            axis.set_axisbelow(True)
-            axis.spines[["top", "right"]].set_visible(False)
-            axis.tick_params(colors=INK, labelsize=8.5)
         if what != "nodes":
             lower.set_xticks(x, [str(size) for size in x])
             lower.xaxis.set_minor_locator(NullLocator())
-        lower.set_xlabel(what, fontsize=9.5, color=INK)
-    axes[0][0].set_ylabel("milliseconds", fontsize=9.5, color=INK)
-    axes[1][0].set_ylabel("megabytes above the imports", fontsize=9.5, color=INK)
+        dress(upper, "", "", "" if column else "milliseconds")
+        dress(lower, "", what, "" if column else "megabytes above the imports")
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
     return save(figure, ".svg")
-
-
-LINE = {"linewidth": 1.7, "markersize": 4.5, "markerfacecolor": "white", "markeredgewidth": 1.2}
 
 
 if __name__ == "__main__":

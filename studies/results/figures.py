@@ -11,7 +11,7 @@ from matplotlib.ticker import NullLocator
 
 from dfa_cli.comparison.statistics import deviation, mean
 from dfa_cli.machine.files import write_atomically
-from dfa_cli.plots.style import COLOURS, DASHES, MARKERS, dress, save
+from dfa_cli.plots.style import dress, line_look, save
 from dfa_cli.records.find import find
 from studies.results.averages import numbers
 from studies.results.sections import BREAKS
@@ -108,9 +108,9 @@ def _noise(rows: Sequence[Row], citation: Sequence[Row]) -> Figure:
             if usually := found.get(float(usual)):
                 axis.axhline(
                     100 * mean(usually) - BREAKS,
-                    color=COLOURS[place],
+                    color=line_look(place)["color"],
                     linewidth=0.9,
-                    linestyle=(0, (1, 2)),
+                    linestyle=(0, (1, 2 + 3 * place)),
                     label=f"{NAMES[data]}, {BREAKS:g} points below the defaults",
                 )
         if floor:
@@ -150,20 +150,10 @@ def _line(
     at = [x for x in at if values[x]]
     middle = [scale * mean(values[x]) for x in at]
     spread = [scale * (deviation(values[x]) or 0.0) for x in at]
-    colour = COLOURS[place % len(COLOURS)]
-    axis.plot(
-        at,
-        middle,
-        color=colour,
-        linestyle=DASHES[place % len(DASHES)],
-        marker=MARKERS[place % len(MARKERS)],
-        markersize=4.5,
-        markerfacecolor="white",
-        linewidth=1.6,
-        label=label,
-    )
+    look = line_look(place)
+    axis.plot(at, middle, label=label, **look)
     low, high = ([m + sign * s for m, s in zip(middle, spread, strict=True)] for sign in (-1, 1))
-    axis.fill_between(at, low, high, color=colour, alpha=0.16, linewidth=0)
+    axis.fill_between(at, low, high, color=look["color"], alpha=0.16, linewidth=0)
 
 
 def _legend(figure: Figure, axis: Axes, columns: int = 4) -> None:

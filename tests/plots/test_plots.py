@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from reading import Call
 from run_factory import Factory
 
@@ -17,7 +19,7 @@ from dfa_cli.errors import DfaError
 from dfa_cli.plots.against_key import draw_against
 from dfa_cli.plots.bars import draw_bars
 from dfa_cli.plots.curves import draw_curves
-from dfa_cli.plots.style import COLOURS, Look, save
+from dfa_cli.plots.style import COLOURS, Look, line_look, save, shorten
 
 
 @pytest.fixture
@@ -126,6 +128,11 @@ def test_a_refused_option_is_one_sentence_and_overwrites_nothing(noisy: Path, ca
         (["--x", "epochs"], "it has 1 value"),
         (["--x", "nois"], "the nearest are device.noise"),
         (["--x", "noise", "--scale", "cubic"], "'cubic' is not one of"),
+        (["--width", "wide"], "--width is 'wide'. It must be a length in inches, or with the unit in, cm"),
+        (["--height", "2pt"], "--height is '2pt'. It must be from 1 to 40 inches; type --height 240pt"),
+        (["--reference", "rule=fa"], 'no row fulfils --reference "rule=fa"; rows are gat, bp; gat, dfa, '),
+        (["--reference", "seed<9"], '--reference "seed<9" is true for every row'),
+        (["--x", "noise", "--reference", "rule=dfa and model=gat"], "has several values of device.noise"),
     ):
         with pytest.raises(DfaError, match=words):
             call("plot", *arguments)
@@ -168,3 +175,86 @@ def test_the_picture_is_not_empty(swept: Path):
     picture = imread(io.BytesIO(save(draw_curves(summarise([swept]), "validation_accuracy"), ".png")))
     assert picture.shape[0] > 500
     assert np.unique(picture.reshape(-1, picture.shape[-1]), axis=0).shape[0] > 100
+
+
+def test_a_row_without_the_key_is_a_line_across_beside_its_own_points(factory: Factory, call: Call):
+    for dampening in (None, 0.1, 0.2, "auto"):
+        config = {} if dampening is None else {"optimizer.dampening": dampening}
+        factory.run(accuracy=0.5 if dampening is None else 0.6, config=config)
+    (axis,) = draw_against(summarise([factory.root], along="dampening"), "dampening").axes
+    lines = {str(line.get_label()): np.asarray(line.get_ydata()).tolist() for line in axis.get_lines()}
+    assert lines == {
+        "all runs": pytest.approx([60, 60]),
+        "no dampening": pytest.approx([50, 50]),
+        "dampening auto": pytest.approx([60, 60]),
+    }
+
+
+def test_a_reference_is_a_line_across(swept: Path, call: Call):
+    result, look = summarise([swept]), Look(reference="rule=shallow")
+    level = 100 * (result.groups[-1].mean or 0)
+    (axis,) = draw_bars(result, look).axes
+    assert len([patch for patch in axis.patches if isinstance(patch, Rectangle)]) == 3
+    (line,) = [line for line in axis.get_lines() if str(line.get_label()).startswith("shallow: ")]
+    assert np.asarray(line.get_xdata()).tolist() == pytest.approx([level, level])
+    (axis,) = draw_curves(result, "test_accuracy", look).axes
+    labels = [line.get_label() for line in axis.get_lines()]
+    assert labels == ["bp", "dfa, cpu", "dfa, opu_sim", "shallow, last epoch"]
+    last = np.mean([run.curves["test_accuracy"][-1] or 0 for run in result.groups[-1].counted])
+    assert np.asarray(axis.get_lines()[-1].get_ydata()).tolist() == pytest.approx([100 * last] * 2)
+    call("plot", "--reference", "rule=shallow", "--out", "reference.svg")
+
+
+def test_a_reference_spans_the_bars_of_its_data_set_only(factory: Factory):
+    for data, level in (("citeseer", 0.5), ("cora", 0.6)):
+        for rule in ("bp", "dfa", "shallow"):
+            factory.run(data=data, rule=rule, accuracy=level)
+    (axis,) = draw_bars(summarise([factory.root]), Look(reference="rule=shallow")).axes
+    spans = [np.asarray(line.get_ydata()).tolist() for line in axis.get_lines()]
+    assert spans == [pytest.approx([-0.45, 1.45]), pytest.approx([1.55, 3.45])]
+
+
+def test_a_reference_of_a_metric_against_a_key(noisy: Path, call: Call):
+    (axis,) = draw_against(
+        summarise([noisy], along="noise"), "noise", Look(reference="rule=bp and model=gcn")
+    ).axes
+    colours = {line.get_label(): line.get_color() for line in axis.get_lines()}
+    assert set(colours) == {"gcn, dfa", "gat, dfa", "gcn, bp", "gat, bp"}
+    assert colours["gcn, bp"] not in COLOURS
+    assert colours["gat, bp"] in COLOURS
+
+
+def test_a_figure_has_the_size_that_was_asked_for(swept: Path, call: Call):
+    for i, (width, height, points) in enumerate(
+        (("3.5", "2.5in", (252, 180)), ("84mm", "6cm", (238.1, 170.1)), ("240pt", "180 pt", (239.1, 179.3)))
+    ):
+        call("plot", "--kind", "bars", "--width", width, "--height", height, "--out", f"{i}.pdf")
+        box = re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", Path(f"{i}.pdf").read_bytes())
+        assert box
+        assert [float(size) for size in box.groups()] == pytest.approx(points, abs=0.2)
+
+
+def test_fonts_are_embedded_as_truetype(swept: Path, call: Call):
+    call("plot", "--out", "a.pdf")
+    content = Path("a.pdf").read_bytes()
+    assert b"/FontFile2" in content
+    assert b"/Type3" not in content
+
+
+def test_the_note_can_be_left_out(swept: Path):
+    result = summarise([swept])
+    for note, there in ((True, True), (False, False)):
+        figure = draw_curves(result, "train_loss", Look(note=note))
+        words = " ".join(text.get_text() for text in figure.findobj(Text))
+        assert ("140 train" in words) == there
+
+
+def test_labels_that_only_their_ends_tell_apart_stay_different():
+    names = [f"{'a' * 40}{i}" for i in range(3)]
+    assert shorten(names) == names
+    assert shorten(["b" * 90, "c" * 90])[0] == "b" * 35 + "…"
+
+
+def test_the_first_32_lines_differ_without_colour():
+    looks = [line_look(i) for i in range(32)]
+    assert len({(str(look["linestyle"]), look["marker"]) for look in looks}) == 32

@@ -14,6 +14,9 @@ from markupsafe import escape
 from reading import Call
 from run_factory import Factory
 
+from dfa_cli.comparison.comparison import summarise
+from dfa_cli.views.figures import choose
+
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
@@ -201,3 +204,68 @@ def test_runs_without_anything_measured_still_give_a_page(factory: Factory, call
     text = Path("bad.html").read_text("utf-8")
     assert "the loss is NaN" in text
     assert "Figures" not in text
+
+
+def test_of_many_rows_the_best_are_drawn_and_the_others_are_counted(factory: Factory, call: Call):
+    for i in range(23):
+        factory.run(rule="bp", seed=0, accuracy=0.5 + 0.01 * i, config={"optimizer.lr": 0.001 * (i + 1)})
+    factory.run(rule="shallow", accuracy=0.3, config={"optimizer.lr": 0.001, "optimizer.weight_decay": 0.1})
+    call("report", "--baseline", "rule=shallow", "--out", "some.html")
+    call("report", "--all", "--out", "all.html")
+    some, every = (Path(name).read_text("utf-8") for name in ("some.html", "all.html"))
+    assert "20 of 24 rows: those with the highest test at best validation, and the best baseline" in some
+    assert "--all</code> draws them all" in some
+    assert "of 24 rows" not in every
+    assert "--all" not in every
+    table = Page(some).tables["differences"]
+    assert table[0] == ["key", "values", "value (rows that have it)", "why"]
+    assert ["rule", "2", "bp (23), shallow (1)", "tells rows apart"] in table
+    (decay,) = [row for row in table if row[0] == "optimizer.weight_decay"]
+    assert decay[1:] == ["2", "0.0005 (23), 0.1 (1)", "follows from rule: 0.0005 for bp; 0.1 for shallow"]
+    assert len(Page(some).tables["comparison"]) == 1 + 24
+
+
+def test_each_data_set_has_rows_among_the_drawn_ones(factory: Factory, call: Call):
+    for i in range(22):
+        for data, low in (("cora", 0.6), ("mnist", 0.9)):
+            accuracy = low + 0.001 * i
+            factory.run(data=data, accuracy=accuracy, config={"optimizer.lr": 0.001 * (i + 1)})
+    result = summarise([factory.root])
+    groups, about = choose(result, [[group] for group in result.groups], 20, "rows")
+    assert about == "20 of 44 rows: those with the highest test at best validation of each data set"
+    assert {data: sum(group.data == data for group in groups) for data in ("cora", "mnist")} == {
+        "cora": 10,
+        "mnist": 10,
+    }
+    assert min(group.mean or 0 for group in groups) > 0.611
+
+
+def test_keys_that_one_device_has_are_folded_away(factory: Factory, call: Call):
+    for device in ("cpu", "opu_sim"):
+        for lr in (0.1, 0.2):
+            overrides = [f"device={device}", f"optimizer.lr={lr}"]
+            factory.run(device=device, config={"optimizer.lr": lr}, overrides=overrides)
+    call("report")
+    page = Path("dfa-report.html").read_text("utf-8")
+    tables = Page(page).tables
+    assert [row[0] for row in tables["differences"]] == ["key", "device", "optimizer.lr"]
+    assert ["device.threshold", "–", "–", "0.1", "0.1"] in tables["folded"]
+    assert re.search(r"<details><summary>\d+ keys? that only some rows have", page)
+    assert "device=opu_sim" in page[page.index("<details>") :]
+    assert "A value in <span" in page
+
+
+ODD_VALUES = ["absent", None, "auto", True, {"low": 0.1}, -0.5]
+
+
+@pytest.mark.parametrize("value", ODD_VALUES, ids=str)
+def test_one_odd_run_breaks_neither_the_page_nor_a_figure(factory: Factory, call: Call, value: object):
+    """Runs with two numbers of a key, and one that lacks it or has something else there."""
+    for dampening in (0.1, 0.2):
+        for seed in range(2):
+            factory.run(seed=seed, config={"optimizer.dampening": dampening})
+    factory.run(accuracy=0.66, config={} if value == "absent" else {"optimizer.dampening": value})
+    call("report")
+    page = Path("dfa-report.html").read_text("utf-8")
+    assert page.count("data:image/svg+xml;base64,") == 3
+    call("plot", "--x", "optimizer.dampening", "--out", "x.svg")
