@@ -20,9 +20,7 @@ def report(
     over: Over = "seed",
     baseline: Baseline = None,
     test: Annotated[str, typer.Option("--test", help="Against the baseline: t (paired) or wilcoxon.")] = "t",
-    draw_all: Annotated[
-        bool, typer.Option("--all", help="Draw every row.  [default: at most 20, the best]")
-    ] = False,
+    draw_all: Annotated[bool, typer.Option("--all", help="Draw every row, not only the 20 best.")] = False,
     title: Annotated[str, typer.Option("--title", help="The heading of the page.")] = "Comparison of runs",
     out: Annotated[Path, typer.Option("--out", help="The HTML file to write.")] = Path("dfa-report.html"),
     force: Force = False,
