@@ -122,9 +122,10 @@ def test_all_are_found_and_read_without_a_warning(old: Dfa) -> None:
     assert (answer.code, answer.err) == (0, "")
     assert len(json.loads(answer.out)) == 27
     for run in found.runs:
-        answer = old("show", run.folder)
-        assert (answer.code, answer.err) == (0, ""), run
-        assert str(run.identity) in answer.out
+        for more, said in (((), run.id), (("--all",), str(run.identity))):
+            answer = old("show", run.folder, *more)
+            assert (answer.code, answer.err) == (0, ""), run
+            assert said in answer.out
     answer = old("compare", str(old.outputs))
     assert (answer.code, answer.err) == (0, "")
 
