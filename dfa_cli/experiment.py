@@ -85,6 +85,7 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
             progress.train(experiment.batches, history.epoch)
             epoch = None
             for epoch in train(experiment, Course.of(config), history):
+                record.warn(epoch.warnings)
                 record.epoch(epoch.row())
                 progress.epoch(epoch)
                 if is_due(epoch.epoch, config["checkpoint_every"]):
@@ -93,8 +94,10 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
                     require_finite(experiment, epoch)
                     save_checkpoint(folder, epoch.epoch, experiment)
             require_finite(experiment, epoch)
-        if experiment.device is not None:
-            record.update(projection=asdict(experiment.device.cost()))
+        if cost := experiment.cost():
+            projection = asdict(cost)
+            del projection["warnings"]  # they stand in the record since their epochs
+            record.update(projection=projection)
         record.update(provenance={"packages": save_packages(folder)})
         if late := late_modules(spec.code, imported_before):
             record.update(code={"late": late})

@@ -9,7 +9,7 @@ from typing import Any
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group
 from dfa_cli.comparison.grouping import key_value, shortest_names
-from dfa_cli.console.values import MISSING, NOTHING, format_value, quantity, with_s
+from dfa_cli.console.values import MISSING, NOTHING, format_value, plural, quantity, with_s
 from dfa_cli.errors import DfaError, nearest
 from dfa_cli.records.fallback import fallback_of_row
 from dfa_cli.records.measures import ALIASES, BY_NAME, Metric
@@ -31,8 +31,10 @@ class Column:
 
 
 COSTS = ("time", "frames", "energy")
-STANDARD = ("mean_std", "n", "ci", "best", "difference", "p", "verdict", "absent", *COSTS)
-NAMES = ("mean_std", "mean", "std", "n", "ci", "best", "difference", "p", "verdict", "absent")
+STANDARD = ("mean_std", "n", "ci", "best", "difference", "p", "verdict", "absent", "warnings", *COSTS)
+NAMES = ("mean_std", "mean", "std", "n", "ci", "best", "difference", "p", "verdict", "absent", "warnings")
+# Columns that say what a reader must not overlook. They are there also when they are not wanted.
+ALWAYS = ("absent", "warnings")
 _COST_HEADINGS = {
     "frames": "frames",
     "modelled_joules": "energy (modelled)",
@@ -49,7 +51,8 @@ def columns(
 
     The column `data` is there, too, when a run used a stand-in for its default data set.
 
-    If some seeds are not counted, the column `absent` is added even if it is not wanted.
+    If some seeds are not counted, the column `absent` is added even if it is not wanted, and the column `warnings` if
+    the device of a run has warned.
 
     Raises `DfaError` for an unknown column.
     """
@@ -61,8 +64,12 @@ def columns(
         if not wanted and not _worth_showing(name, result, for_people):
             continue
         chosen.append(_column(name, result, precision))
-    if wanted and "absent" not in wanted and any(group.absent for group in result.groups):
-        chosen.append(_column("absent", result, precision))
+    if wanted:
+        chosen += [
+            _column(name, result, precision)
+            for name in ALWAYS
+            if name not in wanted and _worth_showing(name, result, for_people)
+        ]
     return chosen
 
 
@@ -81,6 +88,8 @@ def _worth_showing(name: str, result: Comparison, for_people: bool) -> bool:
         return bool(result.baseline) and (name == "difference" or result.tests > 0 or not for_people)
     if name == "absent":
         return any(group.absent for group in result.groups)
+    if name == "warnings":
+        return any(run.warnings for group in result.groups for run in group.shown)
     if name in COSTS:
         metric = BY_NAME[ALIASES.get(name, name)]
         return metric != result.metric and any(group.average(metric) for group in result.groups)
@@ -151,6 +160,8 @@ def _column(name: str, result: Comparison, precision: int | None) -> Column:
             lambda g: {"absent": g.absent},
             left=True,
         )
+    if name == "warnings":
+        return Column(name, name, _warned, lambda g: {"warned_runs": sum(bool(run.warnings) for run in g.shown)})
     return _other_column(name, result, precision)
 
 
@@ -182,6 +193,12 @@ def _other_column(name: str, result: Comparison, precision: int | None) -> Colum
 
     heading = shortest_names([*result.columns, key])[key]
     return Column(key, heading, lambda group: ", ".join(values(group)), raw, left=True)
+
+
+def _warned(group: Group) -> str:
+    """Say how many runs of the row the device has warned of: `! in 2 of 5 runs`."""
+    warned = sum(bool(run.warnings) for run in group.shown)
+    return f"! in {warned} of {plural(len(group.shown), 'run')}" if warned else ""
 
 
 def _average_column(name: str, metric: Metric, precision: int | None) -> Column:

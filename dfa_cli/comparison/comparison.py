@@ -26,6 +26,7 @@ from dfa_cli.records.keys import Keys, is_tuned
 from dfa_cli.records.measures import ALIASES, METRICS, Metric
 from dfa_cli.records.query import Query
 from dfa_cli.records.run import SUMS, Run
+from dfa_cli.records.words import warning_notes
 
 
 @dataclass
@@ -81,7 +82,8 @@ class Comparison:
                 "which counts instead."
             )
         notes += self._notes_on_origins()
-        notes += fallback_notes([run for group in self.groups for run in group.shown])
+        shown_runs = [run for group in self.groups for run in group.shown]
+        notes += [*fallback_notes(shown_runs), *warning_notes(shown_runs)]
         if self.baseline:
             notes += self._notes_on_significance()
         return notes

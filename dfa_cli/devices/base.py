@@ -20,6 +20,8 @@ class Cost:
     `modelled_seconds` [s], `modelled_joules` [J]: time and energy that the modelled hardware would have needed;
     `None` where no hardware is modelled.
     `notes`: further figures of the device, such as the fraction of saturated pixels.
+    `warnings`: what went wrong in the projections since the call before, one sentence each, with what to do. A run keeps
+    them in its record, and its row is marked in every table.
     """
 
     rows: int = 0
@@ -29,6 +31,7 @@ class Cost:
     modelled_seconds: float | None = None
     modelled_joules: float | None = None
     notes: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
 
 @runtime_checkable
@@ -70,5 +73,5 @@ class ProjectionDevice(Protocol):
         ...
 
     def cost(self) -> Cost:
-        """Return the totals since `prepare`. Call it once an epoch at most: it may wait for the accelerator."""
+        """Return the totals since `prepare`. Training calls it after each epoch: it may wait for the accelerator."""
         ...

@@ -31,6 +31,7 @@ def load(*folders: str | os.PathLike[str], where: str | None = None, curves: boo
     - `split`, the name of the data split, and `sizes.*`, the number of rows in each of its parts.
     - `data_fallback`: the sentence about a stand-in. Where it is missing, the run was trained on the data set that was
       asked for, or on the default one.
+    - `warnings`: what the projection device has warned of.
     - `error`: the reason why a run failed.
 
     A value that a run does not have is missing (NaN or None).
@@ -75,5 +76,6 @@ def flat_columns(run: Run) -> dict[str, Any]:
         "data_fallback": run.record.get("data_fallback"),
         "split": run.result.get("split"),
         **{f"sizes.{name}": size for name, size in (run.result.get("sizes") or {}).items()},
+        "warnings": "; ".join(run.warnings) or None,
         "error": (run.record.get("error") or {}).get("message"),
     }

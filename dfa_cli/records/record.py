@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -191,6 +191,13 @@ class Record:
                 self.content[name].update(value)
             else:
                 self.content[name] = value
+
+    def warn(self, sentences: Iterable[str]) -> None:
+        """Adds warnings to the record, each of them once."""
+        for sentence in sentences:
+            if sentence not in self.content.setdefault("warnings", []):
+                self.content["warnings"].append(sentence)
+                log.warning(sentence)
 
     @contextmanager
     def timed(self, name: str, before: float = 0.0) -> Iterator[None]:

@@ -80,6 +80,11 @@ class Run:
         return {**recorded, **so_far.values}
 
     @property
+    def warnings(self) -> list[str]:
+        """What the projection device has warned of, one sentence each."""
+        return [format_value(sentence) for sentence in self.record.get("warnings") or ()]
+
+    @property
     def provenance(self) -> dict[str, Any]:
         return self.record.get("provenance") or {}
 
@@ -207,7 +212,7 @@ _PART_TYPES: dict[str, tuple[type, ...]] = {  # A part may be missing, but must 
     **dict.fromkeys(("result.sizes", "projection.notes", "provenance"), (dict, _NOTHING)),
     **dict.fromkeys(("provenance.versions", "provenance.git", "provenance.data_checksums"), (dict, _NOTHING)),
     FILES: (dict, _NOTHING),
-    "overrides": (list, _NOTHING),
+    **dict.fromkeys(("overrides", "warnings"), (list, _NOTHING)),
     "provenance.pid": (int, _NOTHING),
     "provenance.pid_started": (int, float, _NOTHING),
 }

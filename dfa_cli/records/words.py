@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dfa_cli.config.schema import projects
-from dfa_cli.console.values import MISSING, NOTHING, format_value
+from dfa_cli.console.values import MISSING, NOTHING, format_value, plural
 from dfa_cli.records.fallback import data_in_words, todays_sentence
+from dfa_cli.records.run import Run
 
 
 def run_in_words(config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
@@ -49,6 +51,12 @@ def _training(config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
         resolved = config.get("device") if device == "auto" else None
         words += f" on {resolved.get('where', device) if isinstance(resolved, dict) else device}"
     return words
+
+
+def warning_notes(runs: Iterable[Run]) -> list[str]:
+    """Return a note for each warning that runs of the list hold, with the number of these runs."""
+    counts = Counter(sentence for run in runs for sentence in run.warnings)
+    return [f"! {plural(count, 'run')}: {sentence}" for sentence, count in counts.items()]
 
 
 def commit_in_words(git: Mapping[str, Any] | None, digits: int | None = None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -48,7 +48,7 @@ class Epoch:
     The training loss and accuracy are those of the steps themselves, with dropout. The validation and test figures are
     measured after the epoch, without dropout. `seconds` count from the start of training. `frames` counts the frames
     shown so far; it is `None` for a rule that projects nothing. `alignment` holds the columns of the alignment, if it
-    is measured.
+    is measured. `warnings`: what the projection device warns of.
     """
 
     epoch: int
@@ -60,10 +60,12 @@ class Epoch:
     seconds: float
     frames: int | None = None
     alignment: Mapping[str, float | None] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
 
     def row(self) -> dict[str, Any]:
         """Return the epoch as one line of metrics.csv, by column."""
         values = asdict(self)
+        del values["warnings"]
         return values | values.pop("alignment")
 
 
@@ -118,6 +120,7 @@ def train(experiment: Experiment, course: Course, history: History = History()) 
         if not math.isfinite(loss):
             raise divergence(experiment, f"The training loss became {loss} in epoch {epoch}", epoch)
         history = history.after(epoch, validation_hits / len(validation), time.perf_counter() - start)
+        cost = experiment.cost()
         yield Epoch(
             epoch=epoch,
             train_loss=loss,
@@ -126,8 +129,9 @@ def train(experiment: Experiment, course: Course, history: History = History()) 
             validation_accuracy=validation_hits / len(validation),
             test_accuracy=test_hits / len(test),
             seconds=history.seconds,
-            frames=experiment.frames(),
+            frames=cost.frames if cost else None,
             alignment=experiment.alignment(epoch, course.alignment_every),
+            warnings=cost.warnings if cost else (),
         )
 
 

@@ -174,5 +174,7 @@ def summary(record: Mapping[str, Any], folder: Path) -> list[str]:
             "projection", f"{cost['frames']:,} frames, measured here {cost['measured_seconds']:.2f} s"
         )
         lines += entry("", f"modelled optics {seconds:,.1f} s, {joules:,.0f} J")
+    for sentence in record.get("warnings", ()):
+        lines += entry("warning", sentence)
     lines += entry("time", f"{times['train_seconds']:.1f} s training, {times['total_seconds']:.1f} s in all")
     return [*lines, f"{'record':15}{shortest(folder)}", *stand_in]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dfa_cli.config.instantiate import build, wrong_arguments_message
 from dfa_cli.config.schema import projects
 from dfa_cli.data.base import Data
-from dfa_cli.devices.base import ProjectionDevice
+from dfa_cli.devices.base import Cost, ProjectionDevice
 from dfa_cli.errors import DfaError
 from dfa_cli.models.base import Model, ModelShape
 from dfa_cli.models.forward_state import generators
@@ -41,9 +41,9 @@ class Experiment:
     test: Tensor
     generators: dict[str, torch.Generator]
 
-    def frames(self) -> int | None:
-        """Return the number of frames shown so far, or `None` for a rule that projects nothing."""
-        return None if self.device is None else self.device.cost().frames
+    def cost(self) -> Cost | None:
+        """Return the cost of the projections so far, or `None` for a rule that projects nothing."""
+        return None if self.device is None else self.device.cost()
 
     def alignment(self, epoch: int, every: int | None) -> dict[str, float | None]:
         """Measure how well the rule's gradients align with the true ones, as columns of metrics.csv.

@@ -13,6 +13,7 @@ from dfa_cli.console.values import NOTHING, duration, format_time, format_value
 from dfa_cli.records.fallback import data_of, fallback_notes
 from dfa_cli.records.measures import BY_NAME, DEFAULT
 from dfa_cli.records.run import Run
+from dfa_cli.records.words import warning_notes
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def _choice(name: str) -> Column:
 COLUMNS = (
     Column("id", lambda run: run.id, lambda run: run.id),
     Column("when", lambda run: format_time(run.created), lambda run: run.created),
-    Column("status", lambda run: run.status, lambda run: run.status),
+    Column("status", lambda run: f"{run.status} !" if run.warnings else run.status, lambda run: run.status),
     _choice("model"),
     Column("data", data_of, lambda run: run.choices.get("data")),
     _choice("rule"),
@@ -97,6 +98,8 @@ def list_as_text(runs: Sequence[Run], width: int | None = None) -> str:
             lines.append(f"and {len(reasons) - 10} more failed; --status failed lists them alone")
     if notes := fallback_notes(runs):
         lines += ["", *(part for note in notes for part in (wrap(note, width) if width else [note]))]
+    if notes := warning_notes(runs):
+        lines += ["", *(part for note in notes for part in (wrap(note, width) if width else [note]))]
     lines += ["", f"test %: {DEFAULT.words}"]
     if left_out:
         lines[-1] += f"; no room here for {' and '.join(left_out)}"
@@ -126,5 +129,6 @@ def _record(run: Run) -> dict[str, Any]:
     full = {"test %": DEFAULT.name, "when": "created", "time": "total_seconds"}
     return {full.get(column.name, column.name): column.raw(run) for column in COLUMNS} | {
         "data_fallback": run.record.get("data_fallback"),
+        "warnings": run.warnings or None,
         "folder": run.folder,
     }

@@ -154,7 +154,8 @@ def _head(run: Run, room: int, indent: int) -> list[str]:
         at = f" (epoch {format_value(error['epoch'])})" if error.get("epoch") is not None else ""
         lines += _entry("error", f"{kind}: {message}{at}", indent, room)
         lines.append(f"{'log':<{indent - 1}} {format_value(os.path.join(run.folder, 'run.log'))}")
-    return [*lines, *_entry("data fallback", run.record.get("data_fallback"), indent, room)]
+    lines += _entry("data fallback", run.record.get("data_fallback"), indent, room)
+    return [*lines, *(line for sentence in run.warnings for line in _entry("warning", sentence, indent, room))]
 
 
 def _set_by_hand(run: Run) -> str:

@@ -32,6 +32,14 @@ MIRRORS_AT_ONCE = 1 << 24  # rows times mirrors: 128 MB of ternary patterns
 MIN_MODES = 256  # a tile has at least so many modes, unless the whole projection has fewer
 # Above this fraction of saturated pixels, the noise model of `Statistical` no longer holds.
 MAX_SATURATED_FRACTION = 0.01
+NO_MIRROR = (
+    "The device lit no mirror in a whole epoch, so it gave no feedback: lower device.encoding.threshold, "
+    "or choose another device/encoding."
+)
+SATURATED = (
+    "Most of the camera's pixels were saturated in a whole epoch: raise device.camera.full_well, "
+    "or lower a fixed device.camera.exposure."
+)
 
 
 class _Piece(NamedTuple):
@@ -62,7 +70,8 @@ class OPU:
 
     A frame with no mirror on is not shown: it is not counted, and has no noise. On CUDA,
     `cost().measured_seconds` is the time to queue the work. `cost()` warns in the log when more pixels were
-    saturated than the noise model of `Statistical` allows.
+    saturated than the noise model of `Statistical` allows. `cost().warnings` tells when no mirror was lit, or most
+    pixels were saturated, since the call before.
 
     Raises `DfaError` for sizes beyond `limits`.
 
@@ -114,6 +123,7 @@ class OPU:
         self._frames = torch.zeros((), dtype=torch.int64, device=self._compute)
         self._full = torch.zeros((), dtype=torch.int64, device=self._compute)
         self._rows, self._pixels_per_frame, self._seconds, self._has_warned = 0, 0, 0.0, False
+        self._judged = (0, 0, 0)  # rows, frames and saturated pixels at the last call of `cost`
 
     def project(self, error: Tensor) -> Tensor:
         return next(self.project_parts(error, [(0, self._sizes[1])]))
@@ -136,6 +146,7 @@ class OPU:
         frames = self.encoding.encode(error)
         self._frames += frames.shown.count_nonzero()
         self._rows += len(error)
+        self._last_scale = frames.scale
         return error, frames
 
     def _read(self, shown: Sequence[tuple[Tensor, Frames]], spans: Spans) -> list[Tensor]:
@@ -245,6 +256,7 @@ class OPU:
         frames, full, self._rows, self._pixels_per_frame = state["counts"].tolist()
         self._frames.fill_(frames)
         self._full.fill_(full)
+        self._judged = (self._rows, frames, full)
         self._seconds = float(state.get("seconds", 0.0))  # older checkpoints have no such entry
 
     def cost(self) -> Cost:
@@ -252,7 +264,8 @@ class OPU:
         shown = int(self._frames)
         frames = shown * self.readout.exposures
         seconds = frames * self.frame_seconds
-        saturated = int(self._full) / max(1, shown * self._pixels_per_frame)
+        full = int(self._full)
+        saturated = full / max(1, shown * self._pixels_per_frame)
         if saturated > MAX_SATURATED_FRACTION and not self._has_warned:
             self._has_warned = True
             log.warning(
@@ -268,4 +281,17 @@ class OPU:
             modelled_seconds=seconds,
             modelled_joules=seconds * self.power_watts,
             notes={"saturated_fraction": saturated},
+            warnings=self._judge(shown, full),
         )
+
+    def _judge(self, *counts: int) -> list[str]:
+        """Return what went wrong since the call before. `counts`: the frames and the saturated pixels so far."""
+        now = (self._rows, *counts)
+        rows, shown, full = (total - before for total, before in zip(now, self._judged, strict=True))
+        self._judged = now
+        if not rows:
+            return []
+        if not shown:
+            # The scale of a row without an error is zero. Such a row lights no mirror, and that is right.
+            return [NO_MIRROR] if bool(self._last_scale.any()) else []
+        return [SATURATED] if full > 0.5 * shown * self._pixels_per_frame > 0 else []
