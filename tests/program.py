@@ -48,6 +48,11 @@ class Run:
     def record(self) -> dict[str, Any]:
         return json.loads((self.folder / "run.json").read_text("utf-8"), parse_constant=_refuse)
 
+    def rewrite(self, record: dict[str, Any]) -> None:
+        """Write another record, as a version of dfa that wrote no sums would."""
+        old = {name: value for name, value in record.items() if name not in ("sum", "files")}
+        (self.folder / "run.json").write_text(json.dumps(old))
+
     @property
     def metrics(self) -> list[dict[str, str]]:
         with open(self.folder / "metrics.csv", newline="", encoding="utf-8") as file:

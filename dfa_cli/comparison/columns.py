@@ -161,7 +161,9 @@ def _column(name: str, result: Comparison, precision: int | None) -> Column:
             left=True,
         )
     if name == "warnings":
-        return Column(name, name, _warned, lambda g: {"warned_runs": sum(bool(run.warnings) for run in g.shown)})
+        return Column(
+            name, name, _warned, lambda g: {"warned_runs": sum(bool(run.warnings) for run in g.shown)}
+        )
     return _other_column(name, result, precision)
 
 

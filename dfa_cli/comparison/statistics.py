@@ -14,7 +14,10 @@ MIN_FOR_INTERVAL = 3  # the least number of values for a confidence interval
 
 
 def mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
+    try:
+        return math.fsum(values) / len(values)
+    except OverflowError:  # The sum is beyond the largest float, and the mean is not.
+        return math.fsum(value / len(values) for value in values)
 
 
 def deviation(values: Sequence[float]) -> float | None:
@@ -22,7 +25,10 @@ def deviation(values: Sequence[float]) -> float | None:
     if len(values) < 2:
         return None
     average = mean(values)
-    return math.sqrt(math.fsum((value - average) ** 2 for value in values) / (len(values) - 1))
+    try:
+        return math.sqrt(math.fsum((value - average) ** 2 for value in values) / (len(values) - 1))
+    except OverflowError:
+        return math.inf
 
 
 def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:

@@ -21,7 +21,7 @@ def format_value(value: Any) -> str:
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     if isinstance(value, (list, tuple, dict)):
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return printable(json.dumps(value, ensure_ascii=False, default=str))
     return printable(str(value))
 
 
@@ -42,9 +42,12 @@ MISSING = _Missing()
 
 def number(value: Any) -> float | None:
     """Returns `value` as a float if it is a finite number, else `None`; booleans and text are not numbers."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value)
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # a whole number beyond the largest float
+        return None
 
 
 def sort_key(value: Any) -> tuple[int, float, str]:
@@ -89,6 +92,8 @@ def quantity(value: float | None, unit: str = "") -> str:
         return NOTHING
     if value == 0:
         return f"0 {unit}".rstrip()
+    if abs(value) >= 1e18:  # beyond the largest prefix
+        return f"{value:.3g} {unit}".rstrip()
     if not unit and abs(value) < 9999.5 and value == round(value):
         return str(int(value))
     # The exponent is a power of 1000, from pico to peta. A number without a unit gets no prefix below one.
@@ -105,6 +110,8 @@ def _three_digits(value: float) -> str:
         return "0"
     # The exponent is taken after rounding, so that 0.9999 becomes 1.00 and not 1.000.
     digits = max(0, 2 - int(f"{value:.2e}".partition("e")[2]))
+    if abs(value) >= 1e9:
+        return f"{value:.3g}"
     return f"{value:.{min(digits, 4)}f}"
 
 

@@ -52,7 +52,8 @@ def force_onto_disk(descriptor: int) -> None:
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Replaces `path` by a file with this content; on an error `path` stays as it was."""
     with whole_file(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        # A record from elsewhere may hold half of a character pair, which has no bytes; it is spelt out.
+        file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
 
 @contextmanager

@@ -9,10 +9,12 @@ The sums show damage, and an edit by hand. They are no signature: whoever edits 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,6 +56,8 @@ def sum_of_file(path: str | os.PathLike[str]) -> str:
     """Computes the SHA-256 of a file. Raises `OSError` when it cannot be read."""
     total = hashlib.sha256()
     with open(path, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # A device, such as /dev/full, may have no end.
+            raise OSError(errno.EINVAL, "it is not a regular file")
         while part := file.read(_BYTES_AT_ONCE):
             total.update(part)
     return total.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -125,7 +124,7 @@ def test_resume_refuses_to_go_on_with_other_code(dfa: Dfa) -> None:
     run = dfa.run(*own.words, *SMALL, "rule=mine")
     (run.folder / "checkpoint.safetensors").write_bytes(b"")
     record = {**run.record, "status": "interrupted"}
-    (run.folder / "run.json").write_text(json.dumps(record))
+    run.rewrite(record)
     own.edit("FACTOR = 2.0")
     answer = dfa("resume", str(run.folder), *own.words)
     assert answer.code == 2
@@ -152,7 +151,7 @@ def test_a_record_from_elsewhere_executes_nothing(dfa: Dfa, tmp_path: Path) -> N
         record = run.record
         record["config"]["rule"] = node
         record["provenance"]["config_dir"] = str(strange)
-        (run.folder / "run.json").write_text(json.dumps(record))
+        run.rewrite(record)
         for words in ([], ["--trust"]):
             answer = dfa("rerun", str(run.folder), "--outputs", str(tmp_path / "again"), *words)
             assert answer.code == 2, answer
@@ -169,7 +168,7 @@ def test_text_of_a_record_is_never_an_interpolation(dfa: Dfa, tmp_path: Path) ->
     record = run.record
     call = f"_target_: shutil.copy, src: /etc/hostname, dst: {tmp_path / 'copied'}"
     record["config"]["rule"]["x"] = f'${{oc.create:"{{{call}}}"}}'
-    (run.folder / "run.json").write_text(json.dumps(record))
+    run.rewrite(record)
     answer = dfa("rerun", str(run.folder), "--outputs", str(tmp_path / "again"))
     assert answer.code == 2
     assert "holds the text ${, which Hydra takes for an interpolation" in answer.sentence
@@ -187,7 +186,7 @@ def test_a_folder_that_is_named_gives_its_own_classes_and_not_what_they_import(
     for target in ("named.shutil.rmtree", "named.rmtree", "named_parts.middle.FACTOR"):
         record = run.record
         record["config"]["rule"]["_target_"] = target
-        (run.folder / "run.json").write_text(json.dumps(record))
+        run.rewrite(record)
         answer = dfa("rerun", str(run.folder), "--outputs", str(tmp_path / "again"), *own.words)
         assert answer.code == 2
         assert f"no part of dfa: {target}. " in answer.sentence
@@ -358,7 +357,7 @@ def test_runs_of_another_commit_are_reused_with_a_word_or_run_again(dfa: Dfa) ->
     record = run.record
     record["provenance"]["git"] = {"commit": "4af7c01" + "0" * 33, "dirty": False}
     record["provenance"]["versions"]["torch"] = "2.12.0"
-    (run.folder / "run.json").write_text(json.dumps(record))
+    run.rewrite(record)
     out = dfa("sweep", *dfa.arguments(*words, "seed=0,1")).out
     assert "sweep of 2 jobs, 1 reused; 1 to run" in out
     assert "1 reused, made by commit 4af7c01, torch 2.12.0 (now commit " in out

@@ -222,7 +222,7 @@ def test_force_resumes_a_run_whose_process_nobody_can_ask(dfa: Dfa) -> None:
     record = {**run.record, "status": "running"}
     del record["provenance"]["boot"]  # as an earlier version of dfa wrote it, on another machine
     record["provenance"]["host"] = "node7"
-    (run.folder / "run.json").write_text(json.dumps(record))
+    run.rewrite(record)
     refused = dfa("resume", str(run.folder))
     assert refused.code == 2
     assert "in use by process" in refused.sentence

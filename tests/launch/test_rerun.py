@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ def rerun(dfa: Dfa, run: Run) -> Answer:
 def change_provenance(run: Run, **provenance: Any) -> None:
     record = run.record
     record["provenance"] |= provenance
-    (run.folder / "run.json").write_text(json.dumps(record))
+    run.rewrite(record)
 
 
 def change_last_loss(run: Run, by: float) -> None:
@@ -29,7 +28,7 @@ def change_last_loss(run: Run, by: float) -> None:
     table.write_text("\n".join([heading, *lines[:-1], ",".join(cells)]) + "\n")
     record = run.record
     record["result"]["last_train_loss"] = float(cells[1])
-    (run.folder / "run.json").write_text(json.dumps(record))
+    run.rewrite(record)
 
 
 @pytest.fixture
