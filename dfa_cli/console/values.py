@@ -92,7 +92,7 @@ def quantity(value: float | None, unit: str = "") -> str:
         return NOTHING
     if value == 0:
         return f"0 {unit}".rstrip()
-    if abs(value) >= 1e18:  # beyond the largest prefix
+    if not abs(value) < 1e18:  # beyond the largest prefix
         return f"{value:.3g} {unit}".rstrip()
     if not unit and abs(value) < 9999.5 and value == round(value):
         return str(int(value))
@@ -108,10 +108,10 @@ def _three_digits(value: float) -> str:
     """Formats a number with three significant digits, without an exponent."""
     if value == 0:
         return "0"
+    if not abs(value) < 1e9:  # so many digits would be as wide as a table; a spread may be infinite
+        return f"{value:.3g}"
     # The exponent is taken after rounding, so that 0.9999 becomes 1.00 and not 1.000.
     digits = max(0, 2 - int(f"{value:.2e}".partition("e")[2]))
-    if abs(value) >= 1e9:
-        return f"{value:.3g}"
     return f"{value:.{min(digits, 4)}f}"
 
 

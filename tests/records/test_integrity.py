@@ -26,7 +26,7 @@ def made(dfa_in: Callable[[str], Dfa]) -> tuple[Dfa, Run, bytes]:
     dfa = dfa_in("integrity")
     run = dfa.run(*WORDS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Record, "complete", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(Record, "complete", lambda *_, **more: (_ for _ in ()).throw(KeyboardInterrupt))
         assert dfa.train(*WORDS, "seed=1", "checkpoint_every=2").code == 130
     (interrupted,) = [other for other in dfa.runs() if other.folder != run.folder]
     checkpoint = (interrupted.folder / "checkpoint.safetensors").read_bytes()
@@ -134,7 +134,7 @@ def test_an_identity_that_does_not_follow_from_the_configuration_is_reported(
 
 def test_a_damaged_checkpoint_is_not_resumed(dfa: Dfa) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Record, "complete", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(Record, "complete", lambda *_, **more: (_ for _ in ()).throw(KeyboardInterrupt))
         dfa.train(*WORDS, "checkpoint_every=2")
     (run,) = dfa.runs()
     assert dfa("verify", str(dfa.outputs)).code == 0
