@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.kernels.sparse import SparseMatrix
 from dfa_cli.kernels.vjp import accumulate_vjp
-from dfa_cli.models.base import Block, Model
+from dfa_cli.models.base import Model
 from dfa_cli.models.batch import Batch, Graph
 from dfa_cli.models.forward_state import ForwardState
 from dfa_cli.rules.base import KEEP, Step, loss_and_error, scatter_to_rows
@@ -75,7 +75,7 @@ def _contexts(
     return nullcontext(), ForwardState(segment, device).again()
 
 
-def _through(segment: nn.Sequential, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
+def _through(segment: Iterable[nn.Module], h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
     for block in segment:
         h = block(h, graph)
     assert isinstance(h, Tensor)
