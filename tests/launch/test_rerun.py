@@ -85,6 +85,8 @@ def test_a_difference_under_the_same_conditions_is_a_failure(dfa: Dfa, run: Run)
 
 def test_a_run_without_metrics_is_refused_with_a_sentence(dfa: Dfa, run: Run) -> None:
     (run.folder / "metrics.csv").unlink()
+    assert "metrics.csv is gone" in rerun(dfa, run).sentence
+    run.rewrite(run.record)
     answer = rerun(dfa, run)
     assert answer.code == 2
     assert answer.sentence.endswith("there is nothing to compare with.")
