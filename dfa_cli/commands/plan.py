@@ -56,7 +56,7 @@ def plan(
     force: Force = False,
     config_dir: ConfigDir = None,
 ) -> None:
-    """Plan a step over several stages, by bp and by dfa: dfa plan --preset gpt3-175b --stages 64 --micro-batches 256."""
+    """Plan a training step over several stages, by bp and by dfa: dfa plan --preset gpt3-175b --stages 64."""
     from dfa_cli.planner.command import Question, run
 
     run(

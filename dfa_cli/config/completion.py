@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dfa_cli.config.paths import conf_dir
+from dfa_cli.config.paths import ONLY_PLANNED, conf_dir
 
 MAX_SHOWN = 60  # characters of a description; fish needs a second line for a longer one
 
@@ -74,6 +74,8 @@ def _entries(path: Path) -> list[Completion]:
 
 
 def _is_group(conf: Path, name: str) -> bool:
+    if name in ONLY_PLANNED:
+        return False
     return bool(re.fullmatch(r"\w+(/\w+)*", name)) and any((conf / name).glob("*.yaml"))
 
 

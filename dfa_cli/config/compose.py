@@ -41,7 +41,7 @@ from dfa_cli.config.overrides import (
     user_overrides,
 )
 from dfa_cli.config.own_code import NO_CODE, OwnCode, find_own_code
-from dfa_cli.config.paths import conf_dir
+from dfa_cli.config.paths import ONLY_PLANNED, conf_dir
 from dfa_cli.config.plugins import add_plugin_folder, is_of_package, require_modules, targets
 from dfa_cli.config.registration import register_with_hydra
 from dfa_cli.config.spec import RunSpec
@@ -187,7 +187,10 @@ class Composer:
     def group_options(self) -> dict[str, list[str]]:
         """Return the options of each of our groups, including those that `--config-dir` adds."""
         loader = self._hydra.config_loader
-        groups = [name for name in self._hydra.list_all_config_groups() if name.partition("/")[0] != "hydra"]
+        others = ("hydra", *ONLY_PLANNED)
+        groups = [
+            name for name in self._hydra.list_all_config_groups() if name.partition("/")[0] not in others
+        ]
         return {name: list(loader.get_group_options(name, ObjectType.CONFIG)) for name in groups}
 
     # Compositions are cached: putting a value into a cached one takes a twentieth of the time of another composition.

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from dfa_cli.errors import DfaError
 
+ONLY_PLANNED = ("hardware", "preset")  # folders of conf/ that `dfa plan` reads; a run chooses nothing in them
+
 
 def conf_dir() -> Path:
     """Return the folder conf/, which is inside the package in a wheel and beside it in a checkout."""

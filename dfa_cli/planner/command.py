@@ -55,6 +55,13 @@ def run(question: Question) -> None:
 
         check_suffix(question.picture)
         output.check_free(question.picture, question.force)
+    planning.require_counts(
+        stages=question.stages,
+        micro_batches=question.micro_batches,
+        chunks=question.chunks,
+        batch=question.batch,
+        frames_per_row=question.frames_per_row,
+    )
     hardware = read_hardware(question.hardware)
     question, work = _workload(question, swept)
     choices = _options(question, work, swept)
@@ -84,15 +91,18 @@ def _answer(plans: Sequence[Plan], question: Question, swept: tuple[str, list[in
 
 
 def parse_sweep(words: str) -> tuple[str, list[int]]:
-    """Parse `stages=2..64`, which doubles from 2 to 64, or `micro-batches=1,4,16`. Raises `DfaError` for other words."""
+    """Parse `stages=2..64`, which doubles from 2 to 64, or `micro-batches=1,4,16`.
+
+    Raises `DfaError` for other words.
+    """
     key, _, values = words.partition("=")
     name = key.strip().replace("_", "-")
     first, dots, last = values.partition("..")
     parts = [first, last] if dots else values.split(",")
     if name not in SWEPT or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise DfaError(
-            f"--sweep {words} is not understood. It must be stages or micro-batches with whole numbers above 0, such as "
-            "stages=2..64, which doubles from 2 to 64, or micro-batches=1,4,16."
+            f"--sweep {words} is not understood. It must be stages or micro-batches with whole numbers above 0, such "
+            "as stages=2..64, which doubles from 2 to 64, or micro-batches=1,4,16."
         )
     numbers = [int(part) for part in parts]
     if dots:
@@ -119,10 +129,9 @@ def _workload(question: Question, swept: tuple[str, list[int]] | None) -> tuple[
     else:
         work = read_preset(question.preset or PRESET)
     if question.batch is not None:
-        if question.batch < 1 or (question.batch % work.unit and work.row == "node"):
+        if work.row == "node":
             raise DfaError(
-                f"--batch is {question.batch}. It must be a whole number of at least 1"
-                + (", and a graph is always one batch." if work.row == "node" else ".")
+                f"--batch {question.batch}: a graph is always one batch, of {work.rows} nodes; leave it out."
             )
         work = work.with_rows(question.batch)
     return question, work
@@ -151,9 +160,13 @@ def _of_configuration(question: Question, spec: RunSpec, swept: tuple[str, list[
 
     if not question.measure:
         return configuration.count(spec)
-    if swept is not None and swept[0] == "micro_batches":
-        raise DfaError("--measure times one size of micro-batch; sweep over stages, or leave --measure out.")
-    return configuration.measure(spec, question.micro_batches or 4 * (question.stages or 1))
+    if swept is not None:
+        raise DfaError("--measure times the blocks for one plan; leave --sweep or --measure out.")
+    if question.stages is None or question.micro_batches is None:
+        raise DfaError(
+            "--measure times the blocks with the rows of a micro-batch; give --stages and --micro-batches."
+        )
+    return configuration.measure(spec, question.batch, question.micro_batches, question.stages)
 
 
 def _options(question: Question, work: Workload, swept: tuple[str, list[int]] | None) -> list[Options]:

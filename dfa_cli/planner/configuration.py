@@ -40,8 +40,11 @@ def count(spec: RunSpec) -> Workload:
     return _workload(spec, data, blocks, value_bytes)
 
 
-def measure(spec: RunSpec, micro_batches: int) -> Workload:
+def measure(spec: RunSpec, batch_rows: int | None, micro_batches: int, stages: int) -> Workload:
     """Time the blocks of a configuration on this machine, with the rows of one micro-batch.
+
+    The stages share the cores of this machine, unless `threads` of the configuration says how many threads one has.
+    `batch_rows`: rows of a batch, in place of those of the configuration.
 
     Four things are timed of each block: the forward pass, the gradients of the weights, these together with the
     gradient of the input, and a digital projection of the error to the width of the block. What a block needs inside
@@ -50,13 +53,14 @@ def measure(spec: RunSpec, micro_batches: int) -> Workload:
     import torch
 
     from dfa_cli.devices.digital import Digital
-    from dfa_cli.training.setup import build_experiment
+    from dfa_cli.training.setup import build_experiment, process_threads
 
     config = resolve_auto(spec.config)
+    config["threads"] = config["threads"] or max(1, process_threads() // stages)
     data = _load(spec, config["compute"])
     experiment = build_experiment(config, data)
     compute = torch.device(config["compute"])
-    rows = _rows(config, data)
+    rows = batch_rows or _rows(config, data)
     work = _workload(spec, data, (), 2 if config["precision"] == "bf16" else 4)
     part = max(1, rows // micro_batches)
     batch = experiment.batches.sample(part)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dfa_cli.config.bounds import shown
 from dfa_cli.devices.optics import FRAME_SECONDS
 from dfa_cli.errors import DfaError
 from dfa_cli.planner.costs import Hardware, StageCosts, Workload, stage_costs
@@ -143,13 +142,15 @@ def plan(work: Workload, hardware: Hardware, options: Options) -> Plan:
     return Plan(work, hardware, options, costs, lines, missing, bound, busiest, needed)
 
 
-def _check(work: Workload, options: Options) -> None:
-    for name in ("stages", "micro_batches", "chunks", "frames_per_row"):
-        if getattr(options, name) < 1:
+def require_counts(**counts: int | None) -> None:
+    """Raise `DfaError` for a count of an option that is below 1."""
+    for name, value in counts.items():
+        if value is not None and value < 1:
             option = name.replace("_", "-")
-            raise DfaError(
-                f"--{option} is {shown(getattr(options, name))}. It must be a whole number of at least 1."
-            )
+            raise DfaError(f"--{option} is {value}. It must be a whole number of at least 1.")
+
+
+def _check(work: Workload, options: Options) -> None:
     if not options.frame_rate > 0:
         raise DfaError(f"--frame-rate is {options.frame_rate:g}. It must be a number greater than 0.")
     if options.micro_batches > work.units:

@@ -28,7 +28,6 @@ def name(line: Line) -> str:
 def text(plan: Plan, width: int | None) -> str:
     """Write a plan as tables and sentences."""
     width = width or WIDTH
-    options = plan.options
     lines = [
         *_head(plan, width),
         "",
@@ -84,7 +83,7 @@ def text(plan: Plan, width: int | None) -> str:
         ),
         "",
     ]
-    for sentence in [*conclusions(plan), *plan.missing, *_notes(options.recompute)]:
+    for sentence in [*conclusions(plan), *plan.missing, *_notes(plan)]:
         lines += wrap(sentence, width)
     return "\n".join(lines) + "\n"
 
@@ -101,11 +100,15 @@ def _head(plan: Plan, width: int) -> list[str]:
     )
 
 
-def _notes(recompute: bool) -> list[str]:
-    return [
-        f"{BOUND}: the busiest stage works all the time, which no schedule can beat. zb-h2 needs steps without a "
-        "barrier between them."
-    ]
+def _notes(plan: Plan) -> Iterator[str]:
+    yield f"{BOUND}: the busiest stage works all the time. No schedule can beat that."
+    staggered = plan.line("bp zb-h2")
+    assert staggered is not None
+    if (with_barrier := staggered.run.between_barriers) > 1.005 * staggered.seconds:
+        yield (
+            "zb-h2 has no barrier between steps, so each stage updates its weights on its own; with a barrier its step "
+            f"takes {duration(with_barrier, fine=True)}."
+        )
 
 
 def _percent(share: float) -> str:
@@ -147,19 +150,19 @@ def _projection(plan: Plan) -> Iterator[str]:
     costs, options = plan.costs, plan.options
     forward = float(costs.forward.sum())
     gained = float(costs.input_gradient.sum() - costs.projection.sum())
-    if options.recompute:
-        forward += 0.0
     if gained <= 0:
         yield (
             "The local projection costs more than is left out. So dfa gains only where bp waits: against a bp that "
             "never waits it is slower at any number of stages."
         )
         return
-    most = 1 + options.micro_batches * gained / forward
+    most = math.floor(1 + options.micro_batches * gained / forward)
     yield (
-        f"dfa waits for the first error, {options.stages - 1} forward passes. With {options.micro_batches} "
-        f"micro-batches and equal stages it stays ahead of a bp that never waits up to {math.floor(most)} stages "
-        f"(1 + {gained / forward:.2f} times the micro-batches); beyond, the advantage vanishes."
+        f"dfa waits for the first error, as long as {options.stages - 1} forward passes take. With M = "
+        f"{options.micro_batches} micro-batches and equal stages it is ahead of a bp that never waits "
+        + (f"up to {most} stages" if most > 1 else "at no number of stages")
+        + f" (1 + {gained / forward:.2f} M)"
+        + ("; beyond, the advantage vanishes." if most > 1 else ".")
     )
 
 
@@ -169,7 +172,7 @@ def _optics(plan: Plan) -> Iterator[str]:
     needed, frames = plan.needed_frame_rate, work.rows * options.frames_per_row
     slower = needed / quoted
     yield (
-        f"So that its projection never holds the stages up, one OPU has to show {quantity(needed, 'frames')} a second "
+        f"So that its projection never holds the stages up, one OPU has to show {needed:,.0f} frames a second "
         f"({options.frames_per_row} a {work.row}). The modelled hardware shows {quoted:,.0f} (docs/opu.md), "
         + (f"{slower:,.0f} times too few" if slower > 1 else "which is enough")
         + f"; the fastest mirrors of the DLP7000's data sheet, without a camera, {FASTEST_MIRRORS:,}."
@@ -183,8 +186,8 @@ def _optics(plan: Plan) -> Iterator[str]:
     modes = PIXELS // PIXELS_PER_MODE
     if columns > modes:
         yield (
-            f"The blocks read {columns:,} columns of the projection, and one camera {modes:,} ({PIXELS_PER_MODE} pixels "
-            f"a column): {math.ceil(columns / modes)} devices side by side."
+            f"The blocks read {columns:,} columns of the projection, and one camera {modes:,} "
+            f"({PIXELS_PER_MODE} pixels a column): {math.ceil(columns / modes)} devices side by side."
         )
     if work.classes > MIRRORS:
         yield f"The error has {work.classes:,} entries, more than the {MIRRORS:,} mirrors."
@@ -204,19 +207,23 @@ def _memory(plan: Plan) -> Iterator[str]:
     room = plan.hardware.memory
     kept = [name(line) for line in plan.lines if line.memory <= room]
     recomputed = [name(line) for line in plan.lines if line.memory_recompute <= room]
-    if len(kept) == len(plan.lines):
-        return
-    words = [
-        f"In {quantity(room, 'B')} a stage {'no way fits' if not kept else 'only ' + ', '.join(kept) + ' fit'} with "
-        "activations kept,"
-    ]
+    if len(kept) < len(plan.lines):
+        yield (
+            f"In the {quantity(room, 'B')} of a stage {_fits(kept, plan)} with activations kept, "
+            f"{_fits(recomputed, plan)} with recompute."
+        )
     if not recomputed:
-        words.append("and none with recompute: take more stages, more micro-batches or a smaller --batch.")
-    elif len(recomputed) == len(plan.lines):
-        words.append("and all with recompute.")
-    else:
-        words.append(f"and with recompute {', '.join(recomputed)}.")
-    yield " ".join(words)
+        yield "Take more stages, more micro-batches or a smaller --batch."
+
+
+def _fits(names: Sequence[str], plan: Plan) -> str:
+    if not names:
+        return "nothing fits"
+    return (
+        "everything fits"
+        if len(names) == len(plan.lines)
+        else f"{', '.join(names)} {'fits' if len(names) == 1 else 'fit'}"
+    )
 
 
 def row(plan: Plan, line: Line) -> dict[str, Any]:
@@ -298,19 +305,20 @@ def _short(plan: Plan, line: Line) -> str:
 
 def _sweep_conclusions(plans: Sequence[Plan], key: str) -> Iterator[str]:
     words = key.replace("_", "-")
-    ahead, behind = [], []
-    for plan in plans:
-        local = plan.line("dfa local")
-        assert local is not None
-        chosen = ahead if local.seconds < plan.best_bp.seconds else behind
-        chosen.append(str(getattr(plan.options, key)))
-    if ahead:
-        yield f"dfa with local projection is ahead of bp's best schedule at {words} = {', '.join(ahead)}."
-    if behind:
-        yield (
-            f"It is not at {words} = {', '.join(behind)}."
-            if ahead
-            else (
-                f"dfa with local projection is nowhere ahead of bp's best schedule, at {words} = {', '.join(behind)}."
-            )
+    for one in dict.fromkeys(
+        _short(plan, line) for plan in plans for line in plan.lines if line.rule == "dfa"
+    ):
+        ahead = [
+            str(getattr(plan.options, key))
+            for plan in plans
+            for line in plan.lines
+            if _short(plan, line) == one and line.seconds < plan.best_bp.seconds
+        ]
+        where = (
+            "nowhere"
+            if not ahead
+            else "everywhere"
+            if len(ahead) == len(plans)
+            else f"at {', '.join(ahead)} {words}"
         )
+        yield f"{one} is ahead of bp's best schedule {where}."

@@ -77,7 +77,7 @@ def zero_bubble_h2(stages: int, micro_batches: int) -> Order:
 def direct_feedback(warm: np.ndarray, micro_batches: int) -> Order:
     """DFA: a stage does forward passes until its first error comes, then one W for each further forward pass.
 
-    `warm` `[stages]`: the forward passes before the first W. There is no B: the gradients inside the blocks belong to W.
+    `warm` `[stages]`: the forward passes before the first W. There is no B: the gradients inside a block belong to W.
     """
     return _in_turn(warm, micro_batches, kind=WEIGHT)
 

@@ -59,10 +59,14 @@ class Simulated:
         """The time of a step: the longest time from the first to the last operation of one stage.
 
         If steps follow one another, and each stage updates its weights as soon as it has their gradients, a step begins
-        so long after the one before (Qi et al. 2023). For all schedules but the zero-bubble ones this is the time from
-        the first operation of any stage to the last of any.
+        so long after the one before (Qi et al. 2023). Only the zero-bubble schedules gain by it.
         """
         return float((self.end - self.begin).max())
+
+    @property
+    def between_barriers(self) -> float:
+        """The time from the first operation of any stage to the last of any."""
+        return float(self.end.max() - self.begin.min())
 
 
 def simulate(
@@ -89,19 +93,18 @@ def simulate(
         ready[WEIGHT * virtual * count : nowhere] = 0.0  # the order has B of the same stage before it
 
     # For each kind and virtual stage: where its result is needed, and how long it travels through which port.
-    v = np.arange(virtual)
     target = np.full((3, virtual), nowhere, np.int64)
     travel, port_of = np.zeros((3, virtual)), np.full((3, virtual), 2, np.int64)
     wait = np.zeros((3, virtual))
     target[FORWARD, :-1], target[BACKWARD, 1:] = count, -count
-    moves = stages > 1
-    if moves:
+    if stages > 1:
         travel[FORWARD, :-1], travel[BACKWARD, 1:] = timing.transfer[:-1], timing.transfer[:-1]
         port_of[FORWARD, :-1], port_of[BACKWARD, 1:] = 0, 1
         wait[FORWARD, :-1] = wait[BACKWARD, 1:] = timing.latency
     if delivery is None:
         target[FORWARD, -1] = virtual * count  # B of the last virtual stage follows its F
-    target, travel, port_of, wait = (table.reshape(-1) for table in (target, travel, port_of, wait))
+    target, port_of = target.reshape(-1), port_of.reshape(-1)
+    travel, wait = travel.reshape(-1), wait.reshape(-1)
     durations = timing.durations.reshape(-1)
 
     starts = np.empty((stages, length))
@@ -115,18 +118,14 @@ def simulate(
         code = codes[working, position[working]]
         at = ready[code]
         able = at < np.inf
-        if not able.all():
-            stage, code, at = working[able], code[able], at[able]
-            if not len(stage):
-                raise RuntimeError("the order of the stages has a deadlock")
-        else:
-            stage = working
+        stage, code, at = working[able], code[able], at[able]
+        assert len(stage), "the order of the stages has a deadlock"
         kind = code // count
         start = np.maximum(free[stage], at)
         end = start + durations[kind]
         free[stage] = end
         starts[stage, position[stage]] = start
-        sending = port_of[kind]
+        sending = port_of[kind]  # a result that needs no port has one of its own, which is never busy
         sent = np.maximum(end, port[sending, stage]) + travel[kind]
         port[sending, stage] = sent
         goal = target[kind]
@@ -141,7 +140,7 @@ def simulate(
             feedback[:, m] = delivery.arrival(float(end[-1]))
             if own_error:
                 feedback[-1, m] = end[-1]
-        working = stage[position[stage] < length] if able.all() else working[position[working] < length]
+        working = working[position[working] < length]
     ends = starts[:, -1] + durations[codes[:, -1] // count]
     return Simulated(starts[:, 0].copy(), ends, starts)
 

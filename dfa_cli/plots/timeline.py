@@ -53,8 +53,8 @@ def draw_timelines(timelines: Mapping[str, Timeline], caption: str = "", title: 
     """
     if (bars := sum(len(timeline.bars) for timeline in timelines.values())) > MOST_BARS:
         raise DfaError(
-            f"{bars:,} bars are too many to see in one picture; plan fewer stages or micro-batches, or draw curves with "
-            "--sweep."
+            f"{bars:,} bars are too many to see in one picture; plan fewer stages or micro-batches, or draw curves "
+            "with --sweep."
         )
     import matplotlib
 

@@ -40,6 +40,8 @@ GROUPS = {
     "launcher": "How the jobs of a sweep are started. Without a launcher they run one after another in one process. "
     "[sweeps.md](sweeps.md) tells more.",
     "sweeper": "The search method that chooses the jobs of a sweep. Without a sweeper every combination is run.",
+    "hardware": "For `dfa plan`: what a stage runs on. It is chosen with `--hardware`, and no run reads it.",
+    "preset": "For `dfa plan`: a model of the literature. It is chosen with `--preset`, and no run reads it.",
 }
 # Groups of many small options. Their table has a row for each option and a column for each key.
 ONE_ROW_AN_OPTION = ("tuned",)
