@@ -86,6 +86,7 @@ def measure(spec: RunSpec, batch_rows: int | None, micro_batches: int, stages: i
         if not last:
             device = Digital(where=compute.type)
             device.prepare(data.classes, block.width, compute)
+            # Of the costs for one row, those of the rows that have an error are counted later.
             projection = _shortest(lambda device=device: device.project(error), compute)
         inputs = 0.0 if i == 0 else max(0.0, gradients(True) - weights)
         columns = (h.shape[1] if i == 0 else 0) + block.width
@@ -160,6 +161,6 @@ def _workload(
         unit=1 if data.edge_index is None else rows,
         value_bytes=value_bytes,
         parameter_bytes=4 * (2 + state),
-        source="",
         measured=measured,
+        labelled=1.0 if data.edge_index is None else len(data.train) / rows,
     )

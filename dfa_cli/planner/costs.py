@@ -49,6 +49,7 @@ class Workload:
     `rows`: rows of a batch. `unit`: rows that cannot be divided, such as those of a sequence. `features`: columns of
     the input. `classes`: columns of the error. `value_bytes`: bytes of an activation. `parameter_bytes`: bytes that a
     parameter takes, with its gradient and the state of the optimizer. `row`: what a row is called.
+    `labelled`: the share of the rows that have an error. Only these are projected.
     `measured`: the costs of the blocks are seconds, not operations.
     """
 
@@ -61,8 +62,8 @@ class Workload:
     unit: int = 1
     value_bytes: int = 4
     parameter_bytes: int = 16
-    source: str = ""
     measured: bool = False
+    labelled: float = 1.0
 
     @property
     def parameters(self) -> int:
@@ -91,7 +92,6 @@ class Hardware:
     bandwidth: float
     latency: float
     memory: float
-    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class StageCosts:
     `blocks`: their number. `kept`: bytes of activations until the backward pass. `inputs`: bytes of the inputs of all
     blocks. `first_input`: bytes of the input of the first block. `largest`: bytes that the most demanding block keeps.
     `weights`: bytes of the parameters, with gradients and optimizer.
-    `rows`: rows of the micro-batch.
+    `rows`: rows of the micro-batch. `error_rows`: those that have an error.
     """
 
     forward: np.ndarray
@@ -122,6 +122,7 @@ class StageCosts:
     largest: np.ndarray
     weights: np.ndarray
     rows: float
+    error_rows: float
 
     @property
     def backpropagation(self) -> np.ndarray:
@@ -159,7 +160,7 @@ def stage_costs(
         inner=total("inner") * second,
         input_gradient=total("input_gradient") * second,
         weight_gradient=total("weight_gradient") * second,
-        projection=projection * second,
+        projection=projection * second * work.labelled,
         output=np.array([part[-1].width for part in parts]) * rows * work.value_bytes,
         columns=np.array([sum(part) for part in projected]),
         widest=np.array([max(part, default=0) for part in projected]),
@@ -170,6 +171,7 @@ def stage_costs(
         largest=np.array([max(block.kept for block in part) for part in parts]) * rows,
         weights=total("parameters") * work.parameter_bytes,
         rows=rows,
+        error_rows=rows * work.labelled,
     )
 
 

@@ -18,7 +18,7 @@ ROW = {"transformer": "token", "fully_connected": "sample", "graph_convolution":
 KINDS = {
     "transformer": ("layers", "width", "sequence", "vocabulary"),
     "fully_connected": ("widths",),
-    "graph_convolution": ("widths", "edges", "features"),
+    "graph_convolution": ("widths", "edges", "features", "labelled"),
 }
 COMMON = ("batch", "value_bytes", "parameter_bytes")
 HARDWARE = ("peak", "achieved", "bandwidth", "latency", "memory")
@@ -31,7 +31,8 @@ def read_hardware(name: str) -> Hardware:
         _require(
             path, node, key, lambda v: is_number(v) and v > 0, "a number greater than 0, such as 9.89e+14"
         )
-    return Hardware(path.stem, *(float(node[key]) for key in HARDWARE))
+    peak, achieved, bandwidth, latency, memory = (float(node[key]) for key in HARDWARE)
+    return Hardware(path.stem, peak, achieved, bandwidth, latency, memory)
 
 
 def read_preset(name: str) -> Workload:
@@ -52,7 +53,6 @@ def read_preset(name: str) -> Workload:
             )
         else:
             _require(path, node, key, _count, "a whole number of at least 1")
-    source = next((line[1:].strip() for line in path.read_text("utf-8").splitlines() if line[:1] == "#"), "")
     widths, value_bytes = node.get("widths", []), node["value_bytes"]
     if kind == "transformer":
         blocks = transformer(node["layers"], node["width"], node["sequence"], node["vocabulary"])
@@ -74,7 +74,7 @@ def read_preset(name: str) -> Workload:
         unit=unit,
         value_bytes=value_bytes,
         parameter_bytes=node["parameter_bytes"],
-        source=source,
+        labelled=node["labelled"] / node["batch"] if kind == "graph_convolution" else 1.0,
     )
 
 

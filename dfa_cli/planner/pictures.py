@@ -63,16 +63,7 @@ def draw_plan(plan: Plan) -> Figure:
     lines = [
         line for line in enumerated if line.frame_rate is None or line.seconds <= 3 * plan.best_bp.seconds
     ]
-    return draw_timelines({heading(plan, line): timeline(plan, line) for line in lines}, caption)
-
-
-def heading(plan: Plan, line: Line) -> str:
-    """Name a line: `bp 1f1b`, `dfa local`, `dfa OPU 2 kHz`."""
-    from dfa_cli.console.values import quantity
-
-    if line.frame_rate is None:
-        return line.name
-    return f"dfa OPU {quantity(line.frame_rate, 'Hz')}"
+    return draw_timelines({line.name: timeline(plan, line) for line in lines}, caption)
 
 
 def draw_sweep(plans: Sequence[Plan], key: str) -> Figure:
@@ -81,8 +72,9 @@ def draw_sweep(plans: Sequence[Plan], key: str) -> Figure:
 
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
 
-    figure = Figure(figsize=(8.2, 5.6), layout="constrained")
+    figure = Figure(figsize=(9.6, 5.8), layout="constrained")
     axes = figure.subplots(2, 2).flatten().tolist()
     series: dict[str, list[tuple[int, Line]]] = {}
     for plan in plans:
@@ -127,6 +119,8 @@ def draw_sweep(plans: Sequence[Plan], key: str) -> Figure:
         axis.set_xticks(at, [str(x) for x in at], rotation=45 if len(at) > 6 else 0)
         axis.minorticks_off()
         axis.set_yscale(scale)
+        # Labels are never read as formulas, which matplotlib would write on a logarithmic axis.
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         dress(axis, "", words, name)
     caption = (
         f"{plans[0].work.name} on {plans[0].hardware.name}. Planned, not measured.\n"

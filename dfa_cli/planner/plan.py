@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dfa_cli.console.values import quantity
 from dfa_cli.devices.optics import FRAME_SECONDS
 from dfa_cli.errors import DfaError
 from dfa_cli.planner.costs import Hardware, StageCosts, Workload, stage_costs
@@ -76,6 +77,9 @@ class Line:
 
     @property
     def name(self) -> str:
+        """`bp 1f1b`, `dfa local`, `dfa OPU 2.00 kHz`."""
+        if self.frame_rate is not None:
+            return f"{self.rule} OPU {quantity(self.frame_rate, 'Hz')}"
         return f"{self.rule} {self.schedule or self.projector}"
 
 
@@ -134,7 +138,7 @@ def plan(work: Workload, hardware: Hardware, options: Options) -> Plan:
         )
     again = costs.forward if options.recompute else 0.0
     busiest = float((costs.forward + costs.inner + costs.weight_gradient + again).max())
-    needed = costs.rows * options.frames_per_row / busiest
+    needed = costs.error_rows * options.frames_per_row / busiest
     lines.append(_direct_feedback("local", None, costs, work, hardware, options))
     for rate in (options.frame_rate, needed):
         lines.append(_direct_feedback("central", rate, costs, work, hardware, options))
@@ -220,7 +224,7 @@ def _backpropagation(
         error_bytes=0.0,
         feedback_bytes=0.0,
         memory=float((weights + held * kept).max()),
-        memory_recompute=float((weights + np.minimum.reduce(segments)).max()),
+        memory_recompute=float((weights + np.minimum.reduce([*segments, held * kept])).max()),
         order=order,
         timing=timing,
         run=run,
@@ -245,9 +249,9 @@ def _direct_feedback(
     options: Options,
 ) -> Line:
     stages, count = options.stages, options.micro_batches
-    error = costs.rows * work.classes * work.value_bytes
+    error = costs.error_rows * work.classes * work.value_bytes
     columns = costs.widest if options.share_columns else costs.columns
-    slices = columns * costs.rows * work.value_bytes
+    slices = columns * costs.error_rows * work.value_bytes
     own_error = projector == "local" or not columns[-1]
     exposures: list[tuple[float, float]] = []
     again = costs.forward if options.recompute else 0.0
@@ -260,7 +264,7 @@ def _direct_feedback(
         sent = slices.max() if options.share_columns else slices.sum()
         return Optical(
             error / hardware.bandwidth,
-            costs.rows * options.frames_per_row / frame_rate,
+            costs.error_rows * options.frames_per_row / frame_rate,
             sent / hardware.bandwidth,
             hardware.latency,
             exposures,
@@ -275,6 +279,7 @@ def _direct_feedback(
     warm = _forward_passes_before_the_first_error(timing, deliver(), own_error)
     order = direct_feedback(warm, count)
     run = simulate_steady(lambda m: direct_feedback(warm, m), count, timing, deliver, own_error)
+    kept = order.in_flight * costs.kept
     extra = error + slices + np.zeros(stages)
     if projector == "local":
         extra = extra + work.classes * columns * work.value_bytes  # the feedback matrix
@@ -289,9 +294,11 @@ def _direct_feedback(
         backward_bytes=0.0,
         error_bytes=error * count * (stages - 1 if projector == "local" else 1),
         feedback_bytes=0.0 if projector == "local" else float(slices.sum()) * count,
-        memory=float((costs.weights + order.in_flight * costs.kept + extra).max()),
+        memory=float((costs.weights + extra + kept).max()),
         memory_recompute=float(
-            (costs.weights + order.in_flight * costs.first_input + costs.largest + extra).max()
+            (
+                costs.weights + extra + np.minimum(kept, order.in_flight * costs.first_input + costs.largest)
+            ).max()
         ),
         order=order,
         timing=timing,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dfa_cli.console.table import csv_text, lay_out, wrap
-from dfa_cli.console.values import NOTHING, duration, quantity
+from dfa_cli.console.values import NOTHING, duration, plural, quantity
 from dfa_cli.devices.optics import FRAME_SECONDS, MIRRORS, PIXELS
 from dfa_cli.planner.plan import Line, Plan
 
@@ -18,11 +18,6 @@ FASTEST_MIRRORS = (
     32_552  # binary patterns a second: Texas Instruments, data sheet of the DLP7000 (1024 x 768 mirrors)
 )
 BOUND = "bp never waiting"
-
-
-def name(line: Line) -> str:
-    """Name a line: `bp 1f1b`, `dfa local`, `dfa OPU 2.00 kHz`."""
-    return line.name if line.frame_rate is None else f"dfa OPU {quantity(line.frame_rate, 'Hz')}"
 
 
 def text(plan: Plan, width: int | None) -> str:
@@ -35,7 +30,7 @@ def text(plan: Plan, width: int | None) -> str:
             ["", "step", "idle", "of bp's best", "memory a stage", "with recompute"],
             [
                 [
-                    name(line),
+                    line.name,
                     duration(line.seconds, fine=True),
                     _percent(line.idle),
                     f"{line.seconds / plan.best_bp.seconds:.2f}",
@@ -64,7 +59,7 @@ def text(plan: Plan, width: int | None) -> str:
             ["", "forward", "backward", "error", "feedback"],
             [
                 [
-                    name(line),
+                    line.name,
                     *(
                         quantity(value, "B")
                         for value in (
@@ -90,11 +85,12 @@ def text(plan: Plan, width: int | None) -> str:
 
 def _head(plan: Plan, width: int) -> list[str]:
     work, options = plan.work, plan.options
-    rows = plan.costs.rows
+    rows, count = plan.costs.rows, options.micro_batches
+    parts = "1 micro-batch" if count == 1 else f"{count} micro-batches"
     costs = "times measured on this machine" if work.measured else "operations counted"
     return wrap(
         f"{work.name} ({quantity(work.parameters)} parameters, {len(work.blocks)} blocks) on {plan.hardware.name}: "
-        f"{options.stages} stages, {options.micro_batches} micro-batches of {rows:,.0f} {work.row}s, "
+        f"{plural(options.stages, 'stage')}, {parts} of {rows:,.0f} {work.row}s, "
         f"{costs}, activations {'recomputed' if options.recompute else 'kept'}. Planned, not run.",
         width,
     )
@@ -169,17 +165,18 @@ def _projection(plan: Plan) -> Iterator[str]:
 def _optics(plan: Plan) -> Iterator[str]:
     work, options, costs = plan.work, plan.options, plan.costs
     quoted = 1 / FRAME_SECONDS
-    needed, frames = plan.needed_frame_rate, work.rows * options.frames_per_row
+    needed, frames = plan.needed_frame_rate, work.rows * work.labelled * options.frames_per_row
     slower = needed / quoted
+    labelled = "labelled " if work.labelled < 1 else ""
     yield (
         f"So that its projection never holds the stages up, one OPU has to show {needed:,.0f} frames a second "
-        f"({options.frames_per_row} a {work.row}). The modelled hardware shows {quoted:,.0f} (docs/opu.md), "
+        f"({options.frames_per_row} a {labelled}{work.row}). The modelled hardware shows {quoted:,.0f} (docs/opu.md), "
         + (f"{slower:,.0f} times too few" if slower > 1 else "which is enough")
         + f"; the fastest mirrors of the DLP7000's data sheet, without a camera, {FASTEST_MIRRORS:,}."
     )
     if slower > 1:
         yield (
-            f"At {quoted:,.0f} frames a second a batch of {work.rows:,} {work.row}s takes "
+            f"At {quoted:,.0f} frames a second a batch of {work.rows * work.labelled:,.0f} {labelled}{work.row}s takes "
             f"{duration(frames * FRAME_SECONDS, fine=True)} of light."
         )
     columns = int(costs.widest.max() if options.share_columns else costs.columns.sum())
@@ -192,7 +189,9 @@ def _optics(plan: Plan) -> Iterator[str]:
     if work.classes > MIRRORS:
         yield f"The error has {work.classes:,} entries, more than the {MIRRORS:,} mirrors."
     slices = (
-        (costs.widest.max() if options.share_columns else costs.columns.sum()) * costs.rows * work.value_bytes
+        (costs.widest.max() if options.share_columns else costs.columns.sum())
+        * costs.error_rows
+        * work.value_bytes
     )
     rate = float(slices) / plan.busiest
     if rate > plan.hardware.bandwidth:
@@ -205,15 +204,18 @@ def _optics(plan: Plan) -> Iterator[str]:
 
 def _memory(plan: Plan) -> Iterator[str]:
     room = plan.hardware.memory
-    kept = [name(line) for line in plan.lines if line.memory <= room]
-    recomputed = [name(line) for line in plan.lines if line.memory_recompute <= room]
-    if len(kept) < len(plan.lines):
+    kept = [line.name for line in plan.lines if line.memory <= room]
+    recomputed = [line.name for line in plan.lines if line.memory_recompute <= room]
+    if not recomputed:
         yield (
-            f"In the {quantity(room, 'B')} of a stage {_fits(kept, plan)} with activations kept, "
+            f"Nothing fits in the {quantity(room, 'B')} of a stage, with activations kept or recomputed. Take more "
+            "stages, more micro-batches or a smaller --batch."
+        )
+    elif len(kept) < len(plan.lines):
+        yield (
+            f"In the {quantity(room, 'B')} of a stage {_fits(kept, plan)} with activations kept, and "
             f"{_fits(recomputed, plan)} with recompute."
         )
-    if not recomputed:
-        yield "Take more stages, more micro-batches or a smaller --batch."
 
 
 def _fits(names: Sequence[str], plan: Plan) -> str:
@@ -300,7 +302,7 @@ def sweep_text(plans: Sequence[Plan], key: str, width: int | None) -> str:
 def _short(plan: Plan, line: Line) -> str:
     if line.frame_rate is None:
         return line.name
-    return "dfa OPU as fast as needed" if line is plan.lines[-1] else name(line)
+    return "dfa OPU as fast as needed" if line is plan.lines[-1] else line.name
 
 
 def _sweep_conclusions(plans: Sequence[Plan], key: str) -> Iterator[str]:

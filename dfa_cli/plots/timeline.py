@@ -20,6 +20,7 @@ WORK = {
     "weight gradients": COLOURS[2],
 }
 MOST_BARS = 60_000  # more would be thinner than a pixel
+LEGIBLE = 0.012  # part of the axis of time that a bar must take to be numbered
 NUMBERED = 260  # bars of a panel; in more of them the numbers of the micro-batches would not fit
 
 
@@ -62,6 +63,7 @@ def draw_timelines(timelines: Mapping[str, Timeline], caption: str = "", title: 
     from matplotlib.figure import Figure
 
     heights = [0.55 + min(0.19 * len(timeline.rows), 2.6) for timeline in timelines.values()]
+    longest = max(timeline.seconds for timeline in timelines.values())
     figure = Figure(figsize=(7.6, sum(heights) + 0.5), layout="constrained")
     axes = figure.subplots(len(heights), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0].tolist()
     for axis, (heading, timeline) in zip(axes, timelines.items(), strict=True):
@@ -83,6 +85,8 @@ def draw_timelines(timelines: Mapping[str, Timeline], caption: str = "", title: 
                         )
         if len(timeline.bars) <= NUMBERED:
             for bar in timeline.bars:
+                if bar.seconds < LEGIBLE * longest:
+                    continue
                 axis.annotate(
                     str(bar.micro_batch),
                     (bar.start + bar.seconds / 2, bar.row),
@@ -98,7 +102,7 @@ def draw_timelines(timelines: Mapping[str, Timeline], caption: str = "", title: 
         axis.set_yticks(range(0, len(timeline.rows), step), timeline.rows[::step])
         axis.tick_params(axis="y", length=0, labelsize=7)
         axis.set_ylim(len(timeline.rows) - 0.4, -0.6)
-    axes[0].set_xlim(0, max(timeline.seconds for timeline in timelines.values()))
+    axes[0].set_xlim(0, longest)
     axes[-1].set_xlabel("time (s)", fontsize=9.5, color=INK)
     if title:
         figure.suptitle(title, fontsize=11, color=INK, parse_math=False)
