@@ -152,7 +152,14 @@ def _projection(plan: Plan) -> Iterator[str]:
             "never waits it is slower at any number of stages."
         )
         return
-    most = math.floor(1 + options.micro_batches * gained / forward)
+    if options.micro_batches < 2 * options.stages - 1:
+        yield (
+            f"With fewer than {2 * options.stages - 1} micro-batches for {options.stages} stages, bp has to wait under "
+            "every schedule."
+        )
+        return
+    # Fewer stages than 1 + M gained / forward. An equal number only ties, and rounding must not change that.
+    most = math.ceil(1 + options.micro_batches * gained / forward - 1e-6) - 1
     yield (
         f"dfa waits for the first error, as long as {options.stages - 1} forward passes take. With M = "
         f"{options.micro_batches} micro-batches and equal stages it is ahead of a bp that never waits "

@@ -156,8 +156,8 @@ def simulate_steady(
     """Do what `simulate` does, but enumerate no more micro-batches than are needed to see a steady state.
 
     `order_of`: makes the order for a number of micro-batches, the middle of which repeats itself after `period` of
-    them. A shorter batch is simulated first. If in its middle all operations of a period follow those of the period
-    before at one distance, for longer than any operation depends on an earlier one, then every further period adds this
+    them. A shorter batch is simulated first. If in its middle all operations follow those of up to four periods before
+    at one distance, for longer than any operation depends on an earlier one, then as many further periods add this
     distance to the step.
     """
 
@@ -168,23 +168,24 @@ def simulate_steady(
     order = order_of(probed)
     reach = int(order.in_flight.max())
     shorter = 6 * reach + 64
-    while reach < probed and (shorter := shorter + (micro_batches - shorter) % period) < micro_batches:
+    while reach < probed and (shorter := shorter + (micro_batches - shorter) % (12 * period)) < micro_batches:
         order = order_of(shorter)
         short = run(order)
-        if (distance := _steady_distance(order, short, reach, period)) is not None:
-            return Simulated(short.begin, short.end + (micro_batches - shorter) // period * distance)
+        for span in (period, 2 * period, 3 * period, 4 * period):
+            if (distance := _steady_distance(order, short, reach, span)) is not None:
+                return Simulated(short.begin, short.end + (micro_batches - shorter) // span * distance)
         shorter *= 2
     return run(order if order.micro_batches == micro_batches else order_of(micro_batches))
 
 
-def _steady_distance(order: Order, run: Simulated, reach: int, period: int) -> float | None:
-    """Return by how much each operation of the middle follows the same operation a period earlier, if all agree."""
+def _steady_distance(order: Order, run: Simulated, reach: int, span: int) -> float | None:
+    """Return by how much each operation of the middle follows that of `span` micro-batches before, if all agree."""
     assert run.starts is not None
     times = np.full((3, order.virtual, order.micro_batches), np.nan)
     times.reshape(-1)[order.codes.reshape(-1)] = run.starts.reshape(-1)
     middle = order.micro_batches // 2
-    part = times[~np.isnan(times[:, :, 0]).all(axis=1)][:, :, middle - reach : middle + reach + period]
-    shifts = part[:, :, period:] - part[:, :, :-period]
+    part = times[~np.isnan(times[:, :, 0]).all(axis=1)][:, :, middle - reach : middle + reach + span]
+    shifts = part[:, :, span:] - part[:, :, :-span]
     if np.ptp(shifts) > STEADY * run.seconds:
         return None
     return float(shifts.mean())

@@ -1,0 +1,257 @@
+"""`dfa plan`: what it says, in which forms, and which mistakes it explains."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import re
+
+import pytest
+from matplotlib.image import imread
+from program import Answer, Dfa
+
+from dfa_cli.planner import configuration
+from dfa_cli.planner.command import parse_sweep
+from dfa_cli.planner.costs import Block, Hardware, Workload
+from dfa_cli.planner.files import read_hardware, read_preset
+from dfa_cli.planner.pictures import timeline
+from dfa_cli.planner.plan import Options, plan
+from dfa_cli.planner.report import conclusions
+
+LARGE = Hardware("large", peak=1.0, achieved=1.0, bandwidth=1e30, latency=0.0, memory=1e30)
+
+
+def equal_blocks(count: int, projection: float = 1e-9, inner: float = 0.0) -> Workload:
+    """Blocks that take a second each for the forward pass, the input gradient and the weight gradient of a row."""
+    block = Block(1.0, inner, 1.0 - inner, 1.0, projection, width=10, kept=10.0, parameters=0)
+    return Workload(
+        "equal", (block,) * count, rows=8, classes=5, features=10, value_bytes=1, parameter_bytes=1
+    )
+
+
+def spoken(*words: Options | Workload) -> str:
+    work, options = words
+    assert isinstance(work, Workload)
+    assert isinstance(options, Options)
+    return " ".join(conclusions(plan(work, LARGE, options)))
+
+
+def test_lines_are_what_the_formulas_say_at_equal_costs() -> None:
+    result = plan(equal_blocks(8), LARGE, Options(4, 8))
+    found = {line.name: (line.seconds, line.idle) for line in result.lines}
+    unit = 2.0  # a stage has two blocks, a micro-batch one row
+    assert found["bp 1f1b"] == pytest.approx((unit * 3 * 11, 3 / 11))
+    assert found["bp interleaved"] == pytest.approx((unit * 3 * (8 + 1.5), 1.5 / 9.5))
+    assert found["bp zb-h1"] == pytest.approx((unit * (3 * 8 + 3), 3 / 27))
+    assert found["bp zb-h2"] == pytest.approx((unit * 3 * 8, 0.0), abs=1e-9)
+    assert found["dfa local"] == pytest.approx((unit * (2 * 8 + 3), 3 / 19), rel=1e-6)
+    assert result.bound == pytest.approx(unit * 3 * 8)
+
+
+def test_bytes_and_memory_are_what_a_hand_counts() -> None:
+    result = plan(equal_blocks(8), LARGE, Options(4, 8))
+    by_name = {line.name: line for line in result.lines}
+    local, pipe, opu = by_name["dfa local"], by_name["bp 1f1b"], result.lines[-1]
+    assert pipe.forward_bytes == pipe.backward_bytes == 3 * 8 * 10  # three links, eight messages, ten columns
+    assert by_name["bp interleaved"].forward_bytes == 7 * 8 * 10
+    assert (local.backward_bytes, local.error_bytes, local.feedback_bytes) == (0, 3 * 8 * 5, 0)
+    assert (opu.error_bytes, opu.feedback_bytes) == (8 * 5, 8 * 8 * 10)
+    assert pipe.memory == 4 * 20  # four micro-batches of two blocks on the first stage
+    assert by_name["bp gpipe"].memory == 8 * 20
+    assert pipe.memory_recompute == 4 * 10 + 20  # their first inputs, and all of one of them
+    assert local.memory == 4 * 20 + 5 + 20 + 5 * 20  # and an error, its feedback, the feedback matrix
+    assert local.memory_recompute == 4 * 10 + 10 + 5 + 20 + 5 * 20
+
+
+def test_recompute_costs_a_forward_pass_for_each_rule() -> None:
+    result = plan(equal_blocks(8), LARGE, Options(4, 8, recompute=True))
+    found = {line.name: line.seconds for line in result.lines}
+    assert found["bp 1f1b"] == pytest.approx(2 * 4 * 11)
+    assert found["dfa local"] == pytest.approx(2 * (3 * 8 + 3), rel=1e-6)
+
+
+def test_at_equal_costs_the_saved_gradients_count_for_more_than_the_bubbles() -> None:
+    words = spoken(equal_blocks(8), Options(4, 8))
+    assert "33.3 % of bp's work. They count for more than the waiting of zb-h2, 0.0 % of its step." in words
+    assert (
+        "ahead of a bp that never waits up to 8 stages (1 + 1.00 M); beyond, the advantage vanishes." in words
+    )
+
+
+@pytest.mark.parametrize(("stages", "ahead"), [(8, True), (16, True), (17, False), (18, False)])
+def test_the_advantage_vanishes_where_the_sentence_says(stages: int, ahead: bool) -> None:
+    """1 + M stages at M micro-batches, if all costs are equal: then the saved third is the bubble."""
+    work = equal_blocks(stages).with_rows(16)
+    result = plan(work, LARGE, Options(stages, 16))
+    local = result.line("dfa local")
+    assert local is not None
+    assert (local.seconds < result.bound * (1 - 1e-6)) == ahead
+
+
+def test_a_projection_that_costs_more_than_is_saved_is_told() -> None:
+    words = spoken(equal_blocks(8, projection=1.2), Options(4, 8))
+    assert "The local projection costs more than is left out." in words
+    assert "slower than bp's best schedule here" in words
+
+
+def test_what_a_block_needs_inside_itself_is_not_saved() -> None:
+    assert "8.3 % of bp's work" in spoken(equal_blocks(8, inner=0.75), Options(4, 8))
+
+
+def test_the_needed_frame_rate_keeps_the_stages_busy_and_half_of_it_does_not() -> None:
+    work, options = equal_blocks(8).with_rows(400), Options(4, 400)
+    result = plan(work, LARGE, options)
+    assert result.needed_frame_rate == pytest.approx(2 / 4)  # two frames in the four seconds of a micro-batch
+    busy = 400 * 2 * 2
+    assert result.lines[-1].seconds == pytest.approx(busy, rel=0.03)
+    half = plan(work, LARGE, Options(4, 400, frame_rate=result.needed_frame_rate / 2))
+    assert half.lines[-2].seconds == pytest.approx(2 * busy, rel=0.03)
+
+
+def test_an_hour_of_light_is_computed_from_the_batch() -> None:
+    work, hardware = read_preset("gpt3-175b"), read_hardware("h100")
+    assert "a batch of 3,200,000 tokens takes 53.3 min of light" in " ".join(
+        conclusions(plan(work, hardware, Options(8, 32)))
+    )
+    assert "a batch of 32,000 tokens takes 32.0 s of light" in " ".join(
+        conclusions(plan(work.with_rows(32_000), hardware, Options(8, 8)))
+    )
+
+
+def test_a_timeline_has_a_bar_for_each_operation_and_a_row_for_the_opu() -> None:
+    result = plan(equal_blocks(8), LARGE, Options(4, 8))
+    by_name = {line.name: line for line in result.lines}
+    local = timeline(result, by_name["dfa local"])
+    assert len(local.bars) == 4 * 8 * 3  # F, projection and W
+    assert local.seconds == pytest.approx(by_name["dfa local"].seconds)
+    for row in range(4):
+        bars = sorted((bar for bar in local.bars if bar.row == row), key=lambda bar: bar.start)
+        for before, after in itertools.pairwise(bars):
+            assert after.start >= before.start + before.seconds - 1e-9
+    assert timeline(result, result.lines[-1]).rows[-1] == "OPU"
+
+
+# The command
+
+
+def ok(answer: Answer) -> str:
+    assert answer.code == 0, answer.err
+    return answer.out
+
+
+def test_the_text_fits_80_columns(dfa: Dfa) -> None:
+    for words in (
+        ["--preset", "gpt3-175b", "--stages", "64", "--micro-batches", "256"],
+        ["--preset", "megatron-1t", "--sweep", "stages=8,16"],
+        ["--preset", "cora-gcn", "--stages", "2"],
+    ):
+        assert max(map(len, ok(dfa("plan", *words)).splitlines())) <= 80
+
+
+def test_a_configuration_is_counted_as_the_preset_of_the_same_network(dfa: Dfa) -> None:
+    words = ["--stages", "2", "--micro-batches", "1", "--format", "json"]
+    for preset, overrides in (
+        ("mnist-fc", ["model=fc", "data=mnist"]),
+        ("cora-gcn", ["model=gcn", "data=cora"]),
+    ):
+        answer = dfa("plan", *overrides, *words)
+        if "data" in answer.err:
+            pytest.skip(answer.sentence)
+        of_preset = json.loads(ok(dfa("plan", "--preset", preset, *words)))[0]["lines"]
+        for one, other in zip(json.loads(ok(answer))[0]["lines"], of_preset, strict=True):
+            assert {**one, "model": ""} == pytest.approx({**other, "model": ""})
+
+
+def test_blocks_are_timed_on_this_machine(dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(configuration, "TIMED_SECONDS", 0.01)
+    words = [
+        "model=fc",
+        "data=digits",
+        "model.hidden=[32,32]",
+        "--measure",
+        "--stages",
+        "2",
+        "--micro-batches",
+        "2",
+    ]
+    (content,) = json.loads(ok(dfa("plan", *words, "--format", "json", "--hardware", "xeon")))
+    assert all(0 < line["seconds"] < 60 for line in content["lines"] if line["projector"] != "central")
+    assert "times measured on this machine" in " ".join(ok(dfa("plan", *words)).split())
+
+
+def test_csv_has_a_row_for_each_line_of_each_plan(dfa: Dfa) -> None:
+    text = ok(dfa("plan", "--preset", "gpt2-1.5b", "--sweep", "stages=2,4", "--format", "csv"))
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["stages"] for row in rows] == ["2"] * 8 + ["4"] * 8
+    assert {row["schedule"] for row in rows} == {"gpipe", "1f1b", "interleaved", "zb-h1", "zb-h2", ""}
+
+
+def test_pictures_are_drawn_and_not_overwritten(dfa: Dfa) -> None:
+    small = ["--preset", "gpt2-1.5b", "--stages", "2", "--micro-batches", "4"]
+    path = dfa.root / "plan.png"
+    assert f"wrote {path}" in dfa("plan", *small, "--plot", "--out", str(path)).err
+    assert imread(path).shape[0] > 500
+    again = dfa("plan", *small, "--out", str(path))
+    assert (again.code, "is already there; give --force" in again.sentence) == (2, True)
+    curves = dfa.root / "curves.svg"
+    ok(dfa("plan", "--preset", "gpt2-1.5b", "--sweep", "stages=2..8", "--plot", "--out", str(curves)))
+    assert curves.read_bytes().startswith(b"<?xml")
+
+
+def test_a_sweep_goes_on_without_the_values_that_the_model_does_not_allow(dfa: Dfa) -> None:
+    answer = dfa("plan", "--preset", "mnist-fc", "--sweep", "stages=2..8")
+    assert "left out: 4 stages are more than the 3 blocks" in answer.err
+    assert re.search(r"^ +2 ", ok(answer), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "numbers"),
+    [
+        ("stages=2..64", [2, 4, 8, 16, 32, 64]),
+        ("stages=2..48", [2, 4, 8, 16, 32, 48]),
+        ("stages=5..5", [5]),
+        ("stages=8,2", [2, 8]),
+    ],
+)
+def test_the_values_of_a_sweep(words: str, numbers: list[int]) -> None:
+    assert parse_sweep(words) == ("stages", numbers)
+    assert parse_sweep("micro-batches=3")[0] == "micro_batches"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--preset", "gtp3"], "--preset: 'gtp3' is not one of cora-gcn, gpt2-1.5b"),
+        (["--hardware", "h1000"], "(did you mean h100?)"),
+        (["--stages", "0"], "--stages is 0. It must be a whole number of at least 1."),
+        (["--batch", "0"], "--batch is 0. It must be a whole number of at least 1."),
+        (["--stages", "500"], "500 stages are more than the 193 blocks of the model"),
+        (["--micro-batches", "2000"], "it has 1562 sequences; give at most --micro-batches 1562."),
+        (["--preset", "cora-gcn", "--stages", "2", "--micro-batches", "2"], "graph, which cannot be divided"),
+        (
+            ["--preset", "cora-gcn", "--batch", "5"],
+            "a graph is always one batch, of 2708 nodes; leave it out.",
+        ),
+        (["--frame-rate", "0"], "--frame-rate is 0. It must be a number greater than 0."),
+        (["--sweep", "width=2..4"], "--sweep width=2..4 is not understood."),
+        (["--format", "xml"], "--format: 'xml' is not one of csv, json, table"),
+        (["--activations", "keeep"], "(did you mean keep?)"),
+        (["--preset", "mnist-fc", "model=fc"], "name two models; give a preset or overrides."),
+        (["--measure"], "--measure times the blocks of a configuration; name one"),
+        (["model=fc", "data=digits", "--measure"], "give --stages and --micro-batches."),
+        (["model=gat", "data=digits_graph"], "The operations of model=gat cannot be counted"),
+        (["model=fc", "data=digits", "model.hiden=[3]"], "hiden"),
+        (["--plot", "--out", "plan.gif"], "the name must end in .png, .svg or .pdf"),
+        (
+            ["--plot", "--stages", "64", "--micro-batches", "1024", "--out", "x.png"],
+            "too many to see in one picture",
+        ),
+    ],
+)
+def test_a_mistake_is_one_sentence(dfa: Dfa, words: list[str], sentence: str) -> None:
+    answer = dfa("plan", *words)
+    assert answer.code == 2
+    assert sentence in answer.sentence
+    assert answer.err.count("\n") == 1
