@@ -83,7 +83,7 @@ def draw_sweep(plans: Sequence[Plan], key: str) -> Figure:
             name = (
                 line.name
                 if line.frame_rate is None
-                else "dfa OPU as fast as needed"
+                else "dfa OPU just fast enough"
                 if line is quick
                 else None
             )

@@ -140,6 +140,15 @@ def _against_backpropagation(plan: Plan) -> Iterator[str]:
     )
     if projection / total >= 0.0005:
         yield f"The local projection adds {_percent(projection / total)} of bp's work."
+    pipe = plan.line("bp 1f1b")
+    assert pipe is not None
+    if pipe.backward_bytes:
+        times = pipe.backward_bytes / local.error_bytes
+        yield (
+            f"Back travel {quantity(local.error_bytes, 'B')} of errors, to all stages, in place of "
+            f"{quantity(pipe.backward_bytes, 'B')} of gradients: "
+            + (f"{times:.3g} times fewer." if times >= 1 else f"{1 / times:.3g} times more.")
+        )
 
 
 def _projection(plan: Plan) -> Iterator[str]:
@@ -152,17 +161,20 @@ def _projection(plan: Plan) -> Iterator[str]:
             "never waits it is slower at any number of stages."
         )
         return
+    if options.stages == 1:
+        return
     if options.micro_batches < 2 * options.stages - 1:
         yield (
             f"With fewer than {2 * options.stages - 1} micro-batches for {options.stages} stages, bp has to wait under "
             "every schedule."
         )
         return
+    passes = "a forward pass takes" if options.stages == 2 else f"{options.stages - 1} forward passes take"
     # Fewer stages than 1 + M gained / forward. An equal number only ties, and rounding must not change that.
     most = math.ceil(1 + options.micro_batches * gained / forward - 1e-6) - 1
     yield (
-        f"dfa waits for the first error, as long as {options.stages - 1} forward passes take. With M = "
-        f"{options.micro_batches} micro-batches and equal stages it is ahead of a bp that never waits "
+        f"dfa waits for the first error, as long as {passes}. With M = {options.micro_batches} micro-batches and equal "
+        "stages it is ahead of a bp that never waits "
         + (f"up to {most} stages" if most > 1 else "at no number of stages")
         + f" (1 + {gained / forward:.2f} M)"
         + ("; beyond, the advantage vanishes." if most > 1 else ".")
@@ -309,7 +321,7 @@ def sweep_text(plans: Sequence[Plan], key: str, width: int | None) -> str:
 def _short(plan: Plan, line: Line) -> str:
     if line.frame_rate is None:
         return line.name
-    return "dfa OPU as fast as needed" if line is plan.lines[-1] else line.name
+    return "dfa OPU just fast enough" if line is plan.lines[-1] else line.name
 
 
 def _sweep_conclusions(plans: Sequence[Plan], key: str) -> Iterator[str]:

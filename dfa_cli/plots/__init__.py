@@ -1,1 +1,1 @@
-"""Figures of a comparison: learning curves, bars, and a metric against a key."""
+"""Figures of a comparison: learning curves, bars, and a metric against a key; timelines of stages."""
