@@ -65,7 +65,7 @@ class Group:
     @property
     def ci(self) -> tuple[float, float] | None:
         """The 95 % confidence interval of the mean, from three runs on; that of an accuracy stays within 0 and 1."""
-        return (fraction_interval if self.metric.unit == "%" else interval)(self.values)
+        return interval_of(self.metric, self.values)
 
     def average(self, metric: Metric) -> float | None:
         """Returns the mean of another metric over the counted runs, or `None` where none has measured it."""
@@ -85,6 +85,11 @@ class Group:
             for key, value in values.items()
         ]
         return ", ".join(words) or "all runs"
+
+
+def interval_of(metric: Metric, values: Sequence[float]) -> tuple[float, float] | None:
+    """Computes the 95 % confidence interval of the mean of a metric, from three values on."""
+    return (fraction_interval if metric.unit == "%" else interval)(values)
 
 
 def make_group(

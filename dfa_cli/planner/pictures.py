@@ -9,7 +9,7 @@ from dfa_cli.devices.optics import FRAME_SECONDS
 from dfa_cli.errors import DfaError
 from dfa_cli.planner.plan import Line, Plan
 from dfa_cli.planner.schedules import BACKWARD, FORWARD
-from dfa_cli.plots.style import COLOURS, DASHES, INK, MARKERS, add_legend_and_caption, dress
+from dfa_cli.plots.style import COLOURS, DASHES, INK, MARKERS, Look, dress, finish
 from dfa_cli.plots.timeline import Bar, Timeline, draw_timelines
 
 if TYPE_CHECKING:
@@ -127,5 +127,5 @@ def draw_sweep(plans: Sequence[Plan], key: str) -> Figure:
         f"Dotted: the memory of {plans[0].hardware.name}; the {1 / FRAME_SECONDS:,.0f} frames a second of the modelled "
         "hardware."
     )
-    add_legend_and_caption(figure, axes, caption)
+    finish(figure, axes, Look(), caption)
     return figure

@@ -58,7 +58,7 @@ def draw_against(result: Comparison, key: str, look: Look = Look()) -> Figure:
                 means = [(group.mean or 0.0) * metric.scale for group in at.values()]
                 axis.plot(list(at), means, label=label, **style)
                 values = [group.values for group in at.values()]
-                fill_band(axis, list(at), values, look.band, metric.scale, style["color"])
+                fill_band(axis, list(at), values, look.band, metric, style["color"])
             for group in members:
                 if number(group.key.get(key)) is None:
                     # A line across beside a curve of the same colour has other dashes.
@@ -73,7 +73,7 @@ def draw_against(result: Comparison, key: str, look: Look = Look()) -> Figure:
         for i, group in enumerate(arranged.references(groups)):
             level = (group.mean or 0.0) * metric.scale
             axis.axhline(level, label=arranged.label(group), **reference_look(i))
-            fill_across(axis, group.values, look.band, metric.scale)
+            fill_across(axis, group.values, look.band, metric)
         _set_scale(axis, points, look.scale)
         if is_narrow(figure) and axis.get_xscale() == "linear":
             axis.locator_params(axis="x", nbins=4)

@@ -55,7 +55,7 @@ def draw_bars(result: Comparison, look: Look = Look()) -> Figure:
             hatch=HATCHES[number % len(HATCHES)],
             linewidth=1.0,
         )
-        ends = band_ends(group.values, look.band)
+        ends = band_ends(group.values, look.band, metric)
         if ends:
             low, high = (end * metric.scale for end in ends)
             axis.errorbar(

@@ -52,13 +52,13 @@ def draw_curves(result: Comparison, column: str, look: Look = Look()) -> Figure:
                 last = [value for run in group.counted if (value := metric.of(run)) is not None]
                 style = reference_look(references)
                 axis.axhline(metric.scale * mean(last), label=f"{label}, last epoch", **style)
-                fill_across(axis, last, look.band, metric.scale)
+                fill_across(axis, last, look.band, metric)
                 references += 1
                 continue
             style = line_look(number := arranged.number(group))
             means = [metric.scale * mean(epoch_values) for epoch_values in values]
             axis.plot(epochs, means, label=label, markevery=_marker_positions(len(epochs), number), **style)
-            fill_band(axis, epochs, values, look.band, metric.scale, style["color"])
+            fill_band(axis, epochs, values, look.band, metric, style["color"])
         dress(axis, heading, "epoch", axis_title(metric.title.replace(" at the last epoch", "")))
         axis.margins(x=0.015)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from dfa_cli.comparison.captions import split_caption
 from dfa_cli.comparison.comparison import Comparison
-from dfa_cli.comparison.group import Group
-from dfa_cli.comparison.statistics import deviation, interval, mean
+from dfa_cli.comparison.group import Group, interval_of
+from dfa_cli.comparison.statistics import deviation, mean
 from dfa_cli.console.table import truncate, wrap
 from dfa_cli.console.values import format_value
 from dfa_cli.errors import DfaError, one_of
 from dfa_cli.records.fallback import data_of_row
+from dfa_cli.records.measures import Metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -165,35 +166,33 @@ def save(figure: Figure, suffix: str, is_sized: bool = False) -> bytes:
 
 
 def fill_band(
-    axis: Any, at: Sequence[float], values: Iterable[Sequence[float]], band: str, scale: float, color: str
+    axis: Any, at: Sequence[float], values: Iterable[Sequence[float]], band: str, metric: Metric, color: str
 ) -> None:
     """Fills the band over the seeds. Places where `band_ends` gives `None` are left out.
 
-    `values`: the seeds' values at each place in `at`. `band`: the kind of band, as for `band_ends`. `scale`: the factor
-    by which the ends are multiplied.
+    `values`: the seeds' values of `metric` at each place in `at`. `band`: the kind of band, as for `band_ends`.
     """
-    ends = ((x, band_ends(seed_values, band)) for x, seed_values in zip(at, values, strict=True))
-    known = [(x, scale * pair[0], scale * pair[1]) for x, pair in ends if pair]
+    ends = ((x, band_ends(seed_values, band, metric)) for x, seed_values in zip(at, values, strict=True))
+    known = [(x, metric.scale * pair[0], metric.scale * pair[1]) for x, pair in ends if pair]
     if known:
         axis.fill_between(*zip(*known, strict=True), color=color, alpha=0.16, linewidth=0)
 
 
-def fill_across(axis: Any, values: Sequence[float], band: str, scale: float) -> None:
+def fill_across(axis: Any, values: Sequence[float], band: str, metric: Metric) -> None:
     """Fills the band of a line that goes across the figure."""
-    if ends := band_ends(values, band):
-        axis.axhspan(
-            scale * ends[0], scale * ends[1], color=reference_look(0)["color"], alpha=0.1, linewidth=0
-        )
+    if ends := band_ends(values, band, metric):
+        low, high = (metric.scale * end for end in ends)
+        axis.axhspan(low, high, color=reference_look(0)["color"], alpha=0.1, linewidth=0)
 
 
-def band_ends(values: Sequence[float], band: str) -> tuple[float, float] | None:
-    """Returns the lower and upper end of the band over `values`; `None` for a single value, or without a band."""
+def band_ends(values: Sequence[float], band: str, metric: Metric) -> tuple[float, float] | None:
+    """Returns the ends of the band over values of a metric; `None` for too few values, or without a band."""
     if len(values) < 2 or band == "none":
         return None
     if band == "range":
         return min(values), max(values)
     if band == "ci":
-        return interval(values)
+        return interval_of(metric, values)
     average, std = mean(values), deviation(values) or 0.0
     return average - std, average + std
 

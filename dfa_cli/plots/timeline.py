@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dfa_cli.errors import DfaError
-from dfa_cli.plots.style import COLOURS, INK, add_legend_and_caption, dress
+from dfa_cli.plots.style import COLOURS, INK, Look, dress, finish
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -104,9 +104,7 @@ def draw_timelines(timelines: Mapping[str, Timeline], caption: str = "", title: 
         axis.set_ylim(len(timeline.rows) - 0.4, -0.6)
     axes[0].set_xlim(0, longest)
     axes[-1].set_xlabel("time (s)", fontsize=9.5, color=INK)
-    if title:
-        figure.suptitle(title, fontsize=11, color=INK, parse_math=False)
-    add_legend_and_caption(figure, axes, caption)
+    finish(figure, axes, Look(title=title), caption)
     return figure
 
 

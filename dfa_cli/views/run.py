@@ -155,7 +155,10 @@ def _head(run: Run, room: int, indent: int) -> list[str]:
         lines += _entry("error", f"{kind}: {message}{at}", indent, room)
         lines.append(f"{'log':<{indent - 1}} {format_value(os.path.join(run.folder, 'run.log'))}")
     lines += _entry("data fallback", run.record.get("data_fallback"), indent, room)
-    return [*lines, *(line for sentence in run.warnings for line in _entry("warning", sentence, indent, room))]
+    return [
+        *lines,
+        *(line for sentence in run.warnings for line in _entry("warning", sentence, indent, room)),
+    ]
 
 
 def _set_by_hand(run: Run) -> str:

@@ -168,7 +168,7 @@ def draw(peaks: dict[str, list[float]]) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, NullLocator
 
-    from dfa_cli.plots.style import COLOURS, DASHES, MARKERS, add_legend_and_caption, dress, save
+    from dfa_cli.plots.style import Look, dress, finish, line_look, save
 
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axis = figure.subplots()
@@ -176,14 +176,8 @@ def draw(peaks: dict[str, list[float]]) -> None:
         axis.plot(
             DEPTHS,
             [value / 1e6 for value in values],
-            color=COLOURS[i],
-            linestyle=DASHES[i],
-            marker=MARKERS[i],
-            markersize=5,
-            linewidth=1.7,
-            markerfacecolor="white",
-            markeredgewidth=1.3,
             label=name,
+            **line_look(i),
         )
     axis.set_xscale("log", base=2)
     axis.set_yscale("log")
@@ -193,9 +187,8 @@ def draw(peaks: dict[str, list[float]]) -> None:
     axis.set_xticks(DEPTHS)
     axis.set_yticks([20, 50, 100, 200, 500, 1000, 2000])
     dress(axis, "", "hidden blocks", "memory of a step (MB)")
-    add_legend_and_caption(
-        figure, [axis], "fully connected, 256 wide, batches of 8192 rows, float32, without dropout"
-    )
+    note = "fully connected, 256 wide, batches of 8192 rows, float32, without dropout"
+    finish(figure, [axis], Look(), note)
     write_atomically(PICTURE, save(figure, PICTURE.suffix))
 
 
