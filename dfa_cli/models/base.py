@@ -66,7 +66,7 @@ class Model(nn.Module):
         for i, block in enumerate(blocks):
             of_block = stream(generator.initial_seed(), f"block {i}", generator.device)
             for module in block.modules():
-                if isinstance(module, Dropout):
+                if isinstance(module, Dropout) and module.p:  # others never draw
                     module.generator = of_block
 
     @property

@@ -27,33 +27,34 @@ class ForwardState:
     """
 
     def __init__(self, module: nn.Module, device: torch.device):
-        self._module, self._device = module, device
-        self._generators = [(held, held.get_state()) for held in set(generators(module).values())]
-        self._buffers = [
-            (inner, name, buffer.clone())
+        self._generators = {held: held.get_state() for held in generators(module).values()}
+        self._buffers = {
+            (inner, name): buffer.clone()
             for inner in module.modules()
             for name, buffer in inner.named_buffers(recurse=False)
-        ]
-        self._global = [(library, library.get_rng_state()) for library in _libraries(device)]
-
-    def restore(self) -> None:
-        """Put everything back. Call it once, since later passes change the buffers that it puts back."""
-        for held, state in self._generators:
-            held.set_state(state)
-        for inner, name, buffer in self._buffers:
-            setattr(inner, name, buffer)
-        for library, state in self._global:
-            library.set_rng_state(state)
+        }
+        self._global = {library: library.get_rng_state() for library in _libraries(device)}
 
     @contextmanager
     def again(self) -> Iterator[None]:
-        """Put everything back for the block, and then again as it was before the block."""
-        now = ForwardState(self._module, self._device)
-        self.restore()
+        """Put everything back for the block. After the block everything is as it was before the block."""
+        self._exchange()
         try:
             yield
         finally:
-            now.restore()
+            self._exchange()
+
+    def _exchange(self) -> None:
+        """Exchange the state that is held and the present one. A deep model has many generators, so none is copied."""
+        for held, state in self._generators.items():
+            self._generators[held] = held.get_state()
+            held.set_state(state)
+        for (inner, name), buffer in self._buffers.items():
+            self._buffers[inner, name] = getattr(inner, name)
+            setattr(inner, name, buffer)
+        for library, state in self._global.items():
+            self._global[library] = library.get_rng_state()
+            library.set_rng_state(state)
 
 
 def _libraries(device: torch.device) -> list:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import math
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -54,9 +53,8 @@ def _checkpointed(model: Model, batch: Batch) -> Tensor:
     *segments, last = (nn.Sequential(*blocks[i : i + length]) for i in range(0, len(blocks), length))
     h = batch.x
     for segment in segments:
-        # `unwrap`, because the wrapper imports torch's compiler, which takes a second. `_contexts` puts back all
-        # generators, those of `preserve_rng_state` among them.
-        h = inspect.unwrap(checkpoint)(
+        # `_contexts` puts back all generators, those of `preserve_rng_state` among them.
+        h = checkpoint(
             _through,
             segment,
             h,
