@@ -28,6 +28,8 @@ class Digital:
     Raises `DfaError` for `cuda` on a machine without CUDA.
     """
 
+    rowwise = True  # a row's projection depends on no other row, scales with it, and no number is drawn
+
     def __init__(self, where: str = "auto", distribution: str = "gaussian", matrix_seed: int = 0):
         require("device.distribution", distribution)
         self.where = torch.device(resolve(where))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,6 +18,19 @@ from dfa_cli.rules.base import KEEP, Step, loss_and_error, scatter_to_rows
 # Maps the error `[labelled, classes]`, the batch and its number of rows to the signal `[rows, width_i]` of each hidden
 # block, in order. A signal is computed when it is asked for, and valid until the next is asked for.
 Signals = Callable[[Tensor, Batch, int], Iterator[Tensor]]
+
+
+@runtime_checkable
+class HasFeedback(Protocol):
+    """A rule that gives each hidden block a signal of its own, which depends on nothing but the error and the labels."""
+
+    activations: str
+
+    def feedback(
+        self, error: Tensor, batch: Batch, rows: int, blocks: Sequence[int] | None = None
+    ) -> Iterator[Tensor]:
+        """Yield the signal `[rows, width_i]` of each of these hidden blocks, in this order; `None`: of all."""
+        ...
 
 
 def train_blocks(model: Model, batch: Batch, signals: Signals, activations: str) -> Step:

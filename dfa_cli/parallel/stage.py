@@ -1,0 +1,221 @@
+"""One stage of a pipeline for rules whose blocks learn without gradients from other blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dfa_cli.kernels.vjp import accumulate_vjp
+from dfa_cli.models.base import Block, Model
+from dfa_cli.models.batch import Batch
+from dfa_cli.parallel.links import Arrival, Link
+from dfa_cli.models.dropout import micro_batches
+from dfa_cli.parallel.parts import MicroBatch, split_batch
+from dfa_cli.parallel.traffic import BACKWARD, FORWARD, PROJECTION, RESULT
+from dfa_cli.rules.base import LearningRule, Step, loss_and_error, scatter_to_rows
+from dfa_cli.rules.blockwise import HasFeedback
+
+Outputs = list[Tensor | None]  # of the blocks of a stage, for one micro-batch; `None` once a block has learned
+
+
+def output_type(block: Block) -> torch.dtype:
+    """Return the type of what a block computes."""
+    dtype = getattr(block.layer, "matmul_dtype", None)
+    return dtype or next((parameter.dtype for parameter in block.parameters()), torch.float32)
+
+
+class BlockwiseStage:
+    """Some consecutive blocks of a model, which learn from the error as soon as it comes.
+
+    A stage computes its blocks for one micro-batch after another, and sends each output on. The last stage computes the
+    errors and sends them to the stages that learn from them. No gradient of an activation is computed or sent. When all
+    its micro-batches have passed, a stage computes the weight gradients of one after another. It does not wait for the
+    other stages to finish theirs, and takes the next batch.
+
+    `stages`: the blocks of each stage. The stage with the rank of `link` is this one. `central`: only the first stage
+    projects, and sends the others the feedback of their blocks. Otherwise each stage projects the error for itself.
+
+    A device may draw noise, or choose its scale from all rows at once. Unless it says that it does not (`rowwise`), it
+    is shown the error of the whole batch, so that its numbers do not depend on the micro-batches.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        rule: LearningRule,
+        stages: Sequence[range],
+        link: Link,
+        micro_batches: int,
+        central: bool,
+        rowwise: bool,
+    ):
+        self.model, self.rule, self.stages, self.link = model, rule, stages, link
+        self.micro_batches = micro_batches
+        self.central = central
+        self.rowwise = rowwise
+        self.index, self.last = link.rank, len(stages) - 1
+        self.blocks = stages[self.index]
+        last_block = len(model.blocks) - 1
+        # The hidden blocks of each stage that learn.
+        self.learning = [
+            [i for i in blocks if i < last_block] if isinstance(rule, HasFeedback) else [] for blocks in stages
+        ]
+        self.projecting = [
+            stage for stage, blocks in enumerate(self.learning) if blocks and (stage == 0 or not central)
+        ]
+
+    def step(self, batch: Batch) -> Step:
+        """Leave the gradients of this stage's blocks in `.grad`. The result is that of the whole batch."""
+        parts = split_batch(batch, self.micro_batches)
+        blocks = [self.model.blocks[i] for i in self.blocks] if len(parts) > 1 else []
+        with self.link.traffic.step(), micro_batches(blocks, len(batch.y)):
+            return self._step(batch, parts)
+
+    def _step(self, batch: Batch, parts: list[MicroBatch]) -> Step:
+        inputs = self._expect_inputs(parts)
+        errors = self._expect_errors(parts)
+        outputs: list[Outputs] = []
+        results: list[Step] = []
+        for m, part in enumerate(parts):
+            h = inputs[m]() if inputs else part.batch.x
+            with self._computing("forward", m):
+                outputs.append(self._forward(h, part))
+            out = outputs[-1][-1]
+            assert out is not None
+            if self.index < self.last:
+                self.link.send(FORWARD, self.index + 1, out.detach())
+                continue
+            with self._computing("loss", m):
+                result, error = loss_and_error(out, part.batch)
+            results.append(result)
+            errors.append(lambda error=error: error)
+            for stage in self.projecting:
+                if stage != self.index:
+                    self.link.send(BACKWARD, stage, error)
+        if self.index == self.last:
+            self._teach_last_block(outputs, parts, errors)
+        self._teach_hidden_blocks(outputs, batch, parts, errors)
+        step = self._share_result(results, parts)
+        self.link.flush()
+        return step
+
+    def _computing(self, what: str, micro_batch: int):
+        return self.link.traffic.computing(what, micro_batch, self.index)
+
+    def _expect_inputs(self, parts: list[MicroBatch]) -> list[Arrival]:
+        if self.index == 0:
+            return []
+        below = self.model.blocks[self.blocks.start - 1]
+        return [
+            self.link.expect(FORWARD, self.index - 1, (part.rows, below.width), output_type(below))
+            for part in parts
+        ]
+
+    def _expect_errors(self, parts: list[MicroBatch]) -> list[Arrival]:
+        if self.index == self.last or self.index not in self.projecting:
+            return []
+        width, dtype = self.model.blocks[-1].width, output_type(self.model.blocks[-1])
+        return [
+            self.link.expect(BACKWARD, self.last, (len(part.batch.targets), width), dtype) for part in parts
+        ]
+
+    def _forward(self, h, part: MicroBatch) -> Outputs:
+        outputs: Outputs = []
+        for i in self.blocks:
+            learns = i in self.learning[self.index] or i == len(self.model.blocks) - 1
+            with torch.set_grad_enabled(learns):
+                h = self.model.blocks[i](h.detach() if isinstance(h, Tensor) else h, part.batch.graph)
+            outputs.append(h)
+        return outputs
+
+    def _teach(self, outputs: list[Outputs], m: int, block: int, signal: Tensor) -> None:
+        """Give a block of this stage its gradient for a micro-batch, and free its graph."""
+        place = block - self.blocks.start
+        output = outputs[m][place]
+        assert output is not None
+        outputs[m][place] = None
+        accumulate_vjp(output, signal)
+
+    def _teach_last_block(
+        self, outputs: list[Outputs], parts: list[MicroBatch], errors: list[Arrival]
+    ) -> None:
+        for m, part in enumerate(parts):
+            with self._computing("backward", m):
+                signal = scatter_to_rows(_weighted(errors[m](), part), part.batch, part.rows)
+                self._teach(outputs, m, len(self.model.blocks) - 1, signal)
+
+    def _teach_hidden_blocks(
+        self, outputs: list[Outputs], batch: Batch, parts: list[MicroBatch], errors: list[Arrival]
+    ) -> None:
+        if not self.rowwise and len(parts) > 1:
+            if self.index in self.projecting:
+                error = torch.cat([_weighted(e(), part) for e, part in zip(errors, parts, strict=True)])
+            else:
+                error = None
+            for block, signal in self._feedback(error, batch, len(batch.y), len(parts)):
+                for m, part in enumerate(parts):
+                    with self._computing("backward", m):
+                        self._teach(outputs, m, block, signal[part.first : part.last])
+            return
+        for m, part in enumerate(parts):
+            error = errors[m]() if self.index in self.projecting else None
+            for block, signal in self._feedback(error, part.batch, part.rows, m):
+                with self._computing("backward", m):
+                    self._teach(outputs, m, block, _weighted(signal, part))
+
+    def _feedback(self, error: Tensor | None, batch: Batch, rows: int, m: int):
+        """Yield each hidden block of this stage with its feedback `[rows, width]`."""
+        mine = self.learning[self.index]
+        if error is None:
+            arrivals = [
+                self.link.expect(PROJECTION, 0, (rows, self.model.blocks[i].width), output_type(self.model.blocks[-1]))
+                for i in mine
+            ]
+            for i, arrival in zip(mine, arrivals, strict=True):
+                yield i, arrival()
+            return
+        assert isinstance(self.rule, HasFeedback)
+        others = [
+            (stage, i) for stage, blocks in enumerate(self.learning) for i in blocks
+            if self.central and stage != self.index
+        ]
+        with self._computing("projection", m):
+            signals = self.rule.feedback(error, batch, rows, [*(i for _, i in others), *mine])
+        # The other stages wait for theirs, so they come first.
+        for stage, _ in others:
+            with self._computing("projection", m):
+                signal = next(signals)
+            self.link.send(PROJECTION, stage, signal.clone())  # The device may write the next one into its memory.
+        for i in mine:
+            with self._computing("projection", m):
+                signal = next(signals)
+            yield i, signal
+
+    def _share_result(self, results: list[Step], parts: list[MicroBatch]) -> Step:
+        """Return the loss of the batch and its number of hits, which the last stage knows."""
+        if self.index < self.last:
+            loss, correct = self.link.expect(RESULT, self.last, (2,), torch.float32)()
+            return Step(loss, correct)
+        step = join(results, parts)
+        both = torch.stack([step.loss.float(), step.correct.float()])
+        for stage in range(self.last):
+            self.link.send(RESULT, stage, both)
+        return step
+
+
+def join(results: list[Step], parts: list[MicroBatch]) -> Step:
+    """Return the mean loss and the hits of a batch from those of its micro-batches."""
+    if len(results) == 1:
+        return results[0]
+    weights = torch.tensor([part.weight for part in parts])
+    losses = torch.stack([result.loss for result in results])
+    return Step(
+        (losses * weights.to(losses)).sum(), torch.stack([result.correct for result in results]).sum()
+    )
+
+
+def _weighted(signal: Tensor, part: MicroBatch) -> Tensor:
+    """Turn a signal of the micro-batch's mean loss into one of the batch's."""
+    return signal if part.weight == 1.0 else signal * part.weight
