@@ -24,6 +24,7 @@ from dfa_cli.errors import DfaError
 from dfa_cli.machine.files import disk_errors_as_sentences, write_atomically
 from dfa_cli.machine.memory import keep_freed_memory, return_freed_memory
 from dfa_cli.machine.provenance import packages, provenance
+from dfa_cli.parallel.run import together
 from dfa_cli.records.locks import owned
 from dfa_cli.records.record import Record
 from dfa_cli.records.run import CHECKPOINT, PACKAGES
@@ -73,12 +74,18 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
     return_freed_memory() if config["activations"] == "recompute" else keep_freed_memory()
     # When run.log cannot be written, the run says so in one sentence, so `logging` must not report it as well.
     logging.raiseExceptions = False
-    with record, Progress(config, spec.choices) as progress:
+    with (
+        record,
+        Progress(config, spec.choices) as progress,
+        together(spec, folder, resumed) as processes,
+    ):
         with record.timed("data_seconds"):
             data = load_data(config, spec.code.sums)
         experiment = build_experiment(config, data)  # model, rule, device, optimizer, batches
         after = load_checkpoint(folder, experiment) if resumed else 0
+        experiment = processes.divide(experiment)
         history = History.of(record.begin(data.split, data.sizes, repeat_conditions(config, data), after))
+        processes.tell(asdict(history))
         with disk_errors_as_sentences(folder):
             spec.code.keep(Path(config["outputs"]))
         with record.timed("train_seconds", before=history.seconds):
@@ -91,9 +98,12 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
                 if is_due(epoch.epoch, config["checkpoint_every"]):
                     # `resume` needs metrics.csv up to the epoch of the checkpoint, so metrics.csv comes first.
                     record.sync()
-                    require_finite(experiment, epoch)
-                    save_checkpoint(folder, epoch.epoch, experiment)
-            require_finite(experiment, epoch)
+                    with experiment.whole():
+                        require_finite(experiment, epoch)
+                        save_checkpoint(folder, epoch.epoch, experiment)
+            with experiment.whole():
+                require_finite(experiment, epoch)
+        record.update(parallel=experiment.report())
         if cost := experiment.cost():
             projection = asdict(cost)
             del projection["warnings"]  # they stand in the record since their epochs
@@ -102,12 +112,38 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
         if late := late_modules(spec.code, imported_before):
             record.update(code={"late": late})
         record.sync()
-        record.update(files={WEIGHTS: save_weights(folder / WEIGHTS, experiment.model, experiment.device)})
+        with experiment.whole():
+            checksum = save_weights(folder / WEIGHTS, experiment.model, experiment.device)
+        record.update(files={WEIGHTS: checksum})
         record.complete(stopped_early=record.content["result"]["last_epoch"] < config["epochs"])
         with contextlib.suppress(OSError):
             (folder / CHECKPOINT).unlink()  # a completed run needs none
     progress.summary(record.content, folder)
     return record.content
+
+
+def run_stage(spec: RunSpec, folder: Path, resumed: bool = False) -> None:
+    """Compute the part of a run that falls to this process, beside the process that owns the record in `folder`.
+
+    It goes through the same epochs as `_train`. Every `auto` of `spec` must be resolved.
+    """
+    config = spec.config
+    add_plugin_folder(spec.config_dir)
+    import_exactly(spec.code)
+    keep_freed_memory()
+    with together(spec, folder) as processes:
+        experiment = build_experiment(config, load_data(config, spec.code.sums))
+        if resumed:
+            load_checkpoint(folder, experiment)
+        experiment = processes.divide(experiment)
+        history = History(**processes.tell(None))
+        for epoch in train(experiment, Course.of(config), history):
+            if is_due(epoch.epoch, config["checkpoint_every"]):
+                with experiment.whole():
+                    pass
+        experiment.report()
+        with experiment.whole():
+            pass
 
 
 @functools.cache

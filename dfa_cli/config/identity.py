@@ -48,7 +48,7 @@ class Dropped:
 # Dotted keys that are younger than the first records, each with the value that describes every run made before it.
 # At that value the key is left out of the identity, so the identities of old records stay the same. `modernised` adds
 # the key with this value to a configuration that lacks it.
-LATER: dict[str, Any] = {"precision": "fp32", "activations": "keep"}
+LATER: dict[str, Any] = {"precision": "fp32", "activations": "keep", "parallel": {}}
 
 # Dotted keys and `_target_`s that have another name now: old name -> new name. Each entry records one change. A name
 # that changes again gets another entry below, and an existing entry is never edited. No two entries have the same new
@@ -93,7 +93,7 @@ def identity(config: Mapping[str, Any], code: Mapping[str, str | None] | None = 
             kept = _with_value(kept, key, float(value))
     if not projects(config):
         kept.pop("device")
-    for group in ("model", "rule", "device", "data", "optimizer"):
+    for group in ("model", "rule", "device", "data", "optimizer", "parallel"):
         if group in kept:
             kept[group] = without_facts(kept[group])
     content = _with_first_names(kept) | ({"code": dict(code)} if code else {})

@@ -44,6 +44,7 @@ class Config:
     device: Any = None
     data: Any = None
     optimizer: Any = None
+    parallel: Any = None
 
 
 def without_facts(node: Mapping[str, Any]) -> dict[str, Any]:

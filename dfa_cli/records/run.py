@@ -65,7 +65,9 @@ class Run:
 
     @property
     def choices(self) -> dict[str, Any]:
-        return self.record.get("choices") or {}
+        """The option chosen of each group. A record without `parallel` is older than this group."""
+        choices = self.record.get("choices")
+        return {"parallel": "none", **choices} if choices else {}
 
     @cached_property
     def result(self) -> dict[str, Any]:

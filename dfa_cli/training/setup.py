@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,6 +41,14 @@ class Experiment:
     validation: Tensor
     test: Tensor
     generators: dict[str, torch.Generator]
+
+    def whole(self) -> AbstractContextManager[None]:
+        """Hold the state of the whole run for the block, in the process that writes the record."""
+        return nullcontext()
+
+    def report(self) -> dict[str, Any] | None:
+        """Return what a parallel run has measured in its processes; `None` if there is nothing to report here."""
+        return None
 
     def cost(self) -> Cost | None:
         """Return the cost of the projections so far, or `None` for a rule that projects nothing."""
@@ -150,11 +159,13 @@ def threads_for(config: Mapping[str, Any], data: Data) -> int:
     """Choose how many threads torch uses in a run: `config["threads"]`, or a number that suits the size of the work.
 
     A graph with fewer than 200,000 columns in `edge_index` gets one thread, because its products are too short to be
-    divided. Everything else gets this process's share of the cores.
+    divided. A process of a parallel run gets one thread. Everything else gets this process's share of the cores.
     """
     share = process_threads()  # Called in any case: the number has to be read before a run changes it.
     if config["threads"]:
         return config["threads"]
+    if config["parallel"]:
+        return 1
     return 1 if data.edge_index is not None and data.edge_index.shape[1] < 200_000 else share
 
 

@@ -33,6 +33,8 @@ GROUPS = {
     "device/camera": "`opu_sim`: from photons to grey levels.",
     "data": "The data set. The default of graph models is `cora`.",
     "optimizer": "The optimizer. Any class of `torch.optim` can be used whose step needs no closure.",
+    "parallel": "How the run is divided over processes. "
+    "[independent-blocks.md](independent-blocks.md#one-model-over-several-processes) tells more.",
     "tuned": "Values for one combination of a model, a data set and a rule. The file that bears the names of all three "
     "is used automatically. Its values replace the defaults above. Values on the command line replace its values. "
     "[tuning.md](tuning.md) tells how they were chosen.",

@@ -1,0 +1,137 @@
+"""One model over several processes, each of which computes some consecutive blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from dfa_cli.config.bounds import require
+from dfa_cli.errors import DfaError
+from dfa_cli.models.base import Model
+from dfa_cli.parallel.divided import DividedExperiment, Placement
+from dfa_cli.parallel.links import ProcessLink
+from dfa_cli.parallel.processes import Team
+from dfa_cli.parallel.split import chunks_of, even_sizes, measure_costs
+from dfa_cli.parallel.stage import BlockwiseStage
+from dfa_cli.rules.backpropagation import Backpropagation
+from dfa_cli.rules.base import KEEP, LearningRule, Stateful
+from dfa_cli.rules.blockwise import HasFeedback
+from dfa_cli.training.setup import Experiment
+
+
+class Pipeline:
+    """Divides the blocks of the model over `stages` processes, and each batch into `micro_batches`.
+
+    While one stage computes a micro-batch, the stage before it computes the next. Masks and noise are drawn for the
+    whole batch, so the results do not depend on `stages`. With one micro-batch they have the bits of one process. With
+    more, sums are added in another order.
+
+    `split`: the number of blocks of each stage; `None`: measured, so that all stages take about as long.
+    `projector` (rules that project the error): `local`, if each stage projects the error for its own blocks, or
+    `central`, if the first stage projects it for all and sends the others their feedback.
+    """
+
+    def __init__(
+        self,
+        stages: int = 2,
+        micro_batches: int = 1,
+        split: Sequence[int] | None = None,
+        projector: str = "local",
+    ):
+        split = None if split is None else list(split)  # Hydra has a list type of its own
+        for key, value in (
+            ("stages", stages),
+            ("micro_batches", micro_batches),
+            ("split", split),
+            ("projector", projector),
+        ):
+            require(f"parallel.{key}", value)
+        self.processes = stages
+        self.micro_batches = micro_batches
+        self.split = split
+        self.projector = projector
+
+    def require(self, config: Mapping[str, Any]) -> None:
+        """Raise `DfaError` for what does not go together. This is called before the processes are started."""
+        if config["alignment_every"] is not None:
+            raise DfaError(
+                "alignment_every needs the whole model in one process, and parallel=pipeline divides it. "
+                "Use alignment_every=null or parallel=none."
+            )
+        if self.split is not None and len(self.split) != self.processes:
+            raise DfaError(
+                f"parallel.split is {self.split}, so it has {len(self.split)} parts. "
+                f"It must have one for each of the {self.processes} stages."
+            )
+
+    def divide(self, experiment: Experiment, team: Team) -> Experiment:
+        """Return the part of the experiment that this process computes. Every process calls it."""
+        model, rule = experiment.model, experiment.rule
+        _require_chain(model)
+        _require_divisible_rule(rule)
+        if self.micro_batches > 1:
+            _require_divisible_rows(experiment)
+        placement = Placement(self._chunks(experiment, team, self.processes), range(self.processes))
+        link = ProcessLink(team.rank, experiment.batches.y.device)
+        stage = BlockwiseStage(
+            model,
+            rule,
+            placement.chunks,
+            link,
+            self.micro_batches,
+            self.projector == "central",
+            getattr(experiment.device, "rowwise", False),
+        )
+        return DividedExperiment.of(experiment, team, placement, link, self.micro_batches, stage.step)
+
+    def _chunks(self, experiment: Experiment, team: Team, count: int) -> list[range]:
+        """Divide the blocks into `count` chunks."""
+        blocks = len(experiment.model.blocks)
+        if count > blocks:
+            raise DfaError(
+                f"The model has {blocks} blocks, which cannot be divided over {count} stages. "
+                f"Use parallel.stages={blocks} or fewer, or more hidden blocks."
+            )
+        sizes = self.split
+        if sizes is None:
+            size = experiment.batches.size or len(experiment.batches.train)
+            sample = experiment.batches.sample(max(1, size // self.micro_batches))
+            sizes = even_sizes(measure_costs(experiment.model, sample), count) if team.rank == 0 else None
+            sizes = team.tell(sizes)
+        return chunks_of(sizes, blocks)
+
+
+def _require_chain(model: Model) -> None:
+    if type(model).forward is not Model.forward:
+        raise DfaError(
+            f"parallel=pipeline: {type(model).__name__} has a `forward` of its own, so it may do more than call its "
+            "blocks one after another. Use parallel=none."
+        )
+
+
+def _require_divisible_rule(rule: LearningRule) -> None:
+    name = type(rule).__name__
+    if not isinstance(rule, (HasFeedback, Backpropagation)) and not getattr(rule, "last_block_only", False):
+        raise DfaError(
+            f"parallel=pipeline: {name} sends the error back through all blocks in its own way. "
+            "Use parallel=none, or one of rule=dfa, drtp, shallow, bp."
+        )
+    if isinstance(rule, Stateful):
+        raise DfaError(f"parallel=pipeline: {name} has a state, which cannot be divided. Use parallel=none.")
+    if getattr(rule, "activations", KEEP) != KEEP:
+        raise DfaError("parallel=pipeline keeps the activations of a step. Use activations=keep.")
+
+
+def _require_divisible_rows(experiment: Experiment) -> None:
+    from dfa_cli.parallel.parts import require_rows
+
+    if experiment.batches.whole is not None:
+        require_rows(experiment.batches.whole)
+    if any(isinstance(module, _BatchNorm) for module in experiment.model.modules()):
+        raise DfaError(
+            "Batch normalisation takes its averages over the rows of a micro-batch, so with micro-batches it is "
+            "another network. Use parallel.micro_batches=1."
+        )

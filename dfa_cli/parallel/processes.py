@@ -1,0 +1,305 @@
+"""Starts the processes of a parallel run, connects them, and ends all of them when one has ended.
+
+The process in which a run begins has the rank 0. It owns the record and the display, and it is the first stage. With
+torch's launcher it starts one process more for each further stage. Under `torchrun` all processes are there already.
+Every process runs the same program on the same data: it goes through the same batches, and calls the others at the
+same places.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, distributed
+
+from dfa_cli.errors import DfaError
+
+STARTING_SECONDS = 300.0  # a process that is not there by then counts as lost
+ENDING_SECONDS = 5.0  # how long a process may take to end by itself
+PAUSE_SECONDS = 0.05
+WAITING = timedelta(hours=1)  # how long a message may take, while its sender is alive
+LOCAL = "127.0.0.1"
+log = logging.getLogger("dfa")
+
+
+class StageError(DfaError):
+    """Another process of the run has ended."""
+
+
+class Team:
+    """The processes of a run. `rank`: the number of this one, from 0. `size`: how many there are.
+
+    `local`: the number of this process on its machine.
+    """
+
+    def __init__(self, rank: int, size: int, local: int, store: distributed.Store):
+        self.rank, self.size, self.local = rank, size, local
+        self.store = store
+        self._told = 0
+
+    def tell(self, value: Any) -> Any:
+        """Return the value of the process with rank 0, which has to be plain data, in every process."""
+        key = f"told/{self._told}"
+        self._told += 1
+        if self.rank == 0:
+            self.store.set(key, json.dumps(value))
+        return json.loads(self.store.get(key))
+
+    def gather(self, tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+        """Return in the process with rank 0 what each of the others has passed, by rank. The others get `[]`."""
+        if self.rank:
+            content = save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()})
+            distributed.send(torch.tensor([len(content)]), 0)
+            distributed.send(torch.frombuffer(bytearray(content), dtype=torch.uint8), 0)
+            return []
+        gathered = []
+        for rank in range(1, self.size):
+            length = torch.zeros(1, dtype=torch.int64)
+            distributed.recv(length, rank)
+            content = torch.empty(int(length), dtype=torch.uint8)
+            distributed.recv(content, rank)
+            gathered.append(load(content.numpy().tobytes()))
+        return gathered
+
+    def gather_json(self, value: Any) -> list[Any]:
+        """Return in the process with rank 0 the plain data of all processes, by rank. The others get `[]`."""
+        text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+        gathered = self.gather({"json": text})
+        return [] if self.rank else [value, *(json.loads(g["json"].numpy().tobytes()) for g in gathered)]
+
+
+@contextlib.contextmanager
+def joined(size: int, arguments: list[str] | None, compute: str) -> Iterator[Team]:
+    """Be one of `size` connected processes for the block.
+
+    The environment says which one, in the variables of torch's launchers. Without them this process has the rank 0,
+    and starts the others with `python ARGUMENTS`.
+
+    Raises `StageError` in place of the exception of the block when another process has ended, and says which and why.
+    """
+    if "RANK" not in os.environ:
+        assert arguments is not None
+        with _started(size, arguments) as (store, others), _connected(0, size, 0, store, compute, others) as team:
+            yield team
+        return
+    rank, there = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if there != size:
+        raise DfaError(
+            f"The run asks for {size} processes, and {there} were started; set parallel.stages={there} "
+            "(parallel.replicas with parallel=data), or start as many."
+        )
+    local = int(os.environ.get("LOCAL_RANK", rank))
+    store = distributed.TCPStore(
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        is_master=rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True",
+        wait_for_workers=False,
+        timeout=timedelta(seconds=STARTING_SECONDS),
+    )
+    with _connected(rank, size, local, store, compute, None) as team:
+        yield team
+
+
+class _Others:
+    """The processes that this one has started. A thread watches them."""
+
+    def __init__(self, size: int, arguments: list[str], port: int):
+        self.size = size
+        self._closing = threading.Event()
+        self._context: Any = None
+        self.first_exits: dict[int, int] = {}  # rank -> exit code, of those that ended first
+        self.pids: dict[int, int] = {}
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._watch, args=(arguments, port), daemon=True)
+        self._thread.start()
+        self._started.wait()
+        if self._context is None:
+            raise DfaError("The processes of the other stages could not be started; run.log says why.")
+
+    def _watch(self, arguments: list[str], port: int) -> None:
+        """Start the processes, and end the rest once one has ended with an error.
+
+        This is a thread, because torch's launcher replaces the signal handlers when it is called in the main thread.
+        """
+        try:
+            self._context = self._start(arguments, port)
+        except Exception:
+            log.exception("the processes of the other stages could not be started")
+        finally:
+            self._started.set()
+        handlers = self._context.subprocess_handlers if self._context else {}
+        while not self._closing.wait(PAUSE_SECONDS):
+            exits = {local + 1: handler.proc.poll() for local, handler in handlers.items()}
+            failed = {rank: code for rank, code in exits.items() if code}
+            if failed and not self.first_exits:
+                self.first_exits = failed
+                self._closing.wait(1.0)  # The others notice it by themselves, and may have something to say.
+                self._kill()
+
+    def _start(self, arguments: list[str], port: int) -> Any:
+        from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, start_processes
+
+        environment = {
+            "MASTER_ADDR": LOCAL,
+            "MASTER_PORT": str(port),
+            "WORLD_SIZE": str(self.size),
+            "OMP_NUM_THREADS": "1",
+            "DFA_PARENT": str(os.getpid()),
+        }
+        count = range(self.size - 1)
+        context = start_processes(
+            name="stage",
+            entrypoint=sys.executable,
+            args={local: tuple(arguments) for local in count},
+            envs={local: {**environment, "RANK": str(local + 1), "LOCAL_RANK": str(local + 1)} for local in count},
+            logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
+        )
+        self.pids = {local + 1: pid for local, pid in context.pids().items()}
+        return context
+
+    def _running(self) -> list[Any]:
+        handlers = self._context.subprocess_handlers.values()
+        return [handler.proc for handler in handlers if handler.proc.poll() is None]
+
+    def _kill(self) -> None:
+        for process in self._running():
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGKILL)
+
+    def close(self, seconds: float) -> None:
+        """Wait for the processes to end by themselves, for this many seconds, and then kill them."""
+        until = time.monotonic() + seconds
+        while self._running() and time.monotonic() < until and not self.first_exits:
+            time.sleep(PAUSE_SECONDS)
+        self._closing.set()
+        self._kill()
+        self._context.close(signal.SIGKILL)  # This also waits for them, and ends the launcher's own threads.
+        self._thread.join()
+
+
+@contextlib.contextmanager
+def _started(size: int, arguments: list[str]) -> Iterator[tuple[distributed.Store, _Others]]:
+    """Start the other processes. They are gone when the block has ended, however it ends."""
+    # The processes are on one machine, and nobody else shall connect to them.
+    interface = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
+    before = os.environ.get("GLOO_SOCKET_IFNAME")
+    if before is None and interface is not None:
+        os.environ["GLOO_SOCKET_IFNAME"] = interface
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    store = distributed.TCPStore(LOCAL, 0, is_master=True, wait_for_workers=False)
+    others = _Others(size, arguments, store.port)
+    seconds = 0.0
+    try:
+        yield store, others
+        seconds = ENDING_SECONDS
+    finally:
+        others.close(seconds)
+        if before is None:
+            os.environ.pop("GLOO_SOCKET_IFNAME", None)
+
+
+@contextlib.contextmanager
+def _connected(
+    rank: int, size: int, local: int, store: distributed.Store, compute: str, others: _Others | None
+) -> Iterator[Team]:
+    team = Team(rank, size, local, store)
+    try:
+        try:
+            _meet(team, others)
+            if compute == "cuda":
+                torch.cuda.set_device(local % torch.cuda.device_count())
+            distributed.init_process_group(
+                "cpu:gloo,cuda:nccl" if compute == "cuda" else "gloo",
+                store=distributed.PrefixStore("group", store),
+                rank=rank,
+                world_size=size,
+                timeout=WAITING,
+            )
+            yield team
+        except Exception as error:
+            if rank:
+                _report(error, team)
+                raise
+            if isinstance(error, DfaError):
+                raise
+            if sentence := _cause(error, team, others):
+                raise StageError(sentence) from error
+            raise
+    finally:
+        if distributed.is_initialized():
+            with contextlib.suppress(Exception):  # the others may be gone
+                distributed.destroy_process_group()
+
+
+def _meet(team: Team, others: _Others | None) -> None:
+    """Wait until every process is there, or one has ended."""
+    team.store.set(f"here/{team.rank}", "")
+    until = time.monotonic() + STARTING_SECONDS
+    while not team.store.check([f"here/{rank}" for rank in range(team.size)]):
+        if others is not None and others.first_exits:
+            raise RuntimeError("another process has ended")
+        if time.monotonic() > until:
+            raise DfaError(f"Not all {team.size} processes were there after {STARTING_SECONDS:.0f} s.")
+        time.sleep(PAUSE_SECONDS)
+
+
+def _is_of_connection(error: BaseException) -> bool:
+    """Tell whether an exception says that the connection to another process has failed."""
+    return isinstance(error, RuntimeError) and any(
+        word in str(error) for word in ("gloo", "Connection", "NCCL", "another process has ended", "Broken pipe")
+    )
+
+
+def _report(error: Exception, team: Team) -> None:
+    """Leave the reason why this process ends, unless it only follows another one."""
+    if _is_of_connection(error):
+        return
+    kind = "" if isinstance(error, DfaError) else f"{type(error).__name__}: "
+    said = {
+        "rank": team.rank,
+        "sentence": kind + (" ".join(str(error).split()) or "no reason given"),
+        "traceback": "".join(traceback.format_exception(error)),
+    }
+    with contextlib.suppress(Exception):  # The process with rank 0 may be gone.
+        team.store.compare_set("error", "", json.dumps(said))
+
+
+def _cause(error: Exception, team: Team, others: _Others | None) -> str | None:
+    """Say which process has ended and why; `None` when all others are fine, so that the error is our own."""
+    follows = _is_of_connection(error)
+    until = time.monotonic() + (ENDING_SECONDS if follows else 0.0)
+    while True:
+        if team.store.check(["error"]):
+            said = json.loads(team.store.get("error"))
+            log.error("stage %s failed:\n%s", said["rank"] + 1, said["traceback"])
+            return f"{_name(said['rank'], team, others)} failed: {said['sentence']}"
+        exits = dict(others.first_exits) if others is not None else {}
+        # One that was killed is the cause. One with another exit code may have ended because of it.
+        for rank, code in sorted(exits.items(), key=lambda item: item[1]):
+            if code < 0:
+                return f"{_name(rank, team, others)} was killed by {signal.Signals(-code).name}."
+        if time.monotonic() >= until:
+            for rank, code in exits.items():
+                return f"{_name(rank, team, others)} has ended with exit code {code}."
+            if follows:
+                return f"Another stage has ended: {' '.join(str(error).split())}"
+            return None
+        time.sleep(PAUSE_SECONDS)
+
+
+def _name(rank: int, team: Team, others: _Others | None) -> str:
+    process = f" (process {others.pids[rank]})" if others is not None and rank in others.pids else ""
+    return f"Stage {rank + 1} of {team.size}{process}"
