@@ -132,6 +132,7 @@ BOUNDS: dict[str, Bound] = {
     "parallel.stages": whole(1, 1024),
     "parallel.micro_batches": AT_LEAST_ONE,
     "parallel.split": optional(WIDTHS),
+    "parallel.schedule": optional(choice("gpipe", "1f1b", "interleaved", "zero-bubble", "zbv")),
     "parallel.projector": choice("local", "central"),
     "data.neighbours": AT_LEAST_ONE,
     "data.labels_per_class": AT_LEAST_ONE,

@@ -14,7 +14,7 @@ from dfa_cli.machine.memory import peak_bytes
 from dfa_cli.models.base import Model
 from dfa_cli.models.batch import Batch
 from dfa_cli.parallel.links import Arrival, Link
-from dfa_cli.parallel.parts import micro_batches
+from dfa_cli.parallel.parts import split_batch
 from dfa_cli.parallel.processes import Team
 from dfa_cli.parallel.stage import output_type
 from dfa_cli.parallel.traffic import EVALUATION
@@ -42,7 +42,7 @@ class StagedModel(Model):
 
     def forward(self, batch: Batch) -> Tensor:
         chunks, owners, link = self._placement.chunks, self._placement.owners, self._link
-        parts = micro_batches(batch, self._micro_batches)
+        parts = split_batch(batch, self._micro_batches)
         outputs: list[Tensor] = []
         for c, blocks in enumerate(chunks):
             if owners[c] != link.rank:

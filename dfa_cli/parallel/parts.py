@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -24,17 +25,20 @@ class MicroBatch:
         return self.last - self.first
 
 
-def split_batch(batch: Batch, count: int) -> list[MicroBatch]:
-    """Divide a batch into at most `count` micro-batches. All have the same size, but the last may be smaller.
+def split_batch(batch: Batch, count: int, exactly: bool = False) -> list[MicroBatch]:
+    """Divide a batch into `count` micro-batches whose numbers of rows differ by one at most.
 
+    A batch with fewer rows than `count` gives fewer micro-batches, or some without rows if `exactly` is set.
     Raises `DfaError` for a graph that would be divided.
     """
     rows = len(batch.y)
     if count == 1:
         return [MicroBatch(batch, 0, rows)]
     require_rows(batch)
-    size = -(-rows // count)
-    return [rows_of(batch, first, min(first + size, rows)) for first in range(0, rows, size)]
+    size, larger = divmod(rows, count)
+    firsts = [m * size + min(m, larger) for m in range(count + 1)]
+    parts = [rows_of(batch, first, last) for first, last in pairwise(firsts)]
+    return parts if exactly else [part for part in parts if part.rows]
 
 
 def rows_of(batch: Batch, first: int, last: int) -> MicroBatch:

@@ -30,6 +30,9 @@ class Pipeline:
     more, sums are added in another order.
 
     `split`: the number of blocks of each stage; `None`: measured, so that all stages take about as long.
+    `schedule` (backpropagation): the order of the forward and backward passes, `gpipe`, `1f1b`, `interleaved`,
+    `zero-bubble` or `zbv`; `None`: `1f1b`, or `gpipe` with fewer micro-batches than stages. With `interleaved` and
+    `zbv` a process computes two chunks of blocks, and `split` has two numbers for each process.
     `projector` (rules that project the error): `local`, if each stage projects the error for its own blocks, or
     `central`, if the first stage projects it for all and sends the others their feedback.
     """
@@ -40,6 +43,7 @@ class Pipeline:
         micro_batches: int = 1,
         split: Sequence[int] | None = None,
         projector: str = "local",
+        schedule: str | None = None,
     ):
         split = None if split is None else list(split)  # Hydra has a list type of its own
         for key, value in (
@@ -47,12 +51,14 @@ class Pipeline:
             ("micro_batches", micro_batches),
             ("split", split),
             ("projector", projector),
+            ("schedule", schedule),
         ):
             require(f"parallel.{key}", value)
         self.processes = stages
         self.micro_batches = micro_batches
         self.split = split
         self.projector = projector
+        self.schedule = schedule
 
     def require(self, config: Mapping[str, Any]) -> None:
         """Raise `DfaError` for what does not go together. This is called before the processes are started."""
@@ -61,10 +67,11 @@ class Pipeline:
                 "alignment_every needs the whole model in one process, and parallel=pipeline divides it. "
                 "Use alignment_every=null or parallel=none."
             )
-        if self.split is not None and len(self.split) != self.processes:
+        chunks = self.processes * (2 if self.schedule in ("interleaved", "zbv") else 1)
+        if self.split is not None and len(self.split) != chunks:
             raise DfaError(
                 f"parallel.split is {self.split}, so it has {len(self.split)} parts. "
-                f"It must have one for each of the {self.processes} stages."
+                f"It must have {chunks} for {self.processes} stages."
             )
 
     def divide(self, experiment: Experiment, team: Team) -> Experiment:
@@ -74,6 +81,13 @@ class Pipeline:
         _require_divisible_rule(rule)
         if self.micro_batches > 1:
             _require_divisible_rows(experiment)
+        if isinstance(rule, Backpropagation):
+            return self._divide_backpropagation(experiment, team)
+        if self.schedule is not None:
+            raise DfaError(
+                f"parallel.schedule orders the forward and backward passes of rule=bp. {type(rule).__name__} has no "
+                "backward pass through the stages. Use parallel.schedule=null."
+            )
         placement = Placement(self._chunks(experiment, team, self.processes), range(self.processes))
         link = ProcessLink(team.rank, experiment.batches.y.device)
         stage = BlockwiseStage(
@@ -87,13 +101,25 @@ class Pipeline:
         )
         return DividedExperiment.of(experiment, team, placement, link, self.micro_batches, stage.step)
 
+    def _divide_backpropagation(self, experiment: Experiment, team: Team) -> Experiment:
+        from dfa_cli.parallel.schedules import ScheduledBackpropagation  # it imports torch's compiler
+
+        schedule = self.schedule or ("1f1b" if self.micro_batches >= self.processes else "gpipe")
+        up = list(range(self.processes))
+        owners = {"interleaved": up + up, "zbv": up + up[::-1]}.get(schedule, up)
+        placement = Placement(self._chunks(experiment, team, len(owners)), owners)
+        link = ProcessLink(team.rank, experiment.batches.y.device)
+        stages = ScheduledBackpropagation(experiment.model, placement, link, self.micro_batches, schedule)
+        return DividedExperiment.of(experiment, team, placement, link, self.micro_batches, stages.step)
+
     def _chunks(self, experiment: Experiment, team: Team, count: int) -> list[range]:
         """Divide the blocks into `count` chunks."""
         blocks = len(experiment.model.blocks)
         if count > blocks:
+            each = count // self.processes
             raise DfaError(
-                f"The model has {blocks} blocks, which cannot be divided over {count} stages. "
-                f"Use parallel.stages={blocks} or fewer, or more hidden blocks."
+                f"The model has {blocks} blocks, and {self.processes} stages need {count} or more. "
+                f"Use parallel.stages={max(1, blocks // each)} or fewer, or more hidden blocks."
             )
         sizes = self.split
         if sizes is None:

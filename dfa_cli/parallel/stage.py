@@ -97,7 +97,8 @@ class BlockwiseStage:
         if self.index == self.last:
             self._teach_last_block(outputs, parts, errors)
         self._teach_hidden_blocks(outputs, batch, parts, errors)
-        step = self._share_result(results, parts)
+        step = join(results, parts) if results else None
+        step = share_result(step, self.link, self.last, set(range(len(self.stages))))
         self.link.flush()
         return step
 
@@ -193,16 +194,16 @@ class BlockwiseStage:
                 signal = next(signals)
             yield i, signal
 
-    def _share_result(self, results: list[Step], parts: list[MicroBatch]) -> Step:
-        """Return the loss of the batch and its number of hits, which the last stage knows."""
-        if self.index < self.last:
-            loss, correct = self.link.expect(RESULT, self.last, (2,), torch.float32)()
-            return Step(loss, correct)
-        step = join(results, parts)
-        both = torch.stack([step.loss.float(), step.correct.float()])
-        for stage in range(self.last):
-            self.link.send(RESULT, stage, both)
-        return step
+
+def share_result(step: Step | None, link: Link, owner: int, ranks: set[int]) -> Step:
+    """Return the result of a step, which the process `owner` knows, in all of `ranks`."""
+    if step is None:
+        loss, correct = link.expect(RESULT, owner, (2,), torch.float32)()
+        return Step(loss, correct)
+    both = torch.stack([step.loss.float(), step.correct.float()])
+    for rank in ranks - {owner}:
+        link.send(RESULT, rank, both)
+    return step
 
 
 def join(results: list[Step], parts: list[MicroBatch]) -> Step:
