@@ -103,7 +103,8 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
                         save_checkpoint(folder, epoch.epoch, experiment)
             with experiment.whole():
                 require_finite(experiment, epoch)
-        record.update(parallel=experiment.report())
+        if report := experiment.report():
+            record.update(parallel=report)
         if cost := experiment.cost():
             projection = asdict(cost)
             del projection["warnings"]  # they stand in the record since their epochs

@@ -1,4 +1,4 @@
-"""`dfa plot`: draws learning curves, bars, or a metric against a key."""
+"""`dfa plot`: draws learning curves, bars, a metric against a key, or the timeline of a parallel run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dfa_cli.commands.selection import Selection, make_question
 def plot(
     folders: Folders = None,
     kind: Annotated[
-        str | None, typer.Option("--kind", help="curves, bars, or key (with --x).  [default: curves]")
+        str | None, typer.Option("--kind", help="curves, bars, key (with --x) or timeline.  [default: curves]")
     ] = None,
     x: Annotated[
         str | None, typer.Option("--x", help="A numeric key to draw the metric against: optimizer.lr.")
@@ -64,6 +64,15 @@ def plot(
     check_suffix(path)
     look = Look(band, scale, start, title, note, width, height, reference)
     output.check_free(path, force)
+    if kind == "timeline":
+        from dfa_cli.plots.timeline import draw_timelines, measured_timelines
+
+        _, runs = Selection(folders, where, since).find()
+        note = "One training step. The number in a bar is that of the micro-batch." if look.note else ""
+        figure = draw_timelines(measured_timelines(runs), note, title)
+        output.write_file(path, save(figure, path.suffix, look.is_sized), force)
+        output.write_stderr(f"wrote {path}")
+        return
     # For curves, --metric names a column of metrics.csv to draw, and not a metric of the groups.
     compared = None if kind == "curves" else metric
     question = make_question(by, compared, over, only=only, along=x)

@@ -64,7 +64,7 @@ class ScheduledBackpropagation:
         traffic = self.link.traffic
         computed = traffic.seconds["computing"]
         with ExitStack() as stack:
-            stack.enter_context(traffic.step())
+            stack.enter_context(traffic.step(len(batch.y)))
             if len(parts) > 1:
                 stack.enter_context(
                     micro_batches([self.model.blocks[i] for i in self.placement.blocks_of(self.link.rank)], len(batch.y))

@@ -70,7 +70,7 @@ class BlockwiseStage:
         """Leave the gradients of this stage's blocks in `.grad`. The result is that of the whole batch."""
         parts = split_batch(batch, self.micro_batches)
         blocks = [self.model.blocks[i] for i in self.blocks] if len(parts) > 1 else []
-        with self.link.traffic.step(), micro_batches(blocks, len(batch.y)):
+        with self.link.traffic.step(len(batch.y)), micro_batches(blocks, len(batch.y)):
             return self._step(batch, parts)
 
     def _step(self, batch: Batch, parts: list[MicroBatch]) -> Step:

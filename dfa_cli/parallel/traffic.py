@@ -19,7 +19,7 @@ class Traffic:
     """The messages and bytes that a process has sent, by kind, and its seconds.
 
     `steps`: the number of training steps. The seconds are those of training steps only. `timeline` holds the spans of
-    the last step: what was computed, for which micro-batch, and from when to when on the clock of the machine.
+    the last step on a whole batch: what was computed, for which micro-batch, and from when to when.
     """
 
     def __init__(self) -> None:
@@ -28,21 +28,24 @@ class Traffic:
         self.steps = 0
         self.timeline: list[dict[str, Any]] = []
         self._in_step = False
+        self._rows = 0
 
     def count(self, kind: str, tensor: Tensor) -> None:
         self.sent[kind]["messages"] += 1
         self.sent[kind]["bytes"] += tensor.numel() * tensor.element_size()
 
     @contextmanager
-    def step(self) -> Iterator[None]:
-        """Enclose a training step."""
-        self.timeline = []
+    def step(self, rows: int) -> Iterator[None]:
+        """Enclose a training step on a batch of so many rows."""
+        self._spans: list[dict[str, Any]] = []
         self._in_step = True
         try:
             yield
         finally:
             self._in_step = False
         self.steps += 1
+        if rows >= self._rows:
+            self._rows, self.timeline = rows, self._spans
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
@@ -64,7 +67,7 @@ class Traffic:
             ended = time.perf_counter()
             if self._in_step:
                 self.seconds["computing"] += ended - began
-                self.timeline.append(
+                self._spans.append(
                     {"kind": kind, "micro_batch": micro_batch, "chunk": chunk, "from": began, "to": ended}
                 )
 

@@ -32,7 +32,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 HATCHES = ("", "//", "..", "xx", "\\\\", "--", "++", "oo")
 INK, PALE = "#222222", "#dddddd"
 
-KINDS = ("curves", "bars", "key")
+KINDS = ("curves", "bars", "key", "timeline")
 BANDS = {
     "std": "± 1 standard deviation",
     "ci": "95 % confidence interval",

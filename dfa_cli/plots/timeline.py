@@ -1,13 +1,14 @@
-"""Draws timelines: stages as rows, the work on micro-batches as bars."""
+"""Draws timelines, planned or measured: stages as rows, the work on micro-batches as bars."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dfa_cli.errors import DfaError
 from dfa_cli.plots.style import COLOURS, INK, Look, dress, finish
+from dfa_cli.records.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
 # What a stage does, and the colour of its bars. A colour of a bar is paler for every other micro-batch.
 WORK = {
     "forward": COLOURS[0],
+    "loss": COLOURS[6],
     "backward": COLOURS[1],
     "projection": COLOURS[4],
     "weight gradients": COLOURS[2],
 }
+MOST_RUNS = 6  # runs in one picture
 MOST_BARS = 60_000  # more would be thinner than a pixel
 LEGIBLE = 0.012  # part of the axis of time that a bar must take to be numbered
 NUMBERED = 260  # bars of a panel; in more of them the numbers of the micro-batches would not fit
@@ -45,6 +48,44 @@ class Timeline:
     @property
     def seconds(self) -> float:
         return max((bar.start + bar.seconds for bar in self.bars), default=0.0)
+
+
+def measured_timelines(runs: Sequence[Run]) -> dict[str, Timeline]:
+    """Returns what each process of the parallel runs did in one training step, by the rule and schedule of the run.
+
+    Raises `DfaError` when no run is parallel, or too many are.
+    """
+    runs = [run for run in runs if any(stage.get("timeline") for stage in _stages(run))]
+    if not runs:
+        raise DfaError("no run here has a timeline; a completed run with parallel=pipeline or parallel=data has one.")
+    if len(runs) > MOST_RUNS:
+        raise DfaError(
+            f"{len(runs)} runs have a timeline, and a picture shows {MOST_RUNS} at most; choose with --where."
+        )
+    found: dict[str, Timeline] = {}
+    for run in runs:
+        stages = _stages(run)
+        bars = [
+            Bar(
+                row,
+                span["from"],
+                span["to"] - span["from"],
+                "weight gradients" if span["kind"] == "weights" else span["kind"],
+                span["micro_batch"],
+            )
+            for row, stage in enumerate(stages)
+            for span in stage.get("timeline") or []
+        ]
+        schedule = run.flat.get("parallel.schedule")
+        name = f"{run.choices.get('rule')}{f', {schedule}' if schedule else ''}"
+        name += f" ({run.id})" if name in found else ""
+        found[name] = Timeline([f"process {row + 1}" for row in range(len(stages))], bars)
+    return found
+
+
+def _stages(run: Run) -> list[dict[str, Any]]:
+    stages = (run.record.get("parallel") or {}).get("stages") or []
+    return [stage for stage in stages if isinstance(stage, dict)]
 
 
 def draw_timelines(timelines: Mapping[str, Timeline], caption: str = "", title: str | None = None) -> Figure:

@@ -12,6 +12,7 @@ from dfa_cli.console.values import NOTHING, duration, format_time, format_value,
 from dfa_cli.records.measures import METRICS, Metric
 from dfa_cli.records.run import CHECKPOINT, UNFINISHED, Run
 from dfa_cli.records.words import commit_in_words
+from dfa_cli.views.processes import process_table
 
 _INDENT = 30
 _BRIEF_INDENT = 15
@@ -108,6 +109,10 @@ def run_in_full(run: Run, width: int | None = None) -> str:
     for name, note in ((run.record.get("projection") or {}).get("notes") or {}).items():
         add_line(f"  {name.replace('_', ' ')}", note)
 
+    if parallel := run.record.get("parallel"):
+        begin_part("Processes (sent, and seconds, in a training step on average)")
+        lines += [f"  {line}" for line in process_table(parallel, room - 2)]
+
     begin_part("Configuration")
     add_line("  identity", run.identity)
     add_line("  set by hand", _set_by_hand(run))
@@ -136,7 +141,7 @@ def _head(run: Run, room: int, indent: int) -> list[str]:
     chosen = [
         f"{name}={format_value(value)}"
         for name, value in run.choices.items()
-        if value and name not in ("tuned", "experiment")
+        if value and name not in ("tuned", "experiment") and (name, value) != ("parallel", "none")
     ]
     # Paths are never folded, so that they can be copied.
     lines = [
