@@ -16,6 +16,12 @@ def resume(
     from_start: Annotated[
         bool, typer.Option("--from-start", help="Begin again with epoch 1, in the run's own folder.")
     ] = False,
+    stages: Annotated[
+        int | None,
+        typer.Option(
+            "--stages", help="Divide a run with parallel=pipeline over so many processes.", min=1, metavar="NUMBER"
+        ),
+    ] = None,
     force: ForceOwner = False,
     config_dir: ConfigDir = None,
     trust: TrustRecord = False,
@@ -25,4 +31,4 @@ def resume(
     from dfa_cli.launch.resume import resume
 
     trusted = Trust(str(config_dir.absolute()) if config_dir else None, trust)
-    resume(run, folders or [Path("outputs")], from_start, force, trusted)
+    resume(run, folders or [Path("outputs")], from_start, force, trusted, stages)

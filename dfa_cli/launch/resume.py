@@ -18,12 +18,20 @@ from dfa_cli.records.log import logged
 from dfa_cli.records.run import CHECKPOINT, Run, read_run
 
 
-def resume(name: str, folders: Paths, from_start: bool, force: bool = False, trust: Trust = NO_TRUST) -> None:
+def resume(
+    name: str,
+    folders: Paths,
+    from_start: bool,
+    force: bool = False,
+    trust: Trust = NO_TRUST,
+    stages: int | None = None,
+) -> None:
     """Continue a killed, interrupted or failed run from its checkpoint.
 
     `from_start`: begin again with epoch 1 in the same folder. The earlier measurements stay until the data and the
     model are there. `force`: continue also a run that counts as running only because nobody can tell whether its
-    process is alive. `trust`: what may be imported besides this package. Raises `DfaError` for a run that is completed
+    process is alive. `trust`: what may be imported besides this package. `stages`: the number of processes of a pipeline; the
+    results do not depend on it. Raises `DfaError` for a run that is completed
     or still running. Without `from_start` it is also raised for a run without a checkpoint.
     """
     run = pick_run(name, folders)
@@ -42,6 +50,10 @@ def resume(name: str, folders: Paths, from_start: bool, force: bool = False, tru
             f"Begin again with epoch 1: dfa resume {run.id} --from-start."
         )
     spec = spec_of_record(run, trust)
+    if stages is not None:
+        if "stages" not in spec.config["parallel"]:
+            raise DfaError(f"run {run.id} is not divided into stages; leave --stages out.")
+        spec = spec.with_values(parallel={**spec.config["parallel"], "stages": stages, "split": None})
     # A run that belongs to an output folder with claims is claimed, so that no sweep runs its configuration meanwhile.
     outputs = next((above for above in folder.parents if (above / CLAIMS).is_dir()), None)
     with contextlib.ExitStack() as stack:

@@ -31,6 +31,14 @@ def run_spec(spec: RunSpec, folder: Path, replaces: bool = False) -> dict[str, A
     return experiment.run(resolve_spec(spec), folder, replaces)
 
 
+def run_stage(spec: RunSpec) -> None:
+    """Compute a stage of the run that `spec` describes, whose record another process owns."""
+    with import_undisturbed("torch"):
+        from dfa_cli import experiment
+
+    experiment.run_stage(resolve_spec(spec), Path())
+
+
 def resume_recorded(run: Run, spec: RunSpec) -> dict[str, Any]:
     """Continue a recorded run from its checkpoint, in its own folder. Returns the content of `run.json`.
 

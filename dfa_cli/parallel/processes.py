@@ -82,7 +82,7 @@ class Team:
 
 
 @contextlib.contextmanager
-def joined(size: int, arguments: list[str] | None, compute: str) -> Iterator[Team]:
+def joined(size: int, arguments: list[str], compute: str) -> Iterator[Team]:
     """Be one of `size` connected processes for the block.
 
     The environment says which one, in the variables of torch's launchers. Without them this process has the rank 0,
@@ -91,7 +91,11 @@ def joined(size: int, arguments: list[str] | None, compute: str) -> Iterator[Tea
     Raises `StageError` in place of the exception of the block when another process has ended, and says which and why.
     """
     if "RANK" not in os.environ:
-        assert arguments is not None
+        if size == 1:
+            alone = distributed.TCPStore(LOCAL, 0, is_master=True, wait_for_workers=False)
+            with _connected(0, 1, 0, alone, compute, None) as team:
+                yield team
+            return
         with _started(size, arguments) as (store, others), _connected(0, size, 0, store, compute, others) as team:
             yield team
         return

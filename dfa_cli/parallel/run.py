@@ -70,8 +70,3 @@ def together(spec: RunSpec, folder: Path, resumed: bool = False) -> Iterator[Tog
     arguments = ["-m", "dfa_cli.launch.stage", json.dumps(order)]
     with joined(plan.processes, arguments, spec.config["compute"]) as team:
         yield Together(plan, team)
-
-
-def is_further_process() -> bool:
-    """Tell whether a launcher such as `torchrun` has started this process beside the one that owns the record."""
-    return int(os.environ.get("RANK", 0)) > 0
