@@ -67,7 +67,7 @@ class Pipeline:
                 "alignment_every needs the whole model in one process, and parallel=pipeline divides it. "
                 "Use alignment_every=null or parallel=none."
             )
-        chunks = self.processes * (2 if self.schedule in ("interleaved", "zbv") else 1)
+        chunks = len(chunk_owners(self.schedule or "1f1b", self.processes))
         if self.split is not None and len(self.split) != chunks:
             raise DfaError(
                 f"parallel.split is {self.split}, so it has {len(self.split)} parts. "
@@ -105,8 +105,7 @@ class Pipeline:
         from dfa_cli.parallel.schedules import ScheduledBackpropagation  # it imports torch's compiler
 
         schedule = self.schedule or ("1f1b" if self.micro_batches >= self.processes else "gpipe")
-        up = list(range(self.processes))
-        owners = {"interleaved": up + up, "zbv": up + up[::-1]}.get(schedule, up)
+        owners = chunk_owners(schedule, self.processes)
         placement = Placement(self._chunks(experiment, team, len(owners)), owners)
         link = ProcessLink(team.rank, experiment.batches.y.device)
         stages = ScheduledBackpropagation(experiment.model, placement, link, self.micro_batches, schedule)
@@ -128,6 +127,12 @@ class Pipeline:
             sizes = even_sizes(measure_costs(experiment.model, sample), count) if team.rank == 0 else None
             sizes = team.tell(sizes)
         return chunks_of(sizes, blocks)
+
+
+def chunk_owners(schedule: str, processes: int) -> list[int]:
+    """Return the process of each chunk. `interleaved` goes through the processes twice, `zbv` forth and back."""
+    up = list(range(processes))
+    return {"interleaved": up + up, "zbv": up + up[::-1]}.get(schedule, up)
 
 
 def _require_chain(model: Model) -> None:
