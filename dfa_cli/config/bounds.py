@@ -130,6 +130,7 @@ BOUNDS: dict[str, Bound] = {
     "optimizer.momentum": FRACTION,
     "optimizer.fused": optional(YES_OR_NO),
     "parallel.stages": whole(1, 1024),
+    "parallel.replicas": whole(1, 1024),
     "parallel.micro_batches": AT_LEAST_ONE,
     "parallel.split": optional(WIDTHS),
     "parallel.schedule": optional(choice("gpipe", "1f1b", "interleaved", "zero-bubble", "zbv")),

@@ -58,15 +58,15 @@ class _Batch:
 
 
 @contextmanager
-def micro_batches(blocks: Iterable[nn.Module], rows: int) -> Iterator[None]:
+def micro_batches(blocks: Iterable[nn.Module], rows: int, first: int = 0) -> Iterator[None]:
     """Let the blocks compute a batch of `rows` rows in parts, the micro-batches, with the masks of the whole batch.
 
     Within the context each forward pass of a block sees the next rows. A mask is drawn once, when the first of them
-    come. Inputs must be dense.
+    come. Inputs must be dense. `first`: the number of the first row that comes.
     """
     found = [module for block in blocks for module in block.modules() if isinstance(module, Dropout)]
     for dropout in found:
-        dropout._batch = _Batch(rows)
+        dropout._batch = _Batch(rows, seen=first)
     try:
         yield
     finally:

@@ -212,13 +212,19 @@ class DividedExperiment(Experiment):
             **self.link.traffic.summary(),
             "peak_memory_mb": None if peak is None else peak / 1e6,
         }
-        stages = self.team.gather_json(mine)
-        # The processes of one machine have the same clock. It begins with the step.
-        begin = min((span["from"] for stage in stages for span in stage["timeline"]), default=0.0)
-        for stage in stages:
-            for span in stage["timeline"]:
-                span["from"], span["to"] = span["from"] - begin, span["to"] - begin
-        return {"stages": stages} if stages else None
+        return relative_to_start(self.team.gather_json(mine))
+
+
+def relative_to_start(stages: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the reports of all processes, with timelines that begin with the step; `None` if there are none.
+
+    The processes of one machine have the same clock.
+    """
+    begin = min((span["from"] for stage in stages for span in stage["timeline"]), default=0.0)
+    for stage in stages:
+        for span in stage["timeline"]:
+            span["from"], span["to"] = span["from"] - begin, span["to"] - begin
+    return {"stages": stages} if stages else None
 
 
 def _copied(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -48,10 +48,10 @@ def rows_of(batch: Batch, first: int, last: int) -> MicroBatch:
     return MicroBatch(part, first, last, (last - first) / len(batch.y))
 
 
-def require_rows(batch: Batch) -> None:
+def require_rows(batch: Batch, advice: str = "parallel.micro_batches=1") -> None:
     """Raise `DfaError` for a batch whose rows depend on one another, or that has rows without a label."""
     if batch.graph is not None or batch.rows is not None or not isinstance(batch.x, Tensor):
         raise DfaError(
             "A graph cannot be divided into micro-batches, since its rows depend on one another. "
-            "Use parallel.micro_batches=1."
+            f"Use {advice}."
         )

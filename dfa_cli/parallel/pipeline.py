@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from dfa_cli.config.bounds import require
 from dfa_cli.errors import DfaError
 from dfa_cli.models.base import Model
+from dfa_cli.parallel.checks import require_divisible_rows, require_divisible_rule
 from dfa_cli.parallel.divided import DividedExperiment, Placement
 from dfa_cli.parallel.links import ProcessLink
 from dfa_cli.parallel.processes import Team
 from dfa_cli.parallel.split import chunks_of, even_sizes, measure_costs
 from dfa_cli.parallel.stage import BlockwiseStage
 from dfa_cli.rules.backpropagation import Backpropagation
-from dfa_cli.rules.base import KEEP, LearningRule, Stateful
-from dfa_cli.rules.blockwise import HasFeedback
 from dfa_cli.training.setup import Experiment
 
 
@@ -78,9 +75,9 @@ class Pipeline:
         """Return the part of the experiment that this process computes. Every process calls it."""
         model, rule = experiment.model, experiment.rule
         _require_chain(model)
-        _require_divisible_rule(rule)
+        require_divisible_rule(rule, "pipeline")
         if self.micro_batches > 1:
-            _require_divisible_rows(experiment)
+            require_divisible_rows(experiment, "parallel.micro_batches=1")
         if isinstance(rule, Backpropagation):
             return self._divide_backpropagation(experiment, team)
         if self.schedule is not None:
@@ -140,29 +137,4 @@ def _require_chain(model: Model) -> None:
         raise DfaError(
             f"parallel=pipeline: {type(model).__name__} has a `forward` of its own, so it may do more than call its "
             "blocks one after another. Use parallel=none."
-        )
-
-
-def _require_divisible_rule(rule: LearningRule) -> None:
-    name = type(rule).__name__
-    if not isinstance(rule, (HasFeedback, Backpropagation)) and not getattr(rule, "last_block_only", False):
-        raise DfaError(
-            f"parallel=pipeline: {name} sends the error back through all blocks in its own way. "
-            "Use parallel=none, or one of rule=dfa, drtp, shallow, bp."
-        )
-    if isinstance(rule, Stateful):
-        raise DfaError(f"parallel=pipeline: {name} has a state, which cannot be divided. Use parallel=none.")
-    if getattr(rule, "activations", KEEP) != KEEP:
-        raise DfaError("parallel=pipeline keeps the activations of a step. Use activations=keep.")
-
-
-def _require_divisible_rows(experiment: Experiment) -> None:
-    from dfa_cli.parallel.parts import require_rows
-
-    if experiment.batches.whole is not None:
-        require_rows(experiment.batches.whole)
-    if any(isinstance(module, _BatchNorm) for module in experiment.model.modules()):
-        raise DfaError(
-            "Batch normalisation takes its averages over the rows of a micro-batch, so with micro-batches it is "
-            "another network. Use parallel.micro_batches=1."
         )

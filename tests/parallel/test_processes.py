@@ -1,0 +1,223 @@
+"""Runs over several processes, from the command to the record; and what happens when a process ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from program import Dfa, Run
+from safetensors.torch import load_file
+
+from dfa_cli.records.run import read_run
+from dfa_cli.views.run import run_as_text
+
+NET = ("data=digits", "model.hidden=[8,8,8]", "model.dropout=0.2", "progress=none")
+THREE = ("parallel=pipeline", "parallel.stages=3")
+SECONDS = 10.0  # within which everything ends once a process has ended
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that `pid` has started and that have not ended."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if int(parent) == pid and state not in "ZX":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def alive(pids: list[int]) -> list[int]:
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def wait_until_gone(pids: list[int]) -> None:
+    until = time.monotonic() + SECONDS
+    while alive(pids) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not alive(pids)
+
+
+def started(dfa: Dfa, *words: str) -> tuple[subprocess.Popen[str], list[int], Path]:
+    """Start a run, wait for its first checkpoint, and return its process, the other processes, and its folder."""
+    process = dfa.start("train", *dfa.arguments(*words))
+    until = time.monotonic() + 60
+    while not (found := list(dfa.outputs.rglob("checkpoint.safetensors"))):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return process, children(process.pid), found[0].parent
+
+
+@pytest.fixture(scope="module")
+def pair(dfa_in) -> tuple[Dfa, Run, Run]:
+    """The same run in one process and in three."""
+    dfa = dfa_in("pair")
+    words = (*NET, "device=opu_sim", "epochs=3", "checkpoint_every=2")
+    return dfa, dfa.run(*words), dfa.run(*words, *THREE)
+
+
+def test_three_processes_give_the_bits_of_one(pair: tuple[Dfa, Run, Run]) -> None:
+    _, one, three = pair
+    assert three.repeatable == one.repeatable
+    assert three.weights == one.weights
+    assert three.record["projection"]["frames"] == one.record["projection"]["frames"]
+    assert one.record["identity"] != three.record["identity"]
+
+
+def test_the_record_says_what_travelled_and_who_waited(pair: tuple[Dfa, Run, Run]) -> None:
+    _, one, three = pair
+    assert "parallel" not in one.record
+    stages = three.record["parallel"]["stages"]
+    assert [block for stage in stages for block in stage["blocks"]] == [1, 2, 3, 4]
+    rows, steps = 3 * 1000, 3 * 4  # digits has 1000 training rows, in four batches
+    for place, stage in enumerate(stages):
+        assert stage["steps"] == steps
+        if place < 2:
+            assert stage["sent"]["forward"] == {"messages": steps, "bytes": rows * 8 * 4}
+        assert stage["seconds"]["computing"] > 0
+        assert {span["kind"] for span in stage["timeline"]} >= {"forward", "backward"}
+    assert stages[2]["sent"]["backward"] == {"messages": 2 * steps, "bytes": 2 * rows * 10 * 4}
+    shown = run_as_text(read_run(three.folder), 80).partition("Processes")[2].partition("Configuration")[0]
+    assert "forward sent" in shown
+    assert "1 x 8.00 kB" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_a_timeline_is_drawn(pair: tuple[Dfa, Run, Run]) -> None:
+    dfa, one, _ = pair
+    picture = dfa.root / "timeline.svg"
+    assert dfa("plot", "--kind", "timeline", str(dfa.outputs), "--out", str(picture)).code == 0
+    assert "process 3" in picture.read_text() or "<path" in picture.read_text()
+    answer = dfa("plot", "--kind", "timeline", str(one.folder), "--out", str(dfa.root / "none.svg"))
+    assert "no run here has a timeline" in answer.sentence
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_no_process_and_is_continued_in_more_stages(dfa: Dfa) -> None:
+    words = (*NET, "epochs=250", "checkpoint_every=5")
+    process, others, folder = started(dfa, *words, "parallel=pipeline")
+    assert len(others) == 1
+    process.kill()
+    process.communicate()
+    wait_until_gone(others)
+    assert Run(folder).record["status"] == "running"
+    assert dfa("resume", str(folder), "--stages", "3").code == 0
+    assert len(Run(folder).record["parallel"]["stages"]) == 3
+    one = dfa.run(*words)
+    assert Run(folder).repeatable == one.repeatable
+    assert Run(folder).weights == one.weights
+    assert "is completed" in dfa("resume", str(folder), "--stages", "2").sentence
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_when_a_process_ends_the_run_ends(dfa: Dfa, how: signal.Signals) -> None:
+    """SIGKILL goes to a stage, and SIGINT, as Ctrl-C sends it, to the process that owns the record."""
+    process, others, folder = started(dfa, *NET, *THREE, "epochs=100000", "checkpoint_every=5")
+    assert len(others) == 2
+    began = time.monotonic()
+    os.kill(others[1] if how == signal.SIGKILL else process.pid, how)
+    _, err = process.communicate(timeout=60)
+    assert time.monotonic() - began < SECONDS
+    wait_until_gone(others)
+    error = Run(folder).record["error"]
+    if how == signal.SIGKILL:
+        # The order of the processes in the system is that of the stages.
+        assert process.returncode == 2
+        assert f"Stage 3 of 3 (process {max(others)}) was killed by SIGKILL." in " ".join(err.split())
+        assert Run(folder).record["status"] == "failed"
+        assert error["message"].startswith("Stage 3 of 3")
+    else:
+        assert process.returncode == 130
+        assert Run(folder).record["status"] == "interrupted"
+
+
+@pytest.mark.slow
+def test_the_error_of_a_stage_is_the_error_of_the_run(dfa: Dfa) -> None:
+    folder = dfa.root / "conf"
+    (folder / "rule").mkdir(parents=True)
+    (folder / "rule" / "mine.yaml").write_text("_target_: stage_breaker.Mine\n")
+    (folder / "stage_breaker.py").write_text(
+        "import os\n"
+        "from dfa_cli.rules import DirectFeedbackAlignment\n"
+        "class Mine(DirectFeedbackAlignment):\n"
+        "    def projected_signal(self, error, batch):\n"
+        "        if os.environ.get('RANK') == '1':\n"
+        "            raise ValueError('the laser is off')\n"
+        "        return error\n"
+    )
+    words = dfa.arguments(*NET, "model.hidden=[8,8,8]", *THREE, "rule=mine", "epochs=3")
+    answer = dfa("train", "--config-dir", str(folder), *words)
+    assert answer.code == 2
+    assert "Stage 2 of 3" in answer.sentence
+    assert answer.sentence.endswith("failed: ValueError: the laser is off")
+
+
+@pytest.mark.slow
+def test_a_sweep_trains_parallel_runs_and_reuses_them(dfa: Dfa) -> None:
+    words = dfa.arguments(*NET[:-1], "epochs=1", "rule=bp,shallow", "parallel=pipeline", "parallel.micro_batches=2")
+    assert dfa.process("sweep", *words).code == 0
+    assert [run.record["status"] for run in dfa.runs()] == ["completed"] * 2
+    assert all(len(run.record["parallel"]["stages"]) == 2 for run in dfa.runs())
+    again = dfa.process("sweep", *words)
+    assert again.code == 0
+    assert len(dfa.runs()) == 2, "a run was made again"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("alignment_every=1", *THREE), "alignment_every needs the whole model in one process"),
+        ((*THREE, "parallel.split=[2,2]"), "parallel.split is [2, 2], so it has 2 parts. It must have 3"),
+        (("parallel=pipeline", "parallel.stages=0"), "parallel.stages is 0. It must be a whole number from 1"),
+        (("parallel.stages=1", "parallel.split=[3]"), "which is 3 blocks in all. The model has 4 blocks"),
+        (("parallel.stages=1", "rule=fa"), "FeedbackAlignment sends the error back through all blocks"),
+        (("parallel.stages=1", "rule=dfa", "parallel.schedule=zbv"), "DirectFeedbackAlignment has no backward pass"),
+        (("parallel.stages=1", "activations=recompute"), "parallel=pipeline keeps the activations of a step"),
+        (
+            ("parallel.stages=1", "parallel.micro_batches=2", "model=gcn", "data=digits_graph", "model.hidden=[4]"),
+            "A graph cannot be divided into micro-batches",
+        ),
+        (
+            ("parallel.stages=2", "model.hidden=[4]", "parallel.schedule=zbv", "rule=bp"),
+            "The model has 2 blocks, and 2 stages need 4 or more. Use parallel.stages=1 or fewer",
+        ),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together_is_refused(dfa: Dfa, words: tuple[str, ...], sentence: str) -> None:
+    answer = dfa.train(*NET, "epochs=1", "parallel=pipeline", *words)
+    assert answer.code == 2
+    assert sentence in answer.sentence
+    assert not dfa.left()
+
+
+def test_a_graph_in_stages_has_the_bits_of_one_process(dfa: Dfa) -> None:
+    words = ("model=gcn", "data=digits_graph", "model.hidden=[8,8]", "epochs=3", "progress=none")
+    assert dfa.run(*words, "parallel=pipeline").weights == dfa.run(*words).weights
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("rule=bp",), ("rule=dfa",), ("device=opu_sim",), ("rule=shallow",)], ids="".join)
+def test_replicas_train_as_one_process_does(dfa: Dfa, words: tuple[str, ...]) -> None:
+    """Sums are added in another order, so the weights differ by rounding only."""
+    # 1000 training rows in batches of 333 leave a last batch of one row, of which one process has none.
+    words = (*NET, "epochs=2", "batch_size=333", "optimizer=sgd", "optimizer.lr=0.1", *words)
+    one, two = dfa.run(*words), dfa.run(*words, "parallel=data")
+    expected, weights = load_file(one.folder / "weights.safetensors"), load_file(two.folder / "weights.safetensors")
+    for name, value in expected.items():
+        if not name.startswith("feedback."):
+            assert (weights[name] - value).norm() <= 1e-5 * (1 + value.norm()), name
+    for a, b in zip(one.metrics, two.metrics, strict=True):
+        assert float(a["train_loss"]) == pytest.approx(float(b["train_loss"]), rel=1e-5)
+    parameters = sum(value.numel() for name, value in expected.items() if not name.startswith("feedback."))
+    if words[-1] == "rule=shallow":
+        parameters = 8 * 10 + 10
+    for process in two.record["parallel"]["stages"]:
+        assert process["sent"]["all_reduce"]["bytes"] == 4 * parameters * process["steps"]
