@@ -14,7 +14,8 @@ from dfa_cli.commands.selection import Selection, make_question
 def plot(
     folders: Folders = None,
     kind: Annotated[
-        str | None, typer.Option("--kind", help="curves, bars, key (with --x) or timeline.  [default: curves]")
+        str | None,
+        typer.Option("--kind", help="curves, bars, key (with --x) or timeline.  [default: curves]"),
     ] = None,
     x: Annotated[
         str | None, typer.Option("--x", help="A numeric key to draw the metric against: optimizer.lr.")

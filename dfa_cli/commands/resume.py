@@ -19,7 +19,10 @@ def resume(
     stages: Annotated[
         int | None,
         typer.Option(
-            "--stages", help="Divide a run with parallel=pipeline over so many processes.", min=1, metavar="NUMBER"
+            "--stages",
+            help="Divide a run with parallel=pipeline over so many processes.",
+            min=1,
+            metavar="NUMBER",
         ),
     ] = None,
     force: ForceOwner = False,

@@ -30,9 +30,9 @@ def resume(
 
     `from_start`: begin again with epoch 1 in the same folder. The earlier measurements stay until the data and the
     model are there. `force`: continue also a run that counts as running only because nobody can tell whether its
-    process is alive. `trust`: what may be imported besides this package. `stages`: the number of processes of a pipeline; the
-    results do not depend on it. Raises `DfaError` for a run that is completed
-    or still running. Without `from_start` it is also raised for a run without a checkpoint.
+    process is alive. `trust`: what may be imported besides this package. `stages`: the number of processes of a
+    pipeline; the results do not depend on it. Raises `DfaError` for a run that is completed or still running. Without
+    `from_start` it is also raised for a run without a checkpoint.
     """
     run = pick_run(name, folders)
     folder = Path(run.folder).absolute()

@@ -32,7 +32,9 @@ class Dropout(nn.Module):
         if isinstance(h, SparseMatrix):
             return h.with_values(h.csr.values() * dropout_mask(h.csr.values(), self.p, self.generator))
         if self._batch is not None:
-            return h * self._next_rows(h)  # The mask is not overwritten: autograd would see all its parts change.
+            return h * self._next_rows(
+                h
+            )  # The mask is not overwritten: autograd would see all its parts change.
         mask = dropout_mask(h, self.p, self.generator)
         # Only the gradient of `h` needs the mask later. Without one, the result takes its memory.
         return h * mask if h.requires_grad else mask.mul_(h)

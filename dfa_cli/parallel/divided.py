@@ -30,7 +30,9 @@ class Placement:
     owners: Sequence[int]
 
     def blocks_of(self, rank: int) -> list[int]:
-        return [i for chunk, owner in zip(self.chunks, self.owners, strict=True) if owner == rank for i in chunk]
+        return [
+            i for chunk, owner in zip(self.chunks, self.owners, strict=True) if owner == rank for i in chunk
+        ]
 
 
 class StagedModel(Model):
@@ -109,13 +111,13 @@ class DividedExperiment(Experiment):
         parts = {field.name: getattr(whole, field.name) for field in fields(Experiment)}
         if 0 not in placement.blocks_of(team.rank):
             # Only the owner of the first block needs the inputs.
-            parts["batches"] = whole.batches.of_inputs(torch.zeros(len(whole.batches.y), 0, device=whole.batches.y.device))
+            parts["batches"] = whole.batches.of_inputs(
+                torch.zeros(len(whole.batches.y), 0, device=whole.batches.y.device)
+            )
         parts["model"] = StagedModel(whole.model, placement, link, micro_batches).train(whole.model.training)
         parts["rule"] = StagedRule(step)
         state = whole.device.state_dict() if whole.device is not None else {}
-        divided = cls(
-            **parts, team=team, placement=placement, link=link, initial_device_state=_copied(state)
-        )
+        divided = cls(**parts, team=team, placement=placement, link=link, initial_device_state=_copied(state))
         divided._forget_others()
         return divided
 
@@ -163,7 +165,9 @@ class DividedExperiment(Experiment):
         own = self._own_parameters()
         prefixes = tuple(f"blocks.{i}." for i in self.placement.blocks_of(self.team.rank))
         state = {
-            f"model.{name}": value for name, value in self.model.state_dict().items() if name.startswith(prefixes)
+            f"model.{name}": value
+            for name, value in self.model.state_dict().items()
+            if name.startswith(prefixes)
         }
         for index, parameter in enumerate(self._parameters_in_order()):
             for name, value in self.optimizer.state.get(parameter, {}).items() if parameter in own else ():

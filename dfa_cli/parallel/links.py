@@ -14,7 +14,7 @@ Arrival = Callable[[], Tensor]  # waits for a tensor, and returns it
 
 
 class Link(Protocol):
-    """Connects one process with the others. Between two processes, tensors of one kind arrive in the order of sending."""
+    """Connects one process with the others. From one process to another, tensors of one kind keep their order."""
 
     rank: int
     traffic: Traffic
@@ -41,7 +41,7 @@ class ProcessLink:
         self.traffic = Traffic()
         self._sends: list[tuple[Any, Tensor]] = []  # the tensors are kept until they are sent
         # Kinds do not wait for one another: NCCL would otherwise send and receive in the order of the calls.
-        self._groups = {kind: torch.distributed.new_group() for kind in KINDS}
+        self._groups: dict[str, Any] = {kind: torch.distributed.new_group() for kind in KINDS}
 
     def send(self, kind: str, to: int, tensor: Tensor) -> None:
         with self.traffic.timed("sending"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-
 from dfa_cli.config.bounds import require
 from dfa_cli.errors import DfaError
 from dfa_cli.models.base import Model

@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, distributed
+from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 
 from dfa_cli.errors import DfaError
 
@@ -45,7 +46,7 @@ class Team:
     `local`: the number of this process on its machine.
     """
 
-    def __init__(self, rank: int, size: int, local: int, store: distributed.Store):
+    def __init__(self, rank: int, size: int, local: int, store: Store):
         self.rank, self.size, self.local = rank, size, local
         self.store = store
         self._told = 0
@@ -61,7 +62,9 @@ class Team:
     def gather(self, tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
         """Return in the process with rank 0 what each of the others has passed, by rank. The others get `[]`."""
         if self.rank:
-            content = save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()})
+            content = save(
+                {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+            )
             distributed.send(torch.tensor([len(content)]), 0)
             distributed.send(torch.frombuffer(bytearray(content), dtype=torch.uint8), 0)
             return []
@@ -92,11 +95,14 @@ def joined(size: int, arguments: list[str], compute: str) -> Iterator[Team]:
     """
     if "RANK" not in os.environ:
         if size == 1:
-            alone = distributed.TCPStore(LOCAL, 0, is_master=True, wait_for_workers=False)
+            alone = TCPStore(LOCAL, 0, is_master=True, wait_for_workers=False)
             with _connected(0, 1, 0, alone, compute, None) as team:
                 yield team
             return
-        with _started(size, arguments) as (store, others), _connected(0, size, 0, store, compute, others) as team:
+        with (
+            _started(size, arguments) as (store, others),
+            _connected(0, size, 0, store, compute, others) as team,
+        ):
             yield team
         return
     rank, there = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
@@ -106,7 +112,7 @@ def joined(size: int, arguments: list[str], compute: str) -> Iterator[Team]:
             "(parallel.replicas with parallel=data), or start as many."
         )
     local = int(os.environ.get("LOCAL_RANK", rank))
-    store = distributed.TCPStore(
+    store = TCPStore(
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
         is_master=rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True",
@@ -168,7 +174,10 @@ class _Others:
             name="stage",
             entrypoint=sys.executable,
             args={local: tuple(arguments) for local in count},
-            envs={local: {**environment, "RANK": str(local + 1), "LOCAL_RANK": str(local + 1)} for local in count},
+            envs={
+                local: {**environment, "RANK": str(local + 1), "LOCAL_RANK": str(local + 1)}
+                for local in count
+            },
             logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
         )
         self.pids = {local + 1: pid for local, pid in context.pids().items()}
@@ -195,7 +204,7 @@ class _Others:
 
 
 @contextlib.contextmanager
-def _started(size: int, arguments: list[str]) -> Iterator[tuple[distributed.Store, _Others]]:
+def _started(size: int, arguments: list[str]) -> Iterator[tuple[Store, _Others]]:
     """Start the other processes. They are gone when the block has ended, however it ends."""
     # The processes are on one machine, and nobody else shall connect to them.
     interface = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
@@ -203,7 +212,7 @@ def _started(size: int, arguments: list[str]) -> Iterator[tuple[distributed.Stor
     if before is None and interface is not None:
         os.environ["GLOO_SOCKET_IFNAME"] = interface
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    store = distributed.TCPStore(LOCAL, 0, is_master=True, wait_for_workers=False)
+    store = TCPStore(LOCAL, 0, is_master=True, wait_for_workers=False)
     others = _Others(size, arguments, store.port)
     seconds = 0.0
     try:
@@ -217,7 +226,7 @@ def _started(size: int, arguments: list[str]) -> Iterator[tuple[distributed.Stor
 
 @contextlib.contextmanager
 def _connected(
-    rank: int, size: int, local: int, store: distributed.Store, compute: str, others: _Others | None
+    rank: int, size: int, local: int, store: Store, compute: str, others: _Others | None
 ) -> Iterator[Team]:
     team = Team(rank, size, local, store)
     try:
@@ -227,7 +236,7 @@ def _connected(
                 torch.cuda.set_device(local % torch.cuda.device_count())
             distributed.init_process_group(
                 "cpu:gloo,cuda:nccl" if compute == "cuda" else "gloo",
-                store=distributed.PrefixStore("group", store),
+                store=PrefixStore("group", store),
                 rank=rank,
                 world_size=size,
                 timeout=WAITING,
@@ -263,7 +272,8 @@ def _meet(team: Team, others: _Others | None) -> None:
 def _is_of_connection(error: BaseException) -> bool:
     """Tell whether an exception says that the connection to another process has failed."""
     return isinstance(error, RuntimeError) and any(
-        word in str(error) for word in ("gloo", "Connection", "NCCL", "another process has ended", "Broken pipe")
+        word in str(error)
+        for word in ("gloo", "Connection", "NCCL", "another process has ended", "Broken pipe")
     )
 
 

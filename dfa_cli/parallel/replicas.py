@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch._C._distributed_c10d import GradBucket
 
 from dfa_cli.config.bounds import require
 from dfa_cli.errors import DfaError
@@ -45,7 +46,9 @@ class DataParallel:
     def require(self, config: Mapping[str, Any]) -> None:
         """Raise `DfaError` for what does not go together. This is called before the processes are started."""
         if config["alignment_every"] is not None:
-            raise DfaError("parallel=data cannot measure the alignment. Use alignment_every=null or parallel=none.")
+            raise DfaError(
+                "parallel=data cannot measure the alignment. Use alignment_every=null or parallel=none."
+            )
 
     def divide(self, experiment: Experiment, team: Team) -> Experiment:
         """Return the part of the experiment that this process computes. Every process calls it."""
@@ -53,9 +56,7 @@ class DataParallel:
         require_divisible_rule(rule, "data")
         require_divisible_rows(experiment, "parallel=none")
         traffic = Traffic()
-        replica = Replica(
-            experiment.model, rule, team, traffic, getattr(experiment.device, "rowwise", False)
-        )
+        replica = Replica(experiment.model, rule, team, traffic, getattr(experiment.device, "rowwise", False))
         parts = {field.name: getattr(experiment, field.name) for field in fields(Experiment)}
         parts["rule"] = StagedRule(replica.step)
         return ReplicatedExperiment(**parts, team=team, traffic=traffic)
@@ -90,7 +91,7 @@ class Replica:
             torch.autograd.backward(logits, error * part.weight)
         return step
 
-    def _sum_of_bucket(self, bucket: distributed.GradBucket) -> torch.futures.Future[Tensor]:
+    def _sum_of_bucket(self, bucket: GradBucket) -> torch.futures.Future[Tensor]:
         """Add up a bucket of gradients. Torch's own hook would take the mean."""
         self.traffic.count(ALL_REDUCE, bucket.buffer())
         work: Any = distributed.all_reduce(bucket.buffer(), async_op=True)

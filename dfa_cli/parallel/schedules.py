@@ -67,7 +67,9 @@ class ScheduledBackpropagation:
             stack.enter_context(traffic.step(len(batch.y)))
             if len(parts) > 1:
                 stack.enter_context(
-                    micro_batches([self.model.blocks[i] for i in self.placement.blocks_of(self.link.rank)], len(batch.y))
+                    micro_batches(
+                        [self.model.blocks[i] for i in self.placement.blocks_of(self.link.rank)], len(batch.y)
+                    )
                 )
             for stage in stages:
                 stage.chunk.parts = parts
@@ -77,7 +79,9 @@ class ScheduledBackpropagation:
             first = [places] if any(stage.is_first for stage in stages) else []
             target = places if any(stage.is_last for stage in stages) else None
             schedule.step(*first, target=target, return_outputs=False)
-            traffic.seconds["waiting"] += time.perf_counter() - began - (traffic.seconds["computing"] - computed)
+            traffic.seconds["waiting"] += (
+                time.perf_counter() - began - (traffic.seconds["computing"] - computed)
+            )
             results = [result for stage in stages for result in stage.chunk.results]
             step = join(results, [part for part in parts if part.rows]) if results else None
             step = share_result(step, self.link, self.placement.owners[-1], set(self.placement.owners))
@@ -156,16 +160,16 @@ class _Loss(torch.autograd.Function):
 class _Stage(PipelineStage):
     """A stage of torch that tells its chunk which micro-batch comes, counts what it sends and measures its time."""
 
-    def __init__(
-        self, model: Model, c: int, chunks: Any, rows: int, device: torch.device, traffic: Traffic
-    ):
+    def __init__(self, model: Model, c: int, chunks: Any, rows: int, device: torch.device, traffic: Traffic):
         self.chunk = _Chunk(model, chunks[c])
         self.traffic = traffic
         if c == 0:
             inputs = torch.empty(rows, 1, device=device)
         else:
             below = model.blocks[chunks[c].start - 1]
-            inputs = torch.empty(rows, below.width, dtype=output_type(below), device=device, requires_grad=True)
+            inputs = torch.empty(
+                rows, below.width, dtype=output_type(below), device=device, requires_grad=True
+            )
         last = model.blocks[chunks[c].stop - 1]
         outputs = torch.empty(rows, last.width, dtype=output_type(last), device=device, requires_grad=True)
         super().__init__(self.chunk, c, len(chunks), device, input_args=inputs, output_args=outputs)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,14 +12,16 @@ from torch import Tensor
 from dfa_cli.kernels.vjp import accumulate_vjp
 from dfa_cli.models.base import Block, Model
 from dfa_cli.models.batch import Batch
-from dfa_cli.parallel.links import Arrival, Link
 from dfa_cli.models.dropout import micro_batches
+from dfa_cli.parallel.links import Arrival, Link
 from dfa_cli.parallel.parts import MicroBatch, split_batch
 from dfa_cli.parallel.traffic import BACKWARD, FORWARD, PROJECTION, RESULT
 from dfa_cli.rules.base import LearningRule, Step, loss_and_error, scatter_to_rows
 from dfa_cli.rules.blockwise import HasFeedback
 
-Outputs = list[Tensor | None]  # of the blocks of a stage, for one micro-batch; `None` once a block has learned
+Outputs = list[
+    Tensor | None
+]  # of the blocks of a stage, for one micro-batch; `None` once a block has learned
 
 
 def output_type(block: Block) -> torch.dtype:
@@ -60,7 +64,8 @@ class BlockwiseStage:
         last_block = len(model.blocks) - 1
         # The hidden blocks of each stage that learn.
         self.learning = [
-            [i for i in blocks if i < last_block] if isinstance(rule, HasFeedback) else [] for blocks in stages
+            [i for i in blocks if i < last_block] if isinstance(rule, HasFeedback) else []
+            for blocks in stages
         ]
         self.projecting = [
             stage for stage, blocks in enumerate(self.learning) if blocks and (stage == 0 or not central)
@@ -102,7 +107,7 @@ class BlockwiseStage:
         self.link.flush()
         return step
 
-    def _computing(self, what: str, micro_batch: int):
+    def _computing(self, what: str, micro_batch: int) -> AbstractContextManager[None]:
         return self.link.traffic.computing(what, micro_batch, self.index)
 
     def _expect_inputs(self, parts: list[MicroBatch]) -> list[Arrival]:
@@ -122,7 +127,7 @@ class BlockwiseStage:
             self.link.expect(BACKWARD, self.last, (len(part.batch.targets), width), dtype) for part in parts
         ]
 
-    def _forward(self, h, part: MicroBatch) -> Outputs:
+    def _forward(self, h: Any, part: MicroBatch) -> Outputs:
         outputs: Outputs = []
         for i in self.blocks:
             learns = i in self.learning[self.index] or i == len(self.model.blocks) - 1
@@ -166,12 +171,16 @@ class BlockwiseStage:
                 with self._computing("backward", m):
                     self._teach(outputs, m, block, _weighted(signal, part))
 
-    def _feedback(self, error: Tensor | None, batch: Batch, rows: int, m: int):
+    def _feedback(
+        self, error: Tensor | None, batch: Batch, rows: int, m: int
+    ) -> Iterator[tuple[int, Tensor]]:
         """Yield each hidden block of this stage with its feedback `[rows, width]`."""
         mine = self.learning[self.index]
         if error is None:
             arrivals = [
-                self.link.expect(PROJECTION, 0, (rows, self.model.blocks[i].width), output_type(self.model.blocks[-1]))
+                self.link.expect(
+                    PROJECTION, 0, (rows, self.model.blocks[i].width), output_type(self.model.blocks[-1])
+                )
                 for i in mine
             ]
             for i, arrival in zip(mine, arrivals, strict=True):
@@ -179,7 +188,9 @@ class BlockwiseStage:
             return
         assert isinstance(self.rule, HasFeedback)
         others = [
-            (stage, i) for stage, blocks in enumerate(self.learning) for i in blocks
+            (stage, i)
+            for stage, blocks in enumerate(self.learning)
+            for i in blocks
             if self.central and stage != self.index
         ]
         with self._computing("projection", m):
@@ -188,7 +199,9 @@ class BlockwiseStage:
         for stage, _ in others:
             with self._computing("projection", m):
                 signal = next(signals)
-            self.link.send(PROJECTION, stage, signal.clone())  # The device may write the next one into its memory.
+            self.link.send(
+                PROJECTION, stage, signal.clone()
+            )  # The device may write the next one into its memory.
         for i in mine:
             with self._computing("projection", m):
                 signal = next(signals)

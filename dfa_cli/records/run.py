@@ -209,7 +209,9 @@ _NOTHING = type(None)
 _PART_TYPES: dict[str, tuple[type, ...]] = {  # A part may be missing, but must not have another type.
     "id": (str,),
     **dict.fromkeys(("identity", "created", "ended", "data_fallback"), (str, _NOTHING)),
-    **dict.fromkeys(("choices", "config", "result", "error", "time", "projection", "parallel"), (dict, _NOTHING)),
+    **dict.fromkeys(
+        ("choices", "config", "result", "error", "time", "projection", "parallel"), (dict, _NOTHING)
+    ),
     **dict.fromkeys(("code", "code.files", "code.late"), (dict, _NOTHING)),
     **dict.fromkeys(("result.sizes", "projection.notes", "provenance"), (dict, _NOTHING)),
     **dict.fromkeys(("provenance.versions", "provenance.git", "provenance.data_checksums"), (dict, _NOTHING)),

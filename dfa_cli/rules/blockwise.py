@@ -22,7 +22,7 @@ Signals = Callable[[Tensor, Batch, int], Iterator[Tensor]]
 
 @runtime_checkable
 class HasFeedback(Protocol):
-    """A rule that gives each hidden block a signal of its own, which depends on nothing but the error and the labels."""
+    """A rule that gives each hidden block a signal of its own, from nothing but the error and the labels."""
 
     activations: str
 

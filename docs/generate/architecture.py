@@ -30,6 +30,7 @@ PLACES: dict[str, list[list[tuple[str, int]]]] = {
     "reading": [[("views", 1)], [("plots", 1)], [("comparison", 1)], [("records", 1)]],
     "training": [
         [("experiment", 3)],
+        [("parallel", 3)],
         [("training", 3)],
         [("data", 1), ("rules", 1), ("benchmark", 1)],
         [("data", 1), ("models", 1), ("devices", 1)],

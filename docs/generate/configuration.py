@@ -114,7 +114,8 @@ def read(path: Path) -> File:
     above = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
     file = File(path, [line[1:].strip() for line in above if not line.startswith("# @package")])
     lines = text.splitlines()
-    for key, value in yaml.compose(text, yaml.SafeLoader).value:
+    node = yaml.compose(text, yaml.SafeLoader)  # `None` for an option without keys
+    for key, value in node.value if node else ():
         if key.value == "defaults":
             for item in value.value:
                 pairs = item.value if isinstance(item, yaml.MappingNode) else []

@@ -29,7 +29,9 @@ class QueueLink:
         self.traffic.count(kind, tensor)
         self.queues[kind, self.rank, to].put(tensor.clone())
 
-    def expect(self, kind: str, source: int, shape: Sequence[int], dtype: torch.dtype) -> Callable[[], Tensor]:
+    def expect(
+        self, kind: str, source: int, shape: Sequence[int], dtype: torch.dtype
+    ) -> Callable[[], Tensor]:
         def wait() -> Tensor:
             tensor = self.queues[kind, source, self.rank].get(timeout=SECONDS)
             assert (tuple(tensor.shape), tensor.dtype) == (tuple(shape), dtype)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from itertools import pairwise
 
 import torch
@@ -33,7 +34,9 @@ def model() -> Model:
 def batches() -> list[Batch]:
     draws = torch.Generator().manual_seed(3)
     return [
-        Batch(torch.randn(rows, FEATURES, generator=draws), torch.randint(0, CLASSES, (rows,), generator=draws))
+        Batch(
+            torch.randn(rows, FEATURES, generator=draws), torch.randint(0, CLASSES, (rows,), generator=draws)
+        )
         for rows in (37, 40, 3)  # one with unequal micro-batches, and one with fewer rows than micro-batches
     ]
 
@@ -43,7 +46,9 @@ def of_one_process() -> list[tuple[Step, dict[str, Tensor]]]:
     for batch in batches():
         whole.zero_grad(set_to_none=True)
         step = Backpropagation().backward(whole, batch)
-        results.append((step, {name: p.grad.clone() for name, p in whole.named_parameters() if p.grad is not None}))
+        results.append(
+            (step, {name: p.grad.clone() for name, p in whole.named_parameters() if p.grad is not None})
+        )
     return results
 
 
@@ -76,13 +81,18 @@ def main() -> None:
                 assert torch.allclose(logits, model().eval()(batches()[0]), atol=1e-6)
                 sent = link.traffic.sent
                 report = team.gather_json(
-                    {"loss": loss, "gradient": gradient, "forward": sent["forward"], "backward": sent["backward"]}
+                    {
+                        "loss": loss,
+                        "gradient": gradient,
+                        "forward": sent["forward"],
+                        "backward": sent["backward"],
+                    }
                 )
                 borders = [HIDDEN[blocks.stop - 1] for blocks in placement.chunks[:-1]]
                 crossing = [w for w, (a, b) in zip(borders, pairwise(owners), strict=True) if a != b]
                 found[f"{schedule} {parts}"] = {"processes": report, "bytes": 4 * rows * sum(crossing)}
         if rank == 0:
-            print(json.dumps(found))
+            sys.stdout.write(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -162,7 +162,9 @@ def test_the_error_of_a_stage_is_the_error_of_the_run(dfa: Dfa) -> None:
 
 @pytest.mark.slow
 def test_a_sweep_trains_parallel_runs_and_reuses_them(dfa: Dfa) -> None:
-    words = dfa.arguments(*NET[:-1], "epochs=1", "rule=bp,shallow", "parallel=pipeline", "parallel.micro_batches=2")
+    words = dfa.arguments(
+        *NET[:-1], "epochs=1", "rule=bp,shallow", "parallel=pipeline", "parallel.micro_batches=2"
+    )
     assert dfa.process("sweep", *words).code == 0
     assert [run.record["status"] for run in dfa.runs()] == ["completed"] * 2
     assert all(len(run.record["parallel"]["stages"]) == 2 for run in dfa.runs())
@@ -204,13 +206,18 @@ def test_a_graph_in_stages_has_the_bits_of_one_process(dfa: Dfa) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [("rule=bp",), ("rule=dfa",), ("device=opu_sim",), ("rule=shallow",)], ids="".join)
+@pytest.mark.parametrize(
+    "words", [("rule=bp",), ("rule=dfa",), ("device=opu_sim",), ("rule=shallow",)], ids="".join
+)
 def test_replicas_train_as_one_process_does(dfa: Dfa, words: tuple[str, ...]) -> None:
     """Sums are added in another order, so the weights differ by rounding only."""
     # 1000 training rows in batches of 333 leave a last batch of one row, of which one process has none.
     words = (*NET, "epochs=2", "batch_size=333", "optimizer=sgd", "optimizer.lr=0.1", *words)
     one, two = dfa.run(*words), dfa.run(*words, "parallel=data")
-    expected, weights = load_file(one.folder / "weights.safetensors"), load_file(two.folder / "weights.safetensors")
+    expected, weights = (
+        load_file(one.folder / "weights.safetensors"),
+        load_file(two.folder / "weights.safetensors"),
+    )
     for name, value in expected.items():
         if not name.startswith("feedback."):
             assert (weights[name] - value).norm() <= 1e-5 * (1 + value.norm()), name

@@ -18,7 +18,12 @@ def free_port() -> int:
 
 def test_every_schedule_gives_the_gradients_of_one_process() -> None:
     program = Path(__file__).with_name("schedules_program.py")
-    environment = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    environment = {
+        **os.environ,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+        "WORLD_SIZE": "2",
+    }
     pair = [
         subprocess.Popen(
             [sys.executable, str(program)],

@@ -89,9 +89,7 @@ def test_one_micro_batch_gives_the_bits_of_one_process(count: int, device: str, 
 @pytest.mark.parametrize("parts", [2, 4, 5, 37, 100])
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("device", DEVICES)
-def test_micro_batches_give_the_gradients_of_the_whole_batch(
-    count: int, parts: int, device: str
-) -> None:
+def test_micro_batches_give_the_gradients_of_the_whole_batch(count: int, parts: int, device: str) -> None:
     """Masks and noise are therefore equal: any other mask or noise would give other gradients."""
     steps, gradients, _ = train_step(lambda: build("dfa", device), batch(), stages(count), parts)
     for step in steps:
@@ -152,5 +150,7 @@ def test_what_is_sent_is_what_the_formula_says() -> None:
 
 def test_a_graph_is_not_divided() -> None:
     graph = Graph(torch.tensor([[0], [1]]), 4)
-    with pytest.raises(DfaError, match=r"A graph cannot be divided into micro-batches.* parallel\.micro_batches=1"):
+    with pytest.raises(
+        DfaError, match=r"A graph cannot be divided into micro-batches.* parallel\.micro_batches=1"
+    ):
         split_batch(Batch(torch.randn(4, FEATURES), torch.tensor([0, 1, 2, 3]), None, graph), 2)
