@@ -63,6 +63,11 @@ class Pipeline:
                 "alignment_every needs the whole model in one process, and parallel=pipeline divides it. "
                 "Use alignment_every=null or parallel=none."
             )
+        if self.schedule not in (None, "gpipe") and self.micro_batches < self.processes:
+            raise DfaError(
+                f"parallel.schedule={self.schedule} needs as many micro-batches as stages. "
+                f"Use parallel.micro_batches={self.processes} or more, or parallel.schedule=gpipe."
+            )
         chunks = len(chunk_owners(self.schedule or "1f1b", self.processes))
         if self.split is not None and len(self.split) != chunks:
             raise DfaError(

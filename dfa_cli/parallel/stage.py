@@ -169,7 +169,7 @@ class BlockwiseStage:
             error = errors[m]() if self.index in self.projecting else None
             for block, signal in self._feedback(error, part.batch, part.rows, m):
                 with self._computing("backward", m):
-                    self._teach(outputs, m, block, _weighted(signal, part))
+                    self._teach(outputs, m, block, signal if part.weight == 1.0 else signal.mul_(part.weight))
 
     def _feedback(
         self, error: Tensor | None, batch: Batch, rows: int, m: int

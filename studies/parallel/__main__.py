@@ -86,7 +86,10 @@ def report(network: Network, choosing: int, rounds: int, steps: int) -> Section:
                 str(contender),
                 f"{statistics.median(times):.0f}",
                 f"{min(times):.0f} to {max(times):.0f}",
-                *(f"{sent[kind] / 1e6:.3f}" if contender.schedule else "" for kind in ("forward", "backward", "projection")),
+                *(
+                    f"{sent[kind] / 1e6:.3f}" if contender.schedule else ""
+                    for kind in ("forward", "backward", "projection")
+                ),
             ]
         )
     section.table(
@@ -95,7 +98,9 @@ def report(network: Network, choosing: int, rounds: int, steps: int) -> Section:
     section.at_most("dfa's step / bp's best", ratio(found[dfa], found[bp]), 0.75, "")
     ours, theirs = found[dfa][0].sent, found[same_split][0].sent
     travelling = ("forward", "backward", "projection")
-    section.at_least("backward bytes: 1F1B with the same split / dfa", theirs["backward"] / ours["backward"], 90)
+    section.at_least(
+        "backward bytes: 1F1B with the same split / dfa", theirs["backward"] / ours["backward"], 90
+    )
     section.at_least(
         "all bytes: 1F1B with the same split / dfa",
         sum(theirs[kind] for kind in travelling) / sum(ours[kind] for kind in travelling),

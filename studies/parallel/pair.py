@@ -97,6 +97,7 @@ def measure(team: Team, network: Network, contender: Contender, steps: int) -> M
         distributed.barrier()
         began = time.perf_counter()
         for _ in range(count if step is not None else 0):
+            assert step is not None
             optimizer.zero_grad(set_to_none=True)
             step(batch)
             optimizer.step()
@@ -107,10 +108,17 @@ def measure(team: Team, network: Network, contender: Contender, steps: int) -> M
     return Measured(seconds, {kind: sum(one["sent"][kind] for one in both) for kind in sent})
 
 
-def measure_all(network: Network, contenders: Sequence[Contender], rounds: int, steps: int) -> list[list[Measured]]:
+def measure_all(
+    network: Network, contenders: Sequence[Contender], rounds: int, steps: int
+) -> list[list[Measured]]:
     """Measure the contenders in turns, `rounds` times. Returns the rounds of each."""
     torch.set_num_threads(1)
-    order = {"network": asdict(network), "contenders": [asdict(c) for c in contenders], "rounds": rounds, "steps": steps}
+    order = {
+        "network": asdict(network),
+        "contenders": [asdict(c) for c in contenders],
+        "rounds": rounds,
+        "steps": steps,
+    }
     with joined(PROCESSES, ["-m", MODULE, json.dumps(order)], "cpu") as team:
         return _rounds(team, network, contenders, rounds, steps)
 

@@ -178,6 +178,7 @@ def test_a_sweep_trains_parallel_runs_and_reuses_them(dfa: Dfa) -> None:
     [
         (("alignment_every=1", *THREE), "alignment_every needs the whole model in one process"),
         ((*THREE, "parallel.split=[2,2]"), "parallel.split is [2, 2], so it has 2 parts. It must have 3"),
+        (("rule=bp", "parallel.schedule=zbv"), "parallel.schedule=zbv needs as many micro-batches as stages"),
         (("parallel=pipeline", "parallel.stages=0"), "parallel.stages is 0. It must be a whole number from 1"),
         (("parallel.stages=1", "parallel.split=[3]"), "which is 3 blocks in all. The model has 4 blocks"),
         (("parallel.stages=1", "rule=fa"), "FeedbackAlignment sends the error back through all blocks"),
@@ -188,7 +189,7 @@ def test_a_sweep_trains_parallel_runs_and_reuses_them(dfa: Dfa) -> None:
             "A graph cannot be divided into micro-batches",
         ),
         (
-            ("parallel.stages=2", "model.hidden=[4]", "parallel.schedule=zbv", "rule=bp"),
+            ("parallel.stages=2", "model.hidden=[4]", "parallel.micro_batches=2", "parallel.schedule=zbv", "rule=bp"),
             "The model has 2 blocks, and 2 stages need 4 or more. Use parallel.stages=1 or fewer",
         ),
     ],
