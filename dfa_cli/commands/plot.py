@@ -69,8 +69,8 @@ def plot(
         from dfa_cli.plots.timeline import draw_timelines, measured_timelines
 
         _, runs = Selection(folders, where, since).find()
-        note = "One training step. The number in a bar is that of the micro-batch." if look.note else ""
-        figure = draw_timelines(measured_timelines(runs), note, title)
+        below = "One training step. The number in a bar is that of the micro-batch." if look.note else ""
+        figure = draw_timelines(measured_timelines(runs), below, title)
         output.write_file(path, save(figure, path.suffix, look.is_sized), force)
         output.write_stderr(f"wrote {path}")
         return

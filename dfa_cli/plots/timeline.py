@@ -57,7 +57,9 @@ def measured_timelines(runs: Sequence[Run]) -> dict[str, Timeline]:
     """
     runs = [run for run in runs if any(stage.get("timeline") for stage in _stages(run))]
     if not runs:
-        raise DfaError("no run here has a timeline; a completed run with parallel=pipeline or parallel=data has one.")
+        raise DfaError(
+            "no run here has a timeline; a completed run with parallel=pipeline or parallel=data has one."
+        )
     if len(runs) > MOST_RUNS:
         raise DfaError(
             f"{len(runs)} runs have a timeline, and a picture shows {MOST_RUNS} at most; choose with --where."
