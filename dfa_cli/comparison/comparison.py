@@ -17,6 +17,7 @@ from dfa_cli.comparison.grouping import (
 )
 from dfa_cli.comparison.question import Question
 from dfa_cli.comparison.statistics import TEST_NAMES
+from dfa_cli.config.paths import conf_dir
 from dfa_cli.console.values import MISSING, format_value, plural, sort_key
 from dfa_cli.errors import DfaError, one_of
 from dfa_cli.records.code import origin, origin_in_words
@@ -91,10 +92,17 @@ class Comparison:
     def _notes_on_dependent_keys(self) -> list[str]:
         """Names the values that differ as a consequence of the columns: those tuned for each rule, and the others."""
         notes = []
-        used = any(
-            run.choices.get("tuned") not in (None, "none") for group in self.groups for run in group.shown
-        )
-        tuned = [key for key in self.dependent_keys if used and is_tuned(key)]
+        names = {str(run.choices.get("tuned")) for group in self.groups for run in group.shown} - {
+            "None",
+            "none",
+        }
+        # The choice is in the record even where no file has this name, since the file is optional.
+        has_file = any((conf_dir() / "tuned" / f"{name}.yaml").is_file() for name in names)
+        tuned = [
+            key
+            for key in self.dependent_keys
+            if has_file and is_tuned(key) and not self._belongs_to_a_column(key)
+        ]
         if tuned:
             names = shortest_names([*tuned, *self.columns])
             listed = ", ".join(names[key] for key in tuned if not key.endswith("_target_"))

@@ -31,6 +31,8 @@ class Backpropagation:
     The last segment comes first in the backward pass, so it is not computed again.
     """
 
+    activations = KEEP  # also of a subclass with an `__init__` of its own
+
     def __init__(self, activations: str = KEEP):
         self.activations = activations
 

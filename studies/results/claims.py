@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from math import isnan
 
 from studies.results.averages import alignment, certainty, points_between
 from studies.results.selection import NAMES, SERIES, by_setting, hidden_blocks, main_results, pick
@@ -19,9 +20,10 @@ def claims(rows: Sequence[Row]) -> list[Claim]:
     def compare(what: str, data: str, more: str, less: str, bar: str, met: Callable[[float], bool]) -> None:
         """Add a line that compares `more - less`, in points, with a bar."""
         points, ci = points_between(main_results(rows, data, more), main_results(rows, data, less))
-        if ci is not None:
+        if not isnan(points):
             claim = f"{what}: {NAMES[data]}, {more} less {less}"
-            lines.append((claim, f"{points:+.1f} [{ci[0]:.1f}, {ci[1]:.1f}]", bar, _answer(met(points))))
+            ends = f" [{ci[0]:.1f}, {ci[1]:.1f}]" if ci else ""
+            lines.append((claim, f"{points:+.1f}{ends}", bar, _answer(met(points))))
 
     for data in ("mnist", "cora", "citeseer", "pubmed"):
         compare("DFA trains the network", data, cpu, bp, "above −2", lambda p: p > -2)

@@ -82,7 +82,7 @@ class TestEachFile:
     def test_composes(self, path: Path) -> None:
         *folders, name = path.relative_to(CONF).with_suffix("").parts
         group = "/".join(folders)
-        if group == "tuned":
+        if group == "tuned" and name != "none":
             model, data, rule = split_tuned(name)
             assert job(f"model={model}", f"data={data}", f"rule={rule}").choices["tuned"] == name
         elif group == "model":
@@ -219,7 +219,7 @@ def split_tuned(name: str) -> tuple[str, str, str]:
 
 
 class TestTuned:
-    @pytest.mark.parametrize("name", options("tuned"))
+    @pytest.mark.parametrize("name", [name for name in options("tuned") if name != "none"])
     def test_a_file_name_is_a_model_a_data_set_and_a_rule(self, name: str) -> None:
         split_tuned(name)
 
