@@ -101,7 +101,7 @@ def test_a_timeline_is_drawn(pair: tuple[Dfa, Run, Run]) -> None:
 
 @pytest.mark.slow
 def test_a_killed_run_leaves_no_process_and_is_continued_in_more_stages(dfa: Dfa) -> None:
-    words = (*NET, "epochs=250", "checkpoint_every=5")
+    words = (*NET, "epochs=150", "checkpoint_every=5")
     process, others, folder = started(dfa, *words, "parallel=pipeline")
     assert len(others) == 1
     process.kill()
@@ -207,9 +207,7 @@ def test_a_graph_in_stages_has_the_bits_of_one_process(dfa: Dfa) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "words", [("rule=bp",), ("rule=dfa",), ("device=opu_sim",), ("rule=shallow",)], ids="".join
-)
+@pytest.mark.parametrize("words", [("rule=bp",), ("device=opu_sim",)], ids="".join)
 def test_replicas_train_as_one_process_does(dfa: Dfa, words: tuple[str, ...]) -> None:
     """Sums are added in another order, so the weights differ by rounding only."""
     # 1000 training rows in batches of 333 leave a last batch of one row, of which one process has none.
@@ -225,7 +223,5 @@ def test_replicas_train_as_one_process_does(dfa: Dfa, words: tuple[str, ...]) ->
     for a, b in zip(one.metrics, two.metrics, strict=True):
         assert float(a["train_loss"]) == pytest.approx(float(b["train_loss"]), rel=1e-5)
     parameters = sum(value.numel() for name, value in expected.items() if not name.startswith("feedback."))
-    if words[-1] == "rule=shallow":
-        parameters = 8 * 10 + 10
     for process in two.record["parallel"]["stages"]:
         assert process["sent"]["all_reduce"]["bytes"] == 4 * parameters * process["steps"]
