@@ -129,6 +129,8 @@ class Run:
         `data.files` those of a sum over the files of the data set.
         """
         flat = flatten(self.config)
+        if flat.get("parallel") == {}:
+            del flat["parallel"]  # `parallel=none` has no keys. The choice says so already.
         if (code := code_in_short(self.config, self.code)) is not None:
             flat["code"] = code
         if checksums := self.provenance.get("data_checksums"):

@@ -90,6 +90,14 @@ def test_the_record_says_what_travelled_and_who_waited(pair: tuple[Dfa, Run, Run
     assert max(map(len, shown.splitlines())) <= 80
 
 
+def test_a_comparison_tells_the_two_apart_in_one_column(pair: tuple[Dfa, Run, Run]) -> None:
+    dfa, _, _ = pair
+    table = dfa("compare", str(dfa.outputs)).out
+    assert table.count("parallel ") == 1
+    assert "none" in table
+    assert "pipeline" in table
+
+
 def test_a_timeline_is_drawn(pair: tuple[Dfa, Run, Run]) -> None:
     dfa, one, _ = pair
     picture = dfa.root / "timeline.svg"
