@@ -101,8 +101,6 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
                     with experiment.whole():
                         require_finite(experiment, epoch)
                         save_checkpoint(folder, epoch.epoch, experiment)
-            with experiment.whole():
-                require_finite(experiment, epoch)
         if report := experiment.report():
             record.update(parallel=report)
         if cost := experiment.cost():
@@ -114,6 +112,7 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
             record.update(code={"late": late})
         record.sync()
         with experiment.whole():
+            require_finite(experiment, epoch)
             checksum = save_weights(folder / WEIGHTS, experiment.model, experiment.device)
         record.update(files={WEIGHTS: checksum})
         record.complete(stopped_early=record.content["result"]["last_epoch"] < config["epochs"])

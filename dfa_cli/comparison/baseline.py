@@ -8,9 +8,10 @@ from typing import Any
 
 from dfa_cli.comparison.group import Group
 from dfa_cli.comparison.grouping import key_value
-from dfa_cli.comparison.statistics import holm, paired_difference
-from dfa_cli.console.values import MISSING, format_value
+from dfa_cli.comparison.statistics import holm, least_p, paired_difference
+from dfa_cli.console.values import MISSING, format_value, plural
 from dfa_cli.errors import DfaError
+from dfa_cli.records.code import is_known_class
 from dfa_cli.records.keys import Keys, is_tuned
 from dfa_cli.records.query import Query
 from dfa_cli.records.run import Run
@@ -80,12 +81,21 @@ def compare_with_baseline(groups: list[Group], baseline: Baseline) -> int:
         base, group.why_no_difference = _choose_base(group, bases, baseline)
         if base is not None:
             group.difference = paired_difference(group.by_unit, base.by_unit, baseline.test, baseline.margin)
-    _correct(groups)
+    _correct(groups, baseline.test)
     return sum(group.difference is not None and group.difference.p is not None for group in groups)
 
 
-def _correct(groups: Sequence[Group]) -> None:
+def _correct(groups: Sequence[Group], test: str) -> None:
     """Decides which differences are significant, and which are equivalences, with Holm's correction."""
+    count = sum(group.difference is not None and group.difference.p is not None for group in groups)
+    for group in groups:
+        difference = group.difference
+        if difference and difference.p is not None and least_p(difference.n, test) * count >= 0.05:
+            why = (
+                f"{difference.n} seeds and {plural(count, 'comparison')} cannot give p < 0.05 by this test, whatever "
+                "the difference is; take more seeds, or --test t"
+            )
+            group.difference = replace(difference, p=None, p_equivalent=None, why=why)
     for p_value, verdict in (("p", "significant"), ("p_equivalent", "equivalent")):
         tested = [group for group in groups if getattr(group.difference, p_value, None) is not None]
         verdicts = holm([getattr(group.difference, p_value) for group in tested])
@@ -131,14 +141,14 @@ def _unfair(group: Group, base: Group, baseline: Baseline) -> Iterator[str]:
 
     told: list[str] = []
     for key in sorted((*baseline.keys, SPLIT), key=lambda key: key.count(".") + key.count("/")):
-        if is_tuned(key) or key.endswith("_target_") or _is_part_of(key, [*named, *told]):
+        if is_tuned(key) or _is_part_of(key, [*named, *told]):
             continue
         mine, theirs = values(group, key), values(base, key)
         absent = [format_value(MISSING)]
         if mine == theirs or (_is_part_of(key, ["device"]) and absent in (mine, theirs)):
             continue  # A rule that projects nothing has no device.
         if key == "code" and (
-            absent in (mine, theirs) or any(_class_differs(group, base, one) for one in named)
+            absent in (mine, theirs) or any(_own_class_differs(group, base, one) for one in named)
         ):
             continue  # The class that the code belongs to is told, or is named by the query.
         told.append(key)
@@ -159,10 +169,11 @@ def _value_in_words(run: Run, key: str) -> str:
     if key != SPLIT:
         return format_value(key_value(run, key))
     sizes: dict[str, Any] = run.result.get("sizes") or {}
-    return f"{run.result.get('split')} ({', '.join(f'{size} {name}' for name, size in sizes.items())})"
+    words = f"{run.result.get('split')} ({', '.join(f'{size} {name}' for name, size in sizes.items())})"
+    return format_value(f"stand-in, {words}" if run.record.get("data_fallback") else words)
 
 
-def _class_differs(group: Group, base: Group, key: str) -> bool:
-    """Tells whether the classes that two rows have under `key`, such as `rule`, are different ones."""
-    targets = [{run.flat.get(f"{key}._target_") for run in one.shown} for one in (group, base)]
-    return targets[0] != targets[1]
+def _own_class_differs(group: Group, base: Group, key: str) -> bool:
+    """Tells whether two rows have different classes under `key`, such as `rule`, one of them of the user's own."""
+    targets = [{str(run.flat.get(f"{key}._target_")) for run in one.shown} for one in (group, base)]
+    return targets[0] != targets[1] and not all(is_known_class(name) for name in targets[0] | targets[1])

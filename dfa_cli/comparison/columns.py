@@ -9,6 +9,8 @@ from typing import Any
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group
 from dfa_cli.comparison.grouping import key_value, shortest_names
+from dfa_cli.comparison.statistics import SAME_DIFFERENCE
+from dfa_cli.console.table import truncate
 from dfa_cli.console.values import MISSING, NOTHING, format_value, plural, quantity, with_s
 from dfa_cli.errors import DfaError, nearest
 from dfa_cli.records.fallback import fallback_of_row
@@ -30,6 +32,7 @@ class Column:
     left: bool = False
 
 
+LONGEST = 60  # cells of the value of a key; a longer one is cut
 COSTS = ("time", "frames", "energy")
 STANDARD = ("mean_std", "n", "ci", "best", "difference", "p", "verdict", "absent", "warnings", *COSTS)
 NAMES = ("mean_std", "mean", "std", "n", "ci", "best", "difference", "p", "verdict", "absent", "warnings")
@@ -103,7 +106,7 @@ def _key_column(key: str, heading: str) -> Column:
         value = group.key[key]
         return {key: None if value is MISSING else value}
 
-    return Column(key, heading, lambda group: format_value(group.key[key]), raw, left=True)
+    return Column(key, heading, lambda group: truncate(format_value(group.key[key]), LONGEST), raw, left=True)
 
 
 def _data_column(result: Comparison) -> Column:
@@ -151,7 +154,7 @@ def _column(name: str, result: Comparison, precision: int | None) -> Column:
     if name == "p":
         return Column(name, "p", _p, lambda g: _raw_p(g, result.test))
     if name == "verdict":
-        return Column(name, "verdict", _verdict, lambda g: {"verdict": _verdict(g)}, left=True)
+        return Column(name, "verdict", _verdict, _raw_verdict, left=True)
     if name == "absent":
         return Column(
             name,
@@ -239,7 +242,10 @@ def format_difference(group: Group, show: Callable[[float | None], str], with_in
     words = format_signed(difference.mean, show)
     if difference.ci is None or not with_interval:
         return words
-    return f"{words} [{', '.join(format_signed(end, show).removeprefix('+') for end in difference.ci)}]"
+    pairs = f" ({difference.n} pairs)" if difference.n < group.n else ""
+    return (
+        f"{words} [{', '.join(format_signed(end, show).removeprefix('+') for end in difference.ci)}]{pairs}"
+    )
 
 
 def _p(group: Group) -> str:
@@ -253,6 +259,8 @@ def _p(group: Group) -> str:
 def _verdict(group: Group) -> str:
     """Says what the tests against the baseline have shown. Only the test for equality can show that rows are equal."""
     difference = group.difference
+    if difference and difference.mean == 0 and difference.why == SAME_DIFFERENCE:
+        return "identical"
     if difference is None or difference.p is None:
         return NOTHING
     side = "higher" if difference.mean > 0 else "lower"
@@ -261,6 +269,11 @@ def _verdict(group: Group) -> str:
     if difference.significant:
         return side
     return "no difference seen"
+
+
+def _raw_verdict(group: Group) -> dict[str, Any]:
+    verdict = _verdict(group)
+    return {"verdict": None if verdict == NOTHING else verdict}
 
 
 def _raw_difference(group: Group) -> dict[str, Any]:

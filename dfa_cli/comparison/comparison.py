@@ -13,6 +13,7 @@ from dfa_cli.comparison.grouping import (
     group_runs,
     key_value,
     newest_per_identity,
+    overridden,
     shortest_names,
 )
 from dfa_cli.comparison.question import Question
@@ -96,12 +97,13 @@ class Comparison:
             "None",
             "none",
         }
+        typed = overridden(run for group in self.groups for run in group.shown)
         # The choice is in the record even where no file has this name, since the file is optional.
         has_file = any((conf_dir() / "tuned" / f"{name}.yaml").is_file() for name in names)
         tuned = [
             key
             for key in self.dependent_keys
-            if has_file and is_tuned(key) and not self._belongs_to_a_column(key)
+            if has_file and is_tuned(key) and key not in typed and not self._belongs_to_a_column(key)
         ]
         if tuned:
             names = shortest_names([*tuned, *self.columns])
@@ -144,13 +146,15 @@ class Comparison:
             count = plural(self.tests, "comparison")
             notes.append(
                 f"p: {TEST_NAMES[self.test]} (two-sided) over common {self.seeds} with {self.baseline}; "
-                f"* p < 0.05 after Holm's correction for {count}."
+                f"* p < 0.05 after Holm's correction for {count}. The intervals are not corrected."
             )
             if self.equivalent is not None:
-                unit = " points" if self.metric.unit == "%" else f" {self.metric.unit}".rstrip()
+                unit = f" {self.metric.unit}".rstrip()
+                if self.metric.unit == "%":
+                    unit = " point" if self.equivalent == 1 else " points"
                 notes.append(
-                    f"Equal: within {self.equivalent:g}{unit} of {self.baseline} by two one-sided tests at the level "
-                    f"0.05, with Holm's correction."
+                    f"Equal: two one-sided tests, each at 0.05 after Holm's correction, show that the difference from "
+                    f"{self.baseline} is less than {self.equivalent:g}{unit}. They agree with a 90 % interval."
                 )
         notes += self._list_reasons(
             f"No test against {self.baseline}",
@@ -203,6 +207,9 @@ def summarise(folders: Paths = ("outputs",), where: str | None = None, **options
     return comparison
 
 
+MOST_APART = 100.0  # a margin of 100 points would call any two accuracies equal
+
+
 def compare(runs: Sequence[Run], question: Question = Question()) -> Comparison:
     """Groups `runs` into rows, and computes the statistics of each row.
 
@@ -234,8 +241,10 @@ def compare(runs: Sequence[Run], question: Question = Question()) -> Comparison:
     tests = 0
     if question.equivalent is not None and not question.baseline:
         raise DfaError("--equivalent needs --baseline, the rows that the others are compared with")
-    if question.equivalent is not None and not question.equivalent > 0:
-        raise DfaError(f"--equivalent is {question.equivalent:g}; it must be a positive number, such as 0.5")
+    if question.equivalent is not None and not 0 < question.equivalent < MOST_APART:
+        raise DfaError(
+            f"--equivalent is {question.equivalent:g}; it must be a positive number below {MOST_APART:g}, such as 0.5"
+        )
     if question.baseline:
         margin = None if question.equivalent is None else question.equivalent / metric.scale
         query = Query(question.baseline, keys, "--baseline")

@@ -85,6 +85,7 @@ def paper_columns(
     names = ["mean_std"]
     names += ["n"] if len({group.n for group in result.groups}) > 1 else []
     names += ["difference"] if result.baseline else []
+    names += ["verdict"] if result.equivalent is not None else []
     chosen = []
     for column in columns(result, names, precision):
         if column.name == "difference":

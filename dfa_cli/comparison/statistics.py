@@ -10,6 +10,7 @@ from typing import Any
 # The least number of pairs for a test. With fewer than six pairs, Wilcoxon's p cannot fall below 0.05.
 MIN_PAIRS = {"t": 5, "wilcoxon": 6}
 TEST_NAMES = {"t": "paired t-test", "wilcoxon": "Wilcoxon signed-rank test"}
+SAME_DIFFERENCE = "the same difference for every seed"
 MIN_FOR_INTERVAL = 3  # the least number of values for a confidence interval
 
 
@@ -135,7 +136,7 @@ def paired_difference(
         return Difference(average, len(common), ci, why=f"fewer than {MIN_PAIRS[test]} seeds in common")
     # Differences that are equal up to rounding have no spread to test against.
     if not std or std < 1e-12 * max(abs(average), 1e-300):
-        return Difference(average, len(common), ci, why="the same difference for every seed")
+        return Difference(average, len(common), ci, why=SAME_DIFFERENCE)
     return Difference(
         average,
         len(common),
@@ -170,6 +171,11 @@ def _p_value(differences: Sequence[float], test: str, alternative: str) -> float
     # Accuracies are fractions of counts: 0.812 - 0.81 and 0.814 - 0.812 must have the same rank in spite of rounding.
     outcome: Any = wilcoxon([round(value, 12) for value in differences], alternative=alternative)
     return float(outcome.pvalue)
+
+
+def least_p(pairs: int, test: str) -> float:
+    """Returns the smallest two-sided p-value that a test can give: `2 / 2^n` for Wilcoxon's of `n` pairs."""
+    return 2.0 ** (1 - pairs) if test == "wilcoxon" else 0.0
 
 
 def holm(ps: Sequence[float], level: float = 0.05) -> list[bool]:

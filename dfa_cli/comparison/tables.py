@@ -58,7 +58,7 @@ def render(
 
 
 # The columns that a narrow terminal leaves out, the first one first.
-LEFT_OUT = ("energy", "frames", "time", "best")
+LEFT_OUT = ("energy", "frames", "time", "best", "ci")
 
 
 def as_text(

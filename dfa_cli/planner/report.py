@@ -97,7 +97,7 @@ def _head(plan: Plan, width: int) -> list[str]:
 
 
 def _notes(plan: Plan) -> Iterator[str]:
-    yield f"{BOUND}: the busiest stage works all the time. No schedule can beat that."
+    yield f"{BOUND}: the busiest stage works all the time. No schedule of bp can beat that."
     staggered = plan.line("bp zb-h2")
     assert staggered is not None
     if (with_barrier := staggered.run.between_barriers) > 1.005 * staggered.seconds:
@@ -154,11 +154,12 @@ def _against_backpropagation(plan: Plan) -> Iterator[str]:
 def _projection(plan: Plan) -> Iterator[str]:
     costs, options = plan.costs, plan.options
     forward = float(costs.forward.sum())
-    gained = float(costs.input_gradient.sum() - costs.projection.sum())
+    left_out = float(costs.input_gradient.sum())
+    gained = left_out - float(costs.projection.sum())
     if gained <= 0:
         yield (
-            "The local projection costs more than is left out. So dfa gains only where bp waits: against a bp that "
-            "never waits it is slower at any number of stages."
+            f"The local projection costs {'more than' if -gained > 0.01 * left_out else 'as much as'} what is left out. "
+            "So dfa gains only where bp waits: a bp that never waits is at least as fast at any number of stages."
         )
         return
     if options.stages == 1:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group
 from dfa_cli.comparison.grouping import shortest_names
-from dfa_cli.console.values import MISSING, format_value, number
+from dfa_cli.console.values import MISSING, format_value
 from dfa_cli.errors import DfaError
 from dfa_cli.plots.panels import Arrangement
 from dfa_cli.plots.style import (
@@ -22,6 +22,7 @@ from dfa_cli.plots.style import (
     is_narrow,
     line_look,
     new_figure,
+    place,
     reference_look,
 )
 
@@ -51,8 +52,8 @@ def draw_against(result: Comparison, key: str, look: Look = Look()) -> Figure:
             style = line_look(arranged.number(members[0]))
             at = {
                 x: group
-                for group in sorted(members, key=lambda group: number(group.key.get(key)) or 0.0)
-                if (x := number(group.key.get(key))) is not None
+                for group in sorted(members, key=lambda group: place(group.key.get(key)) or 0.0)
+                if (x := place(group.key.get(key))) is not None
             }
             if at:
                 means = [(group.mean or 0.0) * metric.scale for group in at.values()]
@@ -60,7 +61,7 @@ def draw_against(result: Comparison, key: str, look: Look = Look()) -> Figure:
                 values = [group.values for group in at.values()]
                 fill_band(axis, list(at), values, look.band, metric, style["color"])
             for group in members:
-                if number(group.key.get(key)) is None:
+                if place(group.key.get(key)) is None:
                     # A line across beside a curve of the same colour has other dashes.
                     dashes = line_look(arranged.number(group) + 2 * bool(at))["linestyle"]
                     axis.axhline(
@@ -99,11 +100,11 @@ def _points(result: Comparison, key: str, arranged: Arrangement) -> list[float]:
             )
         seen[parts] = group
     drawn = [group for group in result.groups if not arranged.is_reference(group)]
-    points = sorted({value for group in drawn if (value := number(group.key.get(key))) is not None})
+    points = sorted({value for group in drawn if (value := place(group.key.get(key))) is not None})
     if len(points) < 2:
         for group in drawn:
             value = group.key.get(key, MISSING)
-            if value is not MISSING and value is not None and number(value) is None:
+            if value is not MISSING and value is not None and place(value) is None:
                 raise DfaError(
                     f"--x {key}: its value {format_value(value)} is not a number; choose a numeric key"
                 )

@@ -16,7 +16,7 @@ from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group, interval_of
 from dfa_cli.comparison.statistics import deviation, mean
 from dfa_cli.console.table import truncate, wrap
-from dfa_cli.console.values import format_value
+from dfa_cli.console.values import format_value, number
 from dfa_cli.errors import DfaError, one_of
 from dfa_cli.records.fallback import data_of_row
 from dfa_cli.records.measures import Metric
@@ -30,6 +30,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.4, 1.2, 1.4)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 HATCHES = ("", "//", "..", "xx", "\\\\", "--", "++", "oo")
+LARGEST = 1e100  # larger numbers overflow in the arithmetic of an axis
 INK, PALE = "#222222", "#dddddd"
 
 KINDS = ("curves", "bars", "key", "timeline")
@@ -255,6 +256,11 @@ def dress(axis: Axes, heading: str, below: str, beside: str) -> None:
     axis.set_xlabel(below, fontsize=9.5, color=INK, parse_math=False)
     axis.set_ylabel(beside, fontsize=9.5, color=INK, parse_math=False)
     axis.set_title(heading, fontsize=9.5, color=INK, loc="left", parse_math=False)
+
+
+def place(value: Any) -> float | None:
+    """Returns the place of a value on an axis; `None` for what is no number, or is too large to be drawn."""
+    return x if (x := number(value)) is not None and abs(x) < LARGEST else None
 
 
 def axis_title(words: str) -> str:

@@ -37,10 +37,14 @@ def _uses_own_class(node: Any) -> bool:
     if not isinstance(node, Mapping):
         return False
     target = node.get("_target_")
-    known = ("dfa_cli.", "torch.", "torch_geometric.")
-    return (isinstance(target, str) and not target.startswith(known)) or any(
+    return (isinstance(target, str) and not is_known_class(target)) or any(
         map(_uses_own_class, node.values())
     )
+
+
+def is_known_class(name: str) -> bool:
+    """Tells whether a class is one of dfa or of the libraries that its own options use."""
+    return name.startswith(("dfa_cli.", "torch.", "torch_geometric."))
 
 
 def origin(provenance: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dfa_cli.config.identity import identity
 from dfa_cli.console.values import format_value
 from dfa_cli.errors import DfaError
+from dfa_cli.records.curves import METRICS
 from dfa_cli.records.find import Paths, find, no_runs_message
 from dfa_cli.records.run import CHECKPOINT, PACKAGES, RECORD, WEIGHTS, Run
 from dfa_cli.records.sums import FILES, SUM, change_of_checkpoint, change_of_file
@@ -38,8 +39,11 @@ def changes(run: Run) -> list[str]:
 
 
 def changes_of_files(run: Run) -> list[str]:
-    """Lists how the weights, the checkpoint and `packages.txt` of a run differ from what dfa has written."""
-    if run.record["status"] == "running":
+    """Lists how the weights, the checkpoint and `packages.txt` of a run differ from what dfa has written.
+
+    A running run still changes them. A killed one has only its checkpoint, and needs it.
+    """
+    if run.status == "running":
         return []
     sums = run.record.get(FILES) or {}
     is_new = SUM in run.record and run.record["status"] == "completed"
@@ -83,7 +87,7 @@ def verify(folders: Paths) -> Verification:
     if not found.runs and not found.skipped:
         raise DfaError(no_runs_message(found))
     # A folder without a record holds no run: it was never begun, or another program made it.
-    without = [folder for folder, _ in found.skipped if _has_no_record(folder)]
+    without = [folder for folder, _ in found.skipped if _was_never_begun(folder)]
     damaged = [(folder, [reason]) for folder, reason in found.skipped if folder not in without]
     for run in found.runs:
         if reasons := [*changes(run), *changes_of_files(run)]:
@@ -96,5 +100,9 @@ def verify(folders: Paths) -> Verification:
     )
 
 
-def _has_no_record(folder: str) -> bool:
-    return os.access(folder, os.R_OK | os.X_OK) and not os.path.lexists(os.path.join(folder, RECORD))
+def _was_never_begun(folder: str) -> bool:
+    """Tells whether a folder has no record, and nothing that a run leaves beside its record."""
+    left = (RECORD, METRICS, WEIGHTS, CHECKPOINT)
+    return os.access(folder, os.R_OK | os.X_OK) and not any(
+        os.path.lexists(os.path.join(folder, name)) for name in left
+    )

@@ -46,7 +46,7 @@ def affects_result(key: str) -> bool:
 
 def is_tuned(key: str) -> bool:
     """Tells whether the value of a key is tuned for each rule, so that rules are compared fairly though they differ."""
-    return key.startswith("optimizer.") or key in TUNED
+    return (key.startswith("optimizer.") and not key.endswith("_target_")) or key in TUNED
 
 
 def choice_names(runs: Iterable[Run]) -> list[str]:

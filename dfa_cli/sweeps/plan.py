@@ -123,7 +123,11 @@ def plan(jobs: Sequence[Composed], outputs: Path) -> Plan:
     for job, label in zip(jobs, labels, strict=True):
         spec = resolve_spec(job.spec)
         if spec.identity in runs:
-            if not projects(spec.config):
+            kept = runs[spec.identity].composed
+            is_other_device = kept is not None and kept.spec.choices.get("device") != spec.choices.get(
+                "device"
+            )
+            if is_other_device and not projects(spec.config):
                 without_device[spec.choices["rule"]] = None
             continue
         run = runs[spec.identity] = SweepRun(label, spec.identity, spec.config["epochs"], job)

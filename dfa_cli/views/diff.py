@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dfa_cli.console.table import lay_out, wrap
-from dfa_cli.console.values import MISSING, format_value
+from dfa_cli.console.values import MISSING, format_value, printable
 from dfa_cli.records.code import NO_SUM
 from dfa_cli.records.keys import DERIVED_CHOICES, IRRELEVANT
 from dfa_cli.records.measures import METRICS
@@ -93,7 +93,11 @@ def diff_as_text(one: Run, other: Run, width: int | None = None) -> str:
 
 def _table(part: Sequence[tuple[str, Any, Any]], one: Run, other: Run, width: int | None) -> list[str]:
     rows = [[f"  {key}", format_value(first), format_value(second)] for key, first, second in part]
-    names = [one.id, other.id] if one.id != other.id else [f"{one.id} (1)", f"{other.id} (2)"]
+    names = (
+        [printable(one.id), printable(other.id)]
+        if one.id != other.id
+        else [f"{one.id} (1)", f"{other.id} (2)"]
+    )
     if width:  # Long values are folded, so that the two runs stay side by side.
         key = min(max(len(row[0]) for row in rows), width // 3)
         room = (width - key - 4) // 2

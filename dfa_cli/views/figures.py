@@ -10,7 +10,7 @@ from typing import Any
 
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group
-from dfa_cli.console.values import format_value, number
+from dfa_cli.console.values import format_value
 from dfa_cli.errors import DfaError
 
 MOST_KEYS = 4  # figures of the metric against a key
@@ -36,7 +36,7 @@ def figures(result: Comparison, draw_all: bool = False) -> list[Drawing]:
     from dfa_cli.plots.bars import draw_bars
     from dfa_cli.plots.curves import draw_curves
     from dfa_cli.plots.panels import Arrangement
-    from dfa_cli.plots.style import save
+    from dfa_cli.plots.style import place, save
 
     most = len(result.groups) if draw_all else MOST_DRAWN
     metric = result.metric
@@ -53,7 +53,7 @@ def figures(result: Comparison, draw_all: bool = False) -> list[Drawing]:
     numeric = [
         key
         for key in result.columns
-        if len({value for group in result.groups if (value := number(group.key[key])) is not None}) > 1
+        if len({value for group in result.groups if (value := place(group.key[key])) is not None}) > 1
     ]
     for key in numeric[:MOST_KEYS]:
         arranged = Arrangement(result, key)

@@ -9,7 +9,7 @@ from typing import Any
 
 from dfa_cli.console.output import colour_status
 from dfa_cli.console.table import GAP, csv_text, display_width, lay_out, truncate, wrap
-from dfa_cli.console.values import NOTHING, duration, format_time, format_value
+from dfa_cli.console.values import NOTHING, duration, format_time, format_value, printable
 from dfa_cli.records.fallback import data_of, fallback_notes
 from dfa_cli.records.measures import BY_NAME, DEFAULT
 from dfa_cli.records.run import Run
@@ -32,7 +32,7 @@ def _choice(name: str) -> Column:
 
 # The last argument of a `Column` tells whether it is aligned to the left.
 COLUMNS = (
-    Column("id", lambda run: run.id, lambda run: run.id),
+    Column("id", lambda run: printable(run.id), lambda run: run.id),
     Column("when", lambda run: format_time(run.created), lambda run: run.created),
     Column("status", lambda run: f"{run.status} !" if run.warnings else run.status, lambda run: run.status),
     _choice("model"),
