@@ -18,7 +18,6 @@ from dfa_cli.comparison.grouping import (
 )
 from dfa_cli.comparison.question import Question
 from dfa_cli.comparison.statistics import TEST_NAMES
-from dfa_cli.config.paths import conf_dir
 from dfa_cli.console.values import MISSING, format_value, plural, sort_key
 from dfa_cli.errors import DfaError, one_of
 from dfa_cli.records.code import origin, origin_in_words
@@ -98,12 +97,10 @@ class Comparison:
             "none",
         }
         typed = overridden(run for group in self.groups for run in group.shown)
-        # The choice is in the record even where no file has this name, since the file is optional.
-        has_file = any((conf_dir() / "tuned" / f"{name}.yaml").is_file() for name in names)
         tuned = [
             key
             for key in self.dependent_keys
-            if has_file and is_tuned(key) and key not in typed and not self._belongs_to_a_column(key)
+            if names and is_tuned(key) and key not in typed and not self._belongs_to_a_column(key)
         ]
         if tuned:
             names = shortest_names([*tuned, *self.columns])

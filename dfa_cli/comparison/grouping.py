@@ -84,7 +84,7 @@ def classify_keys(runs: Sequence[Run], over: Sequence[str], keys: Keys) -> KeyRo
             shown = next(
                 (key_value(run, name) for run in runs if key_value(run, name) is not MISSING), MISSING
             )
-            if shown is not MISSING and shown is not None:
+            if shown is not MISSING and shown is not None and (name, shown) != ("parallel", "none"):
                 roles.constant[name] = shown
     differing_keys = {*roles.columns, *roles.dependent_keys}
     for key in keys.config:

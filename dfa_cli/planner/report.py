@@ -158,8 +158,8 @@ def _projection(plan: Plan) -> Iterator[str]:
     gained = left_out - float(costs.projection.sum())
     if gained <= 0:
         yield (
-            f"The local projection costs {'more than' if -gained > 0.01 * left_out else 'as much as'} what is left out. "
-            "So dfa gains only where bp waits: a bp that never waits is at least as fast at any number of stages."
+            f"The local projection costs {'more than' if -gained > 0.01 * left_out else 'as much as'} what is left "
+            "out. So dfa gains only where bp waits: a bp that never waits is at least as fast at any number of stages."
         )
         return
     if options.stages == 1:

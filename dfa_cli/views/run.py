@@ -63,6 +63,10 @@ def run_as_text(run: Run, width: int | None = None) -> str:
             if name in measured
         )
         add_line("optics", f"{measured['frames']:,.0f} frames" + (f", modelled {optics}" if optics else ""))
+    if parallel := run.record.get("parallel"):
+        lines += ["", "Processes (sent, and seconds, in a training step on average)"]
+        lines += [f"  {line}" for line in process_table(parallel, room - 2)]
+        lines.append("")
     if run.status in UNFINISHED and os.path.isfile(os.path.join(run.folder, CHECKPOINT)):
         add_line("to continue", f"dfa resume {printable(run.id)}")
     add_line("all of it", f"dfa show {printable(run.id)} --all")

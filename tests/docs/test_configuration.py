@@ -90,7 +90,7 @@ def test_every_option_stands_in_its_group_with_its_keys(path: Path) -> None:
     group = path.parent.relative_to(CONF).as_posix()
     text = section(group)
     assert f"[`{path.stem}`](../conf/{group}/{path.name})" in text
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     for grid in content.pop("grids", []):
         assert " ".join(f"{key}={value}" for key, value in grid.items()) in text
     for key in leaves(content):

@@ -92,7 +92,7 @@ def test_the_advantage_vanishes_where_the_sentence_says(stages: int, ahead: bool
 
 def test_a_projection_that_costs_more_than_is_saved_is_told() -> None:
     words = spoken(equal_blocks(8, projection=1.2), Options(4, 8))
-    assert "The local projection costs more than is left out." in words
+    assert "The local projection costs more than what is left out." in words
     assert "slower than bp's best schedule here" in words
 
 
