@@ -125,7 +125,7 @@ def test_a_value_within_bounds_is_taken_as_it_is(key: str, value: str, job: Comp
 
 def test_every_bound_belongs_to_an_existing_key(job: Compose) -> None:
     configs = []
-    for group in ("model", "rule", "device", "optimizer"):
+    for group in ("model", "rule", "device", "optimizer", "parallel"):
         for path in sorted((conf_dir() / group).rglob("*.yaml")):
             stage = path.parent.relative_to(conf_dir()).as_posix()
             device = ["device=opu_sim"] if "/" in stage else []
