@@ -22,6 +22,7 @@ from dfa_cli.parallel.pipeline import chunk_owners
 from dfa_cli.parallel.processes import Team, joined
 from dfa_cli.parallel.schedules import ScheduledBackpropagation
 from dfa_cli.parallel.stage import BlockwiseStage
+from dfa_cli.parallel.traffic import Traffic
 from dfa_cli.rules import Backpropagation, DirectFeedbackAlignment, LearningRule
 from dfa_cli.seeding import generator
 
@@ -72,13 +73,13 @@ class Measured:
     sent: dict[str, int]
 
 
-def measure(team: Team, network: Network, contender: Contender, steps: int) -> Measured:
+def measure(team: Team, link: ProcessLink, network: Network, contender: Contender, steps: int) -> Measured:
     """Measure some steps in a row, each with the update of the weights, after one that does not count."""
+    link.traffic = Traffic()
     model, batch = network.model(), network.batch()
     rule: LearningRule = DirectFeedbackAlignment() if contender.rule == "dfa" else Backpropagation()
     rule.prepare(model, network.classes, Digital("cpu"), torch.device("cpu"))
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-    link = ProcessLink(team.rank, torch.device("cpu"))
     step: Any = None
     if not contender.schedule:
         step = (lambda _: rule.backward(model, batch)) if team.rank == 0 else None
@@ -126,10 +127,12 @@ def measure_all(
 def _rounds(
     team: Team, network: Network, contenders: Sequence[Contender], rounds: int, steps: int
 ) -> list[list[Measured]]:
+    # One link serves all: the threads of each group of processes wake up a hundred times a second until the end.
+    link = ProcessLink(team.rank, torch.device("cpu"))
     found: list[list[Measured]] = [[] for _ in contenders]
     for _ in range(rounds):
         for place, contender in enumerate(contenders):
-            found[place].append(measure(team, network, contender, steps))
+            found[place].append(measure(team, link, network, contender, steps))
     return found
 
 
