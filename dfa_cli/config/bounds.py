@@ -96,6 +96,7 @@ BOUNDS: dict[str, Bound] = {
     "device.distribution": choice("gaussian", "uniform"),
     "device.calibration": UP_TO_ONE,
     "device.macropixel": AT_LEAST_ONE,
+    "device.remove_sum": YES_OR_NO,
     "device.frame_seconds": POSITIVE,
     "device.power_watts": NOT_NEGATIVE,
     "device.perfect": YES_OR_NO,

@@ -48,7 +48,14 @@ class Dropped:
 # Dotted keys that are younger than the first records, each with the value that describes every run made before it.
 # At that value the key is left out of the identity, so the identities of old records stay the same. `modernised` adds
 # the key with this value to a configuration that lacks it.
-LATER: dict[str, Any] = {"precision": "fp32", "activations": "keep", "parallel": {}}
+LATER: dict[str, Any] = {
+    "precision": "fp32",
+    "activations": "keep",
+    "parallel": {},
+    "device.remove_sum": False,
+}
+# The `_target_` of the class that has such a key, where it is not a key of all options of its group.
+LATER_OF: dict[str, str] = {"device.remove_sum": "dfa_cli.devices.opu.OPU"}
 
 # Dotted keys and `_target_`s that have another name now: old name -> new name. Each entry records one change. A name
 # that changes again gets another entry below, and an existing entry is never edited. No two entries have the same new
@@ -117,7 +124,10 @@ def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
         group, _, name = key.rpartition(".")
         if not group:
             today.setdefault(name, before)
-        elif isinstance(today.get(group), Mapping):
+        elif isinstance(today.get(group), Mapping) and LATER_OF.get(key) in (
+            None,
+            today[group].get("_target_"),
+        ):
             today[group] = {name: before, **today[group]}
     return today
 

@@ -39,6 +39,7 @@ VARIANTS = [
     *([f"device={name}"] for name in DEVICES),
     *(["device=opu_sim", stage] for stage in STAGES),
     ["device=opu_sim", "device.perfect=true"],
+    ["device=opu_sim", "device.remove_sum=true"],
     ["device=cpu", "device.distribution=uniform"],
 ]
 if OWN:
@@ -159,7 +160,10 @@ def test_rows_of_zeros_give_zeros_and_cost_no_frame(words: list[str]) -> None:
     out = device.project(among)
     assert torch.equal(out[[1, 4, 6]], torch.zeros(3, N_OUT))
     assert (out[[0, 2, 3, 5, 7, 8]].abs().sum(1) > 0).all()
-    assert device.cost().frames == alone.cost().frames
+    if "dithered" in " ".join(words):  # other mirrors are drawn, of which each row shows at least one
+        assert 6 <= device.cost().frames <= 12
+    else:
+        assert device.cost().frames == alone.cost().frames
 
 
 @pytest.mark.parametrize("name", DEVICES)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dfa_cli.devices import ProjectionDevice
 from dfa_cli.devices.digital import Digital
-from dfa_cli.devices.opu import OPU
+from dfa_cli.devices.opu import OPU, Dithered
 from dfa_cli.devices.opu.encoding import Ternary
 from dfa_cli.errors import DfaError
 from dfa_cli.models import Batch, FullyConnected, Model
@@ -28,6 +28,7 @@ DROPOUT = 0.2
 DEVICES: dict[str, Callable[[], ProjectionDevice]] = {
     "digital": lambda: Digital("cpu"),
     "optical": OPU,
+    "dithered": lambda: OPU(encoding=Dithered(), remove_sum=True),
     "absolute": lambda: OPU(encoding=Ternary(threshold=0.003, relative=False)),
 }
 RULES: dict[str, Callable[[], LearningRule]] = {

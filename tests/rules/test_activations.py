@@ -14,7 +14,7 @@ from networks import CLASSES, FEATURES, ROWS, Given, batch, drawn, gradients, ne
 from torch import Tensor, nn
 from torch_geometric.nn import GATConv
 
-from dfa_cli.devices import Digital
+from dfa_cli.devices import Digital, opu
 from dfa_cli.devices.opu import OPU, OffAxis, Structured, Ternary
 from dfa_cli.devices.opu.encoding import Frames
 from dfa_cli.models import Batch, Block, FullyConnected, GraphNetwork, Model
@@ -67,9 +67,10 @@ class Dithered(Ternary):
         super().__init__()
         self.own = generator(9, "dither")
 
-    def encode(self, error: Tensor) -> Frames:
+    def encode(self, error: Tensor, draws: torch.Generator) -> Frames:
         return super().encode(
-            error * (1 + 0.5 * torch.rand(error.shape, generator=self.own)) + 0.01 * torch.rand(error.shape)
+            error * (1 + 0.5 * torch.rand(error.shape, generator=self.own)) + 0.01 * torch.rand(error.shape),
+            draws,
         )
 
 
@@ -110,6 +111,7 @@ DEVICES: dict[str, Callable[[], Any]] = {
     "opu": OPU,
     "off_axis, random encoding": lambda: OPU(readout=OffAxis(), encoding=Dithered()),
     "structured": lambda: OPU(medium=Structured()),
+    "dithered": lambda: OPU(encoding=opu.Dithered(), remove_sum=True),
     "of another library": lambda: Given(lambda n_in, n_out: drawn(n_in, n_out).float()),
 }
 CASES = [
@@ -118,6 +120,7 @@ CASES = [
     *(("fc", rule, "opu") for rule in RULES),
     *(("generators", "dfa", device) for device in DEVICES),
     ("gcn", "dfa, spread", "off_axis, random encoding"),
+    ("gcn", "dfa, shared columns", "dithered"),
 ]
 
 
@@ -172,9 +175,9 @@ def test_the_error_is_shown_once_for_all_blocks(share: bool) -> None:
     encoded: list[Tensor] = []
 
     class Counted(Ternary):
-        def encode(self, error: Tensor) -> Frames:
+        def encode(self, error: Tensor, draws: torch.Generator) -> Frames:
             encoded.append(error)
-            return super().encode(error)
+            return super().encode(error, draws)
 
     frames = []
     for hidden in ([8], [8] * 5):
@@ -190,7 +193,8 @@ def test_the_error_is_shown_once_for_all_blocks(share: bool) -> None:
             rule.backward(model, data_for("fc"))
             (error,) = encoded
             assert len(error) == ROWS
-            frames.append(device.cost().frames / int(Ternary().encode(error).shown.sum()))
+            shown = Ternary().encode(error, generator(0, "unused")).shown
+            frames.append(device.cost().frames / int(shown.sum()))
             assert device.cost().rows == ROWS
     assert frames == [1.0] * 4
 

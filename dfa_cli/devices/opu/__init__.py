@@ -2,7 +2,8 @@
 
 from dfa_cli.devices.opu.camera import Camera
 from dfa_cli.devices.opu.device import OPU
-from dfa_cli.devices.opu.encoding import Bitplanes, Float, Sign, Ternary
+from dfa_cli.devices.opu.dithering import Dithered, DitheredTwoScales
+from dfa_cli.devices.opu.encoding import Bitplanes, Float, Sign, Ternary, TwoScales
 from dfa_cli.devices.opu.limits import Limits
 from dfa_cli.devices.opu.media.auto import Auto
 from dfa_cli.devices.opu.media.dense import Dense
@@ -19,6 +20,8 @@ __all__ = [
     "Bitplanes",
     "Camera",
     "Dense",
+    "Dithered",
+    "DitheredTwoScales",
     "Float",
     "Ideal",
     "Intensity",
@@ -30,4 +33,5 @@ __all__ = [
     "Statistical",
     "Structured",
     "Ternary",
+    "TwoScales",
 ]

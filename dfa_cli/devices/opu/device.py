@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from dfa_cli.devices.opu.media.base import Medium, Spans
 from dfa_cli.devices.opu.readout.base import Readout
 from dfa_cli.devices.opu.readout.ideal import Ideal
 from dfa_cli.devices.opu.readout.statistical import Statistical
+from dfa_cli.errors import DfaError
 from dfa_cli.seeding import generator, stream_seed
 
 log = logging.getLogger(__name__)
@@ -30,11 +32,16 @@ MODES_AT_ONCE = 1 << 20  # rows times modes: some 50 MB of intermediate results,
 ACCELERATOR_FACTOR = 8  # an accelerator gets larger tiles, because it waits at the start of each tile
 MIRRORS_AT_ONCE = 1 << 24  # rows times mirrors: 128 MB of ternary patterns
 MIN_MODES = 256  # a tile has at least so many modes, unless the whole projection has fewer
+EXPOSURES_OF_ONES = 16  # the noise of their mean has a quarter of the deviation of one reading
 # Above this fraction of saturated pixels, the noise model of `Statistical` no longer holds.
 MAX_SATURATED_FRACTION = 0.01
 NO_MIRROR = (
     "The device lit no mirror in a whole epoch, so it gave no feedback: lower device.encoding.threshold, "
     "or choose another device/encoding."
+)
+NOT_LINEAR = (
+    "device.remove_sum needs a read-out that is linear in the error, and device/readout=intensity is not: choose "
+    "another device/readout, or device.remove_sum=false."
 )
 SATURATED = (
     "Most of the camera's pixels were saturated in a whole epoch: raise device.camera.full_well, "
@@ -65,6 +72,8 @@ class OPU:
     `calibration`: fraction of the components that are lit in the calibration frame. The reference beam and the
     exposure are set for this frame.
     `macropixel`: number of mirrors that show one component of the error.
+    `remove_sum`: take back the sum that the encoding adds to a row (`Frames.without_sum`), `y - excess b1`. For this
+    the projection `b1` of a row of ones is measured once, before the first error is shown.
     `frame_seconds` [s], `power_watts` [W]: time of one frame, and power of the modelled hardware, for `cost()`.
     `limits`: mirrors and pixels of the modelled hardware.
 
@@ -89,12 +98,14 @@ class OPU:
         perfect: bool = False,
         calibration: float = 0.5,
         macropixel: int = 1,
+        remove_sum: bool = False,
         frame_seconds: float = FRAME_SECONDS,
         power_watts: float = POWER_WATTS,
         limits: Limits | None = None,
     ):
         require("device.calibration", calibration)
         require("device.macropixel", macropixel)
+        require("device.remove_sum", remove_sum)
         require("device.frame_seconds", frame_seconds)
         require("device.power_watts", power_watts)
         self.encoding: Encoding = Float() if perfect else encoding or Ternary()
@@ -106,6 +117,9 @@ class OPU:
         self.perfect = perfect
         self.calibration = calibration
         self.macropixel = macropixel
+        if remove_sum and not getattr(self.readout, "linear", True):
+            raise DfaError(NOT_LINEAR)
+        self.remove_sum = remove_sum and not perfect  # a perfect device adds no sum
         self.frame_seconds = frame_seconds
         self.power_watts = power_watts
         self.limits = limits or Limits()
@@ -118,7 +132,8 @@ class OPU:
             n_in * self.macropixel, n_out, stream_seed(self.matrix_seed, "feedback"), self._compute
         )
         self.readout.calibrate(max(1.0, self.calibration * n_in), self.camera)
-        self._noise: dict[int, torch.Generator] = {}
+        self._noise: dict[str, torch.Generator] = {}
+        self._ones: Tensor | None = None
         # The counters stay on the device of the tensors, so that no projection waits for an accelerator.
         self._frames = torch.zeros((), dtype=torch.int64, device=self._compute)
         self._full = torch.zeros((), dtype=torch.int64, device=self._compute)
@@ -143,14 +158,45 @@ class OPU:
         return (parts.pop().to(error.dtype) for _ in spans)
 
     def _show(self, error: Tensor) -> tuple[Tensor, Frames]:
-        frames = self.encoding.encode(error)
+        frames = self.encoding.encode(error, self._noise_of("encoding"))
+        if self.remove_sum:
+            frames = frames.without_sum(error)
+            if self._ones is None and bool(frames.shown.any()):
+                self._measure_ones()
         self._frames += frames.shown.count_nonzero()
         self._rows += len(error)
         self._last_scale = frames.scale
         return error, frames
 
-    def _read(self, shown: Sequence[tuple[Tensor, Frames]], spans: Spans) -> list[Tensor]:
-        """Read the values `[rows, last - first]` at the modes of each span, in tiles of rows and modes."""
+    def _measure_ones(self) -> None:
+        """Measure `b1`, the projection of a row of ones, as the mean of `EXPOSURES_OF_ONES` readings.
+
+        Noise of `b1` would add up over the rows as the sum does that it removes. A frame has no more light than the
+        calibration frame, for which the camera is exposed, so the ones are divided among several frames.
+        """
+        n_in, n_out = self._sizes
+        count = min(n_in, math.ceil(1 / self.calibration))
+        numbers = torch.arange(n_in, device=self._compute)
+        patterns = torch.zeros(count, n_in, device=self._compute)
+        patterns[numbers % count, numbers] = 1.0
+        rows = EXPOSURES_OF_ONES
+        shown = patterns.new_ones(count, rows)
+        frames = Frames(
+            patterns[:, None].expand(-1, rows, -1),
+            shown,
+            weights=(1.0,) * count,
+            scale=shown.new_ones(rows, 1),
+        )
+        self._frames += count * rows
+        self._ones = self._read([(shown.new_ones(rows, n_in), frames)], [(0, n_out)], "ones")[0].mean(0)
+
+    def _read(
+        self, shown: Sequence[tuple[Tensor, Frames]], spans: Spans, stream: str | None = None
+    ) -> list[Tensor]:
+        """Read the values `[rows, last - first]` at the modes of each span, in tiles of rows and modes.
+
+        `stream`: where the noise comes from. By default each span has a stream of its own.
+        """
         started = time.perf_counter()
         rows = sum(len(errors) for errors, _ in shown)
         tile_rows, pieces = self._tiles(rows, spans)
@@ -160,12 +206,12 @@ class OPU:
             for first in range(0, len(errors), tile_rows)
         ]
         if len(tiles) == 1 and len(pieces) == len(spans):
-            parts = list(self._values(*tiles[0], pieces))
+            parts = list(self._values(*tiles[0], pieces, stream))
         else:
             parts = [shown[0][0].new_empty(rows, last - first) for first, last in spans]
             row = 0
             for errors, frames in tiles:
-                values = self._values(errors, frames, pieces)
+                values = self._values(errors, frames, pieces, stream)
                 for piece, piece_values in zip(pieces, values, strict=True):
                     columns = slice(piece.first - piece.start, piece.last - piece.start)
                     parts[piece.part][row : row + len(errors), columns] = piece_values
@@ -191,7 +237,9 @@ class OPU:
         ]
         return max(1, min(max_entries // width, MIRRORS_AT_ONCE // n_in)), pieces
 
-    def _values(self, error: Tensor, frames: Frames, pieces: Sequence[_Piece]) -> Iterator[Tensor]:
+    def _values(
+        self, error: Tensor, frames: Frames, pieces: Sequence[_Piece], stream: str | None
+    ) -> Iterator[Tensor]:
         """Yield the values at the modes of each piece, `[rows, last - first]`."""
         count, rows, n_in = frames.patterns.shape
         # A perfect device multiplies the error itself, and skips the read-out.
@@ -202,23 +250,25 @@ class OPU:
                 yield field[:, 0].clone()
                 continue
             width = piece.last - piece.first
-            reading = self.readout.read(
-                field.view(count, rows, -1, width), frames, self._noise_of(piece.start)
-            )
+            noise = self._noise_of(stream or str(piece.start))
+            reading = self.readout.read(field.view(count, rows, -1, width), frames, noise)
             if isinstance(reading.full, Tensor):
                 self._full += reading.full
             # `reading.pixels` counts the pixels of this piece. A frame has the pixels of all modes.
             self._pixels_per_frame = reading.pixels // width * self._sizes[1]
+            if frames.excess is not None and self._ones is not None:
+                reading.values.addcmul_(frames.excess, self._ones[piece.first : piece.last], value=-1)
             yield reading.values
 
-    def _noise_of(self, first: int) -> torch.Generator:
-        """Return the stream of the noise in the parts of a projection that begin at the mode `first`.
+    def _noise_of(self, part: str) -> torch.Generator:
+        """Return the stream of the noise in the parts of a projection that begin at the mode `part`.
 
-        With a stream for each part, the noise of a part does not depend on which others are read, and where.
+        With a stream for each part, the noise of a part does not depend on which others are read, and where. The
+        encoding and the projection of ones have streams of their own: `encoding` and `ones`.
         """
-        if first not in self._noise:
-            self._noise[first] = generator(self.noise_seed, f"noise {first}", self._compute)
-        return self._noise[first]
+        if part not in self._noise:
+            self._noise[part] = generator(self.noise_seed, f"noise {part}", self._compute)
+        return self._noise[part]
 
     def _fields(self, patterns: Tensor, spans: Spans) -> Iterator[Tensor]:
         if self.macropixel > 1:
@@ -239,7 +289,8 @@ class OPU:
         return {
             "matrix_seed": torch.tensor(self.matrix_seed),
             "shape": torch.tensor(self._sizes),
-            **{f"noise.{first}": noise.get_state() for first, noise in self._noise.items()},
+            **{f"noise.{part}": noise.get_state() for part, noise in self._noise.items()},
+            **({} if self._ones is None else {"ones": self._ones}),
             "counts": torch.tensor(counts),
             "seconds": torch.tensor(self._seconds, dtype=torch.float64),
         }
@@ -252,7 +303,8 @@ class OPU:
         self._noise = {}
         for name, noise in state.items():
             if name.startswith("noise."):
-                self._noise_of(int(name.removeprefix("noise."))).set_state(noise)
+                self._noise_of(name.removeprefix("noise.")).set_state(noise)
+        self._ones = state["ones"].to(self._compute) if "ones" in state else None
         frames, full, self._rows, self._pixels_per_frame = state["counts"].tolist()
         self._frames.fill_(frames)
         self._full.fill_(full)

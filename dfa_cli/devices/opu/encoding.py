@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -15,29 +15,55 @@ from dfa_cli.config.bounds import require, require_threshold
 class Frames:
     """An encoded error: binary images, their weights, and a scale for each row.
 
-        e[r] ~ scale[r] * sum_f weights[f] * patterns[f, r]
+        e[r] ~ q[r] = scale[r] * sum_f weights[f] * patterns[f, r]
 
     `patterns` `[frames, rows, n_in]`: float32, 1 for a mirror that is on and 0 for one that is off.
     `shown` `[frames, rows]`: 1 for a pattern with any mirror on, else 0. A pattern without light gives no field,
     so it is not shown and costs no frame.
-    `scale` `[rows, 1]`: restores the norm of each row, `|scale * sum_f weights[f] patterns[f]| = |e|`.
+    `weights`: for each frame a number, or a number for each row, `[rows, 1]`.
+    `scale` `[rows, 1]`: sets the norm of each row. Where the encoding does not say otherwise, `|q| = |e|`.
+    `excess` `[rows, 1]`: what the device takes back from every component, `e ~ q - excess`; `None` for nothing.
     """
 
     patterns: Tensor
     shown: Tensor
-    weights: tuple[float, ...]
+    weights: tuple[float | Tensor, ...]
     scale: Tensor
+    excess: Tensor | None = None
 
     def rows(self, first: int, last: int) -> Frames:
         """Return the frames of the rows `first` to `last - 1`."""
         return Frames(
-            self.patterns[:, first:last], self.shown[:, first:last], self.weights, self.scale[first:last]
+            self.patterns[:, first:last],
+            self.shown[:, first:last],
+            tuple(w[first:last] if isinstance(w, Tensor) else w for w in self.weights),
+            self.scale[first:last],
+            None if self.excess is None else self.excess[first:last],
         )
+
+    def without_sum(self, error: Tensor) -> Frames:
+        """Let the device take back the sum that the encoding has added to each row of `error`.
+
+            c = (sum_j q_j - sum_j e_j) / n_in,   k = |e| / |q - c|
+            scale <- k scale,   excess = k c,     |k (q - c)| = |e|
+
+        A row without a lit mirror gets no excess: it stays a row of zeros.
+        """
+        shown = sum(pattern * weight for pattern, weight in zip(self.patterns, self.weights, strict=True))
+        shown = self.scale * shown
+        excess = (shown.sum(1, keepdim=True) - error.sum(1, keepdim=True)).div_(error.shape[1])
+        excess.mul_(self.shown.amax(0).unsqueeze(1))
+        norm = torch.linalg.vector_norm(shown - excess, dim=1, keepdim=True)
+        restored = torch.linalg.vector_norm(error, dim=1, keepdim=True) / zeros_to_ones(norm)
+        return replace(self, scale=self.scale * restored, excess=excess.mul_(restored))
 
 
 class Encoding(Protocol):
-    def encode(self, error: Tensor) -> Frames:
-        """Encode `error` `[rows, n_in]`, float32. A row of zeros gives patterns of zeros."""
+    def encode(self, error: Tensor, draws: torch.Generator) -> Frames:
+        """Encode `error` `[rows, n_in]`, float32. A row of zeros gives patterns of zeros.
+
+        An encoding that is not deterministic takes its random numbers from `draws`.
+        """
         ...
 
 
@@ -63,7 +89,7 @@ class Ternary:
         self.threshold = threshold
         self.relative = relative
 
-    def encode(self, error: Tensor) -> Frames:
+    def encode(self, error: Tensor, draws: torch.Generator) -> Frames:
         patterns = error.new_empty(2, *error.shape)
         if self.relative:
             cut = torch.linalg.vector_norm(error, float("inf"), 1, keepdim=True).mul_(self.threshold)
@@ -87,8 +113,37 @@ class Sign:
     def __init__(self) -> None:
         self._ternary = Ternary(threshold=0.0, relative=False)
 
-    def encode(self, error: Tensor) -> Frames:
-        return self._ternary.encode(error)
+    def encode(self, error: Tensor, draws: torch.Generator) -> Frames:
+        return self._ternary.encode(error, draws)
+
+
+class TwoScales:
+    """Rounds like `Ternary`, but gives each sign a threshold and a scale of its own, so that the row's sum is kept.
+
+        t_j = sign(e_j)  where |e_j| > threshold * max |e| over the components of the same sign,  else 0
+        q   = k (a t+ - b t-),   t+ = [t_j = 1],  t- = [t_j = -1]
+        a   = (sum of the positive e_j) / |t+|^2,   b = (sum of the negative |e_j|) / |t-|^2
+
+    Before `k`, the positive components have the sum that they have in `e`, and so have the negative ones. `k` restores
+    the norm, `|q| = |e|`, so `sum_j q_j = k sum_j e_j`. The error of a softmax has the sum zero, and keeps it.
+
+    The largest component of each sign is always shown. So a row takes a frame for each sign that it has.
+    Bias `q - e`, the same in every step; variance 0.
+    """
+
+    def __init__(self, threshold: float = 0.3):
+        require_threshold(threshold, relative=True)
+        self.threshold = threshold
+
+    def encode(self, error: Tensor, draws: torch.Generator) -> Frames:
+        parts = positive_and_negative(error)
+        patterns = (parts > self.threshold * parts.amax(2, keepdim=True)).to(error.dtype)
+        lit = patterns.sum(2)
+        levels = parts.sum(2).div_(lit.clamp(min=1.0))  # a and b, [2, rows]
+        norm = (levels.square() * lit).sum(0).sqrt_().unsqueeze_(1)
+        scale = torch.linalg.vector_norm(error, dim=1, keepdim=True) / zeros_to_ones(norm)
+        weights = (levels[0].unsqueeze(1), -levels[1].unsqueeze(1))
+        return Frames(patterns, shown=lit.clamp_(max=1.0), weights=weights, scale=scale)
 
 
 class Bitplanes:
@@ -103,15 +158,15 @@ class Bitplanes:
         require("device.encoding.bits", bits)
         self.bits = bits
 
-    def encode(self, error: Tensor) -> Frames:
+    def encode(self, error: Tensor, draws: torch.Generator) -> Frames:
         largest = error.abs().amax(1, keepdim=True)
-        levels = (error.abs() * ((2**self.bits - 1) / _zeros_to_ones(largest))).round_()
+        levels = (error.abs() * ((2**self.bits - 1) / zeros_to_ones(largest))).round_()
         integers = levels.to(torch.int32)
         planes = torch.stack([(integers >> bit) & 1 for bit in range(self.bits)]).to(error.dtype)
         patterns = torch.cat([planes * (error > 0), planes * (error < 0)])
         weights = [2.0**bit for bit in range(self.bits)]
         norm = torch.linalg.vector_norm(levels, dim=1, keepdim=True)
-        scale = torch.linalg.vector_norm(error, dim=1, keepdim=True) / _zeros_to_ones(norm)
+        scale = torch.linalg.vector_norm(error, dim=1, keepdim=True) / zeros_to_ones(norm)
         shown = patterns.amax(2)  # 1 for a pattern with any mirror on
         signed_weights = (*weights, *(-weight for weight in weights))
         return Frames(patterns, shown=shown, weights=signed_weights, scale=scale)
@@ -124,16 +179,21 @@ class Float:
     rest of the chain affects training when the encoding loses nothing.
     """
 
-    def encode(self, error: Tensor) -> Frames:
+    def encode(self, error: Tensor, draws: torch.Generator) -> Frames:
         largest = error.abs().amax(1, keepdim=True)
         return Frames(
-            patterns=(error / _zeros_to_ones(largest))[None],
+            patterns=(error / zeros_to_ones(largest))[None],
             shown=(largest > 0).to(error.dtype).view(1, -1),
             weights=(1.0,),
             scale=largest,
         )
 
 
-def _zeros_to_ones(size: Tensor) -> Tensor:
+def positive_and_negative(error: Tensor) -> Tensor:
+    """Return the absolute values of the positive components and of the negative ones, `[2, rows, n_in]`."""
+    return torch.stack([error, -error]).clamp_(min=0.0)
+
+
+def zeros_to_ones(size: Tensor) -> Tensor:
     """Replace the zeros of `size` with 1, so that it can be divided by."""
     return torch.where(size > 0, size, torch.ones_like(size))

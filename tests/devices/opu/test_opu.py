@@ -13,6 +13,8 @@ from dfa_cli.devices.opu import (
     Bitplanes,
     Camera,
     Dense,
+    Dithered,
+    DitheredTwoScales,
     Float,
     Ideal,
     Intensity,
@@ -24,9 +26,11 @@ from dfa_cli.devices.opu import (
     Statistical,
     Structured,
     Ternary,
+    TwoScales,
 )
 from dfa_cli.devices.opu import device as module
 from dfa_cli.errors import DfaError
+from dfa_cli.seeding import generator
 
 CPU = torch.device("cpu")
 CHAINS: dict[str, dict[str, Any]] = {
@@ -37,6 +41,9 @@ CHAINS: dict[str, dict[str, Any]] = {
     "sign": {"encoding": Sign()},
     "bitplanes": {"encoding": Bitplanes(4)},
     "float": {"encoding": Float()},
+    "two_scales": {"encoding": TwoScales()},
+    "dithered": {"encoding": Dithered()},
+    "dithered_two_scales": {"encoding": DitheredTwoScales()},
     "dense": {"medium": Dense()},
     "procedural": {"medium": Procedural()},
     "structured": {"medium": Structured()},
@@ -65,14 +72,15 @@ def test_every_chain_projects_the_encoded_error(chain: str) -> None:
     assert isinstance(device, ProjectionDevice)
     error = errors()
     found = device.project(error)
-    frames = device.encoding.encode(error)
-    shown = frames.scale * torch.einsum("frn,f->rn", frames.patterns, torch.tensor(frames.weights))
+    # A dithered encoding shows what it draws from the device's stream.
+    frames = device.encoding.encode(error, generator(device.noise_seed, "noise encoding"))
+    shown = frames.scale * sum(w * x for w, x in zip(frames.weights, frames.patterns, strict=True))
     assert found.shape == (60, 400)
     assert float(torch.cosine_similarity(found, shown @ device.matrix(), dim=1).min()) > 0.98
     assert float(torch.cosine_similarity(found, shown @ device.matrix(), dim=1).mean()) > 0.995
 
 
-@pytest.mark.parametrize("chain", [*CHAINS, "intensity"])
+@pytest.mark.parametrize("chain", [*(chain for chain in CHAINS if "dithered" not in chain), "intensity"])
 def test_the_scale_of_the_error_is_kept(chain: str) -> None:
     """`E |project(e)|^2 = n_out |e|^2` over 20 media, within 5 standard errors."""
     arguments: dict[str, Any] = {"readout": Intensity()} if chain == "intensity" else CHAINS[chain]
@@ -84,6 +92,25 @@ def test_the_scale_of_the_error_is_kept(chain: str) -> None:
     found = torch.tensor(ratios)
     noise = 0.003  # the camera adds this to the power
     assert abs(float(found.mean()) - 1) < 5 * float(found.std()) / math.sqrt(20) + noise
+
+
+@pytest.mark.parametrize("encoding", [Dithered(), DitheredTwoScales()])
+def test_dithering_adds_the_variances_of_the_components_to_the_power(encoding: Any) -> None:
+    """`E |project(e)|^2 = n_out sum_j m_j |e_j|` over 20 media, within 5 standard errors."""
+    error = errors()
+    parts = torch.stack([error.clamp(min=0), -error.clamp(max=0)])
+    sums, largest = parts.sum(2), parts.amax(2)
+    if isinstance(encoding, Dithered):
+        largest = largest.amax(0)
+    expected = 400 * float((sums * largest).sum())
+    found = torch.tensor(
+        [
+            float(made(matrix_seed=seed, noise_seed=seed, encoding=encoding).project(error).square().sum())
+            for seed in range(20)
+        ]
+    )
+    noise = 0.003 * expected  # the camera adds this to the power
+    assert abs(float(found.mean()) - expected) < 5 * float(found.std()) / math.sqrt(20) + noise
 
 
 def test_a_perfect_opu_is_the_digital_device_on_the_real_part_of_its_matrix() -> None:

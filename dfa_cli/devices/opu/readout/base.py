@@ -34,6 +34,7 @@ class Readout(Protocol):
     `exposures`: number of images for each frame.
     `pixels_per_mode`: number of camera pixels for each mode.
     `imaginary`: whether it needs the imaginary part of the field.
+    An optional `linear = False` says that its values are not linear in the error.
     """
 
     exposures: int
@@ -54,11 +55,18 @@ def count_shown(full: Tensor | int, frames: Frames) -> Tensor | int:
     return torch.where(frames.shown > 0, full, 0).sum() if isinstance(full, Tensor) else full
 
 
-def weighted_sum(values: Tensor, weights: tuple[float, ...]) -> Tensor:
+def weighted_sum(values: Tensor, weights: tuple[float | Tensor, ...]) -> Tensor:
     """Return `sum_f weights[f] values[f]` as a new tensor."""
-    if weights == (1.0, -1.0):  # a ternary encoding
+    if all(isinstance(weight, float) for weight in weights) and weights == (1.0, -1.0):  # a ternary encoding
         return values[0] - values[1]
     total = values[0] * weights[0]
     for value, weight in zip(values[1:], weights[1:], strict=True):
-        total.add_(value, alpha=weight)
+        add_weighted(total, value, weight, out=total)
     return total
+
+
+def add_weighted(total: Tensor, value: Tensor, weight: float | Tensor, out: Tensor) -> Tensor:
+    """Write `total + weight * value` to `out`. `weight` is a number, or a number for each row."""
+    if isinstance(weight, Tensor):
+        return torch.addcmul(total, value, weight, out=out)
+    return torch.add(total, value, alpha=weight, out=out)

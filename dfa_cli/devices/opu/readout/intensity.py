@@ -28,6 +28,7 @@ class Intensity:
     """
 
     imaginary = True
+    linear = False
     exposures = 1
     pixels_per_mode = 1
 
@@ -45,11 +46,14 @@ class Intensity:
         measured, full = self.camera.measure(light, self.exposure, noise)
         values = weighted_sum(measured.mul_(frames.shown.unsqueeze(2)), frames.weights)
 
-        weights = frames.scale.new_tensor(frames.weights)
+        rows = frames.scale.new_ones(len(frames.scale))
+        weights = torch.stack(
+            [rows * torch.as_tensor(w).view(-1) for w in frames.weights], 1
+        )  # [rows, frames]
         products = torch.einsum("frn,grn->rfg", frames.patterns, frames.patterns)  # <x_f, x_g>
-        weighted = weights[:, None] * weights * products
+        weighted = weights[:, :, None] * weights[:, None] * products
         squared_norm = weighted.sum((1, 2))  # |e|^2 / scale^2
-        signed_mirrors = products.diagonal(dim1=1, dim2=2) @ weights  # sum_f weights[f] |x_f|^2
+        signed_mirrors = (products.diagonal(dim1=1, dim2=2) * weights).sum(1)  # sum_f weights[f] |x_f|^2
         # The kernel gives the mean square of a value. From it follows the scale `s` of the class.
         mean_square = 4 * (signed_mirrors.square() + (weighted * products).sum((1, 2)))
         size_over_scale = (

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dfa_cli.devices.opu.camera import Camera
 from dfa_cli.devices.opu.encoding import Frames
-from dfa_cli.devices.opu.readout.base import Reading, weighted_sum
+from dfa_cli.devices.opu.readout.base import Reading, add_weighted, weighted_sum
 from dfa_cli.devices.opu.readout.holography import OffAxis, PhaseShifting
 from dfa_cli.devices.opu.workspace import Workspace
 
@@ -58,8 +58,13 @@ class Statistical:
         deviation = self._scratch.tensor("deviation", (rows, n_out), field.device)
         by_frame = self._by_frame * frames.shown.unsqueeze(2)
         for f, weight in enumerate(frames.weights):
-            variance = by_frame[f].mul_(weight**2) if f == 0 else deviation.add_(by_frame[f], alpha=weight**2)
-            torch.add(variance, signal[f], alpha=self._by_signal * weight**2, out=deviation)
+            square = weight**2
+            variance = (
+                by_frame[f].mul_(square)
+                if f == 0
+                else add_weighted(deviation, by_frame[f], square, out=deviation)
+            )
+            add_weighted(variance, signal[f], self._by_signal * square, out=deviation)
         # `signal` is not needed any more, so its memory is reused.
         normal = signal[0].normal_(generator=noise)
         return Reading(
@@ -85,5 +90,5 @@ class Statistical:
             excess = light.sub_(ceiling).clamp_(min=0.0).mul_(shown)
             full = full + (excess > 0).sum()
             for f, frame_weight in enumerate(frames.weights):
-                values.sub_(excess[f], alpha=weight * frame_weight)
+                add_weighted(values, excess[f], -weight * frame_weight, out=values)
         return full
