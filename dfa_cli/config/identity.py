@@ -54,7 +54,7 @@ LATER: dict[str, Any] = {
     "parallel": {},
     "device.remove_sum": False,
 }
-# The `_target_` of the class that has such a key, where it is not a key of all options of its group.
+# The `_target_` of the class that has a key of `LATER`, if not all options of the key's group have it.
 LATER_OF: dict[str, str] = {"device.remove_sum": "dfa_cli.devices.opu.OPU"}
 
 # Dotted keys and `_target_`s that have another name now: old name -> new name. Each entry records one change. A name

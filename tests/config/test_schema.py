@@ -286,6 +286,18 @@ class TestIdentity:
         assert identity(today) == identity(before)
         assert identity({**before, "rule": {**before["rule"], "later": 2}}) != identity(before)
 
+    def test_handles_a_later_key_of_one_class(self, resolved: Callable[..., dict[str, Any]]) -> None:
+        for words, has_it in ((["device=opu_sim"], True), (["device=cpu"], False)):
+            today = resolved("data=digits", *words)
+            assert ("remove_sum" in today["device"]) == has_it
+            before = {**today, "device": {k: v for k, v in today["device"].items() if k != "remove_sum"}}
+            assert modernised(before) == today
+            assert identity(before) == identity(today)
+        removed = resolved("data=digits", "device=opu_sim", "device.remove_sum=true")
+        assert identity(removed) != identity(
+            {**removed, "device": {**removed["device"], "remove_sum": False}}
+        )
+
     def test_does_not_depend_on_the_order_of_the_words(self, identity_of: Callable[..., str]) -> None:
         words = ("model=gcn", "data=digits_graph", "rule=bp", "epochs=7")
         assert identity_of(*words) == identity_of(*reversed(words))

@@ -59,7 +59,8 @@ def started(dfa: Dfa, *words: str) -> tuple[subprocess.Popen[str], list[int], Pa
 def pair(dfa_in) -> tuple[Dfa, Run, Run]:
     """The same run in one process and in three."""
     dfa = dfa_in("pair")
-    words = (*NET, "device=opu_sim", "epochs=3", "checkpoint_every=2")
+    optics = ("device=opu_sim", "device/encoding=dithered", "device.remove_sum=true")
+    words = (*NET, *optics, "epochs=3", "checkpoint_every=2")
     return dfa, dfa.run(*words), dfa.run(*words, *THREE)
 
 

@@ -53,7 +53,7 @@ CHAINS: dict[str, dict[str, Any]] = {
 
 
 def made(n_in: int = 10, n_out: int = 400, **arguments) -> OPU:
-    device = OPU(**arguments)
+    device = OPU(**{"encoding": Ternary(), **arguments})
     device.prepare(n_in, n_out, CPU)
     return device
 
