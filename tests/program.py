@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,16 @@ class Run:
     @property
     def log(self) -> str:
         return (self.folder / "run.log").read_text("utf-8")
+
+
+def as_first(words: Iterable[str]) -> list[str]:
+    """Add the words that turn `device=opu_sim` into what it was in version 0.1.0."""
+    words = list(words)
+    if "device=opu_sim" in words:
+        words += ["device.macropixel=1", "device.frame_seconds=500.0e-6"]
+        if "device/camera=ideal" not in words:
+            words += ["device.camera.photons=2500.0"]
+    return words
 
 
 def _refuse(constant: str) -> None:

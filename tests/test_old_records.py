@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from program import Answer, Dfa, Run
+from program import Answer, Dfa, Run, as_first
 
 from dfa_cli.config.identity import DROPPED, RENAMED, Dropped, identity, modernised
 from dfa_cli.records.find import find
@@ -69,7 +69,7 @@ def require_one_row(dfa: Dfa, before: Run) -> None:
     """Fail unless an old run and a new one, equal but for the seed, are compared in one row."""
     record = before.record
     words = [word for word in record["overrides"] if not word.startswith("seed=")]
-    fresh = dfa.run(*words, "compute=cpu", "seed=7")
+    fresh = dfa.run(*as_first(words), "compute=cpu", "seed=7")
     (row,) = rows(dfa, before.folder, fresh.folder)
     assert row["n"] == 2
     assert identity({**fresh.record["config"], "seed": 7}) == fresh.record["identity"] != record["identity"]
@@ -172,7 +172,7 @@ def test_an_old_and_a_new_run_of_an_optical_device_stand_in_one_row(word: str, o
 def test_a_sweep_reuses_old_runs(old: Dfa) -> None:
     answer = sweep(old, f"rule={','.join(RULES)}", *CPU, *TINY)
     assert "sweep of 8 jobs, 8 reused; 0 to run" in answer.out, answer.err
-    optics = ["device=opu_sim", "compute=cpu", *TINY]
+    optics = as_first(["device=opu_sim", "compute=cpu", *TINY])
     answer = sweep(old, f"device/readout={','.join(READOUTS)}", *optics)
     assert "sweep of 5 jobs, 5 reused; 0 to run" in answer.out, answer.err
     answer = sweep(old, f"device/medium={','.join(MEDIA)}", *optics)

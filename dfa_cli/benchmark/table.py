@@ -9,11 +9,12 @@ from pathlib import Path
 from dfa_cli.console.output import terminal_width, write_stdout
 from dfa_cli.console.table import csv_text, lay_out, wrap
 from dfa_cli.console.values import duration
-from dfa_cli.devices.optics import FRAME_SECONDS, POWER_WATTS
+from dfa_cli.devices.optics import PIXELS, PIXELS_PER_MODE, POWER_WATTS, seconds_of_a_vector
 from dfa_cli.errors import DfaError
 from dfa_cli.machine.files import write_atomically
 
-FRAMES = 2  # a ternary vector needs one frame for the +1 and one for the -1, read by off-axis holography
+FRAMES = 2  # a ternary vector needs one frame for the +1 and one for the -1
+BATCH = 64  # vectors
 MAX_STORED = 2 * 10**8  # coefficients of 8 bytes that a benchmark may store
 QUOTED_FIGURES = (
     "Quoted, not measured here: 1500 TeraOPS at 30 W for LightOn's OPU (arXiv 2107.11814); "
@@ -64,7 +65,13 @@ def plan(sizes: list[tuple[int, int]] | None, full: bool) -> list[tuple[str, lis
     extreme = sizes or [*square, (100_000, 100_000), (10**6, 10**6)]
     batch = sizes or [(n, n) for n in ((3162, 10_000, 31_623) if full else (3162,))]
     stored = [size for size in sizes or square if math.prod(size) <= MAX_STORED]
-    cases = [("numpy", stored, 1), ("cpu", stored, 1), ("procedural", computed, 1), ("procedural", batch, 64)]
+    cases = [
+        ("numpy", stored, 1),
+        ("cpu", stored, 1),
+        ("cpu", stored, BATCH),
+        ("procedural", computed, 1),
+        ("procedural", batch, BATCH),
+    ]
     # A case without sizes is left out.
     return [case for case in [*cases, ("structured", extreme, 1)] if case[1]]
 
@@ -103,7 +110,7 @@ def run_case(device: str, sizes: list[tuple[int, int]], vectors: int) -> list[Me
 def _measurement(
     device: str, vectors: int, n_in: int, n_out: int, seconds: float, memory_mb: float
 ) -> Measurement:
-    optical = vectors * FRAMES * FRAME_SECONDS
+    optical = vectors * seconds_of_a_vector(n_out, FRAMES)
     size = n_in * n_out * vectors
     rate = size / seconds
     return Measurement(
@@ -112,44 +119,55 @@ def _measurement(
 
 
 def break_even(lines: list[Measurement]) -> float | None:
-    """Find the number of coefficients at which a device takes as long as the modelled optics for one vector.
+    """Find the number of coefficients a vector at which a device takes as long as the modelled optics.
 
-    Between two measured sizes the time is interpolated as a power of the size. Returns `None` when the device is
-    faster than the optics at every measured size.
+    Between two measured sizes the ratio of the two times is interpolated as a power of the size. Returns `None` when
+    the device is faster than the optics at every measured size.
     """
-    before: Measurement | None = None
+    before: tuple[float, float] | None = None
     for line in sorted(lines, key=lambda line: line.coefficients):
-        if line.seconds >= line.modelled_seconds:
+        size, ratio = line.coefficients / line.vectors, line.seconds / line.modelled_seconds
+        if ratio >= 1:
             if before is None:
-                return float(line.coefficients)
-            slope = math.log(line.seconds / before.seconds) / math.log(
-                line.coefficients / before.coefficients
-            )
-            return before.coefficients * (line.modelled_seconds / before.seconds) ** (1 / slope)
-        before = line
+                return size
+            slope = math.log(ratio / before[1]) / math.log(size / before[0])
+            return before[0] * before[1] ** (-1 / slope)
+        before = size, ratio
     return None
 
 
 def conclusions(lines: list[Measurement]) -> list[str]:
     """Say in sentences what the table shows."""
     sentences = []
-    for device in ("cpu", "procedural", "structured"):
-        single = [line for line in lines if line.device == device and line.vectors == 1]
-        if not single:
-            continue
-        crossover = break_even(single)
-        smallest = min(line.coefficients for line in single)
+    cases = dict.fromkeys((line.device, line.vectors) for line in lines if line.device != "numpy")
+    for device, vectors in cases:
+        measured = [line for line in lines if (line.device, line.vectors) == (device, vectors)]
+        crossover = break_even(measured)
+        smallest = min(line.coefficients / vectors for line in measured)
+        against = f"{device} for {'one vector' if vectors == 1 else f'{vectors} vectors'}"
         if crossover is None:
-            sentences.append(f"Modelled optics: slower than {device} at every size measured.")
+            sentences.append(f"Modelled optics: slower than {against} at every size measured.")
         elif crossover == smallest:
             sentences.append(
-                f"Modelled optics: faster than {device} at every size measured, from {crossover:.2g} coefficients."
+                f"Modelled optics: faster than {against} at every size measured, from {crossover:.2g} coefficients "
+                "a vector."
             )
         else:
-            side = f"about {math.sqrt(crossover):.0f} x {math.sqrt(crossover):.0f}"
             sentences.append(
-                f"Modelled optics: faster than {device} above {crossover:.2g} coefficients ({side})."
+                f"Modelled optics: faster than {against} above {crossover:.2g} coefficients a vector "
+                f"(about {math.sqrt(crossover):.0f} x {math.sqrt(crossover):.0f})."
             )
+    stored = [line for line in lines if line.device == "cpu"]
+    if stored:
+        rates = [
+            max(line.coefficients_per_second for line in stored if line.vectors == vectors)
+            for vectors in dict.fromkeys(line.vectors for line in stored)
+        ]
+        least = [f"{rate * camera_seconds_of_an_output():.0f}" for rate in sorted(rates)]
+        sentences.append(
+            f"With fewer than {' to '.join(least)} inputs (classes) the camera alone takes longer than cpu, however "
+            "many outputs there are."
+        )
     ratio = speedup_over_numpy(lines)
     if ratio is not None:
         size, factor = ratio
@@ -166,6 +184,11 @@ def conclusions(lines: list[Measurement]) -> list[str]:
                     f"procedural: {batch.vectors} vectors cost {cost_ratio:.1f} times one, at {size}."
                 )
     return sentences
+
+
+def camera_seconds_of_an_output() -> float:
+    """Return the time that one more output of a vector costs the camera, where reading it takes all the time."""
+    return seconds_of_a_vector(PIXELS // PIXELS_PER_MODE, FRAMES) / (PIXELS // PIXELS_PER_MODE)
 
 
 def speedup_over_numpy(lines: list[Measurement]) -> tuple[int, float] | None:
@@ -202,8 +225,8 @@ def print_table(lines: list[Measurement]) -> None:
     ]
     write_stdout("\n".join(lay_out(heads, rows, [True] + 6 * [False], rule=False)) + "\n")
     write_sentence(
-        f"* modelled, not measured: {FRAMES} frames of {FRAME_SECONDS * 1e6:.0f} us a vector, "
-        f"{POWER_WATTS:.0f} W. Memory is above the import baseline."
+        f"* modelled, not measured: {FRAMES} frames a vector, in the time that their mirrors and the camera take "
+        f"(docs/opu.md), {POWER_WATTS:.0f} W. Memory is above the import baseline."
     )
     for sentence in [*conclusions(lines), QUOTED_FIGURES]:
         write_sentence(sentence)
@@ -229,7 +252,8 @@ def save_files(lines: list[Measurement], folder: Path) -> None:
             looks[i % len(looks)],
             label=device,
         )
-    axes.axhline(FRAMES * FRAME_SECONDS, color="black", linestyle="--", label="optics (modelled)")
+    optics = sorted({(line.coefficients, line.modelled_seconds) for line in lines if line.vectors == 1})
+    axes.plot(*zip(*optics, strict=True), color="black", linestyle="--", label="optics (modelled)")
     axes.set(xscale="log", yscale="log", xlabel="coefficients of the matrix", ylabel="seconds for one vector")
     axes.set_title("One random projection on this machine")
     axes.grid(alpha=0.3)

@@ -11,6 +11,7 @@ import torch
 from scipy import stats
 
 from dfa_cli.benchmark.measure import Memory
+from dfa_cli.devices.optics import POWER_WATTS, seconds_of_a_vector
 from dfa_cli.devices.opu.media.procedural import Procedural
 from dfa_cli.devices.opu.media.structured import Structured
 
@@ -31,6 +32,7 @@ def project(n_in: int, n_out: int, write_sentence: Callable[[str], None]) -> dic
     - `kolmogorov_p`: the p-value of Kolmogorov's test of `y / |x|` against the standard normal distribution.
     - `processor_seconds`: processor time of all threads, which other work on the machine does not lengthen.
     - `spot_error`: the largest error of a few modes, divided by `|x|`. Each of them is computed again, alone, by torch.
+    - `modelled_optics_*`: what the modelled optics would take, with a frame for the +1 and one for the -1.
     - `structured_*`: the same figures for the same vector and the structured medium.
 
     `write_sentence` gets the lines of progress.
@@ -73,6 +75,7 @@ def project(n_in: int, n_out: int, write_sentence: Callable[[str], None]) -> dic
     structured_started = time.perf_counter()
     structured = fast.fields(x, imaginary=False)[0, 0]
     structured_seconds = time.perf_counter() - structured_started
+    optics_seconds = seconds_of_a_vector(n_out, frames=2)
     return {
         "n_in": n_in,
         "n_out": n_out,
@@ -87,6 +90,8 @@ def project(n_in: int, n_out: int, write_sentence: Callable[[str], None]) -> dic
         "kolmogorov_p": float(stats.kstest(y.numpy() / math.sqrt(n_in), "norm").pvalue),
         "spot_checks": SPOT_CHECKS,
         "spot_error": max(errors),
+        "modelled_optics_seconds": optics_seconds,
+        "modelled_optics_joules": optics_seconds * POWER_WATTS,
         "structured_seconds": structured_seconds,
         "structured_norm_ratio": float(structured.double().square().sum()) / n_out / n_in,
         "structured_kolmogorov_p": float(stats.kstest(structured.numpy() / math.sqrt(n_in), "norm").pvalue),

@@ -39,7 +39,8 @@ def plan(
         str | None, typer.Option("--activations", help="keep or recompute; else keep.")
     ] = None,
     frame_rate: Annotated[
-        float | None, typer.Option("--frame-rate", help="Frames a second of the OPU; else 2000.")
+        float | None,
+        typer.Option("--frame-rate", help="Frames a second of the OPU; else those of docs/opu.md."),
     ] = None,
     frames_per_row: Annotated[
         int, typer.Option("--frames-per-row", help="Frames that the OPU shows a row.")

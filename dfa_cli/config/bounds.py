@@ -66,6 +66,10 @@ def optional(bound: Bound) -> Bound:
     return Bound(lambda v: v is None or bound.holds(v), bound.words + ", or null", bound.real)
 
 
+def auto_or(bound: Bound) -> Bound:
+    return Bound(lambda v: v == "auto" or bound.holds(v), "auto, or " + bound.words, bound.real)
+
+
 BOUNDS: dict[str, Bound] = {
     "seed": A_SEED,
     "run_id": Bound(lambda v: isinstance(v, str) and not set(v) & set("/\\"), "a name without slashes"),
@@ -95,9 +99,17 @@ BOUNDS: dict[str, Bound] = {
     "device.where": choice("auto", "cpu", "cuda"),
     "device.distribution": choice("gaussian", "uniform"),
     "device.calibration": UP_TO_ONE,
-    "device.macropixel": AT_LEAST_ONE,
+    "device.macropixel": auto_or(AT_LEAST_ONE),
     "device.remove_sum": YES_OR_NO,
-    "device.frame_seconds": POSITIVE,
+    "device.frame_seconds": auto_or(POSITIVE),
+    "device.frame_time.shortest": NOT_NEGATIVE,
+    "device.frame_time.pause": NOT_NEGATIVE,
+    "device.frame_time.row": NOT_NEGATIVE,
+    "device.frame_time.row_pixels": AT_LEAST_ONE,
+    "device.laser.watts": POSITIVE,
+    "device.laser.wavelength": POSITIVE,
+    "device.laser.exposure_seconds": POSITIVE,
+    "device.laser.efficiency": UP_TO_ONE,
     "device.power_watts": NOT_NEGATIVE,
     "device.perfect": YES_OR_NO,
     "device.limits.mirrors": AT_LEAST_ONE,
@@ -108,7 +120,7 @@ BOUNDS: dict[str, Bound] = {
     "device.encoding.bits": whole(1, 16),
     "device.camera.bits": optional(whole(1, 24)),
     "device.camera.full_well": optional(POSITIVE),
-    "device.camera.photons": optional(POSITIVE),
+    "device.camera.photons": optional(auto_or(POSITIVE)),
     "device.camera.read_noise": NOT_NEGATIVE,
     "device.camera.shot_noise": YES_OR_NO,
     "device.camera.exposure": Bound(

@@ -53,9 +53,27 @@ LATER: dict[str, Any] = {
     "activations": "keep",
     "parallel": {},
     "device.remove_sum": False,
+    "device.frame_time": {
+        "_target_": "dfa_cli.devices.opu.FrameTime",
+        "shortest": 500.0e-6,
+        "pause": 50.0e-6,
+        "row": 2.7e-6,
+        "row_pixels": 2040,
+    },
+    "device.laser": {
+        "_target_": "dfa_cli.devices.opu.Laser",
+        "watts": 1.0e-3,
+        "wavelength": 532.0e-9,
+        "exposure_seconds": 400.0e-6,
+        "efficiency": 2.0e-3,
+    },
 }
 # The `_target_` of the class that has a key of `LATER`, if not all options of the key's group have it.
-LATER_OF: dict[str, str] = {"device.remove_sum": "dfa_cli.devices.opu.OPU"}
+LATER_OF: dict[str, str] = {
+    "device.remove_sum": "dfa_cli.devices.opu.OPU",
+    "device.frame_time": "dfa_cli.devices.opu.OPU",
+    "device.laser": "dfa_cli.devices.opu.OPU",
+}
 
 # Dotted keys and `_target_`s that have another name now: old name -> new name. Each entry records one change. A name
 # that changes again gets another entry below, and an existing entry is never edited. No two entries have the same new

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.console import output
-from dfa_cli.devices.optics import FRAME_SECONDS
 from dfa_cli.errors import DfaError, one_of
 from dfa_cli.planner import plan as planning
 from dfa_cli.planner import report
@@ -190,7 +189,7 @@ def _options(question: Question, work: Workload, swept: tuple[str, list[int]] | 
                 count,
                 chunks=question.chunks,
                 recompute=activations == "recompute",
-                frame_rate=1 / FRAME_SECONDS if question.frame_rate is None else question.frame_rate,
+                frame_rate=question.frame_rate,
                 frames_per_row=question.frames_per_row,
                 share_columns=question.share_columns,
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dfa_cli.devices.optics import FRAME_SECONDS
 from dfa_cli.errors import DfaError
 from dfa_cli.planner.plan import Line, Plan
 from dfa_cli.planner.schedules import BACKWARD, FORWARD
@@ -107,7 +106,7 @@ def draw_sweep(plans: Sequence[Plan], key: str) -> Figure:
     at = [getattr(plan.options, key) for plan in plans]
     axes[2].axhline(plans[0].hardware.memory / 1e9, color=INK, linewidth=1, linestyle=":")
     axes[3].plot(at, [plan.needed_frame_rate for plan in plans], color=INK, marker="o", markersize=4)
-    axes[3].axhline(1 / FRAME_SECONDS, color=INK, linewidth=1, linestyle=":")
+    axes[3].plot(at, [plan.modelled_frame_rate for plan in plans], color=INK, linewidth=1, linestyle=":")
     words = key.replace("_", "-")
     for axis, name, scale in zip(
         axes,
@@ -122,10 +121,11 @@ def draw_sweep(plans: Sequence[Plan], key: str) -> Figure:
         # Labels are never read as formulas, which matplotlib would write on a logarithmic axis.
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         dress(axis, "", words, name)
+    first = plans[0]
     caption = (
-        f"{plans[0].work.name} on {plans[0].hardware.name}. Planned, not measured.\n"
-        f"Dotted: the memory of {plans[0].hardware.name}; the {1 / FRAME_SECONDS:,.0f} frames a second of the modelled "
-        "hardware."
+        f"{first.work.name} on {first.hardware.name}. Planned, not measured.\n"
+        f"Dotted: the memory of {first.hardware.name}; the {first.modelled_frame_rate:,.0f} frames a second of the "
+        "modelled hardware."
     )
     finish(figure, axes, Look(), caption)
     return figure

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dfa_cli.console.values import quantity
-from dfa_cli.devices.optics import FRAME_SECONDS
+from dfa_cli.devices.optics import PIXELS, PIXELS_PER_MODE, FrameTime
 from dfa_cli.errors import DfaError
 from dfa_cli.planner.costs import Hardware, StageCosts, Workload, stage_costs
 from dfa_cli.planner.schedules import (
@@ -35,14 +35,14 @@ SCHEDULES: dict[str, Callable[[int, int], Order]] = {
 @dataclass(frozen=True)
 class Options:
     """What is planned. `chunks`: parts of the model on each stage in the interleaved schedule. `recompute`: activations
-    are computed again in the backward pass. `frame_rate` [1/s], `frames_per_row`: of the optical processing unit.
-    `share_columns`: all blocks read the same columns of the projection."""
+    are computed again in the backward pass. `frame_rate` [1/s], `frames_per_row`: of the optical processing unit;
+    `None` takes the modelled hardware. `share_columns`: all blocks read the same columns of the projection."""
 
     stages: int
     micro_batches: int
     chunks: int = 2
     recompute: bool = False
-    frame_rate: float = 1 / FRAME_SECONDS
+    frame_rate: float | None = None
     frames_per_row: int = 2
     share_columns: bool = False
 
@@ -90,7 +90,8 @@ class Plan:
     `lines`: one for each way to train. `missing`: why a schedule has no line, as sentences. `bound` [s]: a step of
     backpropagation in which the busiest stage never waits, which no schedule can beat. `needed_frame_rate` [1/s]: with
     it the optical processing unit projects a micro-batch in the time in which the busiest stage of DFA works on one.
-    `busiest` [s]: that time. `costs`: of the stages.
+    `busiest` [s]: that time. `columns`: of the projection, which a camera reads. `modelled_frame_rate` [1/s]: that of
+    the modelled hardware with so many columns. `costs`: of the stages.
     """
 
     work: Workload
@@ -102,6 +103,8 @@ class Plan:
     bound: float
     busiest: float
     needed_frame_rate: float
+    columns: int
+    modelled_frame_rate: float
 
     def line(self, name: str) -> Line | None:
         return next((line for line in self.lines if line.name == name), None)
@@ -140,10 +143,13 @@ def plan(work: Workload, hardware: Hardware, options: Options) -> Plan:
     busiest = float((costs.forward + costs.inner + costs.weight_gradient + again).max())
     needed = costs.error_rows * options.frames_per_row / busiest
     lines.append(_direct_feedback("local", None, costs, work, hardware, options))
-    for rate in (options.frame_rate, needed):
+    columns = int(costs.widest.max() if options.share_columns else costs.columns.sum())
+    # More columns than a camera can read are divided among devices, which read at the same time.
+    modelled = 1 / FrameTime().seconds(min(columns * PIXELS_PER_MODE, PIXELS))
+    for rate in (options.frame_rate or modelled, needed):
         lines.append(_direct_feedback("central", rate, costs, work, hardware, options))
     bound = options.micro_batches * float((costs.backpropagation + again).max())
-    return Plan(work, hardware, options, costs, lines, missing, bound, busiest, needed)
+    return Plan(work, hardware, options, costs, lines, missing, bound, busiest, needed, columns, modelled)
 
 
 def require_counts(**counts: int | None) -> None:
@@ -155,7 +161,7 @@ def require_counts(**counts: int | None) -> None:
 
 
 def _check(work: Workload, options: Options) -> None:
-    if not options.frame_rate > 0:
+    if options.frame_rate is not None and not options.frame_rate > 0:
         raise DfaError(f"--frame-rate is {options.frame_rate:g}. It must be a number greater than 0.")
     if options.micro_batches > work.units:
         parts = {"token": "sequences", "node": "graph, which cannot be divided"}.get(work.row, f"{work.row}s")

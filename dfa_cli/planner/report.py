@@ -9,11 +9,10 @@ from typing import Any
 
 from dfa_cli.console.table import csv_text, lay_out, wrap
 from dfa_cli.console.values import NOTHING, duration, plural, quantity
-from dfa_cli.devices.optics import FRAME_SECONDS, MIRRORS, PIXELS
+from dfa_cli.devices.optics import MIRRORS, PIXELS, PIXELS_PER_MODE
 from dfa_cli.planner.plan import Line, Plan
 
 WIDTH = 80  # columns of the text where there is no terminal
-PIXELS_PER_MODE = 4  # of the read-out by off-axis holography (docs/opu.md)
 FASTEST_MIRRORS = (
     32_552  # binary patterns a second: Texas Instruments, data sheet of the DLP7000 (1024 x 768 mirrors)
 )
@@ -184,27 +183,27 @@ def _projection(plan: Plan) -> Iterator[str]:
 
 def _optics(plan: Plan) -> Iterator[str]:
     work, options, costs = plan.work, plan.options, plan.costs
-    quoted = 1 / FRAME_SECONDS
+    modelled = plan.modelled_frame_rate
     needed, frames = plan.needed_frame_rate, work.rows * work.labelled * options.frames_per_row
-    slower = needed / quoted
+    slower = needed / modelled
     labelled = "labelled " if work.labelled < 1 else ""
     yield (
         f"So that its projection never holds the stages up, one OPU has to show {needed:,.0f} frames a second "
-        f"({options.frames_per_row} a {labelled}{work.row}). The modelled hardware shows {quoted:,.0f} (docs/opu.md), "
+        f"({options.frames_per_row} a {labelled}{work.row}). The modelled hardware shows {modelled:,.0f} with "
+        f"{plan.columns:,} columns (docs/opu.md), "
         + (f"{slower:,.0f} times too few" if slower > 1 else "which is enough")
         + f"; the fastest mirrors of the DLP7000's data sheet, without a camera, {FASTEST_MIRRORS:,}."
     )
     if slower > 1:
         yield (
-            f"At {quoted:,.0f} frames a second a batch of {work.rows * work.labelled:,.0f} {labelled}{work.row}s takes "
-            f"{duration(frames * FRAME_SECONDS, fine=True)} of light."
+            f"At {modelled:,.0f} frames a second a batch of {work.rows * work.labelled:,.0f} {labelled}{work.row}s "
+            f"takes {duration(frames / modelled, fine=True)} of light."
         )
-    columns = int(costs.widest.max() if options.share_columns else costs.columns.sum())
     modes = PIXELS // PIXELS_PER_MODE
-    if columns > modes:
+    if plan.columns > modes:
         yield (
-            f"The blocks read {columns:,} columns of the projection, and one camera {modes:,} "
-            f"({PIXELS_PER_MODE} pixels a column): {math.ceil(columns / modes)} devices side by side."
+            f"The blocks read {plan.columns:,} columns of the projection, and one camera {modes:,} "
+            f"({PIXELS_PER_MODE} pixels a column): {math.ceil(plan.columns / modes)} devices side by side."
         )
     if work.classes > MIRRORS:
         yield f"The error has {work.classes:,} entries, more than the {MIRRORS:,} mirrors."

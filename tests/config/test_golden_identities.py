@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from program import as_first
 
 from dfa_cli.config.command import parse_command
 from dfa_cli.config.compose import Composer, conf_dir
@@ -64,5 +65,5 @@ def test_a_configuration_composed_today_has_the_identity_stored_with_it() -> Non
     assert len(entries) > 70
     with Composer(parse_command([], "dfa train")) as composer:
         for entry in entries:
-            spec = composer.run(entry["overrides"]).spec
+            spec = composer.run(as_first(entry["overrides"])).spec
             assert spec.identity == entry["identity"], entry["overrides"]

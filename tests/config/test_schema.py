@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from program import as_first
 
 from dfa_cli.comparison.grouping import overridden
 from dfa_cli.config.auto import resolve_auto
@@ -445,7 +446,8 @@ class TestDropped:
     def test_an_option_at_its_value_is_removed_and_the_identity_stays(
         self, medium: str, options: dict[str, int], before: str, resolved: Callable[..., dict[str, Any]]
     ) -> None:
-        today = resolved("data=digits", "device=opu_sim", f"device/medium={medium}", "compute=cpu")
+        words = ("data=digits", "device=opu_sim", f"device/medium={medium}", "compute=cpu")
+        today = resolved(*as_first(words))
         old = put(today, "device.saturation_warning", 0.01)
         for name, most in options.items():
             old = put(old, f"device.medium.{name}", most)
@@ -463,7 +465,7 @@ class TestDropped:
     def test_an_option_at_another_value_stays_and_so_does_its_identity(
         self, key: str, value: float, before: str, resolved: Callable[..., dict[str, Any]]
     ) -> None:
-        old = resolved("data=digits", "device=opu_sim", "compute=cpu")
+        old = resolved(*as_first(["data=digits", "device=opu_sim", "compute=cpu"]))
         old = put(put(old, "device.medium.dense", 33554432), "device.medium.procedural", 68719476736)
         old = put(put(old, "device.saturation_warning", 0.01), key, value)
         assert lookup(modernised(old), key) == (value, True)
@@ -488,7 +490,8 @@ class TestDropped:
     def test_a_dropped_option_in_a_class_that_was_renamed_since(
         self, resolved: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        before = put(resolved("data=digits", "device=opu_sim"), "device.saturation_warning", 0.01)
+        words = as_first(["data=digits", "device=opu_sim"])
+        before = put(resolved(*words), "device.saturation_warning", 0.01)
         first = identity(before)
         monkeypatch.setitem(RENAMED, "dfa_cli.devices.opu.OPU", "dfa_cli.devices.opu.Simulated")
         monkeypatch.setitem(

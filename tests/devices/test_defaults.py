@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 from dfa_cli.config.paths import conf_dir
 
 DEVICE = conf_dir() / "device"
-OTHER_VALUES = ("cpu", "gpu", "camera/ideal")  # these options exist to set other values
+# These options exist to set other values.
+OTHER_VALUES = ("cpu", "gpu", "camera/ideal", "opu_holographic", "opu_lighton", "opu_phase_shifting")
 FILES = [
     path for path in sorted(DEVICE.rglob("*.yaml")) if str(path.relative_to(DEVICE))[:-5] not in OTHER_VALUES
 ]

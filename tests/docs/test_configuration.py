@@ -107,8 +107,11 @@ def test_every_option_stands_in_its_group_with_its_keys(path: Path) -> None:
 
 def test_every_bound_is_on_the_page() -> None:
     for key, bound in BOUNDS.items():
-        (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| `{key}` |")]
-        assert bound.words in row
+        rows = [line for line in PAGE.splitlines() if line.startswith(f"| `{key}` |")]
+        assert rows
+        assert all(
+            bound.words in row for row in rows
+        )  # a preset of the hardware may set a key of another group
 
 
 def test_options_that_share_a_key_stand_side_by_side() -> None:

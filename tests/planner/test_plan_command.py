@@ -12,6 +12,7 @@ import pytest
 from matplotlib.image import imread
 from program import Answer, Dfa
 
+from dfa_cli.console.values import duration
 from dfa_cli.planner import configuration
 from dfa_cli.planner.command import parse_sweep
 from dfa_cli.planner.costs import Block, Hardware, Workload
@@ -112,12 +113,13 @@ def test_the_needed_frame_rate_keeps_the_stages_busy_and_half_of_it_does_not() -
 
 def test_an_hour_of_light_is_computed_from_the_batch() -> None:
     work, hardware = read_preset("gpt3-175b"), read_hardware("h100")
-    assert "a batch of 3,200,000 tokens takes 53.3 min of light" in " ".join(
-        conclusions(plan(work, hardware, Options(8, 32)))
-    )
-    assert "a batch of 32,000 tokens takes 32.0 s of light" in " ".join(
-        conclusions(plan(work.with_rows(32_000), hardware, Options(8, 8)))
-    )
+    # More columns than one camera reads: all its 2,073,600 pixels, 1,017 rows of 2.7 us, and a pause of 50 us.
+    seconds = 2 * 32_000 * (50e-6 + 1017 * 2.7e-6)
+    said = " ".join(conclusions(plan(work.with_rows(32_000), hardware, Options(8, 8))))
+    assert f"a batch of 32,000 tokens takes {duration(seconds, fine=True)} of light" in said
+    said = " ".join(conclusions(plan(work, hardware, Options(8, 32))))
+    assert f"a batch of 3,200,000 tokens takes {duration(100 * seconds, fine=True)} of light" in said
+    assert "The modelled hardware shows 358 with 2,359,296 columns" in said
 
 
 def test_a_timeline_has_a_bar_for_each_operation_and_a_row_for_the_opu() -> None:

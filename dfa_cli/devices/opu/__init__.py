@@ -1,9 +1,11 @@
 """The simulated optical processing unit (OPU): encoding, medium, read-out and camera, one stage a module."""
 
+from dfa_cli.devices.optics import FrameTime
 from dfa_cli.devices.opu.camera import Camera
 from dfa_cli.devices.opu.device import OPU
 from dfa_cli.devices.opu.dithering import Dithered, DitheredTwoScales
 from dfa_cli.devices.opu.encoding import Bitplanes, Float, Sign, Ternary, TwoScales
+from dfa_cli.devices.opu.laser import Laser
 from dfa_cli.devices.opu.limits import Limits
 from dfa_cli.devices.opu.media.auto import Auto
 from dfa_cli.devices.opu.media.dense import Dense
@@ -23,8 +25,10 @@ __all__ = [
     "Dithered",
     "DitheredTwoScales",
     "Float",
+    "FrameTime",
     "Ideal",
     "Intensity",
+    "Laser",
     "Limits",
     "OffAxis",
     "PhaseShifting",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from copy import copy
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from dfa_cli.config.bounds import require
 from dfa_cli.errors import DfaError
 
 EXACT_POISSON_BELOW = 64.0  # photons
+PHOTONS = 2_500.0  # of an average pixel, where no device says how much light there is
 READ_NOISE_MARGIN = 4.0  # in units of the r.m.s. read noise; one dark pixel in 30,000 exceeds it
 
 
@@ -47,8 +49,8 @@ class Camera:
     `bits`: resolution of the analogue-to-digital converter; `None` for no grey levels.
     `full_well` [photoelectrons]: what a pixel can hold; `None` for no saturation.
     `read_noise` [photoelectrons, r.m.s.].
-    `photons` [photoelectrons]: what an average pixel of the calibration frame collects in a full exposure;
-    `None` for unlimited light.
+    `photons` [photoelectrons]: what an average pixel of the calibration frame collects in a full exposure, the
+    reference beam included; `None` for unlimited light. With `auto` it follows from the laser of the device.
     `shot_noise`: whether photons arrive at random.
     `exposure`: `auto`, or a fixed multiple of the full exposure. With a fixed multiple, the top of the converter is
     at the full well. `auto` exposes until the brightest pixel to be expected (the read-out's `headroom`) fills the
@@ -62,13 +64,15 @@ class Camera:
     bits: int | None = 8
     full_well: float | None = 10_000.0
     read_noise: float = 5.0
-    photons: float | None = 2_500.0
+    photons: float | str | None = "auto"
     shot_noise: bool = True
     exposure: str | float = "auto"
+    light: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        for field in fields(Camera):
-            require(f"device.camera.{field.name}", getattr(self, field.name))
+        for key in fields(Camera):
+            if key.init:
+                require(f"device.camera.{key.name}", getattr(self, key.name))
         if self.exposure != "auto" and self.photons is None:
             raise DfaError(
                 "A fixed device.camera.exposure needs device.camera.photons, the light of a full exposure. "
@@ -82,7 +86,12 @@ class Camera:
 
     def expose(self, mean: float, peak: float) -> Exposure:
         """Choose the exposure for the average intensity `mean` and the brightest expected one, `peak`."""
-        full_gain = float("inf") if self.photons is None else self.photons / mean
+        if self.photons is None:
+            full_gain = float("inf")
+        elif self.photons == "auto":
+            full_gain = self.light or PHOTONS / mean
+        else:
+            full_gain = float(self.photons) / mean
         well = float("inf") if self.full_well is None else self.full_well
         if self.exposure == "auto":
             gain = min(full_gain, well / peak)
@@ -94,6 +103,12 @@ class Camera:
         else:
             gain, top = full_gain * float(self.exposure), well
         return Exposure(gain, top, 0.0 if self.bits is None else top / (2**self.bits - 1))
+
+    def lit(self, light: float) -> Camera:
+        """Return this camera in a `light` of so many photoelectrons per unit of intensity, for `photons="auto"`."""
+        camera = copy(self)
+        object.__setattr__(camera, "light", light)
+        return camera
 
     def variance(self, exposure: Exposure) -> tuple[float, float]:
         """Return `(a, b)`: below saturation, a measured intensity `I` has the variance `a + b I`."""

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from dfa_cli.config.bounds import require
 from dfa_cli.devices.base import Cost
-from dfa_cli.devices.optics import FRAME_SECONDS, POWER_WATTS
+from dfa_cli.devices.optics import POWER_WATTS, FrameTime
 from dfa_cli.devices.opu.camera import Camera
 from dfa_cli.devices.opu.encoding import Encoding, Float, Frames, Ternary
+from dfa_cli.devices.opu.laser import Laser
 from dfa_cli.devices.opu.limits import Limits
 from dfa_cli.devices.opu.media.auto import Auto
 from dfa_cli.devices.opu.media.base import Medium, Spans
-from dfa_cli.devices.opu.readout.base import Readout
+from dfa_cli.devices.opu.readout.base import INTENSITY_OF_A_MIRROR, Readout
 from dfa_cli.devices.opu.readout.ideal import Ideal
 from dfa_cli.devices.opu.readout.statistical import Statistical
 from dfa_cli.errors import DfaError
@@ -71,10 +72,14 @@ class OPU:
     `perfect=True` turns all imperfections off at once, so that `project(e) = e B`.
     `calibration`: fraction of the components that are lit in the calibration frame. The reference beam and the
     exposure are set for this frame.
-    `macropixel`: number of mirrors that show one component of the error.
+    `macropixel`: number of mirrors that show one component of the error. With a number, the medium has a row for each
+    mirror. `auto` takes as many mirrors as there are, and gives the medium a row for each component: the sum of `k`
+    independent complex Gaussian entries over `sqrt(k)` is such an entry again, so the law of `T` is the same.
     `remove_sum`: take back the sum that the encoding adds to a row (`Frames.without_sum`), `y - excess b1`. For this
     the projection `b1` of a row of ones is measured once, before the first error is shown.
-    `frame_seconds` [s], `power_watts` [W]: time of one frame, and power of the modelled hardware, for `cost()`.
+    `laser`: the light, for `camera.photons=auto`.
+    `frame_time`, `power_watts` [W]: time of one frame, and power of the modelled hardware, for `cost()`.
+    `frame_seconds` [s]: a fixed time in place of `frame_time`.
     `limits`: mirrors and pixels of the modelled hardware.
 
     A frame with no mirror on is not shown: it is not counted, and has no noise. On CUDA,
@@ -97,9 +102,11 @@ class OPU:
         noise_seed: int = 0,
         perfect: bool = False,
         calibration: float = 0.5,
-        macropixel: int = 1,
+        macropixel: int | str = "auto",
         remove_sum: bool = False,
-        frame_seconds: float = FRAME_SECONDS,
+        frame_seconds: float | str = "auto",
+        frame_time: FrameTime | None = None,
+        laser: Laser | None = None,
         power_watts: float = POWER_WATTS,
         limits: Limits | None = None,
     ):
@@ -121,17 +128,29 @@ class OPU:
             raise DfaError(NOT_LINEAR)
         self.remove_sum = remove_sum and not perfect  # a perfect device adds no sum
         self.frame_seconds = frame_seconds
+        self.frame_time = frame_time or FrameTime()
+        self.laser = laser or Laser()
         self.power_watts = power_watts
         self.limits = limits or Limits()
 
     def prepare(self, n_in: int, n_out: int, compute: torch.device) -> None:
-        self.limits.check(n_in, self.macropixel, n_out, self.readout.pixels_per_mode)
+        mirrors = max(1, self.limits.mirrors // n_in) if self.macropixel == "auto" else int(self.macropixel)
+        pixels = n_out * self.readout.pixels_per_mode
+        self.limits.check(n_in, mirrors, n_out, self.readout.pixels_per_mode)
         self._sizes = (n_in, n_out)
         self._compute = torch.device(compute)
+        self._rows_of_a_component = 1 if self.macropixel == "auto" else mirrors
         self.medium.prepare(
-            n_in * self.macropixel, n_out, stream_seed(self.matrix_seed, "feedback"), self._compute
+            n_in * self._rows_of_a_component, n_out, stream_seed(self.matrix_seed, "feedback"), self._compute
         )
-        self.readout.calibrate(max(1.0, self.calibration * n_in), self.camera)
+        self.readout.calibrate(
+            max(1.0, self.calibration * n_in), self.camera.lit(self._light(mirrors, pixels))
+        )
+        self._frame_seconds = (
+            self.frame_time.seconds(pixels, self.laser.exposure_seconds)
+            if self.frame_seconds == "auto"
+            else float(self.frame_seconds)
+        )
         self._noise: dict[str, torch.Generator] = {}
         self._ones: Tensor | None = None
         # The counters stay on the device of the tensors, so that no projection waits for an accelerator.
@@ -139,6 +158,13 @@ class OPU:
         self._full = torch.zeros((), dtype=torch.int64, device=self._compute)
         self._rows, self._pixels_per_frame, self._seconds, self._has_warned = 0, 0, 0.0, False
         self._judged = (0, 0, 0)  # rows, frames and saturated pixels at the last call of `cost`
+
+    def _light(self, macropixel: int, pixels: int) -> float:
+        """Return the photoelectrons per unit of intensity in a full exposure, with `macropixel` mirrors a component."""
+        # The light falls on all mirrors and pixels, also on those that are not used.
+        full = self.laser.photoelectrons(max(pixels, self.limits.pixels))
+        component = macropixel / max(self._sizes[0] * macropixel, self.limits.mirrors)
+        return full * component / INTENSITY_OF_A_MIRROR
 
     def project(self, error: Tensor) -> Tensor:
         return next(self.project_parts(error, [(0, self._sizes[1])]))
@@ -271,18 +297,19 @@ class OPU:
         return self._noise[part]
 
     def _fields(self, patterns: Tensor, spans: Spans) -> Iterator[Tensor]:
-        if self.macropixel > 1:
-            patterns = patterns.repeat_interleave(self.macropixel, 1)
+        count = self._rows_of_a_component
+        if count > 1:
+            patterns = patterns.repeat_interleave(count, 1)
         # The factor keeps the variance of the entries of `B` at 1, though each entry adds up several mirrors.
         for field in self.medium.fields_at(patterns, self.readout.imaginary, spans):
-            yield field if self.macropixel == 1 else field.mul_(self.macropixel**-0.5)
+            yield field if count == 1 else field.mul_(count**-0.5)
 
     def matrix(self) -> Tensor:
-        if self.macropixel == 1:
+        count = self._rows_of_a_component
+        if count == 1:
             return self.medium.feedback_matrix()
         n_in, n_out = self._sizes
-        mirrors = self.medium.feedback_matrix().reshape(n_in, self.macropixel, n_out)
-        return mirrors.sum(1).mul_(self.macropixel**-0.5)
+        return self.medium.feedback_matrix().reshape(n_in, count, n_out).sum(1).mul_(count**-0.5)
 
     def state_dict(self) -> dict[str, Tensor]:
         counts = [int(self._frames), int(self._full), self._rows, self._pixels_per_frame]
@@ -315,7 +342,7 @@ class OPU:
         n_in, n_out = self._sizes
         shown = int(self._frames)
         frames = shown * self.readout.exposures
-        seconds = frames * self.frame_seconds
+        seconds = frames * self._frame_seconds
         full = int(self._full)
         saturated = full / max(1, shown * self._pixels_per_frame)
         if saturated > MAX_SATURATED_FRACTION and not self._has_warned:

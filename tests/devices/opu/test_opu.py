@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from scipy import stats
 
 from dfa_cli.devices import Cost, Digital, ProjectionDevice
 from dfa_cli.devices.opu import (
@@ -16,8 +17,10 @@ from dfa_cli.devices.opu import (
     Dithered,
     DitheredTwoScales,
     Float,
+    FrameTime,
     Ideal,
     Intensity,
+    Laser,
     Limits,
     OffAxis,
     PhaseShifting,
@@ -47,7 +50,7 @@ CHAINS: dict[str, dict[str, Any]] = {
     "dense": {"medium": Dense()},
     "procedural": {"medium": Procedural()},
     "structured": {"medium": Structured()},
-    "macropixel": {"macropixel": 5},
+    "macropixel": {"macropixel": 5, "camera": Camera(photons=2500.0)},
     "perfect": {"perfect": True},
 }
 
@@ -277,6 +280,72 @@ def test_a_macropixel_sums_the_light_of_its_mirrors() -> None:
     assert torch.allclose(device.matrix(), mirrors.sum(1) / 2, atol=1e-6)
 
 
+def test_mirrors_that_sum_up_have_the_law_of_one_row_of_the_medium() -> None:
+    """`auto` keeps one row of the medium for each component. Mirror by mirror gives entries of the same law."""
+    auto, explicit = made(40, 2000), made(40, 2000, macropixel=25)
+    assert torch.equal(auto.matrix(), made(40, 2000, macropixel=1).matrix())
+    assert not torch.equal(auto.matrix(), explicit.matrix())
+    for entries in (auto.matrix().flatten(), explicit.matrix().flatten()):
+        assert stats.kstest(entries.numpy(), "norm").pvalue > 1e-3
+    correlations = torch.corrcoef(explicit.matrix())[~torch.eye(40, dtype=torch.bool)]
+    assert float(correlations.std()) == pytest.approx(2000**-0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("readout", [OffAxis(), PhaseShifting(), Intensity()])
+def test_photoelectrons_follow_from_the_laser_and_the_mirrors_of_a_component(readout: Any) -> None:
+    """Those of the field do; the reference beam comes on top of them."""
+
+    def of_the_field(n_in: int, pixels: int = 50_000, **arguments: Any) -> float:
+        """Return the mean photoelectrons of a pixel in the calibration frame."""
+        made(n_in, 50, readout=readout, limits=Limits(mirrors=1000, pixels=pixels), **arguments)
+        exposure = readout.exposure if isinstance(readout, Intensity) else readout.fringes.exposure
+        return exposure.gain * 2 * max(1.0, n_in / 2)
+
+    laser = Laser(watts=1e-5, efficiency=1e-3)
+    # Power over the energy of a photon of 532 nm, 3.734e-19 J; exposure; efficiency; pixels.
+    all_on = 1e-5 / 3.734e-19 * 400e-6 * 1e-3 / 50_000
+    for n_in, macropixel, lit in ((100, "auto", 500), (300, "auto", 450), (100, 1, 50), (1, 20, 20)):
+        found = of_the_field(n_in, laser=laser, macropixel=macropixel)
+        assert found == pytest.approx(all_on * lit / 1000, rel=1e-3)
+    wide = of_the_field(100, pixels=500_000, laser=laser)  # more pixels share the same light
+    assert wide == pytest.approx(all_on / 20, rel=1e-3)
+    given = of_the_field(100, laser=laser, camera=Camera(photons=10.0), macropixel=1)
+    reference = 0.0 if isinstance(readout, Intensity) else readout.fringes.reference
+    assert given * (1 + reference) == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "exposure", "seconds"),
+    [
+        (1, 400e-6, 500e-6),
+        (2040 * 166, 400e-6, 500e-6),  # 50 + 448 us: the mirrors are slower
+        (2040 * 167 + 1, 400e-6, 50e-6 + 168 * 2.7e-6),
+        (10**6, 400e-6, 50e-6 + 491 * 2.7e-6),
+        (1, 1e-3, 1.05e-3),
+    ],
+)
+def test_a_frame_takes_the_time_of_the_mirrors_or_of_the_camera(
+    pixels: int, exposure: float, seconds: float
+) -> None:
+    assert FrameTime().seconds(pixels, exposure) == pytest.approx(seconds)
+    device = made(
+        1,
+        pixels,
+        readout=PhaseShifting(),
+        laser=Laser(exposure_seconds=exposure),
+        frame_time=FrameTime(),
+        medium=Structured(),
+    )
+    device.project(torch.ones(1, 1))
+    assert device.cost().modelled_seconds == pytest.approx(4 * seconds)
+
+
+def test_a_fixed_frame_time_takes_the_place_of_the_formula() -> None:
+    device = made(10, 500_000, frame_seconds=1e-3)
+    device.project(errors(1))
+    assert device.cost().modelled_seconds == pytest.approx(2e-3)
+
+
 def test_arguments_out_of_bounds_are_refused() -> None:
     mistakes: list[tuple[dict[str, Any], str]] = [
         (
@@ -284,7 +353,8 @@ def test_arguments_out_of_bounds_are_refused() -> None:
             r"^device\.calibration is 0. It must be a number above 0 and up to 1\.$",
         ),
         ({"calibration": 1.5}, "calibration is 1.5"),
-        ({"macropixel": 0}, "macropixel is 0. It must be a whole number of at least 1"),
+        ({"macropixel": 0}, "macropixel is 0. It must be auto, or a whole number of at least 1"),
+        ({"frame_seconds": 0}, "frame_seconds is 0. It must be auto, or a number greater than 0"),
     ]
     for arguments, words in mistakes:
         with pytest.raises(DfaError, match=words):
