@@ -126,6 +126,10 @@ BOUNDS: dict[str, Bound] = {
     "device.camera.exposure": Bound(
         lambda v: v == "auto" or (is_number(v) and v > 0), "auto, or a number greater than 0"
     ),
+    "device.drift.tau": optional(POSITIVE),
+    "device.drift.unit": choice("steps", "hours"),
+    "device.drift.walk": NOT_NEGATIVE,
+    "device.drift.jitter": NOT_NEGATIVE,
     "device.readout.steps": AT_LEAST_FOUR,
     # A read-out may wrap another read-out, which has the same keys below `wrapped`.
     **{

@@ -53,6 +53,7 @@ LATER: dict[str, Any] = {
     "activations": "keep",
     "parallel": {},
     "device.remove_sum": False,
+    "device.drift": {},
     "device.frame_time": {
         "_target_": "dfa_cli.devices.opu.FrameTime",
         "shortest": 500.0e-6,
@@ -71,6 +72,7 @@ LATER: dict[str, Any] = {
 # The `_target_` of the class that has a key of `LATER`, if not all options of the key's group have it.
 LATER_OF: dict[str, str] = {
     "device.remove_sum": "dfa_cli.devices.opu.OPU",
+    "device.drift": "dfa_cli.devices.opu.OPU",
     "device.frame_time": "dfa_cli.devices.opu.OPU",
     "device.laser": "dfa_cli.devices.opu.OPU",
 }

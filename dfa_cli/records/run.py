@@ -65,9 +65,12 @@ class Run:
 
     @property
     def choices(self) -> dict[str, Any]:
-        """The option chosen of each group. A record without `parallel` is older than this group."""
+        """The option chosen of each group. A record without `parallel` or `device/drift` is older than this group."""
         choices = self.record.get("choices")
-        return {**choices, "parallel": choices.get("parallel", "none")} if choices else {}
+        if not choices:
+            return {}
+        later = ("parallel", "device/drift") if "device/medium" in choices else ("parallel",)
+        return {**choices, **{name: choices.get(name, "none") for name in later}}
 
     @cached_property
     def result(self) -> dict[str, Any]:
@@ -129,8 +132,9 @@ class Run:
         `data.files` those of a sum over the files of the data set.
         """
         flat = flatten(self.config)
-        if flat.get("parallel") == {}:
-            del flat["parallel"]  # `parallel=none` has no keys. The choice says so already.
+        for name in ("parallel", "device.drift"):
+            if flat.get(name) == {}:
+                del flat[name]  # `parallel=none` has no keys. The choice says so already.
         if (code := code_in_short(self.config, self.code)) is not None:
             flat["code"] = code
         if checksums := self.provenance.get("data_checksums"):

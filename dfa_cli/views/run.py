@@ -145,7 +145,7 @@ def _head(run: Run, room: int, indent: int) -> list[str]:
     chosen = [
         f"{name}={format_value(value)}"
         for name, value in run.choices.items()
-        if value and name not in ("tuned", "experiment") and (name, value) != ("parallel", "none")
+        if value and name not in ("tuned", "experiment") and value != "none"
     ]
     # Paths are never folded, so that they can be copied.
     lines = [

@@ -4,6 +4,7 @@ from dfa_cli.devices.optics import FrameTime
 from dfa_cli.devices.opu.camera import Camera
 from dfa_cli.devices.opu.device import OPU
 from dfa_cli.devices.opu.dithering import Dithered, DitheredTwoScales
+from dfa_cli.devices.opu.drift import Drift
 from dfa_cli.devices.opu.encoding import Bitplanes, Float, Sign, Ternary, TwoScales
 from dfa_cli.devices.opu.laser import Laser
 from dfa_cli.devices.opu.limits import Limits
@@ -24,6 +25,7 @@ __all__ = [
     "Dense",
     "Dithered",
     "DitheredTwoScales",
+    "Drift",
     "Float",
     "FrameTime",
     "Ideal",

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from dfa_cli.config.bounds import require
 from dfa_cli.devices.base import Cost
 from dfa_cli.devices.optics import POWER_WATTS, FrameTime
 from dfa_cli.devices.opu.camera import Camera
+from dfa_cli.devices.opu.drift import Drift, turn
 from dfa_cli.devices.opu.encoding import Encoding, Float, Frames, Ternary
 from dfa_cli.devices.opu.laser import Laser
 from dfa_cli.devices.opu.limits import Limits
@@ -81,6 +83,7 @@ class OPU:
     `frame_time`, `power_watts` [W]: time of one frame, and power of the modelled hardware, for `cost()`.
     `frame_seconds` [s]: a fixed time in place of `frame_time`.
     `limits`: mirrors and pixels of the modelled hardware.
+    `drift`: how the optics change from one projection to the next; by default they do not.
 
     A frame with no mirror on is not shown: it is not counted, and has no noise. On CUDA,
     `cost().measured_seconds` is the time to queue the work. `cost()` warns in the log when more pixels were
@@ -109,6 +112,7 @@ class OPU:
         laser: Laser | None = None,
         power_watts: float = POWER_WATTS,
         limits: Limits | None = None,
+        drift: Drift | None = None,
     ):
         require("device.calibration", calibration)
         require("device.macropixel", macropixel)
@@ -117,7 +121,8 @@ class OPU:
         require("device.power_watts", power_watts)
         self.encoding: Encoding = Float() if perfect else encoding or Ternary()
         self.readout: Readout = Ideal() if perfect else readout or Statistical()
-        self.medium: Medium = medium or Auto()
+        self.drift = None if perfect else drift or None
+        self.medium: Medium = self.drift.of(medium or Auto()) if self.drift else medium or Auto()
         self.camera = camera or Camera()
         self.matrix_seed = matrix_seed
         self.noise_seed = noise_seed
@@ -158,6 +163,8 @@ class OPU:
         self._full = torch.zeros((), dtype=torch.int64, device=self._compute)
         self._rows, self._pixels_per_frame, self._seconds, self._has_warned = 0, 0, 0.0, False
         self._judged = (0, 0, 0)  # rows, frames and saturated pixels at the last call of `cost`
+        if self.drift:
+            self.drift.begin(self.medium, self.noise_seed)
 
     def _light(self, macropixel: int, pixels: int) -> float:
         """Return the photoelectrons per unit of intensity in a full exposure, with `macropixel` mirrors a component."""
@@ -173,6 +180,8 @@ class OPU:
         if not len(error):
             return (error.new_zeros(0, last - first) for first, last in spans)
         started = time.perf_counter()
+        if self.drift:
+            self.drift.step(self._modelled_seconds())
         errors = error.detach().to(torch.float32)
         shown = [self._show(tile) for tile in errors.split(max(1, MIRRORS_AT_ONCE // self._sizes[0]))]
         self._seconds += time.perf_counter() - started
@@ -192,6 +201,8 @@ class OPU:
         self._frames += frames.shown.count_nonzero()
         self._rows += len(error)
         self._last_scale = frames.scale
+        if self.drift and self.drift.turns:
+            frames = replace(frames, phases=self.drift.phases(frames.shown))
         return error, frames
 
     def _measure_ones(self) -> None:
@@ -277,7 +288,10 @@ class OPU:
                 continue
             width = piece.last - piece.first
             noise = self._noise_of(stream or str(piece.start))
-            reading = self.readout.read(field.view(count, rows, -1, width), frames, noise)
+            field = field.view(count, rows, -1, width)
+            if frames.phases is not None:
+                field = turn(field, frames.phases)
+            reading = self.readout.read(field, frames, noise)
             if isinstance(reading.full, Tensor):
                 self._full += reading.full
             # `reading.pixels` counts the pixels of this piece. A frame has the pixels of all modes.
@@ -301,15 +315,18 @@ class OPU:
         if count > 1:
             patterns = patterns.repeat_interleave(count, 1)
         # The factor keeps the variance of the entries of `B` at 1, though each entry adds up several mirrors.
-        for field in self.medium.fields_at(patterns, self.readout.imaginary, spans):
+        imaginary = self.readout.imaginary or (self.drift is not None and self.drift.turns)
+        for field in self.medium.fields_at(patterns, imaginary, spans):
             yield field if count == 1 else field.mul_(count**-0.5)
 
     def matrix(self) -> Tensor:
+        """Return the matrix of the last projection; before the first, that of the first."""
+        matrix = self.drift.feedback_matrix() if self.drift else self.medium.feedback_matrix()
         count = self._rows_of_a_component
         if count == 1:
-            return self.medium.feedback_matrix()
+            return matrix
         n_in, n_out = self._sizes
-        return self.medium.feedback_matrix().reshape(n_in, count, n_out).sum(1).mul_(count**-0.5)
+        return matrix.reshape(n_in, count, n_out).sum(1).mul_(count**-0.5)
 
     def state_dict(self) -> dict[str, Tensor]:
         counts = [int(self._frames), int(self._full), self._rows, self._pixels_per_frame]
@@ -318,6 +335,7 @@ class OPU:
             "shape": torch.tensor(self._sizes),
             **{f"noise.{part}": noise.get_state() for part, noise in self._noise.items()},
             **({} if self._ones is None else {"ones": self._ones}),
+            **({"drift": self.drift.state()} if self.drift else {}),
             "counts": torch.tensor(counts),
             "seconds": torch.tensor(self._seconds, dtype=torch.float64),
         }
@@ -337,12 +355,17 @@ class OPU:
         self._full.fill_(full)
         self._judged = (self._rows, frames, full)
         self._seconds = float(state.get("seconds", 0.0))  # older checkpoints have no such entry
+        if self.drift:
+            self.drift.load(state["drift"])
+
+    def _modelled_seconds(self) -> float:
+        return int(self._frames) * self.readout.exposures * self._frame_seconds
 
     def cost(self) -> Cost:
         n_in, n_out = self._sizes
         shown = int(self._frames)
         frames = shown * self.readout.exposures
-        seconds = frames * self._frame_seconds
+        seconds = self._modelled_seconds()
         full = int(self._full)
         saturated = full / max(1, shown * self._pixels_per_frame)
         if saturated > MAX_SATURATED_FRACTION and not self._has_warned:
@@ -359,7 +382,7 @@ class OPU:
             measured_seconds=self._seconds,
             modelled_seconds=seconds,
             modelled_joules=seconds * self.power_watts,
-            notes={"saturated_fraction": saturated},
+            notes={"saturated_fraction": saturated, **(self.drift.notes() if self.drift else {})},
             warnings=self._judge(shown, full),
         )
 

@@ -23,6 +23,7 @@ class Frames:
     `weights`: for each frame a number, or a number for each row, `[rows, 1]`.
     `scale` `[rows, 1]`: sets the norm of each row. Where the encoding does not say otherwise, `|q| = |e|`.
     `excess` `[rows, 1]`: what the device takes back from every component, `e ~ q - excess`; `None` for nothing.
+    `phases` `[frames, rows]`: of the reference beam in the exposure of each frame, in radians; `None`: all zero.
     """
 
     patterns: Tensor
@@ -30,6 +31,7 @@ class Frames:
     weights: tuple[float | Tensor, ...]
     scale: Tensor
     excess: Tensor | None = None
+    phases: Tensor | None = None
 
     def rows(self, first: int, last: int) -> Frames:
         """Return the frames of the rows `first` to `last - 1`."""
@@ -39,6 +41,7 @@ class Frames:
             tuple(w[first:last] if isinstance(w, Tensor) else w for w in self.weights),
             self.scale[first:last],
             None if self.excess is None else self.excess[first:last],
+            None if self.phases is None else self.phases[:, first:last],
         )
 
     def without_sum(self, error: Tensor) -> Frames:

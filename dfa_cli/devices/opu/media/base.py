@@ -28,6 +28,8 @@ Spans = Sequence[Span]  # ranges of modes
 class Medium(Protocol):
     """A scattering medium. `prepare` fixes its matrix; call it before any other method.
 
+    A copy (`copy.copy`) that is prepared again shares nothing with the medium that it was copied from.
+
     `separable`: whether the field at a part of the modes can be computed alone, for the same part of the cost.
     """
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -23,15 +24,23 @@ class Dense:
 
     separable = True
 
-    def __init__(self) -> None:
-        self._scratch = Workspace()
-
     def prepare(self, n_in: int, n_out: int, seed: int, compute: torch.device) -> None:
         require_storable(n_in, n_out)
         self._n_out = n_out
+        self._scratch = Workspace()
         self._real_and_imaginary = torch.empty(n_in, 2 * n_out, device=compute)
         keys = row_keys(seed, torch.arange(n_in, device=compute))
         fill(keys, self._real_and_imaginary[:, :n_out], self._real_and_imaginary[:, n_out:])
+
+    @staticmethod
+    def sum_of(weights: Sequence[float], media: Sequence[Dense]) -> Dense:
+        """Return a medium whose matrix is the weighted sum of those of `media`, which are prepared already."""
+        total = copy.copy(media[0])
+        total._scratch = Workspace()
+        total._real_and_imaginary = media[0]._real_and_imaginary * weights[0]
+        for weight, medium in zip(weights[1:], media[1:], strict=True):
+            total._real_and_imaginary.add_(medium._real_and_imaginary, alpha=weight)
+        return total
 
     def fields(self, patterns: Tensor, imaginary: bool) -> Tensor:
         return next(self.fields_at(patterns, imaginary, [(0, self._n_out)]))
