@@ -15,7 +15,7 @@ def plan(
     preset: Annotated[
         str | None,
         typer.Option(
-            "--preset", help="A model of the literature (conf/preset), or a YAML file; else gpt3-175b."
+            "--preset", help="A model of the literature (conf/preset), or a YAML file; default: gpt3-175b."
         ),
     ] = None,
     hardware: Annotated[
@@ -23,12 +23,12 @@ def plan(
     ] = "h100",
     stages: Annotated[
         int | None,
-        typer.Option("--stages", help="Processes in a row; else 8, or as many as there are blocks."),
+        typer.Option("--stages", help="Processes in a row; default: 8, or as many as there are blocks."),
     ] = None,
     micro_batches: Annotated[
         int | None,
         typer.Option(
-            "--micro-batches", help="Parts of a batch; else 4 for each stage, if the batch has them."
+            "--micro-batches", help="Parts of a batch; default: 4 for each stage, if the batch has them."
         ),
     ] = None,
     chunks: Annotated[
@@ -36,11 +36,11 @@ def plan(
     ] = 2,
     batch: Annotated[int | None, typer.Option("--batch", help="Rows of a step: tokens, samples.")] = None,
     activations: Annotated[
-        str | None, typer.Option("--activations", help="keep or recompute; else keep.")
+        str | None, typer.Option("--activations", help="keep or recompute; default: keep.")
     ] = None,
     frame_rate: Annotated[
         float | None,
-        typer.Option("--frame-rate", help="Frames a second of the OPU; else those of docs/opu.md."),
+        typer.Option("--frame-rate", help="Frames a second of the OPU; default: the rate of docs/opu.md."),
     ] = None,
     frames_per_row: Annotated[
         int, typer.Option("--frames-per-row", help="Frames that the OPU shows a row.")
@@ -57,7 +57,7 @@ def plan(
     picture: Annotated[bool, typer.Option("--plot", help="Draw timelines, or with --sweep curves.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="File of the picture: .png, .svg or .pdf; else dfa-plan.png."),
+        typer.Option("--out", help="File of the picture: .png, .svg or .pdf; default: dfa-plan.png."),
     ] = None,
     form: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
     force: Force = False,

@@ -19,17 +19,22 @@ from dfa_cli.planner.schedules import (
     gpipe,
     interleaved,
     one_forward_one_backward,
-    zero_bubble_h1,
+    zero_bubble,
     zero_bubble_h2,
+    zero_bubble_v,
 )
 from dfa_cli.planner.simulation import Delivery, Simulated, Timing, simulate_steady
 
-SCHEDULES: dict[str, Callable[[int, int], Order]] = {
+# The names are those of `parallel.schedule`. zb-h2 is only planned: torch does not have it.
+SCHEDULES: dict[str, Callable[..., Order]] = {
     "gpipe": gpipe,
     "1f1b": one_forward_one_backward,
-    "zb-h1": zero_bubble_h1,
+    "interleaved": interleaved,
+    "zero-bubble": zero_bubble,
     "zb-h2": zero_bubble_h2,
+    "zbv": zero_bubble_v,
 }
+FORWARD_FIRST = "forward-first"  # the order in which `dfa train` runs direct feedback alignment
 
 
 @dataclass(frozen=True)
@@ -51,11 +56,12 @@ class Options:
 class Line:
     """The plan of one way to train.
 
-    `rule`: `bp` or `dfa`. `schedule`: of `bp`. `projector`: of `dfa`, `local` or `central`. `frame_rate`: of a central
-    projector. `seconds`: of a step. `idle`: the share of a step in which a stage waits, a mean over the stages.
-    `forward_bytes`, `backward_bytes`, `error_bytes`, `feedback_bytes`: what travels in a step: activations, their
-    gradients, the error, the projected error. `memory`, `memory_recompute` [bytes]: of the stage that needs most,
-    with activations kept and recomputed.
+    `rule`: `bp` or `dfa`. `schedule`: of `bp`; of `dfa` either `forward-first`, or `None` if the weight gradients begin
+    with the first error. `projector`: of `dfa`, `local` or `central`. `frame_rate`: of a central projector. `seconds`:
+    of a step. `idle`: the share of a step in which a stage waits, a mean over the stages. `forward_bytes`,
+    `backward_bytes`, `error_bytes`, `feedback_bytes`: what travels in a step: activations, their gradients, the error,
+    the projected error. `memory`, `memory_recompute` [bytes]: of the stage that needs most, with activations kept and
+    recomputed.
     """
 
     rule: str
@@ -122,27 +128,18 @@ def plan(work: Workload, hardware: Hardware, options: Options) -> Plan:
     _check(work, options)
     costs = stage_costs(work, hardware, options.stages, options.micro_batches, options.share_columns)
     lines, missing = [], []
-    for name, make in SCHEDULES.items():
-        lines.append(_backpropagation(name, make, costs, work, hardware, options))
-    if reason := _no_interleaving(work, options):
-        missing.append(reason)
-    else:
-        chunked = stage_costs(work, hardware, options.stages * options.chunks, options.micro_batches)
-        lines.insert(
-            2,
-            _backpropagation(
-                "interleaved",
-                lambda stages, count: interleaved(stages, count, options.chunks),
-                chunked,
-                work,
-                hardware,
-                options,
-            ),
-        )
+    for name in SCHEDULES:
+        chunks = {"interleaved": options.chunks, "zbv": 2}.get(name, 1)
+        if reason := _left_out(name, chunks, work, options):
+            missing.append(reason)
+            continue
+        of_chunks = stage_costs(work, hardware, options.stages * chunks, options.micro_batches)
+        lines.append(_backpropagation(name, chunks, of_chunks, work, hardware, options))
     again = costs.forward if options.recompute else 0.0
     busiest = float((costs.forward + costs.inner + costs.weight_gradient + again).max())
     needed = costs.error_rows * options.frames_per_row / busiest
-    lines.append(_direct_feedback("local", None, costs, work, hardware, options))
+    for schedule in (FORWARD_FIRST, None):
+        lines.append(_direct_feedback("local", None, costs, work, hardware, options, schedule))
     columns = int(costs.widest.max() if options.share_columns else costs.columns.sum())
     # More columns than a camera can read are divided among devices, which read at the same time.
     modelled = 1 / FrameTime().seconds(min(columns * PIXELS_PER_MODE, PIXELS))
@@ -171,46 +168,53 @@ def _check(work: Workload, options: Options) -> None:
         )
 
 
-def _no_interleaving(work: Workload, options: Options) -> str | None:
-    stages, chunks = options.stages, options.chunks
-    if chunks < 2 or stages < 2:
+def _left_out(name: str, chunks: int, work: Workload, options: Options) -> str | None:
+    """Say why a schedule cannot be planned, if it cannot."""
+    stages = options.stages
+    if name == "interleaved" and (chunks < 2 or stages < 2):
         return "The interleaved schedule needs two or more stages with two or more chunks each."
     if len(work.blocks) < stages * chunks:
         return (
-            f"The interleaved schedule is left out: {stages} stages with {chunks} chunks each need "
-            f"{stages * chunks} blocks, and the model has {len(work.blocks)}."
+            f"{name} is left out: {stages} stages with {chunks} chunks each need {stages * chunks} blocks, and the "
+            f"model has {len(work.blocks)}."
         )
-    if options.micro_batches % stages:
+    if name == "interleaved" and options.micro_batches % stages:
         return (
-            f"The interleaved schedule is left out: {options.micro_batches} micro-batches are no multiple of "
-            f"{stages} stages."
+            f"{name} is left out: {options.micro_batches} micro-batches are no multiple of {stages} stages."
         )
     return None
 
 
 def _backpropagation(
     name: str,
-    make: Callable[[int, int], Order],
+    chunks: int,
     costs: StageCosts,
     work: Workload,
     hardware: Hardware,
     options: Options,
 ) -> Line:
+    """Plan a schedule of backpropagation. `costs`: of the virtual stages, `chunks` of which belong to each stage."""
     stages, count = options.stages, options.micro_batches
-    order = make(stages, count)
+    more = (chunks,) if name == "interleaved" else ()
+
+    def make(micro_batches: int) -> Order:
+        return SCHEDULES[name](stages, micro_batches, *more)
+
+    order = make(count)
     back = costs.inner + costs.input_gradient + (costs.forward if options.recompute else 0.0)
     durations = np.array(
         [costs.forward, back + costs.weight_gradient if order.fused else back, costs.weight_gradient]
     )
     timing = Timing(durations, costs.output / hardware.bandwidth, hardware.latency)
-    run = simulate_steady(lambda m: make(stages, m), count, timing, period=stages if order.chunks > 1 else 1)
-    travels = float(costs.output[:-1].sum()) * count if stages > 1 else 0.0
+    run = simulate_steady(make, count, timing, period=stages if more else 1)
+    owners = order.owners
+    travels = float(costs.output[:-1][owners[:-1] != owners[1:]].sum()) * count
     busy = costs.backpropagation + (costs.forward if options.recompute else 0.0)
     held = order.in_flight / order.chunks
     weights, kept, first, inputs = (
-        _by_stage(array, stages) for array in (costs.weights, costs.kept, costs.first_input, costs.inputs)
+        _by_stage(array, owners) for array in (costs.weights, costs.kept, costs.first_input, costs.inputs)
     )
-    blocks = _by_stage(costs.blocks, stages)
+    blocks = _by_stage(costs.blocks, owners)
     # Checkpoints lie so many blocks apart as takes least memory. Between them all activations are kept for one
     # micro-batch at a time.
     segments = [
@@ -237,13 +241,13 @@ def _backpropagation(
     )
 
 
-def _by_stage(array: np.ndarray, stages: int) -> np.ndarray:
+def _by_stage(array: np.ndarray, owners: np.ndarray) -> np.ndarray:
     """Add the virtual stages of each stage."""
-    return array.reshape(-1, stages).sum(axis=0)
+    return np.bincount(owners, array)
 
 
 def _idle(busy: np.ndarray, run: Simulated, stages: int, count: int) -> float:
-    return float(1 - _by_stage(busy, stages).mean() * count / run.seconds)
+    return float(1 - busy.sum() / stages * count / run.seconds)
 
 
 def _direct_feedback(
@@ -253,6 +257,7 @@ def _direct_feedback(
     work: Workload,
     hardware: Hardware,
     options: Options,
+    schedule: str | None = None,
 ) -> Line:
     stages, count = options.stages, options.micro_batches
     error = costs.error_rows * work.classes * work.value_bytes
@@ -283,15 +288,20 @@ def _direct_feedback(
         hardware.latency,
     )
     warm = _forward_passes_before_the_first_error(timing, deliver(), own_error)
-    order = direct_feedback(warm, count)
-    run = simulate_steady(lambda m: direct_feedback(warm, m), count, timing, deliver, own_error)
+
+    def make(micro_batches: int) -> Order:
+        all_first = schedule == FORWARD_FIRST
+        return direct_feedback(np.full(stages, micro_batches) if all_first else warm, micro_batches)
+
+    order = make(count)
+    run = simulate_steady(make, count, timing, deliver, own_error)
     kept = order.in_flight * costs.kept
     extra = error + slices + np.zeros(stages)
     if projector == "local":
         extra = extra + work.classes * columns * work.value_bytes  # the feedback matrix
     return Line(
         rule="dfa",
-        schedule=None,
+        schedule=schedule,
         projector=projector,
         frame_rate=frame_rate,
         seconds=run.seconds,

@@ -10,13 +10,18 @@ from typing import Any
 from dfa_cli.console.table import csv_text, lay_out, wrap
 from dfa_cli.console.values import NOTHING, duration, plural, quantity
 from dfa_cli.devices.optics import MIRRORS, PIXELS, PIXELS_PER_MODE
-from dfa_cli.planner.plan import Line, Plan
+from dfa_cli.planner.plan import FORWARD_FIRST, Line, Plan
 
 WIDTH = 80  # columns of the text where there is no terminal
 FASTEST_MIRRORS = (
     32_552  # binary patterns a second: Texas Instruments, data sheet of the DLP7000 (1024 x 768 mirrors)
 )
 BOUND = "bp never waiting"
+NEARLY_ALL = 0.9  # the share of a step that all lines wait
+LEGEND = (
+    "A step takes one batch through all stages, and back if the rule is bp. Idle is the share of it in which a stage "
+    "waits, on average. The memory is that of the fullest stage, with activations kept and recomputed."
+)
 
 
 def text(plan: Plan, width: int | None) -> str:
@@ -25,14 +30,16 @@ def text(plan: Plan, width: int | None) -> str:
     lines = [
         *_head(plan, width),
         "",
+        *wrap(LEGEND, width),
+        "",
         *lay_out(
-            ["", "step", "idle", "of bp's best", "memory a stage", "with recompute"],
+            ["", "step", "idle", "/ best bp", "memory kept", "memory recomputed"],
             [
                 [
                     line.name,
                     duration(line.seconds, fine=True),
                     _percent(line.idle),
-                    f"{line.seconds / plan.best_bp.seconds:.2f}",
+                    _ratio(line.seconds / plan.best_bp.seconds),
                     quantity(line.memory, "B"),
                     quantity(line.memory_recompute, "B"),
                 ]
@@ -43,7 +50,7 @@ def text(plan: Plan, width: int | None) -> str:
                     BOUND,
                     duration(plan.bound, fine=True),
                     NOTHING,
-                    f"{plan.bound / plan.best_bp.seconds:.2f}",
+                    _ratio(plan.bound / plan.best_bp.seconds),
                     NOTHING,
                     NOTHING,
                 ]
@@ -97,13 +104,20 @@ def _head(plan: Plan, width: int) -> list[str]:
 
 def _notes(plan: Plan) -> Iterator[str]:
     yield f"{BOUND}: the busiest stage works all the time. No schedule of bp can beat that."
-    staggered = plan.line("bp zb-h2")
-    assert staggered is not None
-    if (with_barrier := staggered.run.between_barriers) > 1.005 * staggered.seconds:
+    staggered = {
+        line.schedule: duration(line.run.between_barriers, fine=True)
+        for line in plan.lines
+        if line.rule == "bp" and line.run.between_barriers > 1.005 * line.seconds
+    }
+    if staggered:
         yield (
-            "zb-h2 has no barrier between steps, so each stage updates its weights on its own; with a barrier its step "
-            f"takes {duration(with_barrier, fine=True)}."
+            f"{', '.join(map(str, staggered))}: without a barrier between steps, so that each stage updates its "
+            f"weights on its own. With a barrier a step takes {', '.join(staggered.values())}."
         )
+
+
+def _ratio(value: float) -> str:
+    return "over 100" if value > 100 else f"{value:.2f}" if value >= 0.01 else "under 0.01"
 
 
 def _percent(share: float) -> str:
@@ -112,30 +126,33 @@ def _percent(share: float) -> str:
 
 def conclusions(plan: Plan) -> list[str]:
     """Say where direct feedback alignment wins, where it does not, and what an optical device would have to do."""
+    if min(line.idle for line in plan.lines) > NEARLY_ALL:
+        waiting = (
+            "Nearly all of a step is spent waiting for messages: the network is too small for this hardware to divide, "
+            "and how fast an optical device would have to be means nothing here."
+        )
+        return [*_against_backpropagation(plan), waiting, *_memory(plan)]
     return [*_against_backpropagation(plan), *_projection(plan), *_optics(plan), *_memory(plan)]
 
 
 def _against_backpropagation(plan: Plan) -> Iterator[str]:
     best, costs = plan.best_bp, plan.costs
-    local = plan.line("dfa local")
+    local, first = plan.line("dfa local"), plan.line(f"dfa {FORWARD_FIRST}")
     assert local is not None
-    ratio = local.seconds / best.seconds
-    if ratio < 0.995:
-        yield f"dfa with local projection takes {ratio:.2f} of the time of bp's best schedule here, {best.schedule}."
-    elif ratio <= 1.005:
-        yield f"dfa with local projection takes as long as bp's best schedule here, {best.schedule}."
-    else:
+    assert first is not None
+    yield _compared("dfa with local projection", local, best)
+    if abs(local.seconds / first.seconds - 1) > 0.005:
         yield (
-            f"dfa with local projection is slower than bp's best schedule here: {ratio:.2f} times the time of "
-            f"{best.schedule}."
+            f"{_compared('With all forward passes first, as dfa train runs it, dfa', first, best)[:-1]}, and a stage "
+            f"holds all micro-batches: {quantity(first.memory, 'B')} in place of {quantity(local.memory, 'B')}."
         )
     total = float(costs.backpropagation.sum())
     saved, projection = float(costs.input_gradient.sum()), float(costs.projection.sum())
     bubble = max(0.0, 1 - plan.bound / best.seconds)
     more = "more" if saved / total > bubble else "less"
     yield (
-        f"dfa leaves out the gradients of the blocks' inputs, {_percent(saved / total)} of bp's work. They count for "
-        f"{more} than the waiting of {best.schedule}, {_percent(bubble)} of its step."
+        f"dfa leaves out the gradients of the blocks' inputs, {_percent(saved / total)} of bp's work. That is {more} "
+        f"than {best.schedule} loses by waiting, {_percent(bubble)} of its step."
     )
     if projection / total >= 0.0005:
         yield f"The local projection adds {_percent(projection / total)} of bp's work."
@@ -144,10 +161,21 @@ def _against_backpropagation(plan: Plan) -> Iterator[str]:
     if pipe.backward_bytes:
         times = pipe.backward_bytes / local.error_bytes
         yield (
-            f"Back travel {quantity(local.error_bytes, 'B')} of errors, to all stages, in place of "
-            f"{quantity(pipe.backward_bytes, 'B')} of gradients: "
-            + (f"{times:.3g} times fewer." if times >= 1 else f"{1 / times:.3g} times more.")
+            f"In a step dfa sends back {quantity(local.error_bytes, 'B')} of errors, to all stages. bp 1f1b sends back "
+            f"{quantity(pipe.backward_bytes, 'B')} of gradients, "
+            + (f"{times:.3g} times as much." if times >= 1 else f"{1 / times:.3g} times less.")
         )
+
+
+def _compared(what: str, line: Line, best: Line) -> str:
+    ratio = line.seconds / best.seconds
+    if ratio < 0.995:
+        return f"{what} takes {ratio:.2f} of the time of bp's best schedule here, {best.schedule}."
+    if ratio <= 1.005:
+        return f"{what} takes as long as bp's best schedule here, {best.schedule}."
+    return (
+        f"{what} is slower than bp's best schedule here: {_ratio(ratio)} times the time of {best.schedule}."
+    )
 
 
 def _projection(plan: Plan) -> Iterator[str]:
@@ -158,7 +186,7 @@ def _projection(plan: Plan) -> Iterator[str]:
     if gained <= 0:
         yield (
             f"The local projection costs {'more than' if -gained > 0.01 * left_out else 'as much as'} what is left "
-            "out. So dfa gains only where bp waits: a bp that never waits is at least as fast at any number of stages."
+            "out. So dfa gains only where bp waits: with equal stages, a bp that never waits is at least as fast."
         )
         return
     if options.stages == 1:
@@ -173,10 +201,10 @@ def _projection(plan: Plan) -> Iterator[str]:
     # Fewer stages than 1 + M gained / forward. An equal number only ties, and rounding must not change that.
     most = math.ceil(1 + options.micro_batches * gained / forward - 1e-6) - 1
     yield (
-        f"dfa waits for the first error, as long as {passes}. With M = {options.micro_batches} micro-batches and equal "
-        "stages it is ahead of a bp that never waits "
+        f"dfa local waits for the first error, as long as {passes}. With M = {options.micro_batches} micro-batches, "
+        "equal stages and messages that take no time, it is ahead of a bp that never waits "
         + (f"up to {most} stages" if most > 1 else "at no number of stages")
-        + f" (1 + {gained / forward:.2f} M)"
+        + f" (fewer than 1 + {gained / forward:.2f} M)"
         + ("; beyond, the advantage vanishes." if most > 1 else ".")
     )
 

@@ -19,7 +19,9 @@ class Order:
     """The operations of each stage, in the order in which it does them.
 
     `codes` `[stages, operations of a stage]`: `(kind * S * chunks + virtual stage) * M + micro-batch`. The blocks of a
-    model lie on `S * chunks` virtual stages; virtual stage `v` belongs to stage `v % S`.
+    model lie on `S * chunks` virtual stages, which pass through the stages `chunks` times.
+    `folded`: the second time they come back from the last stage to the first. Otherwise each time begins with the
+    first.
     `in_flight` `[stages]`: the largest number of forward passes, one for each micro-batch and chunk, of which a stage
     keeps the activations at one time.
     `fused`: B and W are one operation, of the kind `BACKWARD`.
@@ -30,10 +32,17 @@ class Order:
     in_flight: np.ndarray
     chunks: int = 1
     fused: bool = False
+    folded: bool = False
 
     @property
     def stages(self) -> int:
         return len(self.codes)
+
+    @property
+    def owners(self) -> np.ndarray:
+        """The stage of each virtual stage."""
+        up = np.arange(self.stages)
+        return np.concatenate([up, up[::-1]]) if self.folded else np.tile(up, self.chunks)
 
     @property
     def virtual(self) -> int:
@@ -54,8 +63,8 @@ def one_forward_one_backward(stages: int, micro_batches: int) -> Order:
     return _in_turn(stages - np.arange(stages), micro_batches, fused=True)
 
 
-def zero_bubble_h1(stages: int, micro_batches: int) -> Order:
-    """ZB-H1: 1F1B with B and W apart. Stage `s` does W of a micro-batch `s` micro-batches late.
+def zero_bubble(stages: int, micro_batches: int) -> Order:
+    """ZB-H1 (`zero-bubble`): 1F1B with B and W apart. Stage `s` does W of a micro-batch `s` micro-batches late.
 
     Every stage keeps `S` micro-batches, as the first stage of 1F1B does (Qi et al. 2023, arXiv 2401.10241).
     """
@@ -74,12 +83,57 @@ def zero_bubble_h2(stages: int, micro_batches: int) -> Order:
     return _in_turn(2 * (stages - s) - 1, micro_batches, delay=2 * s)
 
 
+def zero_bubble_v(stages: int, micro_batches: int) -> Order:
+    """ZB-V (`zbv`): each stage holds two chunks, and the way through the stages is a V, forth and back.
+
+    So the first stage has the first chunk and the last one. No stage waits if F, B and W take equally long and
+    `M >= 2 S - 1`, with the activations of `S` micro-batches, as in 1F1B (Qi et al. 2023, arXiv 2401.10241, section 6).
+    Smaller batches leave out the operations of the micro-batches that they do not have.
+    """
+    codes = np.array([_v_of_stage(s, stages, micro_batches) for s in range(stages)])
+    return Order(codes, micro_batches, _in_flight(codes, 2 * stages * micro_batches), chunks=2, folded=True)
+
+
+def _v_of_stage(s: int, stages: int, micro_batches: int) -> np.ndarray:
+    virtual = (s, 2 * stages - 1 - s)
+    full = max(2 * stages - 1, micro_batches)
+    done = np.zeros((3, 2), np.int64)  # operations of each kind and chunk that are in the list
+    parts: list[np.ndarray] = []
+
+    def add(times: int, *together: tuple[int, int]) -> None:
+        """Append these operations in turn, `times` times: each a kind and a chunk, for its next micro-batch."""
+        m = np.arange(times)[:, None] + [done[one] for one in together]
+        first = [(kind * 2 * stages + virtual[chunk]) * micro_batches for kind, chunk in together]
+        parts.append((m + first)[m < micro_batches])
+        for one in together:
+            done[one] += times
+
+    up, down = (FORWARD, 0), (FORWARD, 1)
+    back_up, back_down = ((BACKWARD, 0), (WEIGHT, 0)), ((BACKWARD, 1), (WEIGHT, 1))
+    add(2 * (stages - s) - 1, up)
+    add(s, down, up)
+    add(stages - s, down, *back_down)
+    add(full - int(done[up]), up, *back_up, down, *back_down)
+    add(full - int(done[down]), *back_up, down, *back_down)
+    add(s, back_up[0], back_down[0])
+    add(stages - s, *back_up)
+    add(s, back_down[1])
+    add(s, back_up[1])
+    return np.concatenate(parts)
+
+
 def direct_feedback(warm: np.ndarray, micro_batches: int) -> Order:
     """DFA: a stage does forward passes until its first error comes, then one W for each further forward pass.
 
     `warm` `[stages]`: the forward passes before the first W. There is no B: the gradients inside a block belong to W.
     """
     return _in_turn(warm, micro_batches, kind=WEIGHT)
+
+
+def _in_flight(codes: np.ndarray, operations: int) -> np.ndarray:
+    """Count the largest number of forward passes of each stage whose W has not come. `operations`: of one kind."""
+    kind = codes // operations
+    return ((kind == FORWARD).astype(np.int64) - (kind == WEIGHT)).cumsum(axis=1).max(axis=1)
 
 
 def _in_turn(

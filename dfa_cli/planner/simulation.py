@@ -97,10 +97,12 @@ def simulate(
     travel, port_of = np.zeros((3, virtual)), np.full((3, virtual), 2, np.int64)
     wait = np.zeros((3, virtual))
     target[FORWARD, :-1], target[BACKWARD, 1:] = count, -count
-    if stages > 1:
-        travel[FORWARD, :-1], travel[BACKWARD, 1:] = timing.transfer[:-1], timing.transfer[:-1]
-        port_of[FORWARD, :-1], port_of[BACKWARD, 1:] = 0, 1
-        wait[FORWARD, :-1] = wait[BACKWARD, 1:] = timing.latency
+    for v in np.flatnonzero(order.owners[:-1] != order.owners[1:]):
+        # On the way back of a folded order the two directions are exchanged.
+        up = int(order.folded and v >= stages)
+        travel[FORWARD, v] = travel[BACKWARD, v + 1] = timing.transfer[v]
+        wait[FORWARD, v] = wait[BACKWARD, v + 1] = timing.latency
+        port_of[FORWARD, v], port_of[BACKWARD, v + 1] = up, 1 - up
     if delivery is None:
         target[FORWARD, -1] = virtual * count  # B of the last virtual stage follows its F
     target, port_of = target.reshape(-1), port_of.reshape(-1)

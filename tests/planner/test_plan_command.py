@@ -45,8 +45,10 @@ def test_lines_are_what_the_formulas_say_at_equal_costs() -> None:
     unit = 2.0  # a stage has two blocks, a micro-batch one row
     assert found["bp 1f1b"] == pytest.approx((unit * 3 * 11, 3 / 11))
     assert found["bp interleaved"] == pytest.approx((unit * 3 * (8 + 1.5), 1.5 / 9.5))
-    assert found["bp zb-h1"] == pytest.approx((unit * (3 * 8 + 3), 3 / 27))
+    assert found["bp zero-bubble"] == pytest.approx((unit * (3 * 8 + 3), 3 / 27))
     assert found["bp zb-h2"] == pytest.approx((unit * 3 * 8, 0.0), abs=1e-9)
+    assert found["bp zbv"] == pytest.approx((unit * 3 * 8, 0.0), abs=1e-9)
+    assert found["dfa forward-first"] == pytest.approx((unit * 2 * 8, 0.0), rel=1e-6, abs=1e-6)
     assert found["dfa local"] == pytest.approx((unit * (2 * 8 + 3), 3 / 19), rel=1e-6)
     assert result.bound == pytest.approx(unit * 3 * 8)
 
@@ -75,9 +77,10 @@ def test_recompute_costs_a_forward_pass_for_each_rule() -> None:
 
 def test_at_equal_costs_the_saved_gradients_count_for_more_than_the_bubbles() -> None:
     words = spoken(equal_blocks(8), Options(4, 8))
-    assert "33.3 % of bp's work. They count for more than the waiting of zb-h2, 0.0 % of its step." in words
+    assert "33.3 % of bp's work. That is more than zb-h2 loses by waiting, 0.0 % of its step." in words
     assert (
-        "ahead of a bp that never waits up to 8 stages (1 + 1.00 M); beyond, the advantage vanishes." in words
+        "ahead of a bp that never waits up to 8 stages (fewer than 1 + 1.00 M); beyond, the advantage vanishes."
+        in words
     )
 
 
@@ -95,6 +98,13 @@ def test_a_projection_that_costs_more_than_is_saved_is_told() -> None:
     words = spoken(equal_blocks(8, projection=1.2), Options(4, 8))
     assert "The local projection costs more than what is left out." in words
     assert "slower than bp's best schedule here" in words
+
+
+def test_a_network_that_only_waits_is_told_so() -> None:
+    slow = Hardware("slow", peak=1.0, achieved=1.0, bandwidth=1e30, latency=1e6, memory=1e30)
+    words = " ".join(conclusions(plan(equal_blocks(8), slow, Options(4, 8))))
+    assert "Nearly all of a step is spent waiting for messages" in words
+    assert "frames a second" not in words
 
 
 def test_what_a_block_needs_inside_itself_is_not_saved() -> None:
@@ -186,8 +196,10 @@ def test_blocks_are_timed_on_this_machine(dfa: Dfa, monkeypatch: pytest.MonkeyPa
 def test_csv_has_a_row_for_each_line_of_each_plan(dfa: Dfa) -> None:
     text = ok(dfa("plan", "--preset", "gpt2-1.5b", "--sweep", "stages=2,4", "--format", "csv"))
     rows = list(csv.DictReader(io.StringIO(text)))
-    assert [row["stages"] for row in rows] == ["2"] * 8 + ["4"] * 8
-    assert {row["schedule"] for row in rows} == {"gpipe", "1f1b", "interleaved", "zb-h1", "zb-h2", ""}
+    assert [row["stages"] for row in rows] == ["2"] * 10 + ["4"] * 10
+    assert {row["schedule"] for row in rows} == {
+        "gpipe", "1f1b", "interleaved", "zero-bubble", "zb-h2", "zbv", "forward-first", ""
+    }  # fmt: skip
 
 
 def test_pictures_are_drawn_and_not_overwritten(dfa: Dfa) -> None:

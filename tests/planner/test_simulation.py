@@ -7,6 +7,7 @@ import itertools
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,8 +19,9 @@ from dfa_cli.planner.schedules import (
     gpipe,
     interleaved,
     one_forward_one_backward,
-    zero_bubble_h1,
+    zero_bubble,
     zero_bubble_h2,
+    zero_bubble_v,
 )
 from dfa_cli.planner.simulation import Timing, simulate, simulate_steady
 
@@ -57,13 +59,49 @@ def by_chunks(s: int, stages: int, micro_batches: int, chunks: int) -> Stage:
     return order
 
 
+def in_a_v(s: int, stages: int, micro_batches: int) -> Stage:
+    """ZB-V, greedily: what the paper says of the beginning, then one of each kind in turn, and W last.
+
+    All is written for a batch that fills the pipeline. A smaller one leaves out what it does not have.
+    """
+    full = max(micro_batches, 2 * stages - 1)
+    order: Stage = []
+    seen: dict[tuple[str, int], int] = {}
+
+    def do(*kinds: tuple[str, int]) -> None:
+        for kind, chunk in kinds:
+            m = seen.get((kind, chunk), 0)
+            if m < full:
+                order.append((kind, chunk, m))
+                seen[kind, chunk] = m + 1
+
+    for _ in range(2 * (stages - s) - 1):
+        do((F, 0))
+    for _ in range(s):
+        do((F, 1), (F, 0))
+    for _ in range(stages - s):
+        do((F, 1), (B, 1), (W, 1))
+    while seen[F, 1] < full:
+        do((F, 0), (B, 0), (W, 0), (F, 1), (B, 1), (W, 1))
+    for _ in range(s):
+        do((B, 0), (B, 1))
+    for _ in range(stages - s):
+        do((B, 0), (W, 0))
+    for chunk in (1, 0):
+        while seen.get((W, chunk), 0) < full:
+            do((W, chunk))
+    return [one for one in order if one[2] < micro_batches]
+
+
 def orders(stages: int, micro_batches: int) -> dict[str, tuple[Order, list[Stage]]]:
     S, M = stages, micro_batches
     found = {
         "gpipe": (gpipe(S, M), [in_turn(M, None, M) for _ in range(S)]),
         "1f1b": (one_forward_one_backward(S, M), [in_turn(S - s, None, M) for s in range(S)]),
-        "zb-h1": (zero_bubble_h1(S, M), [in_turn(S - s, s, M) for s in range(S)]),
+        "zero-bubble": (zero_bubble(S, M), [in_turn(S - s, s, M) for s in range(S)]),
         "zb-h2": (zero_bubble_h2(S, M), [in_turn(2 * (S - s) - 1, 2 * s, M) for s in range(S)]),
+        "zbv": (zero_bubble_v(S, M), [in_a_v(s, S, M) for s in range(S)]),
+        "forward-first": (direct_feedback(np.full(S, M), M), [in_turn(M, None, M, W) for _ in range(S)]),
         "dfa": (direct_feedback(S - np.arange(S), M), [in_turn(S - s, None, M, W) for s in range(S)]),
     }
     if S > 1 and M % S == 0:
@@ -72,7 +110,9 @@ def orders(stages: int, micro_batches: int) -> dict[str, tuple[Order, list[Stage
     return found
 
 
-def recursive_ends(stages: list[Stage], timing: Timing, arrivals: list[float] | None) -> list[dict]:
+def recursive_ends(
+    stages: list[Stage], timing: Timing, arrivals: list[float] | None, folded: bool = False
+) -> list[dict]:
     """Return when each operation ends. `arrivals`: when the feedback of each micro-batch is there, in DFA.
 
     The feedback is computed by the caller, from an earlier result, until both agree.
@@ -82,38 +122,51 @@ def recursive_ends(stages: list[Stage], timing: Timing, arrivals: list[float] | 
     rows = [{one: i for i, one in enumerate(order)} for order in stages]
     kinds = {F: 0, B: 1, W: 2}
 
+    def place(s: int, chunk: int) -> int:
+        """The number of a chunk on the way through the model."""
+        return chunk * S + (S - 1 - s if folded and chunk else s)
+
+    def owner(v: int) -> tuple[int, int]:
+        """The stage of a chunk of the model, and which of its chunks it is."""
+        chunk, s = divmod(v, S)
+        return (S - 1 - s if folded and chunk else s), chunk
+
     def duration(s: int, one: tuple[str, int, int]) -> float:
-        return float(timing.durations[kinds[one[0]], one[1] * S + s])
+        return float(timing.durations[kinds[one[0]], place(s, one[1])])
+
+    def direction(s: int, one: tuple[str, int, int]) -> str | None:
+        """Which way the message of an operation goes: `up` from the first stage to the last; `None`: it stays."""
+        kind, v = one[0], place(s, one[1])
+        goal = v + 1 if kind == F else v - 1
+        if kind == W or not 0 <= goal < virtual or owner(goal)[0] == s:
+            return None
+        return "up" if (kind == F) != (folded and one[1] == 1) else "down"
 
     @functools.cache
     def sent(s: int, one: tuple[str, int, int]) -> float:
         """When the message of an operation has left: after that of the one before it in the same direction."""
-        kind, chunk, _ = one
-        v = chunk * S + s
-        if (kind == F and v == virtual - 1) or (kind == B and v == 0) or kind == W:
+        way = direction(s, one)
+        if way is None:
             return end(s, one)
-        place = rows[s][one]
-        before = [
-            o
-            for o in stages[s][:place]
-            if o[0] == kind and (o[1] * S + s) not in ((virtual - 1,) if kind == F else (0,))
-        ]
+        before = [o for o in stages[s][: rows[s][one]] if direction(s, o) == way]
         free = sent(s, before[-1]) if before else 0.0
-        way = timing.transfer[v if kind == F else v - 1] if S > 1 else 0.0
-        return max(end(s, one), free) + float(way)
+        v = place(s, one[1])
+        return max(end(s, one), free) + float(timing.transfer[v if one[0] == F else v - 1])
+
+    def arrived(v: int, kind: str, m: int) -> float:
+        s, chunk = owner(v)
+        late = timing.latency if direction(s, (kind, chunk, m)) else 0.0
+        return sent(s, (kind, chunk, m)) + late
 
     @functools.cache
     def end(s: int, one: tuple[str, int, int]) -> float:
         kind, chunk, m = one
-        place, v = rows[s][one], chunk * S + s
-        start = end(s, stages[s][place - 1]) if place else 0.0
-        late = timing.latency if S > 1 else 0.0
+        row, v = rows[s][one], place(s, chunk)
+        start = end(s, stages[s][row - 1]) if row else 0.0
         if kind == F and v > 0:
-            start = max(start, sent((v - 1) % S, (F, (v - 1) // S, m)) + late)
-        elif kind == B and v < virtual - 1:
-            start = max(start, sent((v + 1) % S, (B, (v + 1) // S, m)) + late)
+            start = max(start, arrived(v - 1, F, m))
         elif kind == B:
-            start = max(start, end(s, (F, chunk, m)))
+            start = max(start, arrived(v + 1, B, m) if v < virtual - 1 else end(s, (F, chunk, m)))
         elif kind == W and arrivals is not None:
             start = max(start, arrivals[m] if s < S - 1 else end(s, (F, 0, m)))
         return start + duration(s, one)
@@ -134,7 +187,7 @@ def random_timing(virtual: int, seed: int) -> Timing:
 def test_every_schedule_agrees_with_a_second_implementation(S: int, M: int) -> None:
     for number, (name, (order, stages)) in enumerate(orders(S, M).items()):
         timing = random_timing(order.virtual, 100 * S + 10 * M + number)
-        if name == "dfa":
+        if name in ("dfa", "forward-first"):
             run = simulate(order, timing, Instant())
             last = timing.durations[0, -1]
             arrivals: list[float] = [0.0] * M
@@ -146,11 +199,12 @@ def test_every_schedule_agrees_with_a_second_implementation(S: int, M: int) -> N
             assert last > 0
         else:
             run = simulate(order, timing)
-            found = recursive_ends(stages, timing, None)
+            found = recursive_ends(stages, timing, None, name == "zbv")
         assert run.starts is not None
         for s in range(S):
             kinds = order.codes[s] // (order.virtual * M)
             chunks = order.codes[s] // M % order.virtual // S
+            assert {int(order.owners[v]) for v in order.codes[s] // M % order.virtual} == {s}
             listed = [("FBW"[k], c, m) for k, c, m in zip(kinds, chunks, order.codes[s] % M, strict=True)]
             assert listed == stages[s], f"{name}, stage {s}"
             ends = run.starts[s] + timing.durations.reshape(-1)[order.codes[s] // M]
@@ -203,14 +257,59 @@ def test_the_bubble_of_the_interleaved_schedule_is_v_times_shorter(S: int, M: in
 
 @pytest.mark.parametrize(("S", "M"), [(2, 3), (4, 8), (4, 12), (8, 16), (8, 64)])
 def test_the_zero_bubble_schedules_wait_as_the_paper_says(S: int, M: int) -> None:
-    """(S - 1)(F + B - W) for ZB-H1, nothing for ZB-H2 at equal costs (Qi et al. 2023, table 1)."""
-    first, second = zero_bubble_h1(S, M), zero_bubble_h2(S, M)
+    """(S - 1)(F + B - W) for ZB-H1, nothing for ZB-H2 and ZB-V at equal costs (Qi et al. 2023, tables 1 and 4)."""
+    first, second = zero_bubble(S, M), zero_bubble_h2(S, M)
     assert simulate(first, equal(first)).seconds == pytest.approx(3 * M + S - 1)
     run = simulate(second, equal(second))
     assert run.seconds == pytest.approx(3 * M)
     assert run.between_barriers == pytest.approx(3 * M + S - 1)
+    with_two_chunks = zero_bubble_v(S, M)
+    assert simulate(with_two_chunks, equal(with_two_chunks)).seconds == pytest.approx(
+        3 * M + 3 / 2 * max(0, 2 * S - 1 - M)
+    )
+    assert (with_two_chunks.in_flight <= 2 * S).all(), "of half a stage each"
     assert (first.in_flight <= S).all()
     assert (second.in_flight <= 2 * S - 1).all()
+
+
+@pytest.mark.parametrize(("S", "M"), [(1, 2), (2, 4), (3, 6), (4, 4), (4, 12)])
+def test_the_orders_are_those_that_torch_runs(S: int, M: int) -> None:
+    """Torch lists for each process what it does: kind, chunk, micro-batch."""
+    from torch.distributed.pipelining import schedules as torchs
+
+    kinds = {
+        torchs.FORWARD: 0,
+        torchs.BACKWARD_INPUT: 1,
+        torchs.FULL_BACKWARD: 1,
+        torchs.BACKWARD_WEIGHT: 2,
+    }
+    for order, name in (
+        (interleaved(S, M, 2), "ScheduleInterleaved1F1B"),
+        (zero_bubble(S, M), "ScheduleInterleavedZeroBubble"),
+        (zero_bubble_v(S, M), "ScheduleZBVZeroBubble"),
+    ):
+        settings = SimpleNamespace(
+            pp_group_size=S,
+            n_local_stages=order.chunks,
+            num_stages=order.virtual,
+            microbatches_per_round=S,
+            _n_microbatches=M,
+        )
+        for s in range(S):
+            listed = getattr(torchs, name)._calculate_single_rank_operations(settings, s)
+            expected = [
+                (kinds[one.computation_type] * order.virtual + one.stage_index) * M + one.microbatch_index
+                for one in listed
+                if one is not None and one.microbatch_index < M
+            ]
+            assert order.codes[s].tolist() == expected, name
+
+
+@pytest.mark.parametrize(("S", "M"), LARGER)
+def test_all_forward_passes_first_leave_no_bubble(S: int, M: int) -> None:
+    """While the last stage is on the way to its first error, the first one has forward passes to do."""
+    order = direct_feedback(np.full(S, M), M)
+    assert simulate(order, equal(order, w=1.4), Instant()).seconds == pytest.approx(M * 2.4 + max(0, S - M))
 
 
 @pytest.mark.parametrize(("S", "M"), LARGER)
@@ -262,9 +361,10 @@ def test_a_recognised_steady_state_gives_what_enumeration_gives(seed: int) -> No
     skipped = 0
     for make, period in (
         (one_forward_one_backward, 1),
-        (zero_bubble_h1, 1),
+        (zero_bubble, 1),
         (zero_bubble_h2, 1),
         (lambda s, m: interleaved(s, m, 2), S),
+        (zero_bubble_v, 1),
     ):
         order = make(S, M)
         timing = random_timing(order.virtual, seed)
@@ -323,8 +423,8 @@ def test_a_large_pipeline_is_simulated_in_time(S: int, M: int, most: float) -> N
 def test_a_batch_of_a_million_micro_batches_is_not_enumerated() -> None:
     M = 10**6
     started = time.process_time()
-    order = zero_bubble_h1(8, 100)
-    run = simulate_steady(lambda m: zero_bubble_h1(8, m), M, equal(order))
+    order = zero_bubble(8, 100)
+    run = simulate_steady(lambda m: zero_bubble(8, m), M, equal(order))
     assert run.seconds == pytest.approx(3 * M + 7)
     assert time.process_time() - started < 2
 
