@@ -22,8 +22,11 @@ def require_divisible_rule(rule: LearningRule, kind: str) -> None:
         )
     if isinstance(rule, Stateful):
         raise DfaError(f"parallel={kind}: {name} has a state, which cannot be divided. Use parallel=none.")
-    if getattr(rule, "activations", KEEP) != KEEP:
-        raise DfaError(f"parallel={kind} keeps the activations of a step. Use activations=keep.")
+    if getattr(rule, "activations", KEEP) != KEEP and (kind == "data" or isinstance(rule, Backpropagation)):
+        raise DfaError(
+            f"parallel={kind} with {name} keeps the activations of a step, as torch does it. Use activations=keep, or "
+            "rule=dfa with parallel=pipeline."
+        )
 
 
 def require_divisible_rows(experiment: Experiment, advice: str) -> None:

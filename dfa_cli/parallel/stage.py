@@ -7,21 +7,18 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dfa_cli.kernels.vjp import accumulate_vjp
 from dfa_cli.models.base import Block, Model
 from dfa_cli.models.batch import Batch
 from dfa_cli.models.dropout import micro_batches
+from dfa_cli.models.forward_state import ForwardState
 from dfa_cli.parallel.links import Arrival, Link
 from dfa_cli.parallel.parts import MicroBatch, split_batch
 from dfa_cli.parallel.traffic import BACKWARD, FORWARD, PROJECTION, RESULT
-from dfa_cli.rules.base import LearningRule, Step, loss_and_error, scatter_to_rows
+from dfa_cli.rules.base import KEEP, LearningRule, Step, loss_and_error, scatter_to_rows
 from dfa_cli.rules.blockwise import HasFeedback
-
-Outputs = list[
-    Tensor | None
-]  # of the blocks of a stage, for one micro-batch; `None` once a block has learned
 
 
 def output_type(block: Block) -> torch.dtype:
@@ -37,6 +34,9 @@ class BlockwiseStage:
     errors and sends them to the stages that learn from them. No gradient of an activation is computed or sent. When all
     its micro-batches have passed, a stage computes the weight gradients of one after another. It does not wait for the
     other stages to finish theirs, and takes the next batch.
+
+    If the rule recomputes activations, a stage holds of each micro-batch only the input of its first block. When the
+    error is there, one block after another is computed again, with the same random numbers, and freed before the next.
 
     `stages`: the blocks of each stage. The stage with the rank of `link` is this one. `central`: only the first stage
     projects, and sends the others the feedback of their blocks. Otherwise each stage projects the error for itself.
@@ -61,6 +61,8 @@ class BlockwiseStage:
         self.rowwise = rowwise
         self.index, self.last = link.rank, len(stages) - 1
         self.blocks = stages[self.index]
+        self.recomputing = getattr(rule, "activations", KEEP) != KEEP
+        self._module = nn.ModuleList(model.blocks[i] for i in self.blocks)
         last_block = len(model.blocks) - 1
         # The hidden blocks of each stage that learn.
         self.learning = [
@@ -74,21 +76,21 @@ class BlockwiseStage:
     def step(self, batch: Batch) -> Step:
         """Leave the gradients of this stage's blocks in `.grad`. The result is that of the whole batch."""
         parts = split_batch(batch, self.micro_batches)
-        blocks = [self.model.blocks[i] for i in self.blocks] if len(parts) > 1 else []
+        blocks = self._module if len(parts) > 1 else []
         with self.link.traffic.step(len(batch.y)), micro_batches(blocks, len(batch.y)):
             return self._step(batch, parts)
 
     def _step(self, batch: Batch, parts: list[MicroBatch]) -> Step:
         inputs = self._expect_inputs(parts)
         errors = self._expect_errors(parts)
-        outputs: list[Outputs] = []
+        before = ForwardState(self._module, batch.y.device) if self.recomputing else None
+        held: list[_Kept | _Recomputed] = []
         results: list[Step] = []
         for m, part in enumerate(parts):
             h = inputs[m]() if inputs else part.batch.x
             with self._computing("forward", m):
-                outputs.append(self._forward(h, part))
-            out = outputs[-1][-1]
-            assert out is not None
+                held.append(_Recomputed(self, h, part) if self.recomputing else _Kept())
+                out = self._forward(h, part, held[-1])
             if self.index < self.last:
                 self.link.send(FORWARD, self.index + 1, out.detach())
                 continue
@@ -99,11 +101,19 @@ class BlockwiseStage:
             for stage in self.projecting:
                 if stage != self.index:
                     self.link.send(BACKWARD, stage, error)
-        if self.index == self.last:
-            self._teach_last_block(outputs, parts, errors)
-        self._teach_hidden_blocks(outputs, batch, parts, errors)
-        step = join(results, parts) if results else None
-        step = share_result(step, self.link, self.last, set(range(len(self.stages))))
+            del h, out
+        step, ranks = None, set(range(len(self.stages)))
+        if results:  # The other stages need the result, but not the weight gradients of this one.
+            step = share_result(join(results, parts), self.link, self.last, ranks)
+        if before is None:
+            # The last block needs only the error, which is there. The others may have to wait.
+            self._teach_last_block(held, parts, errors)
+            self._teach_hidden_blocks(held, batch, parts, errors)
+        else:
+            with before.again(), micro_batches(self._module if len(parts) > 1 else [], len(batch.y)):
+                self._teach_hidden_blocks(held, batch, parts, errors)
+                self._teach_last_block(held, parts, errors)
+        step = step or share_result(None, self.link, self.last, ranks)
         self.link.flush()
         return step
 
@@ -127,33 +137,33 @@ class BlockwiseStage:
             self.link.expect(BACKWARD, self.last, (len(part.batch.targets), width), dtype) for part in parts
         ]
 
-    def _forward(self, h: Any, part: MicroBatch) -> Outputs:
-        outputs: Outputs = []
-        for i in self.blocks:
-            learns = i in self.learning[self.index] or i == len(self.model.blocks) - 1
-            with torch.set_grad_enabled(learns):
-                h = self.model.blocks[i](h.detach() if isinstance(h, Tensor) else h, part.batch.graph)
-            outputs.append(h)
-        return outputs
+    def block_output(self, i: int, h: Any, part: MicroBatch, graph: bool = True) -> Tensor:
+        """Compute a block of this stage, with the graph that its weight gradient needs, if it learns."""
+        learns = i in self.learning[self.index] or i == len(self.model.blocks) - 1
+        with torch.set_grad_enabled(graph and learns):
+            return self.model.blocks[i](h.detach() if isinstance(h, Tensor) else h, part.batch.graph)  # type: ignore[return-value]
 
-    def _teach(self, outputs: list[Outputs], m: int, block: int, signal: Tensor) -> None:
-        """Give a block of this stage its gradient for a micro-batch, and free its graph."""
-        place = block - self.blocks.start
-        output = outputs[m][place]
-        assert output is not None
-        outputs[m][place] = None
-        accumulate_vjp(output, signal)
+    def _forward(self, h: Any, part: MicroBatch, held: _Kept | _Recomputed) -> Tensor:
+        for i in self.blocks:
+            h = self.block_output(i, h, part, graph=not self.recomputing)
+            if isinstance(held, _Kept):
+                held.outputs[i] = h
+        return h
 
     def _teach_last_block(
-        self, outputs: list[Outputs], parts: list[MicroBatch], errors: list[Arrival]
+        self, held: list[_Kept | _Recomputed], parts: list[MicroBatch], errors: list[Arrival]
     ) -> None:
-        for m, part in enumerate(parts):
+        for m, part in enumerate(parts if self.index == self.last else []):
             with self._computing("backward", m):
                 signal = scatter_to_rows(_weighted(errors[m](), part), part.batch, part.rows)
-                self._teach(outputs, m, len(self.model.blocks) - 1, signal)
+                accumulate_vjp(held[m].take(len(self.model.blocks) - 1), signal)
 
     def _teach_hidden_blocks(
-        self, outputs: list[Outputs], batch: Batch, parts: list[MicroBatch], errors: list[Arrival]
+        self,
+        held: list[_Kept | _Recomputed],
+        batch: Batch,
+        parts: list[MicroBatch],
+        errors: list[Arrival],
     ) -> None:
         if not self.rowwise and len(parts) > 1:
             if self.index in self.projecting:
@@ -163,13 +173,15 @@ class BlockwiseStage:
             for block, signal in self._feedback(error, batch, len(batch.y), len(parts)):
                 for m, part in enumerate(parts):
                     with self._computing("backward", m):
-                        self._teach(outputs, m, block, signal[part.first : part.last])
+                        accumulate_vjp(held[m].take(block), signal[part.first : part.last])
             return
         for m, part in enumerate(parts):
             error = errors[m]() if self.index in self.projecting else None
             for block, signal in self._feedback(error, part.batch, part.rows, m):
                 with self._computing("backward", m):
-                    self._teach(outputs, m, block, signal if part.weight == 1.0 else signal.mul_(part.weight))
+                    if part.weight != 1.0:
+                        signal.mul_(part.weight)
+                    accumulate_vjp(held[m].take(block), signal)
 
     def _feedback(
         self, error: Tensor | None, batch: Batch, rows: int, m: int
@@ -206,6 +218,31 @@ class BlockwiseStage:
             with self._computing("projection", m):
                 signal = next(signals)
             yield i, signal
+
+
+class _Kept:
+    """The outputs of the blocks of a stage for one micro-batch, each until its block learns."""
+
+    def __init__(self) -> None:
+        self.outputs: dict[int, Tensor] = {}
+
+    def take(self, block: int) -> Tensor:
+        return self.outputs.pop(block)
+
+
+class _Recomputed:
+    """The input of a stage for one micro-batch, from which its blocks are computed again, in their order."""
+
+    def __init__(self, stage: BlockwiseStage, h: Any, part: MicroBatch):
+        self.stage, self.h, self.part = stage, h, part
+        self._next = stage.blocks.start
+
+    def take(self, block: int) -> Tensor:
+        for i in range(self._next, block + 1):
+            self.h = self.stage.block_output(i, self.h, self.part)
+        self._next = block + 1
+        output, self.h = self.h, self.h.detach()
+        return output
 
 
 def share_result(step: Step | None, link: Link, owner: int, ranks: set[int]) -> Step:

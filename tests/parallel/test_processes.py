@@ -192,7 +192,7 @@ def test_a_sweep_trains_parallel_runs_and_reuses_them(dfa: Dfa) -> None:
         (("parallel.stages=1", "parallel.split=[3]"), "which is 3 blocks in all. The model has 4 blocks"),
         (("parallel.stages=1", "rule=fa"), "FeedbackAlignment sends the error back through all blocks"),
         (("parallel.stages=1", "rule=dfa", "parallel.schedule=zbv"), "DirectFeedbackAlignment has no backward pass"),
-        (("parallel.stages=1", "activations=recompute"), "parallel=pipeline keeps the activations of a step"),
+        (("parallel.stages=1", "rule=bp", "activations=recompute"), "parallel=pipeline with Backpropagation keeps"),
         (
             ("parallel.stages=1", "parallel.micro_batches=2", "model=gcn", "data=digits_graph", "model.hidden=[4]"),
             "A graph cannot be divided into micro-batches",

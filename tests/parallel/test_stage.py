@@ -112,6 +112,35 @@ def test_the_number_of_stages_changes_no_bit(device: str) -> None:
         assert all(torch.equal(gradients[name], runs[0][name]) for name in runs[0])
 
 
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("device", "parts"), [("digital", 1), ("digital", 4), ("optical", 4)])
+def test_recomputed_activations_change_no_bit(rule: str, device: str, parts: int) -> None:
+    found = []
+    for activations in ("keep", "recompute"):
+        models: list[Model] = []
+
+        def built(
+            activations: str = activations, models: list[Model] = models
+        ) -> tuple[Model, LearningRule, ProjectionDevice]:
+            model, learning, projector = build(rule, device)
+            learning.activations = activations  # type: ignore[attr-defined]
+            models.append(model)
+            return model, learning, projector
+
+        steps, gradients, _ = train_step(built, batch(), stages(3), parts)
+        states = [
+            None if block.dropout.generator is None else block.dropout.generator.get_state()
+            for model in models
+            for block in model.blocks
+        ]
+        found.append((steps, gradients, states))
+    (kept, expected, before), (again, gradients, after) = found
+    assert [float(step.loss) for step in again] == [float(step.loss) for step in kept]
+    assert gradients.keys() == expected.keys()
+    assert all(torch.equal(gradients[name], expected[name]) for name in expected)
+    assert all(a is b is None or torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
 def test_generators_end_in_the_state_of_one_process() -> None:
     models: list[Model] = []
 
