@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from dfa_cli.config.spec import RunSpec
 from dfa_cli.console.messages import shortest
 from dfa_cli.errors import DfaError
 from dfa_cli.launch.interruption import interruption_reported
 from dfa_cli.launch.recorded import NO_TRUST, Trust, spec_of_record
-from dfa_cli.launch.task import resume_recorded, run_spec
+from dfa_cli.launch.task import is_stage, of_record, resume_recorded, run_spec, run_stage
 from dfa_cli.machine.files import mendable_errors_as_sentences
 from dfa_cli.records.find import Paths, pick_run
 from dfa_cli.records.integrity import require_unchanged
@@ -36,6 +37,10 @@ def resume(
     """
     run = pick_run(name, folders)
     folder = Path(run.folder).absolute()
+    if is_stage(run.config):
+        # The process with rank 0 checks the run. It may be ahead, and have begun to change the record.
+        run_stage(of_record(run, _spec(run, trust, stages)), folder, resumed=not from_start)
+        return
     _require_ended(run, force)
     if not from_start and not (folder / CHECKPOINT).is_file():
         raise DfaError(
@@ -49,11 +54,7 @@ def resume(
             f"run {run.id} cannot go on, because its {run.change_of_metrics}. "
             f"Begin again with epoch 1: dfa resume {run.id} --from-start."
         )
-    spec = spec_of_record(run, trust)
-    if stages is not None:
-        if "stages" not in spec.config["parallel"]:
-            raise DfaError(f"run {run.id} is not divided into stages; leave --stages out.")
-        spec = spec.with_values(parallel={**spec.config["parallel"], "stages": stages, "split": None})
+    spec = _spec(run, trust, stages)
     # A run that belongs to an output folder with claims is claimed, so that no sweep runs its configuration meanwhile.
     outputs = next((above for above in folder.parents if (above / CLAIMS).is_dir()), None)
     with contextlib.ExitStack() as stack:
@@ -73,6 +74,15 @@ def resume(
             run_spec(spec, folder, replaces=True)
         else:
             resume_recorded(run, spec)
+
+
+def _spec(run: Run, trust: Trust, stages: int | None) -> RunSpec:
+    spec = spec_of_record(run, trust)
+    if stages is None:
+        return spec
+    if "stages" not in spec.config["parallel"]:
+        raise DfaError(f"run {run.id} is not divided into stages; leave --stages out.")
+    return spec.with_values(parallel={**spec.config["parallel"], "stages": stages, "split": None})
 
 
 def _require_ended(run: Run, force: bool) -> None:

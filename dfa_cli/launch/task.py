@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,12 +33,25 @@ def run_spec(spec: RunSpec, folder: Path, replaces: bool = False) -> dict[str, A
     return experiment.run(resolve_spec(spec), folder, replaces)
 
 
-def run_stage(spec: RunSpec) -> None:
-    """Compute a stage of the run that `spec` describes, whose record another process owns."""
+def is_stage(config: Mapping[str, Any]) -> bool:
+    """Tell whether a launcher such as torchrun has started this process beside the one that owns the record."""
+    return int(os.environ.get("RANK", 0)) > 0 and bool(config.get("parallel"))
+
+
+def run_stage(spec: RunSpec, folder: Path = Path(), resumed: bool = False) -> None:
+    """Compute a stage of the run that `spec` describes, whose record another process owns.
+
+    `resumed`: it goes on from the checkpoint in `folder`.
+    """
     with import_undisturbed("torch"):
         from dfa_cli import experiment
 
-    experiment.run_stage(resolve_spec(spec), Path())
+    experiment.run_stage(resolve_spec(spec), folder, resumed)
+
+
+def of_record(run: Run, spec: RunSpec) -> RunSpec:
+    """Give `spec` what a run keeps when it goes on."""
+    return spec.with_values(run_id=run.id, threads=run.provenance.get("threads") or spec.config["threads"])
 
 
 def resume_recorded(run: Run, spec: RunSpec) -> dict[str, Any]:
@@ -58,8 +73,7 @@ def resume_recorded(run: Run, spec: RunSpec) -> dict[str, Any]:
     with import_undisturbed("torch"):
         from dfa_cli import experiment
 
-    spec = spec.with_values(run_id=run.id, threads=run.provenance.get("threads") or spec.config["threads"])
-    return experiment.resume(resolve_spec(spec), Path(run.folder))
+    return experiment.resume(resolve_spec(of_record(run, spec)), Path(run.folder))
 
 
 def why_not_reused(run: Run, spec: RunSpec) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from dfa_cli.launch.fallback import StandIn, find_stand_in
 from dfa_cli.launch.folder import new_run_folder
 from dfa_cli.launch.help import help_text
 from dfa_cli.launch.interruption import interruption_reported
-from dfa_cli.launch.task import run_spec, run_stage
+from dfa_cli.launch.task import is_stage, run_spec, run_stage
 
 
 def train(command: Command) -> int:
@@ -41,8 +40,7 @@ def train(command: Command) -> int:
         )
     with Composer(command) as composer:
         composed = composer.run(command.overrides)
-        if int(os.environ.get("RANK", 0)) > 0 and composed.spec.config["parallel"]:
-            # A launcher such as torchrun has started this process beside the one that owns the record.
+        if is_stage(composed.spec.config):
             run_stage(composed.spec)
             return COMPLETED
         if stand_in := find_stand_in(composed.spec):

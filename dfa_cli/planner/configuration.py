@@ -13,9 +13,12 @@ from dfa_cli.planner.costs import Block, Workload
 from dfa_cli.planner.counting import fully_connected, graph_convolution
 
 if TYPE_CHECKING:
-    from dfa_cli.data.base import Data
+    import torch
 
-TIMED_SECONDS = 0.2  # an operation is repeated for so long, at least three times; the shortest time counts
+    from dfa_cli.data.base import Data
+    from dfa_cli.models import Batch, Model
+
+TIMED_SECONDS = 0.2  # an operation is repeated for so long, at least three times
 
 
 def count(spec: RunSpec) -> Workload:
@@ -45,28 +48,52 @@ def measure(spec: RunSpec, batch_rows: int | None, micro_batches: int, stages: i
 
     The stages share the cores of this machine, unless `threads` of the configuration says how many threads one has.
     `batch_rows`: rows of a batch, in place of those of the configuration.
-
-    Four things are timed of each block: the forward pass, the gradients of the weights, these together with the
-    gradient of the input, and a digital projection of the error to the width of the block. What a block needs inside
-    itself to reach its weights is part of the weight gradients.
     """
     import torch
 
-    from dfa_cli.devices.digital import Digital
     from dfa_cli.training.setup import build_experiment, process_threads
 
     config = resolve_auto(spec.config)
     config["threads"] = config["threads"] or max(1, process_threads() // stages)
     data = _load(spec, config["compute"])
     experiment = build_experiment(config, data)
-    compute = torch.device(config["compute"])
     rows = batch_rows or _rows(config, data)
     work = _workload(spec, data, (), 2 if config["precision"] == "bf16" else 4)
     part = max(1, rows // micro_batches)
     batch = experiment.batches.sample(part)
+    blocks = time_blocks(
+        experiment.model.train(),
+        batch,
+        data.classes,
+        torch.device(config["compute"]),
+        work.value_bytes,
+        added=micro_batches > 1,
+    )
+    return _workload(spec, data, blocks, work.value_bytes, measured=True)
+
+
+def time_blocks(
+    model: Model,
+    batch: Batch,
+    classes: int,
+    compute: torch.device,
+    value_bytes: int,
+    added: bool,
+    choose: Callable[[list[float]], float] = min,
+) -> tuple[Block, ...]:
+    """Time the blocks of a model on the rows of a batch.
+
+    Four things are timed of each block: the forward pass, the gradients of the weights, these together with the
+    gradient of the input, and a digital projection of the error to the width of the block. What a block needs inside
+    itself to reach its weights is part of the weight gradients. `added`: the gradients are added to those of an earlier
+    micro-batch. `choose`: which of the times of an operation counts.
+    """
+    import torch
+
+    from dfa_cli.devices.digital import Digital
+
     part = len(batch.y)
-    model = experiment.model.train()
-    error = torch.randn(part, data.classes, device=compute)
+    error = torch.randn(part, classes, device=compute)
     blocks = []
     h: Any = batch.x
     for i, block in enumerate(model.blocks):
@@ -77,18 +104,28 @@ def measure(spec: RunSpec, batch_rows: int | None, micro_batches: int, stages: i
             leaf = h.detach().requires_grad_() if of_input else h
             out = block(leaf, batch.graph)
             signal = torch.randn_like(out)
-            wanted = [leaf, *parameters] if of_input else parameters
-            return _shortest(lambda: torch.autograd.grad(out, wanted, signal, retain_graph=True), compute)
 
-        forward = _shortest(lambda h=h, block=block: block(h, batch.graph), compute)
+            def backward() -> None:
+                if of_input:
+                    leaf.grad = None
+                if not added:
+                    block.zero_grad(set_to_none=True)
+                out.backward(
+                    signal, retain_graph=True, inputs=[leaf, *parameters] if of_input else parameters
+                )
+
+            return _time(backward, compute, choose)
+
+        forward = _time(lambda h=h, block=block: block(h, batch.graph), compute, choose)
         weights = gradients(False)
         projection = 0.0
         if not last:
             device = Digital(where=compute.type)
-            device.prepare(data.classes, block.width, compute)
+            device.prepare(classes, block.width, compute)
             # Of the costs for one row, those of the rows that have an error are counted later.
-            projection = _shortest(lambda device=device: device.project(error), compute)
+            projection = _time(lambda device=device: device.project(error), compute, choose)
         inputs = 0.0 if i == 0 else max(0.0, gradients(True) - weights)
+        block.zero_grad(set_to_none=True)
         columns = (h.shape[1] if i == 0 else 0) + block.width
         blocks.append(
             Block(
@@ -98,17 +135,17 @@ def measure(spec: RunSpec, batch_rows: int | None, micro_batches: int, stages: i
                 weights / part,
                 projection / part,
                 block.width,
-                float(columns * work.value_bytes),
+                float(columns * value_bytes),
                 sum(parameter.numel() for parameter in parameters),
             )
         )
         with torch.no_grad():
             h = block(h, batch.graph)
-    return _workload(spec, data, tuple(blocks), work.value_bytes, measured=True)
+    return tuple(blocks)
 
 
-def _shortest(operation: Callable[[], Any], compute: Any) -> float:
-    """Return the shortest time of an operation, in seconds. The first call is not timed."""
+def _time(operation: Callable[[], Any], compute: Any, choose: Callable[[list[float]], float]) -> float:
+    """Time an operation again and again, and return the time that `choose` chooses [s]. The first call is not timed."""
     import torch
 
     def wait() -> None:
@@ -123,7 +160,7 @@ def _shortest(operation: Callable[[], Any], compute: Any) -> float:
         operation()
         wait()
         times.append(time.perf_counter() - started)
-    return min(times)
+    return choose(times)
 
 
 def _load(spec: RunSpec, compute: str = "cpu") -> Data:

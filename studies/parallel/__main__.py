@@ -112,15 +112,17 @@ def report(network: Network, choosing: int, rounds: int, steps: int) -> Section:
     return section
 
 
-def write(section: Section, page: Path = PAGE) -> None:
+def put_between(mark: str, section: Section, page: Path = PAGE) -> None:
     """Put the tables between the two marks."""
     lines = [f"**{machine()}**", "", *section.body]
-    rows = [(what, got, bar, "met" if met else "**not met**") for what, got, bar, met in section.bars]
-    bars = Section("", "")
-    bars.table(("bar", "measured", "must be", ""), rows)
-    before, _, after = page.read_text("utf-8").split(MARK)
-    text = "\n".join([*lines, *bars.body, conditions()])
-    write_atomically(page, "\n\n".join([before.rstrip() + "\n\n" + MARK, text, MARK + after]))
+    if section.bars:
+        rows = [(what, got, bar, "met" if met else "**not met**") for what, got, bar, met in section.bars]
+        bars = Section("", "")
+        bars.table(("bar", "measured", "must be", ""), rows)
+        lines += bars.body
+    before, _, after = page.read_text("utf-8").split(mark)
+    text = "\n".join([*lines, conditions()])
+    write_atomically(page, "\n\n".join([before.rstrip() + "\n\n" + mark, text, mark + after]))
 
 
 def main() -> None:
@@ -139,7 +141,7 @@ def main() -> None:
     section = report(network, options.choosing, options.rounds, options.steps)
     print("\n".join([*section.body, *map(str, section.bars)]), flush=True)
     if not options.no_page:
-        write(section)
+        put_between(MARK, section)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def measure(team: Team, link: ProcessLink, network: Network, contender: Contende
     else:
         stops = list(accumulate(contender.split))
         chunks = [range(stop - size, stop) for stop, size in zip(stops, contender.split, strict=True)]
-        placement = Placement(chunks, chunk_owners(contender.schedule, PROCESSES))
+        placement = Placement(chunks, chunk_owners(contender.schedule, team.size))
         if contender.rule == "dfa":
             central = contender.schedule == "central"
             step = BlockwiseStage(model, rule, chunks, link, contender.micro_batches, central, True).step

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -123,6 +124,29 @@ def test_a_killed_run_leaves_no_process_and_is_continued_in_more_stages(dfa: Dfa
     assert Run(folder).repeatable == one.repeatable
     assert Run(folder).weights == one.weights
     assert "is completed" in dfa("resume", str(folder), "--stages", "2").sentence
+
+
+@pytest.mark.slow
+def test_torchrun_continues_a_killed_run(dfa: Dfa) -> None:
+    """Torchrun starts both processes, and each finds the checkpoint by itself."""
+    words = (*NET, "epochs=150", "checkpoint_every=5")
+    process, others, folder = started(dfa, *words, "parallel=pipeline")
+    process.kill()
+    process.communicate()
+    wait_until_gone(others)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "dfa_cli.cli"]
+    answer = subprocess.run(
+        [sys.executable, *launcher, "resume", str(folder)],
+        env={**os.environ, **dfa.environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert answer.returncode == 0, answer.stderr
+    record = Run(folder).record
+    assert (record["status"], len(record["resumed"])) == ("completed", 1)
+    assert len(record["parallel"]["stages"]) == 2
+    assert Run(folder).weights == dfa.run(*words).weights
 
 
 @pytest.mark.slow
