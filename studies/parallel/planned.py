@@ -123,9 +123,8 @@ class Compared:
         return abs(middle - self.planned) <= max(WITHIN * self.planned, last - first)
 
 
-def measure_link(team: Team, sizes: Sequence[int]) -> tuple[float, float]:
+def measure_link(team: Team, link: ProcessLink, sizes: Sequence[int]) -> tuple[float, float]:
     """Return the bytes a second of a link, and the seconds of a message, from messages to and fro."""
-    link = ProcessLink(team.rank, torch.device("cpu"))
 
     def once(count: int) -> float:
         tensor = torch.zeros(count)
@@ -173,7 +172,8 @@ def of_steps(line: Line, steps: int) -> float:
 def compare(team: Team, network: Network, kind: str, rounds: int, steps: int) -> list[Compared]:
     """Plan and measure. All processes call it. What the process with rank 0 finds is told to the others."""
     torch.set_num_threads(1)
-    bandwidth, latency = team.tell(measure_link(team, (16, network.rows * network.width)))
+    link = ProcessLink(team.rank, torch.device("cpu"))
+    bandwidth, latency = team.tell(measure_link(team, link, (16, network.rows * network.width)))
     hardware = Hardware("this machine", 1.0, 1.0, bandwidth, latency, 1e12)
     found: list[tuple[Contender, float]] = []
     for parts in MICRO_BATCHES:
@@ -197,7 +197,7 @@ def compare(team: Team, network: Network, kind: str, rounds: int, steps: int) ->
     measured: list[list[Measured]] = [[] for _ in found]
     for _ in range(rounds):
         for place, (contender, _) in enumerate(found):
-            measured[place].append(measure(team, network, contender, steps))
+            measured[place].append(measure(team, link, network, contender, steps))
     return [
         Compared(kind, team.size, contender, planned, [one.seconds for one in times])
         for (contender, planned), times in zip(found, measured, strict=True)
