@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from math import isnan
+from pathlib import Path
 
 from studies.results.averages import alignment, certainty, points_between
 from studies.results.selection import NAMES, SERIES, by_setting, hidden_blocks, main_results, pick
 from studies.results.table import Row
 
 Claim = tuple[str, str, str, str]
+BLOCKS_PAGE = Path(__file__).resolve().parents[2] / "docs" / "independent-blocks.md"
+# The bars of that page by their names, and what they say of the paper.
+OF_BLOCKS = {
+    "the same for 8, 64 and 256 blocks, largest / smallest": "blocks need not be held: memory of a step of `dfa`, "
+    "recomputing, at 8, 64 and 256 blocks, largest / smallest",
+    "256 blocks: bp / dfa, recompute": "blocks need not be held: memory of a step at 256 blocks, `bp` / `dfa`, "
+    "recomputing",
+    "dfa's step / bp's best": "the backward pass is parallel: a step in two processes, `dfa` / `bp` in its best "
+    "schedule",
+    "backward bytes: 1F1B with the same split / dfa": "little is communicated: bytes sent back, `bp` / `dfa`",
+}
 
 
 def claims(rows: Sequence[Row]) -> list[Claim]:
@@ -35,7 +47,7 @@ def claims(rows: Sequence[Row]) -> list[Claim]:
     for data, least in (("mnist", 3.0), ("cora", 10.0)):
         what = "training the last block only is not"
         compare(what, data, cpu, last, f"at least {least:g}", lambda p, least=least: p >= least)
-    return [*lines, *_alignment(rows)]
+    return [*lines, *_alignment(rows), *_of_blocks()]
 
 
 def _alignment(rows: Sequence[Row]) -> Iterator[Claim]:
@@ -48,6 +60,14 @@ def _alignment(rows: Sequence[Row]) -> Iterator[Claim]:
             claim = f"the hidden blocks' gradients align with the true ones: `{model}`, all {len(settings)} settings"
             measured = f"least certain: block {i}, {alignment(runs, i)}"
             yield claim, measured, "above its standard error", _answer(certainty(runs, i) > 1)
+
+
+def _of_blocks() -> Iterator[Claim]:
+    """Yield a line for each claim about independent blocks, from the bars that the studies have left on their page."""
+    for line in BLOCKS_PAGE.read_text("utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if cells[0] in OF_BLOCKS and len(cells) == 4:
+            yield OF_BLOCKS[cells[0]], cells[1], cells[2], _answer(cells[3] == "met")
 
 
 def _answer(holds: bool) -> str:

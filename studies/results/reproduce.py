@@ -3,6 +3,7 @@
     scripts/reproduce                     all experiments that have not been run yet
     scripts/reproduce mnist_fc noise      only these; the others keep their numbers
     scripts/reproduce --tuning            first the searches that chose the values in conf/tuned
+    scripts/reproduce memory parallel     the measurements of docs/independent-blocks.md, on a quiet machine
     scripts/reproduce --page              runs nothing, and writes the pages from the records that exist
 
 When it is stopped or killed, the same command goes on where it was. The records are in outputs/reproduce. From them
@@ -45,6 +46,11 @@ SEARCHES = (
     "tuning_rules",
     "tuning_architectures",
 )
+# Programs that measure, and write their tables into docs/independent-blocks.md.
+STUDIES = {
+    "memory": ("studies.memory",),
+    "parallel": ("studies.parallel", "studies.parallel.planned"),
+}
 INTERRUPTED = 130
 
 
@@ -54,6 +60,12 @@ def main() -> int:
     names = options.experiments or [*(SEARCHES if options.tuning else ()), *EXPERIMENTS]
     failed = []
     for name in names:
+        if name in STUDIES:
+            if not options.page and any(
+                subprocess.call([sys.executable, "-m", one]) for one in STUDIES[name]
+            ):
+                failed.append(name)
+            continue
         if not options.page and run(name, outputs, options.workers):
             failed.append(name)
         if outputs.is_dir():
@@ -68,7 +80,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/reproduce", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    known = (*EXPERIMENTS, *SEARCHES)
+    known = (*EXPERIMENTS, *SEARCHES, *STUDIES)
     parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=", ".join(known))
     parser.add_argument("--tuning", action="store_true", help="also run the searches")
     parser.add_argument("--page", action="store_true", help="run nothing, only write the pages")

@@ -13,6 +13,7 @@ from program import Dfa
 from dfa_cli.config.auto import resolve_auto
 from dfa_cli.config.compose import compose_sweep
 from dfa_cli.config.identity import identity
+from studies.results import claims as results_claims
 from studies.results import page as results_page
 from studies.results.selection import KNOBS
 from studies.results.table import COLUMNS, Row, collect, read, write
@@ -189,3 +190,13 @@ class TestTheTable:
         dfa.run("experiment=quickstart", "rule=bp", *self.WORDS[1:])
         (row,), _ = collect("quickstart", self.WORDS, dfa.outputs)
         assert (row["rule"], row["device"], row["readout"], row["device.camera.bits"]) == ("bp", "", "", "")
+
+
+def test_the_bars_of_independent_blocks_are_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    committed = text("docs/independent-blocks.md")
+    assert all(f"| {name} |" in committed for name in results_claims.OF_BLOCKS)
+    page = tmp_path / "page.md"
+    page.write_text("| dfa's step / bp's best | 0.80 [0.70, 0.90] | at most 0.75 | **not met** |\n")
+    monkeypatch.setattr(results_claims, "BLOCKS_PAGE", page)
+    ((_, *cells),) = results_claims.claims([])
+    assert cells == ["0.80 [0.70, 0.90]", "at most 0.75", "**no**"]
