@@ -10,6 +10,7 @@ import typer
 from dfa_cli.commands.options import (
     Baseline,
     By,
+    Equivalent,
     Folders,
     Force,
     MetricOption,
@@ -18,6 +19,7 @@ from dfa_cli.commands.options import (
     Precision,
     Since,
     Sort,
+    Test,
     Where,
 )
 from dfa_cli.commands.selection import Selection, comma_list, make_question
@@ -38,13 +40,8 @@ def compare(
     precision: Precision = None,
     over: Over = "seed",
     baseline: Baseline = None,
-    test: Annotated[str, typer.Option("--test", help="Against the baseline: t (paired) or wilcoxon.")] = "t",
-    equivalent: Annotated[
-        float | None,
-        typer.Option(
-            "--equivalent", help="Call rows equal that are within this many points of the baseline."
-        ),
-    ] = None,
+    test: Test = "t",
+    equivalent: Equivalent = None,
     format: Annotated[
         str | None,
         typer.Option("--format", help="table, md, csv, json or latex.  [default: by --out, else table]"),

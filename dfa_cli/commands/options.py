@@ -48,6 +48,11 @@ Baseline = Annotated[
     str | None,
     typer.Option("--baseline", help="The rows to test the others against: rule=bp.", metavar="EXPRESSION"),
 ]
+Test = Annotated[str, typer.Option("--test", help="Against the baseline: t (paired) or wilcoxon.")]
+Equivalent = Annotated[
+    float | None,
+    typer.Option("--equivalent", help="Call rows equal that are within this many points of the baseline."),
+]
 Precision = Annotated[int | None, typer.Option("--precision", help="Decimals of the metric.")]
 
 

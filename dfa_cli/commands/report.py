@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from dfa_cli.commands.options import Baseline, By, Folders, Force, MetricOption, Over, Since, Where
+from dfa_cli.commands.options import (
+    Baseline,
+    By,
+    Equivalent,
+    Folders,
+    Force,
+    MetricOption,
+    Over,
+    Since,
+    Test,
+    Where,
+)
 from dfa_cli.commands.selection import Selection, make_question
 
 
@@ -19,7 +30,8 @@ def report(
     metric: MetricOption = None,
     over: Over = "seed",
     baseline: Baseline = None,
-    test: Annotated[str, typer.Option("--test", help="Against the baseline: t (paired) or wilcoxon.")] = "t",
+    test: Test = "t",
+    equivalent: Equivalent = None,
     draw_all: Annotated[bool, typer.Option("--all", help="Draw every row, not only the 20 best.")] = False,
     title: Annotated[str, typer.Option("--title", help="The heading of the page.")] = "Comparison of runs",
     out: Annotated[Path, typer.Option("--out", help="The HTML file to write.")] = Path("dfa-report.html"),
@@ -32,7 +44,8 @@ def report(
 
     output.check_free(out, force)
     found, chosen = Selection(folders, where, since).find()
-    result = compare(chosen, make_question(by, metric, over, baseline=baseline, test=test))
+    question = make_question(by, metric, over, baseline=baseline, test=test, equivalent=equivalent)
+    result = compare(chosen, question)
     result.skipped = found.skipped
     output.write_file(out, report_page(result, chosen, title, found.places, draw_all), force)
     output.write_stderr(f"wrote {out}")

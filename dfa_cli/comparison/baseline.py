@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from dfa_cli.comparison.group import Group
+from dfa_cli.comparison.group import Group, unit_in_words
 from dfa_cli.comparison.grouping import key_value
 from dfa_cli.comparison.statistics import holm, least_p, paired_difference
 from dfa_cli.console.values import MISSING, format_value, plural
@@ -16,6 +16,7 @@ from dfa_cli.records.keys import Keys, is_tuned
 from dfa_cli.records.query import Query
 from dfa_cli.records.run import Run
 
+MOST_REMEDIES = 6  # reasons for which one is looked for
 SPLIT = "split"  # stands for the data split and its sizes, which are no key of the configuration
 
 
@@ -23,12 +24,14 @@ SPLIT = "split"  # stands for the data split and its sizes, which are no key of 
 class Baseline:
     """The baseline of a comparison.
 
-    `query`: selects the rows that are baselines. `keys`: every key in which the runs differ. `test`: `t` or `wilcoxon`.
-    `margin`: how far apart two rows may be and still count as equal, in the unit of files; `None` for no such test.
+    `query`: selects the rows that are baselines. `keys`: every key in which the runs differ. `units`: the keys that
+    identify a value of a row, usually the seed. `test`: `t` or `wilcoxon`. `margin`: how far apart two rows may be and
+    still count as equal, in the unit of files; `None` for no such test.
     """
 
     query: Query
     keys: Sequence[str]
+    units: Sequence[str]
     test: str = "t"
     margin: float | None = None
 
@@ -64,10 +67,11 @@ def _list_rows(groups: Sequence[Group]) -> str:
 def compare_with_baseline(groups: list[Group], baseline: Baseline) -> int:
     """Compares each row with its baseline, and returns how many tests were made.
 
-    A row gets its `difference`, or the reason why it has none. The difference is the mean over the seeds that both rows
-    have. It is taken where it is fair: the two rows may differ in the keys that the query names, and in the values that
-    are tuned for each rule, and in nothing else. Of several baselines, the one counts that agrees with the row in the
-    most columns. The significance is corrected for the number of tests by Holm's method.
+    A row gets its `difference`, or the reason why it has none, and the baseline that would give it one. The difference
+    is the mean over the seeds that both rows have. It is taken where it is fair: the two rows may differ in the keys
+    that the query names, and in the values that are tuned for each rule, and in nothing else. Of several baselines, the
+    one counts that agrees with the row in the most columns. The significance is corrected for the number of tests by
+    Holm's method.
     """
     query = baseline.query
     bases = [group for group in groups if _answer_of_row(query, group, "--baseline")]
@@ -80,8 +84,11 @@ def compare_with_baseline(groups: list[Group], baseline: Baseline) -> int:
             continue
         base, group.why_no_difference = _choose_base(group, bases, baseline)
         if base is not None:
-            group.difference = paired_difference(group.by_unit, base.by_unit, baseline.test, baseline.margin)
+            group.difference = paired_difference(
+                group.by_unit, base.by_unit, baseline.test, baseline.margin, unit_in_words(baseline.units, 2)
+            )
     _correct(groups, baseline.test)
+    _find_remedies(groups, bases, baseline)
     return sum(group.difference is not None and group.difference.p is not None for group in groups)
 
 
@@ -92,8 +99,8 @@ def _correct(groups: Sequence[Group], test: str) -> None:
         difference = group.difference
         if difference and difference.p is not None and least_p(difference.n, test) * count >= 0.05:
             why = (
-                f"{difference.n} seeds and {plural(count, 'comparison')} cannot give p < 0.05 by this test, whatever "
-                "the difference is; take more seeds, or --test t"
+                f"{plural(difference.n, 'pair')} and {plural(count, 'comparison')} cannot give p < 0.05 by this test, "
+                "whatever the difference is; take more pairs, or --test t"
             )
             group.difference = replace(difference, p=None, p_equivalent=None, why=why)
     for p_value, verdict in (("p", "significant"), ("p_equivalent", "equivalent")):
@@ -107,16 +114,17 @@ def _correct(groups: Sequence[Group], test: str) -> None:
 def _choose_base(group: Group, bases: Sequence[Group], baseline: Baseline) -> tuple[Group | None, str]:
     """Returns the baseline of a row, or `None` and the reason why it has none."""
     if not group.by_unit:
-        return None, "no completed run"
+        return None, "it has no completed run"
     named = baseline.query.keys
     judged = [(list(_unfair(group, base, baseline)), base) for base in bases]
-    fair = [base for reasons, base in judged if not reasons]
+    fair = [base for unfair, base in judged if not unfair]
     if not fair:
-        return None, "; ".join(min((reasons for reasons, _ in judged), key=len))
+        return None, "; ".join(map(_in_words, _least_unfair(judged)[0]))
     paired = [base for base in fair if any(unit in base.by_unit for unit in group.by_unit)]
     if not paired:
         some = any(base.by_unit for base in fair)
-        return None, "no seed in common" if some else "no completed run of the baseline"
+        word = unit_in_words(baseline.units)
+        return None, f"there is no {word} in common" if some else "the baseline has no completed run"
     scores = [sum(_agree(base, group, key) for key in group.key if key not in named) for base in paired]
     best = [base for base, score in zip(paired, scores, strict=True) if score == max(scores)]
     if len(best) > 1:
@@ -125,12 +133,59 @@ def _choose_base(group: Group, bases: Sequence[Group], baseline: Baseline) -> tu
     return best[0], ""
 
 
+def _least_unfair(judged: Sequence[tuple[list[_Unfair], Group]]) -> tuple[list[_Unfair], Group]:
+    """Returns the baseline that differs from a row in the fewest keys, with these keys, or only the data set."""
+    unfair, base = min(judged, key=lambda pair: len(pair[0]))
+    return [one for one in unfair if one.key == "data"] or unfair, base
+
+
 def _agree(one: Group, other: Group, key: str) -> bool:
     return format_value(one.key.get(key, MISSING)) == format_value(other.key.get(key, MISSING))
 
 
-def _unfair(group: Group, base: Group, baseline: Baseline) -> Iterator[str]:
-    """Yields why a difference between two rows would not be fair: `epochs differ: 1, 5`."""
+class _Unfair(NamedTuple):
+    """A key in which a row and a baseline must not differ, with the values of both."""
+
+    key: str
+    mine: list[str]
+    theirs: list[str]
+
+
+def _in_words(unfair: _Unfair) -> str:
+    """Says why a difference between two rows would not be fair: `epochs differ: 1, 5`."""
+    verb = "differ" if unfair.key.endswith("s") and not unfair.key.endswith("ss") else "differs"
+    return f"{unfair.key} {verb}: {'/'.join(unfair.mine)}, {'/'.join(unfair.theirs)}"
+
+
+def _find_remedies(groups: Sequence[Group], bases: Sequence[Group], baseline: Baseline) -> None:
+    """Finds, for each reason why rows have no difference, the baseline that names the keys in which they differ."""
+    known: dict[str, str] = {}
+    for group in groups:
+        why = group.why_no_difference
+        if why and why not in known and len(known) < MOST_REMEDIES:
+            known[why] = _remedy(group, groups, bases, baseline)
+        group.remedy = known.get(why, "")
+
+
+def _remedy(group: Group, groups: Sequence[Group], bases: Sequence[Group], baseline: Baseline) -> str:
+    """Returns the expression with which a row has a difference, or an empty text if there is none."""
+    unfair, base = _least_unfair([(list(_unfair(group, base, baseline)), base) for base in bases])
+    if not unfair or any(_is_part_of(one.key, ["data"]) for one in unfair):
+        return ""  # Results on two data sets are two things, whatever else is equal.
+    query = baseline.query
+    source = f"({query.source})" if " or " in query.source else query.source
+    words = [f"{one.key}={value}" for one in unfair for value in one.theirs]
+    named = " and ".join([source, *words])
+    try:
+        other = replace(baseline, query=Query(named, query.known, "--baseline"))
+        others = [one for one in groups if _answer_of_row(other.query, one, "--baseline")]
+    except DfaError:  # Some values cannot be typed.
+        return ""
+    return named if _choose_base(group, others, other)[0] is base else ""
+
+
+def _unfair(group: Group, base: Group, baseline: Baseline) -> Iterator[_Unfair]:
+    """Yields the keys that make a difference between two rows unfair."""
     named = baseline.query.keys
     common = group.by_unit.keys() & base.by_unit.keys()
 
@@ -141,7 +196,11 @@ def _unfair(group: Group, base: Group, baseline: Baseline) -> Iterator[str]:
 
     told: list[str] = []
     for key in sorted((*baseline.keys, SPLIT), key=lambda key: key.count(".") + key.count("/")):
-        if is_tuned(key) or _is_part_of(key, [*named, *told]):
+        if (
+            is_tuned(key)
+            or _is_part_of(key, [*named, *told])
+            or ("seed" in named and _follows_seed(key, group, base))
+        ):
             continue
         mine, theirs = values(group, key), values(base, key)
         absent = [format_value(MISSING)]
@@ -152,8 +211,16 @@ def _unfair(group: Group, base: Group, baseline: Baseline) -> Iterator[str]:
         ):
             continue  # The class that the code belongs to is told, or is named by the query.
         told.append(key)
-        verb = "differ" if key.endswith("s") and not key.endswith("ss") else "differs"
-        yield f"{key} {verb}: {'/'.join(mine)}, {'/'.join(theirs)}"
+        yield _Unfair(key, mine, theirs)
+
+
+def _follows_seed(key: str, *groups: Group) -> bool:
+    """Tells whether a key is a seed that equals the seed of the run, as `device.matrix_seed: ${seed}` does."""
+    return key.endswith("seed") and all(
+        run.flat.get(key, MISSING) in (run.config.get("seed"), MISSING)
+        for group in groups
+        for run in group.shown
+    )
 
 
 def _is_part_of(key: str, names: Sequence[str]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group
 from dfa_cli.comparison.grouping import key_value, shortest_names
-from dfa_cli.comparison.statistics import SAME_DIFFERENCE
+from dfa_cli.comparison.statistics import SAME_DIFFERENCE, Difference
 from dfa_cli.console.table import truncate
 from dfa_cli.console.values import MISSING, NOTHING, format_value, plural, quantity, with_s
 from dfa_cli.errors import DfaError, nearest
@@ -34,8 +34,9 @@ class Column:
 
 LONGEST = 60  # cells of the value of a key; a longer one is cut
 COSTS = ("time", "frames", "energy")
-STANDARD = ("mean_std", "n", "ci", "best", "difference", "p", "verdict", "absent", "warnings", *COSTS)
-NAMES = ("mean_std", "mean", "std", "n", "ci", "best", "difference", "p", "verdict", "absent", "warnings")
+TESTS = ("difference", "p", "p_equal", "verdict")
+STANDARD = ("mean_std", "n", "ci", "best", *TESTS, "absent", "warnings", *COSTS)
+NAMES = ("mean_std", "mean", "std", "n", "ci", "best", *TESTS, "absent", "warnings")
 # Columns that say what a reader must not overlook. They are there also when they are not wanted.
 ALWAYS = ("absent", "warnings")
 _COST_HEADINGS = {
@@ -49,6 +50,8 @@ def columns(
     result: Comparison, wanted: Sequence[str] = (), precision: int | None = None, for_people: bool = True
 ) -> list[Column]:
     """Returns the columns of the keys, then the `wanted` columns, or the standard columns if `wanted` is empty.
+
+    A column that is there already, such as that of a key, is not repeated.
 
     Standard columns that are empty are left out `for_people`. A program finds the same columns whatever the runs gave.
 
@@ -66,7 +69,9 @@ def columns(
     for name in wanted or STANDARD:
         if not wanted and not _worth_showing(name, result, for_people):
             continue
-        chosen.append(_column(name, result, precision))
+        column = _column(name, result, precision)
+        if not any(_is_same(column, other) for other in chosen):
+            chosen.append(column)
     if wanted:
         chosen += [
             _column(name, result, precision)
@@ -74,6 +79,22 @@ def columns(
             if name not in wanted and _worth_showing(name, result, for_people)
         ]
     return chosen
+
+
+def notes_on_columns(chosen: Sequence[Column]) -> list[str]:
+    """Explains the columns whose heading says too little, one sentence each."""
+    if not any(
+        BY_NAME.get(ALIASES.get(column.name, column.name)) == BY_NAME["steady_seconds"] for column in chosen
+    ):
+        return []
+    return [
+        "Training time: the median epoch times the number of epochs, without starting up and reading the data."
+    ]
+
+
+def _is_same(one: Column, other: Column) -> bool:
+    """Tells whether two columns show the same, as `time` and `total_seconds` do."""
+    return ALIASES.get(one.name, one.name) == ALIASES.get(other.name, other.name)
 
 
 def key_columns(result: Comparison) -> list[str]:
@@ -87,7 +108,9 @@ def key_columns(result: Comparison) -> list[str]:
 
 def _worth_showing(name: str, result: Comparison, for_people: bool) -> bool:
     """Tells whether a standard column has anything to show."""
-    if name in ("difference", "p", "verdict"):
+    if name == "p_equal" and result.equivalent is None:
+        return False
+    if name in TESTS:
         return bool(result.baseline) and (name == "difference" or result.tests > 0 or not for_people)
     if name == "absent":
         return any(group.absent for group in result.groups)
@@ -153,13 +176,15 @@ def _column(name: str, result: Comparison, precision: int | None) -> Column:
         )
     if name == "p":
         return Column(name, "p", _p, lambda g: _raw_p(g, result.test))
+    if name == "p_equal":
+        return Column(name, "p (equal)", _p_equal, _raw_p_equal)
     if name == "verdict":
         return Column(name, "verdict", _verdict, _raw_verdict, left=True)
     if name == "absent":
         return Column(
             name,
             "not counted",
-            lambda g: describe_absent(g.absent, result.over),
+            lambda g: describe_absent(g.absent, result.units),
             lambda g: {"absent": g.absent},
             left=True,
         )
@@ -181,8 +206,7 @@ def _other_column(name: str, result: Comparison, precision: int | None) -> Colum
     try:
         key = result.keys.resolve(name)
     except DfaError as error:
-        known = [*NAMES, *COSTS, *BY_NAME]
-        close = nearest(name, known)
+        close = nearest(name, [*NAMES, *COSTS, *ALIASES, *BY_NAME])
         hint = f"; near it: {', '.join(close)}" if close else ""
         raise DfaError(
             f"--columns {name}: {error}; columns are {', '.join((*NAMES, *COSTS))}{hint}"
@@ -196,7 +220,7 @@ def _other_column(name: str, result: Comparison, precision: int | None) -> Colum
         value = key_value((group.counted or group.runs)[0], key)
         return {key: (None if value is MISSING else value) if len(different) == 1 else different}
 
-    heading = shortest_names([*result.columns, key])[key]
+    heading = shortest_names(list(dict.fromkeys([*result.columns, key])))[key]
     return Column(key, heading, lambda group: ", ".join(values(group)), raw, left=True)
 
 
@@ -249,11 +273,20 @@ def format_difference(group: Group, show: Callable[[float | None], str], with_in
 
 
 def _p(group: Group) -> str:
-    difference = group.difference
-    if difference is None or difference.p is None:
+    return _format_p(group.difference, "p", "significant")
+
+
+def _p_equal(group: Group) -> str:
+    return _format_p(group.difference, "p_equivalent", "equivalent")
+
+
+def _format_p(difference: Difference | None, name: str, verdict: str) -> str:
+    """Formats a p-value, with a star if it is below 0.05 after Holm's correction."""
+    p = getattr(difference, name, None)
+    if p is None:
         return NOTHING
-    shown = "<0.001" if difference.p < 0.0005 else f"{difference.p:.3f}"
-    return f"{shown} *" if difference.significant else shown
+    shown = "<0.001" if p < 0.0005 else f"{p:.3f}"
+    return f"{shown} *" if getattr(difference, verdict) else shown
 
 
 def _verdict(group: Group) -> str:
@@ -295,14 +328,20 @@ def _raw_p(group: Group, test: str) -> dict[str, Any]:
         "p": difference.p if difference else None,
         "test": test if was_tested else None,
         "significant_after_holm": difference.significant if difference else None,
+    }
+
+
+def _raw_p_equal(group: Group) -> dict[str, Any]:
+    difference = group.difference
+    return {
         "p_equivalent": difference.p_equivalent if difference else None,
         "equivalent_after_holm": difference.equivalent if difference else None,
     }
 
 
-def describe_absent(absent: dict[str, list[str]], over: Sequence[str] = ("seed",)) -> str:
+def describe_absent(absent: dict[str, list[str]], units: Sequence[str] = ("seed",)) -> str:
     """Says which seeds are not counted and why: `seed 3 failed, seeds 7-9 missing`."""
-    word = over[0].rpartition(".")[2] if len(over) == 1 else "/".join(over)
+    word = "/".join(unit.rpartition(".")[2] for unit in units)
     return ", ".join(
         f"{with_s(word, len(names))} {shorten_ranges(names)} {reason}" for reason, names in absent.items()
     )

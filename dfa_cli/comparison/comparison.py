@@ -29,21 +29,25 @@ from dfa_cli.records.query import Query
 from dfa_cli.records.run import SUMS, Run
 from dfa_cli.records.words import warning_notes
 
+MOST_REASONS = 5  # why rows are not compared or tested, in sentences
+
 
 @dataclass
 class Comparison:
     """A finished comparison, which `dfa compare`, `dfa plot` and `dfa report` each show in their own way.
 
-    `over`: the keys that each row averages over, usually the seed. `columns`: the keys that tell the rows apart.
-    `constant`: what all rows share. `dependent_keys`: keys that differ only as a consequence of the columns.
-    `splits`: the data splits in words. `averaged`: keys that differ and that `--by` leaves out. `equivalent`: the
-    margin of the test for equality, in the unit of tables. `tests`: how many tests were made against the baseline.
-    `duplicates`: how many completed runs repeat another one and are left out.
-    `along`: the key on the x axis of a plot. `skipped`: folders without a readable run, with the reason.
+    `over`: the keys that each row averages over, usually the seed. `units`: these, and the keys of `averaged` that
+    every run has; they identify a value of a row. `columns`: the keys that tell the rows apart. `constant`: what all
+    rows share. `dependent_keys`: keys that differ only as a consequence of the columns. `splits`: the data splits in
+    words. `averaged`: keys that differ and that `--by` leaves out. `equivalent`: the margin of the test for equality,
+    in the unit of tables. `named`: the keys that the baseline names. `tests`: how many tests were made against the
+    baseline. `duplicates`: how many completed runs repeat another one and are left out. `along`: the key on the x axis
+    of a plot. `skipped`: folders without a readable run, with the reason.
     """
 
     metric: Metric
     over: list[str]
+    units: list[str]
     columns: list[str]
     constant: dict[str, Any]
     dependent_keys: list[str]
@@ -54,6 +58,7 @@ class Comparison:
     baseline: str | None = None
     test: str = "t"
     equivalent: float | None = None
+    named: list[str] = field(default_factory=list)
     tests: int = 0
     duplicates: int = 0
     along: str | None = None
@@ -62,6 +67,14 @@ class Comparison:
     @property
     def seeds(self) -> str:
         return "seeds" if self.over == ["seed"] else ", ".join(self.over)
+
+    @property
+    def margin(self) -> str:
+        """The margin within which rows may be called equal: `0.5 points`."""
+        unit = f" {self.metric.unit}".rstrip()
+        if self.metric.unit == "%":
+            unit = " point" if self.equivalent == 1 else " points"
+        return f"{self.equivalent:g}{unit}"
 
     @property
     def has_stand_ins(self) -> bool:
@@ -131,7 +144,7 @@ class Comparison:
             return True
         dotted = key.replace("/", ".")
         return dotted.endswith("._target_") or any(
-            dotted.startswith(f"{column.replace('/', '.')}.") for column in self.columns
+            dotted.startswith(f"{column.replace('/', '.')}.") for column in (*self.columns, *self.over)
         )
 
     def _notes_on_significance(self) -> list[str]:
@@ -146,23 +159,39 @@ class Comparison:
                 f"* p < 0.05 after Holm's correction for {count}. The intervals are not corrected."
             )
             if self.equivalent is not None:
-                unit = f" {self.metric.unit}".rstrip()
-                if self.metric.unit == "%":
-                    unit = " point" if self.equivalent == 1 else " points"
                 notes.append(
                     f"Equal: two one-sided tests, each at 0.05 after Holm's correction, show that the difference from "
-                    f"{self.baseline} is less than {self.equivalent:g}{unit}. They agree with a 90 % interval."
+                    f"{self.baseline} is less than {self.margin}. p (equal) is the larger p of the two tests. They "
+                    "agree with a 90 % interval."
                 )
         notes += self._list_reasons(
             f"No test against {self.baseline}",
             [(group, group.difference.why if group.difference else "") for group in others],
             len(differences),
         )
-        notes += self._list_reasons(
-            f"No difference from {self.baseline}",
-            [(group, group.why_no_difference) for group in others],
-            len(others),
-        )
+        return notes + self._notes_on_no_difference(others)
+
+    def _notes_on_no_difference(self, others: Sequence[Group]) -> list[str]:
+        """Says which rows are not compared with the baseline, why, and what to type to compare them."""
+        rows: dict[str, list[Group]] = {}
+        for group in others:
+            if group.why_no_difference:
+                rows.setdefault(group.why_no_difference, []).append(group)
+        notes = []
+        for why, groups in rows.items():
+            alone = len(groups) == 1
+            if len(groups) == len(others):
+                subject = "The other row" if alone else "The other rows"
+            else:
+                subject = f"The row{'' if alone else 's'} {groups[0].label()}"
+                subject += "" if alone else f" and {plural(len(groups) - 1, 'other')}"
+            note = f"{subject} {'is' if alone else 'are'} not compared with {self.baseline}, because {why}."
+            if groups[0].remedy:
+                note += f' To compare {"it" if alone else "them"} all the same, type --baseline "{groups[0].remedy}".'
+            notes.append(note)
+        if len(notes) > MOST_REASONS:
+            more = plural(len(notes) - MOST_REASONS + 1, "more reason")
+            notes[MOST_REASONS - 1 :] = [f"Other rows are not compared with {self.baseline} for {more}."]
         return notes
 
     def _list_reasons(self, what: str, reasons: Sequence[tuple[Group, str]], rows: int) -> list[str]:
@@ -178,11 +207,11 @@ class Comparison:
             others = f" and {plural(len(names) - 1, 'more row')}" if len(names) > 1 else ""
             listed.append(f"{what} for {names[0]}{others}: {why}.")
         more = (
-            [f"{what} for other rows for {plural(len(labels) - 4, 'more reason')}."]
-            if len(labels) > 5
+            [f"{what} for other rows for {plural(len(labels) - MOST_REASONS + 1, 'more reason')}."]
+            if len(labels) > MOST_REASONS
             else []
         )
-        return listed if len(labels) <= 5 else [*listed[:4], *more]
+        return listed if len(labels) <= MOST_REASONS else [*listed[: MOST_REASONS - 1], *more]
 
 
 def summarise(folders: Paths = ("outputs",), where: str | None = None, **options: Any) -> Comparison:
@@ -233,9 +262,10 @@ def compare(runs: Sequence[Run], question: Question = Question()) -> Comparison:
         group, repeated = make_group(key, members, metric, units, once=not question.by)
         groups.append(group)
         duplicates += repeated
-    if not question.by:
+    # A sweep over rules and seeds trains each rule with each seed, but not each row with each rule.
+    if not question.by and not set(over) & set(keys.choices):
         mark_missing(groups, units)
-    tests = 0
+    tests, named = 0, []
     if question.equivalent is not None and not question.baseline:
         raise DfaError("--equivalent needs --baseline, the rows that the others are compared with")
     if question.equivalent is not None and not 0 < question.equivalent < MOST_APART:
@@ -245,12 +275,14 @@ def compare(runs: Sequence[Run], question: Question = Question()) -> Comparison:
     if question.baseline:
         margin = None if question.equivalent is None else question.equivalent / metric.scale
         query = Query(question.baseline, keys, "--baseline")
+        named = query.keys
         differing = [*dict.fromkeys((*columns, *roles.columns, *roles.dependent_keys))]
-        tests = compare_with_baseline(groups, Baseline(query, differing, question.test, margin))
+        tests = compare_with_baseline(groups, Baseline(query, differing, units, question.test, margin))
     shown = filter_rows(groups, question.only, keys) if question.only else groups
     result = Comparison(
         metric=metric,
         over=over,
+        units=units,
         columns=columns,
         constant=roles.constant,
         dependent_keys=roles.dependent_keys,
@@ -261,6 +293,7 @@ def compare(runs: Sequence[Run], question: Question = Question()) -> Comparison:
         baseline=question.baseline,
         test=question.test,
         equivalent=question.equivalent,
+        named=named,
         tests=tests,
         duplicates=duplicates,
         along=axis,

@@ -9,12 +9,22 @@ from typing import Any
 
 from dfa_cli.comparison.grouping import key_value, shortest_names
 from dfa_cli.comparison.statistics import Difference, deviation, fraction_interval, interval, mean
-from dfa_cli.console.values import MISSING, format_value, sort_key
+from dfa_cli.console.values import MISSING, format_value, sort_key, with_s
 from dfa_cli.records.fallback import data_of_row
 from dfa_cli.records.measures import Metric
 from dfa_cli.records.run import Run
 
 Unit = tuple[str, ...]  # what one value of the metric belongs to: the seed, or a seed and other averaged keys
+
+
+def unit_in_words(units: Sequence[str], count: int = 1) -> str:
+    """Names what one value of the metric belongs to: `seed`, `seeds`, or `combination of seed and device`."""
+    names = [key.replace("/", ".").rpartition(".")[2] for key in units]
+    return (
+        with_s(names[0], count)
+        if len(names) == 1
+        else f"{with_s('combination', count)} of {' and '.join(names)}"
+    )
 
 
 @dataclass
@@ -24,7 +34,8 @@ class Group:
     `key`: column -> value. `metric`: what is compared. `runs`: all runs of the row. `counted`: the completed runs, one
     for each seed. `values`: the metric of the counted runs. `units`: the seeds of the counted runs. `by_unit`: seed ->
     value. `absent`: reason -> the seeds that are not counted for this reason (`{"failed": ["3"], "missing": ["7"]}`).
-    `difference`: the difference from the baseline. Where it is `None`, `why_no_difference` has the reason.
+    `difference`: the difference from the baseline. Where it is `None`, `why_no_difference` has the reason, and `remedy`
+    the baseline with which the row would have one, if there is such a baseline.
     """
 
     key: dict[str, Any]
@@ -38,6 +49,7 @@ class Group:
     absent: dict[str, list[str]] = field(default_factory=dict)
     difference: Difference | None = None
     why_no_difference: str = ""
+    remedy: str = ""
     is_baseline: bool = False
 
     @property

@@ -56,13 +56,16 @@ def classify_keys(runs: Sequence[Run], over: Sequence[str], keys: Keys) -> KeyRo
     """Sorts the keys of `runs` into columns, dependent keys and constants.
 
     The keys in `over`, over which the rows average, are none of these. A key that differs becomes a column if it varies
-    between runs that agree in the columns so far. A key that a user set also becomes a column, unless the chosen
-    options explain all its values.
+    between runs that agree in the columns so far, and in the options of `over`. A key that a user set also becomes a
+    column, unless the chosen options explain all its values.
     """
     roles = KeyRoles()
     choices = [name for name in keys.choices if name not in DERIVED_CHOICES and name not in IRRELEVANT]
     differing = [name for name in choices if _differs(runs, name)]
+    averaged = [name for name in choices if name in over]
     for name in differing:
+        if name in averaged:
+            continue
         # A group such as `a/b` needs no column if the option of `a` determines the option of `a/b`.
         parent = name.rpartition("/")[0]
         if parent in choices and not _varies_within(runs, name, [parent]):
@@ -76,11 +79,11 @@ def classify_keys(runs: Sequence[Run], over: Sequence[str], keys: Keys) -> KeyRo
         owners = [name for name in choices if key.startswith(name.partition("@")[0].replace("/", ".") + ".")]
         changed = [name for name in owners if name in differing]
         on_purpose = key in typed and (not changed or _varies_within(runs, key, changed))
-        is_column = on_purpose or _varies_within(runs, key, roles.columns)
+        is_column = on_purpose or _varies_within(runs, key, [*roles.columns, *averaged])
         (roles.columns if is_column else roles.dependent_keys).append(key)
     first = runs[0]
     for name in choices:
-        if name not in differing and "/" not in name:
+        if name not in differing and name not in over and "/" not in name:
             shown = next(
                 (key_value(run, name) for run in runs if key_value(run, name) is not MISSING), MISSING
             )

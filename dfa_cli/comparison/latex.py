@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dfa_cli.comparison.captions import constants, split_caption, title
-from dfa_cli.comparison.columns import Column, columns, describe_absent, format_difference
+from dfa_cli.comparison.columns import Column, columns, describe_absent, format_difference, notes_on_columns
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group
 from dfa_cli.console.table import wrap
@@ -15,6 +15,9 @@ from dfa_cli.console.values import NOTHING
 from dfa_cli.errors import DfaError
 
 COMMENT_WIDTH = 96  # characters of a line of the comment
+ARTICLE_WIDTH = 345  # pt: a line of LaTeX's own article in 10 pt
+# The font sizes that a table may have: the width of a sign, and the gap on each side of a column, in pt.
+_SIZES = {"": (4.6, 6), "\\small": (4.25, 4), "\\footnotesize": (3.9, 3)}
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -85,7 +88,7 @@ def paper_columns(
     names = ["mean_std"]
     names += ["n"] if len({group.n for group in result.groups}) > 1 else []
     names += ["difference"] if result.baseline else []
-    names += ["verdict"] if result.equivalent is not None else []
+    names += ["p_equal", "verdict"] if result.equivalent is not None else []
     chosen = []
     for column in columns(result, names, precision):
         if column.name == "difference":
@@ -103,7 +106,10 @@ def paper_columns(
 
 
 def as_latex(result: Comparison, chosen: Sequence[Column], around: Float | None = None) -> str:
-    """Writes a tabular, or the float `around` it. It needs `\\usepackage{booktabs}` and no other package."""
+    """Writes a tabular, or the float `around` it. It needs `\\usepackage{booktabs}` and no other package.
+
+    A table that is too wide for a column of an article gets a smaller font.
+    """
     has_p = any(column.name == "p" for column in chosen)
     tabular = [
         f"\\begin{{tabular}}{{{''.join('l' if column.left else 'r' for column in chosen)}}}",
@@ -117,6 +123,14 @@ def as_latex(result: Comparison, chosen: Sequence[Column], around: Float | None 
         "  \\bottomrule",
         "\\end{tabular}%",  # The comment sign keeps the end of the line from becoming a blank.
     ]
+    widths = {size: _width(chosen, result.groups, points, gap) for size, (points, gap) in _SIZES.items()}
+    size = next((size for size, width in widths.items() if width <= ARTICLE_WIDTH), list(_SIZES)[-1])
+    if size:
+        tabular = [
+            f"{{{size}\\setlength{{\\tabcolsep}}{{{_SIZES[size][1]}pt}}%",
+            *tabular[:-1],
+            "\\end{tabular}}%",
+        ]
     if around is not None:
         tabular = [
             "\\begin{table}",
@@ -127,8 +141,20 @@ def as_latex(result: Comparison, chosen: Sequence[Column], around: Float | None 
             *(f"  {line}" for line in tabular),
             "\\end{table}",
         ]
-    comment = [f"% {part}" for line in _about(result) for part in wrap(line, COMMENT_WIDTH)]
+    about = [*_about(result), *notes_on_columns(chosen)]
+    if widths[size] > ARTICLE_WIDTH:
+        about.append(
+            f"In {size} the table is about {widths[size]:.0f} pt wide, and an article has {ARTICLE_WIDTH} pt. "
+            "It becomes narrower with --where, so that fewer keys differ, or with --columns."
+        )
+    comment = [f"% {part}" for line in about for part in wrap(line, COMMENT_WIDTH)]
     return "\n".join(["% needs \\usepackage{booktabs}", *comment, *tabular]) + "\n"
+
+
+def _width(chosen: Sequence[Column], groups: Sequence[Group], points: float, gap: float) -> float:
+    """Estimates the width of a tabular in pt: most signs are a little narrower than a digit."""
+    characters = sum(max(len(cell) for cell in [c.heading, *map(c.cell, groups)]) for c in chosen)
+    return characters * points + 2 * gap * len(chosen)
 
 
 def _cell(column: Column, group: Group, has_p: bool) -> str:
@@ -157,7 +183,7 @@ def _about(result: Comparison) -> Iterator[str]:
         yield f"The same in all rows: {constants(result)}."
     for group in result.groups:
         if group.absent:
-            yield f"Not counted in the row {group.label()}: {describe_absent(group.absent, result.over)}."
+            yield f"Not counted in the row {group.label()}: {describe_absent(group.absent, result.units)}."
     yield from result.notes()
 
 

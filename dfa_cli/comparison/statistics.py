@@ -10,7 +10,7 @@ from typing import Any
 # The least number of pairs for a test. With fewer than six pairs, Wilcoxon's p cannot fall below 0.05.
 MIN_PAIRS = {"t": 5, "wilcoxon": 6}
 TEST_NAMES = {"t": "paired t-test", "wilcoxon": "Wilcoxon signed-rank test"}
-SAME_DIFFERENCE = "the same difference for every seed"
+SAME_DIFFERENCE = "the same difference in every pair"
 MIN_FOR_INTERVAL = 3  # the least number of values for a confidence interval
 
 
@@ -121,19 +121,23 @@ class Difference:
 
 
 def paired_difference(
-    mine: Mapping[Any, float], theirs: Mapping[Any, float], test: str = "t", margin: float | None = None
+    mine: Mapping[Any, float],
+    theirs: Mapping[Any, float],
+    test: str = "t",
+    margin: float | None = None,
+    seeds: str = "seeds",
 ) -> Difference:
     """Compares `mine` with `theirs`, two mappings from seed to value, by a paired test if there are enough pairs.
 
     With a `margin`, it also tests whether the difference lies within `-margin` and `margin`. At least one seed must be
-    in common.
+    in common. `seeds`: what the keys of the two mappings are called.
     """
     common = [seed for seed in mine if seed in theirs]
     differences = [mine[seed] - theirs[seed] for seed in common]
     average, std = mean(differences), deviation(differences)
     ci = interval(differences)
     if len(common) < MIN_PAIRS[test]:
-        return Difference(average, len(common), ci, why=f"fewer than {MIN_PAIRS[test]} seeds in common")
+        return Difference(average, len(common), ci, why=f"fewer than {MIN_PAIRS[test]} {seeds} in common")
     # Differences that are equal up to rounding have no spread to test against.
     if not std or std < 1e-12 * max(abs(average), 1e-300):
         return Difference(average, len(common), ci, why=SAME_DIFFERENCE)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from dfa_cli.comparison.captions import constants, split_caption, title
-from dfa_cli.comparison.columns import Column, columns, key_columns
+from dfa_cli.comparison.columns import Column, columns, key_columns, notes_on_columns
 from dfa_cli.comparison.comparison import Comparison, summarise
 from dfa_cli.comparison.group import Group
 from dfa_cli.comparison.latex import Float, as_latex, paper_columns
 from dfa_cli.console.table import csv_text, fits, lay_out, wrap
-from dfa_cli.console.values import NOTHING
+from dfa_cli.console.values import NOTHING, json_text
 from dfa_cli.errors import DfaError, one_of
 from dfa_cli.records.find import Paths
 
@@ -81,8 +80,8 @@ def as_text(
         for name in LEFT_OUT:
             if not _fits(shown, result.groups, width):
                 shown = [column for column in shown if column.name != name]
-    lines += ["", *_sections(shown, result.groups, key_columns(result), width)]
-    notes = result.notes()
+    lines += ["", *_sections(shown, result.groups, key_columns(result), width, result.named)]
+    notes = [*result.notes(), *notes_on_columns(shown)]
     if gone := [column.name for column in chosen if column not in shown]:
         notes.append(f"Not shown for lack of room: {', '.join(gone)} (--columns names what to show).")
     if notes:
@@ -96,37 +95,59 @@ def _fits(chosen: Sequence[Column], groups: Sequence[Group], width: int) -> bool
 
 
 def _sections(
-    chosen: Sequence[Column], groups: Sequence[Group], keys: Sequence[str], width: int | None
+    chosen: Sequence[Column],
+    groups: Sequence[Group],
+    keys: Sequence[str],
+    width: int | None,
+    together: Sequence[str],
+    above: Sequence[str] = (),
 ) -> list[str]:
-    """Lays out the table. If it is too wide, it is divided by the key with the fewest values until each part fits.
+    """Lays out the table. If it is too wide, it is divided by a key until each part fits.
 
-    The heading of a part says what is the same in all its rows. A column without a value is left out.
+    The key is the one that leaves the fewest parts too wide, and then the one with the fewest values. The table is not
+    divided by the keys of `together`, which tell a row from its baseline. The heading of a part says what is the same
+    in all its rows, after the words `above` of the parts that hold it. A column without a value is left out.
     """
     keys = [column.name for column in chosen if column.name in keys]
-    divisions = [
-        {cell: [group for group in groups if column.cell(group) == cell] for cell in map(column.cell, groups)}
-        for column in chosen
-        if column.name in keys
-    ]
-    divisions = [parts for parts in divisions if len(parts) > 1 or len(groups) == 1]
-    if width is None or not divisions or _fits(chosen, groups, width):
+    heading = ", ".join(above)
+    divisions = []
+    figures = [column for column in chosen if column.name not in keys]
+    # Where the figures alone are too wide, each part would be too wide as well.
+    if width is not None and not _fits(chosen, groups, width) and _fits(figures, groups, width):
+        for column in chosen:
+            if column.name in keys and column.name not in together:
+                cells = list(dict.fromkeys(map(column.cell, groups)))
+                parts = [[group for group in groups if column.cell(group) == cell] for cell in cells]
+                if len(parts) > 1 or len(groups) == 1:
+                    divisions.append([(part, *_without_same(chosen, part, keys)) for part in parts])
+    if not divisions:
         rows = [[column.cell(group) for column in chosen] for group in groups]
         heads = [column.heading for column in chosen]
-        return lay_out(heads, rows, [c.left for c in chosen], keys=len(keys), width=width)
-    parts = min(divisions, key=len)
+        table = lay_out(heads, rows, [c.left for c in chosen], keys=len(keys), width=width)
+        return [*(wrap(heading, width) if width and heading else []), *table]
+
+    def wideness(division: Sequence[tuple[Sequence[Group], list[str], list[Column]]]) -> tuple[int, int]:
+        return sum(not _fits(varying, part, width or 0) for part, _, varying in division), len(division)
+
     lines: list[str] = []
-    for part in parts.values():
-        same, varying = [], []
-        for column in chosen:
-            cells = {column.cell(group) for group in part}
-            if column.name in keys and len(cells) == 1:
-                same.append((column.heading, cells.pop()))
-            elif cells != {NOTHING}:
-                varying.append(column)
-        words = ", ".join(f"{heading} {cell}" for heading, cell in same if cell != NOTHING)
-        table = _sections(varying, part, keys, width)
-        lines += [*([""] if lines else []), *wrap(words, width), *table]
+    for part, same, varying in min(divisions, key=wideness):
+        table = _sections(varying, part, keys, width, together, [*above, *same])
+        lines += [*([""] if lines else []), *table]
     return lines
+
+
+def _without_same(
+    chosen: Sequence[Column], part: Sequence[Group], keys: Sequence[str]
+) -> tuple[list[str], list[Column]]:
+    """Returns what is the same in all rows of a part, in words, and the columns that are left to show."""
+    same, varying = [], []
+    for column in chosen:
+        cells = {column.cell(group) for group in part}
+        if column.name in keys and len(cells) == 1:
+            same += [f"{column.heading} {cell}" for cell in cells if cell != NOTHING]
+        elif cells != {NOTHING}:
+            varying.append(column)
+    return same, varying
 
 
 def as_markdown(result: Comparison, chosen: Sequence[Column]) -> str:
@@ -147,7 +168,7 @@ def as_markdown(result: Comparison, chosen: Sequence[Column]) -> str:
     lines.append("| " + " | ".join("---" if column.left else "---:" for column in chosen) + " |")
     for group in result.groups:
         lines.append("| " + " | ".join(safe(column.cell(group)) for column in chosen) + " |")
-    notes = result.notes()
+    notes = [*result.notes(), *notes_on_columns(chosen)]
     if notes:
         lines += ["", *(f"{safe(note)}  " for note in notes[:-1]), safe(notes[-1])]
     return "\n".join(lines) + "\n"
@@ -174,7 +195,7 @@ def as_json(result: Comparison, chosen: Sequence[Column]) -> str:
         ],
         "notes": result.notes(),
     }
-    return json.dumps(whole, indent=2, ensure_ascii=False, default=str) + "\n"
+    return json_text(whole)
 
 
 def _raw(result: Comparison, chosen: Sequence[Column], group: Any) -> dict[str, Any]:

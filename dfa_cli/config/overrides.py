@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -14,7 +15,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from dfa_cli.config import bounds, identity, schema
@@ -147,6 +148,8 @@ def hydra_message(error: Exception) -> str:
     Hydra's own message names the key and what it could be. The message of the exception's cause is added where it
     says more.
     """
+    if isinstance(error, OverrideParseException):
+        return unreadable_override_message(error.override)
     words = str(error).partition("\nConfig search path:")[0]
     if no_key := re.match(r"Could not override '([^']+)'\.", words):
         return unknown_key_message(no_key[1])
@@ -165,6 +168,24 @@ def hydra_message(error: Exception) -> str:
     return words
 
 
+def unreadable_override_message(override: str) -> str:
+    """Explain that a word is no override in Hydra's grammar, with the brackets that it lacks."""
+    pairs = {"(": ")", "[": "]", "{": "}"}
+    missing: list[str] = []
+    for character in override:
+        if character in pairs:
+            missing.insert(0, pairs[character])
+        elif missing and character == missing[0]:
+            del missing[0]
+    if missing:
+        closed = override.rstrip(", ") + "".join(missing)
+        return f"{override} lacks its closing {''.join(missing)}; type {shlex.quote(closed)}."
+    return (
+        f"{override} cannot be read. It must be key=value; a value with blanks or brackets needs quotes: "
+        "\"note='a b'\"."
+    )
+
+
 def unknown_key_message(key: str) -> str:
     """Explain that no option has this key.
 
@@ -176,6 +197,9 @@ def unknown_key_message(key: str) -> str:
         if key.startswith(f"hydra.{group}."):
             word = key.removeprefix("hydra.")
             return f"{word} is a key of a {group} that is not chosen; choose it as well, such as {group}={example}."
+    group = key.partition(".")[0]
+    if key in bounds.BOUNDS and group != key:
+        return f"The chosen option of {group} has no key {key}; dfa train --help lists its keys."
     known = {*bounds.BOUNDS, *(one.name for one in fields(schema.Config)), "tuned", "experiment"}
     guesses = nearest(key, known, most=1)
     hint = f" (did you mean {guesses[0]}?)" if guesses else ""

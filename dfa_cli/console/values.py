@@ -25,6 +25,21 @@ def format_value(value: Any) -> str:
     return printable(str(value))
 
 
+def json_text(content: Any) -> str:
+    """Writes `content` as JSON. NaN and infinity, which JSON does not have, become `null`."""
+    return (
+        json.dumps(_without_nan(content), indent=2, ensure_ascii=False, default=str, allow_nan=False) + "\n"
+    )
+
+
+def _without_nan(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {name: _without_nan(value) for name, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_without_nan(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
 def printable(word: str) -> str:
     """Spells out control characters, so that text from a record cannot control the terminal."""
     return word if word.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in word)

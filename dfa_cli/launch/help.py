@@ -18,7 +18,7 @@ Trains one model and records the run.
 Trains one model for each combination of the listed values. A combination that has a completed run is not trained again,
 so the same command continues after an interruption. The table of all runs comes at the end. --dry-run tells which jobs
 would be run or reused, and why, how long they take and how much they leave on disk. Then nothing is run.
-  dfa sweep data=digits rule=bp,dfa,shallow seed='range(10)'
+  dfa sweep model=gcn rule=bp,dfa,shallow seed='range(10)'
   dfa sweep experiment=quickstart""",
 }
 FOOTER = """docs/configuration.md explains every option and key.

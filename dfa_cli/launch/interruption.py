@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dfa_cli.console.messages import shortest
 from dfa_cli.machine import signals
+from dfa_cli.records.curves import rows_until
 from dfa_cli.records.run import CHECKPOINT, RECORD
 
 
@@ -25,7 +26,10 @@ def interruption_reported(folder: Path) -> Iterator[None]:
             raise
         message = "\ninterrupted"
         if (folder / RECORD).is_file():
-            message += f"; what was measured is in {shortest(folder)}"
+            measured = (
+                "what was measured is in" if rows_until(folder) else "nothing was measured yet; the record is"
+            )
+            message += f"; {measured} {shortest(folder)}"
         if (folder / CHECKPOINT).is_file():
             message += f"\ndfa resume {shortest(folder)} continues from the checkpoint"
         print(message, file=sys.stderr)

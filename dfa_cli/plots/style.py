@@ -283,9 +283,12 @@ def caption(result: Comparison, look: Look, groups: Sequence[Group]) -> str:
         parts.append(truncate(split_caption(result), 2 * LONGEST))
     counts = sorted({group.n for group in groups if group.n})
     if counts and counts[-1] > 1:
-        many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         seeds = "seeds" if result.over == ["seed"] else "runs"
-        parts.append(f"mean of {many} {seeds}" + (f", band: {BANDS[look.band]}" if BANDS[look.band] else ""))
+        if len(counts) == 1:
+            words = f"mean of {counts[0]} {seeds}"
+        else:
+            words = f"each mean is over at least {counts[0]} and at most {counts[-1]} {seeds}"
+        parts.append(words + (f", band: {BANDS[look.band]}" if BANDS[look.band] else ""))
     return "\n".join(parts)
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from dfa_cli.console.values import number
 
 METRICS = "metrics.csv"
+LARGEST_EPOCH = 10**12  # no run gets so far; a larger number is damage
 _END_BYTES = 2000  # enough for the last lines, whatever columns are measured
 
 
@@ -28,6 +31,17 @@ def rows_until(folder: Path, epoch: float = math.inf) -> list[dict[str, Any]]:
     """Reads the lines of the epochs up to `epoch` as dictionaries; whole numbers stay `int`."""
     names, rows = _read(folder)
     return [dict(zip(names, row, strict=True)) for row in rows if row[0] is not None and row[0] <= epoch]
+
+
+def steady_seconds(seconds: Sequence[float | None]) -> float | None:
+    """Computes the training time without what only the first epoch of a process pays, such as loading libraries.
+
+    It is the median of an epoch, from the second one on, times the number of epochs. `seconds`: the column of this
+    name, which counts from the start of training.
+    """
+    ends = [0.0, *(end for end in seconds if end is not None)]
+    epochs = [end - start for start, end in itertools.pairwise(ends)]
+    return median(epochs[1:] or epochs) * len(epochs) if epochs else None
 
 
 def progress_of(folder: Path) -> tuple[int, float | None]:
@@ -59,7 +73,8 @@ def _read(folder: str | os.PathLike[str], end: int | None = None) -> tuple[list[
     """Reads the heading and the values of each epoch; with `end`, only the epochs in the last `end` bytes.
 
     A last line without a newline is left out, because the run ended while writing it. A line with cells that are not
-    numbers is left out too. If an epoch has two lines, as after a resumed run, the later line counts.
+    numbers is left out too, and one whose first cell is no epoch. If an epoch has two lines, as after a resumed run,
+    the later line counts.
     """
     try:
         with open(os.path.join(folder, METRICS), "rb") as file:
@@ -80,7 +95,8 @@ def _read(folder: str | os.PathLike[str], end: int | None = None) -> tuple[list[
                 values = [_value(cell.strip()) for cell in cells]
             except ValueError:
                 continue
-            rows[values[0]] = values
+            if names[0] != "epoch" or (isinstance(values[0], int) and values[0] <= LARGEST_EPOCH):
+                rows[values[0]] = values
     return names, list(rows.values())
 
 

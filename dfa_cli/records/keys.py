@@ -118,7 +118,7 @@ class Keys:
         """Returns the metric called `word`.
 
         The metric is one of `METRICS`, a note of the projection device, another number in the result, or a column of
-        `metrics.csv`. Raises `DfaError` for an unknown name; the message lists the known ones, nearest first.
+        `metrics.csv`. Raises `DfaError` for an unknown name; the message suggests the nearest one.
         """
         if (metric := find_metric(word)) is not None:
             return metric
@@ -141,12 +141,9 @@ class Keys:
                 return curve_metric(word)
             columns.update(dict.fromkeys(run.curves))
         names = [*(metric.name for metric in METRICS), *sorted(notes), *(c for c in columns if c != "epoch")]
-        close = nearest(word, [*names, *ALIASES])
-        nearest_names = [ALIASES.get(name, name) for name in close]
-        listed = dict.fromkeys([*nearest_names, *names])
-        raise DfaError(
-            f"unknown metric '{word}'; known ones{' (nearest first)' if nearest_names else ''}: {', '.join(listed)}"
-        )
+        close = nearest(word, [*ALIASES, *names], most=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise DfaError(f"unknown metric '{word}'{hint}; metrics are {', '.join([*ALIASES, *names])}")
 
     def _hint(self, word: str) -> str:
         names = [*_RUN_FIELDS, *self.choices, *self.config, *(metric.name for metric in METRICS), *ALIASES]

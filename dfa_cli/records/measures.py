@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dfa_cli.console.values import duration, number, quantity
+from dfa_cli.records.curves import steady_seconds
 from dfa_cli.records.run import Run
 
 
@@ -43,6 +44,8 @@ class Metric:
         value: Any = sections.get(self.place, run.record.get(self.place))
         for part in self.name.split("."):
             value = value.get(part) if isinstance(value, dict) else None
+        if value is None and self.name == "steady_seconds":  # as in records that are older than this metric
+            value = steady_seconds(run.curves.get("seconds", []))
         return number(value)
 
     def show(self, value: float | None, precision: int | None = None) -> str:
@@ -65,8 +68,9 @@ METRICS = (
     Metric("best_epoch", "best epoch"),
     Metric("last_epoch", "last epoch"),
     Metric("last_train_loss", "training loss at last epoch"),
-    Metric("total_seconds", "time", "s", place="time"),
-    Metric("train_seconds", "training time", "s", place="time"),
+    Metric("total_seconds", "time in all", "s", place="time"),
+    Metric("train_seconds", "time of all epochs", "s", place="time"),
+    Metric("steady_seconds", "training time", "s", place="time"),
     Metric("data_seconds", "data time", "s", place="time"),
     Metric("peak_memory_mb", "peak memory", "MB", place=""),
     Metric("rows", "rows projected", place="projection"),
@@ -82,7 +86,7 @@ ALIASES = {
     "test": "test_accuracy_at_best_validation",
     "validation": "best_validation_accuracy",
     "loss": "last_train_loss",
-    "time": "total_seconds",
+    "time": "steady_seconds",
     "memory": "peak_memory_mb",
     "energy": "modelled_joules",
     "optical_time": "modelled_seconds",

@@ -41,14 +41,14 @@ _ORDERINGS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": opera
 class Query:
     """A condition on runs, parsed from `source`. Call it with a run to test the run.
 
-    `keys` are the full names of the keys that the condition asks for. Raises `DfaError` when `source` cannot be
-    parsed or names an unknown key; the message shows the place.
+    `keys` are the full names of the keys that the condition asks for, and `known` all keys of the runs. Raises
+    `DfaError` when `source` cannot be parsed or names an unknown key; the message shows the place.
     """
 
     def __init__(self, source: str, known: Keys, option: str = "--where"):
         self.source = source
         self.keys: list[str] = []
-        self._known = known
+        self.known = known
         self._option = option
         self._tokens = self._tokenise()
         self._at = 0
@@ -119,9 +119,22 @@ class Query:
             raise self._syntax_error("expected a key such as rule or epochs")
         sign = self._accept("op")
         if sign is None:
+            value = key[1]
+            if group := next(
+                (
+                    one
+                    for one in self.known.choices
+                    if any(run.choices.get(one) == value for run in self.known.runs)
+                ),
+                None,
+            ):
+                raise DfaError(
+                    f"{self._option}: '{value}' is an option of {group}, and a condition needs its key; "
+                    f'type {self._option} "{group}={value}"'
+                )
             raise self._syntax_error("expected one of = != < <= > >= ~")
         wanted = self._parse_values()
-        name = self._known.resolve(key[1])
+        name = self.known.resolve(key[1])
         self.keys.append(name)
         return _make_comparison(name, sign[1], wanted)
 

@@ -21,7 +21,7 @@ from dfa_cli.machine.files import disk_errors_as_sentences, force_onto_disk, wri
 from dfa_cli.machine.locks import Lock
 from dfa_cli.machine.memory import peak_bytes, reset_peak_memory
 from dfa_cli.records.code import changed_files
-from dfa_cli.records.curves import METRICS, metrics_line, metrics_text, rows_until
+from dfa_cli.records.curves import METRICS, metrics_line, metrics_text, rows_until, steady_seconds
 from dfa_cli.records.locks import owned
 from dfa_cli.records.result import ResultSoFar
 from dfa_cli.records.run import CHECKPOINT, FORMAT, RECORD, record_of
@@ -300,6 +300,8 @@ class Record:
         self._close_table()
         with suppress(OSError):  # A run that ended before its first epoch has no such file.
             self.update(files={METRICS: sum_of_file(self.folder / METRICS)})
+            seconds = [row.get("seconds") for row in rows_until(self.folder)]
+            self.content["time"]["steady_seconds"] = steady_seconds(seconds)
         self.content["status"] = status
         self.content["ended"] = now()
         self.content["time"]["total_seconds"] = time.perf_counter() - self._began

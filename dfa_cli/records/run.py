@@ -16,7 +16,7 @@ from dfa_cli.console.output import name_skipped
 from dfa_cli.console.values import format_value
 from dfa_cli.machine.process import is_running
 from dfa_cli.records.code import code_in_short
-from dfa_cli.records.curves import METRICS, read_curves, rows_until
+from dfa_cli.records.curves import LARGEST_EPOCH, METRICS, read_curves, rows_until
 from dfa_cli.records.result import ResultSoFar
 from dfa_cli.records.sums import CHANGED, FILES, change_of_file, is_changed
 
@@ -30,6 +30,8 @@ WEIGHTS = "weights.safetensors"
 PACKAGES = "packages.txt"
 SUMS = ("code", "data.files")  # keys of `Run.flat` that are no keys of the configuration
 LOCK = ".lock"  # only while a process owns the folder, or after it was killed
+
+DIGITAL = {"cpu": "cpu", "cuda": "gpu"}  # the digital device that projects on a processor
 
 FORMAT = 1  # the format of run.json; a later version of dfa may write a larger number
 ENDED = ("completed", "failed", "interrupted")  # the statuses that a run writes when it ends
@@ -63,12 +65,18 @@ class Run:
         config = self.record.get("config")
         return modernised(config) if config else {}
 
-    @property
+    @cached_property
     def choices(self) -> dict[str, Any]:
-        """The option chosen of each group. A record without `parallel` or `device/drift` is older than this group."""
+        """The option chosen of each group. A record without `parallel` or `device/drift` is older than this group.
+
+        `device=auto` counts as the device that it has meant, since the two runs are the same.
+        """
         choices = self.record.get("choices")
         if not choices:
             return {}
+        device = self.config.get("device")
+        if choices.get("device") == "auto" and isinstance(device, dict) and device.get("where") in DIGITAL:
+            choices = {**choices, "device": DIGITAL[device["where"]]}
         later = ("parallel", "device/drift") if "device/medium" in choices else ("parallel",)
         return {**choices, **{name: choices.get(name, "none") for name in later}}
 
@@ -239,12 +247,19 @@ def _wrong_parts(record: dict[str, Any]) -> list[str]:
         wrong.append("status")
     if not wrong and (result := record.get("result")):
         wrong += [f"result.{name}" for name in _ACCURACIES if not _is_accuracy(result.get(name))]
+        wrong += [
+            f"result.{name}" for name in ("best_epoch", "last_epoch") if not _is_epoch(result.get(name))
+        ]
     return wrong
 
 
 def _is_accuracy(value: Any) -> bool:
     """Tells whether a value is an accuracy, as a fraction, or was not measured."""
     return value is None or (type(value) in (int, float) and 0 <= value <= 1)
+
+
+def _is_epoch(value: Any) -> bool:
+    return value is None or (type(value) is int and 0 <= value <= LARGEST_EPOCH)
 
 
 def _value_at(record: dict[str, Any], place: str) -> Any:

@@ -20,7 +20,7 @@ from dfa_cli.errors import DfaError
 from dfa_cli.launch.task import resolve_spec
 from dfa_cli.records.run import Run
 from dfa_cli.sweeps.estimate import Estimate, estimate
-from dfa_cli.sweeps.plan import Plan, SweepRun, completed_runs
+from dfa_cli.sweeps.plan import Plan, SweepRun, completed_runs, runs_below
 from dfa_cli.sweeps.search import Study
 
 MOST_LINES = 5  # jobs of one group, or kinds of runs, that a terminal shows
@@ -56,10 +56,11 @@ def print_search(study: Study, first: Composed) -> None:
             jobs = [(resolve_spec(first.spec), 0)] * left
             trials = study.node["n_jobs"] if isinstance(study.node["n_jobs"], int) else 1
             at_once = min(jobs_at_once(first.launcher) or trials, trials)
-            records, width = completed_runs(study.outputs), output.terminal_width()
+            found, width = runs_below(study.outputs), output.terminal_width()
+            output.name_skipped(found.skipped)
             condition = ", if all trials are of this kind:"
             if left:
-                lines += cost_in_words(jobs, records, at_once, study.outputs, width, condition)
+                lines += cost_in_words(jobs, completed_runs(found), at_once, study.outputs, width, condition)
     output.write_stdout("\n".join([*lines, *NOTHING_RUN]) + "\n")
 
 
@@ -134,11 +135,13 @@ def cost_in_words(
         size = [f"{least} {quantity(sum(kind.size for kind in known), 'B')}"]
     if known and len(known) < len(kinds):
         unknown = plural(sum(kind.runs for kind in kinds if not kind.records), "job")
-        time.append(f"and {unknown} of which there is no record yet")
+        time.append(f"and {unknown} more of unknown length")
     folder = next(path for path in (outputs, *outputs.parents) if path.exists())
     size.append(f"{quantity(shutil.disk_usage(folder).free, 'B')} are free in {shortest(folder)}")
     shown = kinds if width is None else kinds[:MOST_LINES]
-    basis = [_basis(kind) for kind in shown]
+    basis = [_basis(kind) for kind in shown if kind.records]
+    if unknown := [f"{plural(kind.runs, 'job')} of {kind.kind}" for kind in shown if not kind.records]:
+        basis.append(f"no record yet of the same kind as {'; '.join(unknown)}")
     if len(kinds) > len(shown):
         basis.append(f"and {len(kinds) - len(shown)} more kinds of runs")
     return [
@@ -150,11 +153,8 @@ def cost_in_words(
 
 
 def _basis(kind: Estimate) -> str:
-    jobs = plural(kind.runs, "job")
-    if not kind.records:
-        return f"{jobs} of {kind.kind}: no record of this kind yet"
     each = duration(kind.seconds / kind.runs)
-    return f"{jobs}, {each} each, from {plural(kind.records, 'run')} of {kind.kind}"
+    return f"{plural(kind.runs, 'job')}, {each} each, from {plural(kind.records, 'run')} of {kind.kind}"
 
 
 def jobs_at_once(launcher: Mapping[str, Any]) -> int | None:

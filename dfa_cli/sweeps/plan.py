@@ -16,7 +16,7 @@ from dfa_cli.config.spec import RunSpec
 from dfa_cli.launch.task import resolve_spec, why_not_reused
 from dfa_cli.records.checkpoint import resumes_after
 from dfa_cli.records.code import changed_files
-from dfa_cli.records.find import find
+from dfa_cli.records.find import Found, find
 from dfa_cli.records.locks import last_run, runner
 from dfa_cli.records.run import Run, read_run
 from dfa_cli.sweeps.specs import PlacedRun
@@ -100,13 +100,17 @@ class Plan:
     `merged`: the number of jobs that were left out because they equal another job.
     `without_device`: the rules of such jobs that do not use the device. With these rules, runs that differ only in the
     device are equal.
-    `completed`: all completed runs below the output folder, newest first.
+    `found`: what is below the output folder already.
     """
 
     runs: list[SweepRun]
     merged: int
     without_device: list[str]
-    completed: list[Run]
+    found: Found
+
+    @property
+    def completed(self) -> list[Run]:
+        return completed_runs(self.found)
 
 
 def plan(jobs: Sequence[Composed], outputs: Path) -> Plan:
@@ -115,8 +119,8 @@ def plan(jobs: Sequence[Composed], outputs: Path) -> Plan:
     `auto` is resolved here for this machine, and again by each job on the machine where it runs. Raises `DfaError` when
     this machine lacks what a job asks for.
     """
-    completed = completed_runs(outputs)
-    history = _History(completed, outputs)
+    found = runs_below(outputs)
+    history = _History(completed_runs(found), outputs)
     labels = _labels([job.spec.overrides for job in jobs])
     runs: dict[str, SweepRun] = {}
     without_device: dict[str, None] = {}
@@ -135,12 +139,17 @@ def plan(jobs: Sequence[Composed], outputs: Path) -> Plan:
         if run.earlier.is_reused:
             assert run.earlier.run is not None
             run.state, run.folder = "reused", Path(run.earlier.run.folder)
-    return Plan(list(runs.values()), len(jobs) - len(runs), list(without_device), completed)
+    return Plan(list(runs.values()), len(jobs) - len(runs), list(without_device), found)
 
 
-def completed_runs(outputs: Path) -> list[Run]:
-    """Return all completed runs below the output folder, newest first."""
-    return [run for run in find([outputs]).runs if run.status == "completed"] if outputs.is_dir() else []
+def runs_below(outputs: Path) -> Found:
+    """Find the runs below the output folder, which need not exist."""
+    return find([outputs]) if outputs.is_dir() else Found([str(outputs)])
+
+
+def completed_runs(found: Found) -> list[Run]:
+    """Return the completed runs, newest first."""
+    return [run for run in found.runs if run.status == "completed"]
 
 
 class _History:

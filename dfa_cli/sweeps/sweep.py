@@ -72,6 +72,7 @@ def _run_grid(command: Command, composer: Composer, sweep_folder: Path) -> int:
     config = jobs[0].spec.config
     outputs = Path(config["outputs"]).absolute()
     planned = plan(jobs, outputs)
+    output.name_skipped(planned.found.skipped)
     to_run = sum(not run.ended for run in planned.runs)
     lines = [_opening_line(planned, to_run), *_lines_on_reused(planned.runs)]
     if command.dry_run:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -60,8 +60,12 @@ def divergence(experiment: Experiment, what: str, epoch: int | None) -> Divergen
     elif (culprit := first_not_finite(experiment)) == "the input":
         advice = "the input of the network is not finite. Mend the data set."
     else:
-        first = f" The first values that are not finite are {culprit}." if culprit else ""
-        advice = f"training has diverged and was stopped.{first} Try a smaller optimizer.lr."
+        first = (
+            f"The first values that are not finite are {culprit}."
+            if culprit
+            else "All weights and activations are finite now, so the overflow was in an earlier step of this epoch."
+        )
+        advice = f"training has diverged and was stopped. {first} Try a smaller optimizer.lr."
     return DivergenceError(epoch, f"{what}: {advice}")
 
 
@@ -81,7 +85,8 @@ def _device_is_finite(experiment: Experiment) -> bool:
 def first_not_finite(experiment: Experiment) -> str | None:
     """Name the first that is not finite on the way from the input to the logits, or return `None`.
 
-    The order is the input, the weights of block 1, its activations, the weights of block 2, and so on.
+    The order is the input, the weights of block 1, its activations, the weights of block 2, and so on. The loss
+    may overflow where the activations of the last block are large, and still finite.
     """
     x = experiment.batches.x
     if not is_finite(x.csr.values() if isinstance(x, SparseMatrix) else x):
@@ -89,24 +94,31 @@ def first_not_finite(experiment: Experiment) -> str | None:
     model = experiment.model
     was_training = model.training
     model.eval()
-    reached = min(_finite_blocks(experiment, batch) for batch in _all_rows(experiment))
+    reached, largest = len(model.blocks), 0.0
+    for batch in _all_rows(experiment):
+        count, h = _finite_blocks(experiment, batch)
+        reached = min(reached, count)
+        if is_finite(h) and not is_finite(torch.log_softmax(h, dim=1).sum()):
+            largest = max(largest, float(h.abs().max()))
     model.train(was_training)
     for i, block in enumerate(model.blocks):
         if not all(map(is_finite, block.parameters())):
             return f"the weights of block {i + 1}"
         if i == reached:
             return f"the activations of block {i + 1}"
+    if largest:
+        return f"the losses, since the activations of block {len(model.blocks)} reach {largest:.0e}"
     return None
 
 
-def _finite_blocks(experiment: Experiment, batch: Batch) -> int:
-    """Return how many blocks, from the first one on, have finite activations."""
-    h = batch.x
+def _finite_blocks(experiment: Experiment, batch: Batch) -> tuple[int, Tensor]:
+    """Return how many blocks, from the first one on, have finite activations, and the last activations computed."""
+    h: Any = batch.x
     for i, block in enumerate(experiment.model.blocks):
         h = block(h, batch.graph)
         if not is_finite(h):
-            return i
-    return len(experiment.model.blocks)
+            return i, h
+    return len(experiment.model.blocks), h
 
 
 def _all_rows(experiment: Experiment) -> Iterator[Batch]:

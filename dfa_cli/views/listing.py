@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dfa_cli.console.output import colour_status
 from dfa_cli.console.table import GAP, csv_text, display_width, lay_out, truncate, wrap
-from dfa_cli.console.values import NOTHING, duration, format_time, format_value, printable
+from dfa_cli.console.values import NOTHING, duration, format_time, format_value, json_text, printable
 from dfa_cli.records.fallback import data_of, fallback_notes
 from dfa_cli.records.measures import BY_NAME, DEFAULT
 from dfa_cli.records.run import Run
@@ -51,6 +50,7 @@ COLUMNS = (
     ),
 )
 FORMATS = ("table", "csv", "json")
+_MAY_BE_CUT = ("id", "model", "data", "rule", "device", "seed")
 _LEAST_WANTED = ("time", "when", "seed")  # the columns that a narrow terminal leaves out, in this order
 
 
@@ -58,34 +58,48 @@ def list_as_text(runs: Sequence[Run], width: int | None = None) -> str:
     """Writes the list for people, in the order of `runs`.
 
     If the list is wider than `width`, values that all runs share move to a line above it. If that is not enough, the
-    least wanted columns are left out. Without a width, as in a pipe, every column stays.
+    long names are cut, and the least wanted columns are left out. Without a width, as in a pipe, every column stays.
     """
     columns = list(COLUMNS)
     cells = {column.name: [column.cell(run) for run in runs] for column in columns}
     shared: list[str] = []
     left_out: list[str] = []
 
-    def too_wide() -> bool:
-        if width is None:
-            return False
-        sizes = [
-            max(display_width(column.name), *(display_width(cell) for cell in cells[column.name]))
+    def sizes() -> dict[str, int]:
+        return {
+            column.name: max(display_width(cell) for cell in [column.name, *cells[column.name]])
             for column in columns
-        ]
-        return sum(sizes) + len(GAP) * (len(columns) - 1) > width
+        }
+
+    def too_wide() -> bool:
+        return width is not None and sum(sizes().values()) + len(GAP) * (len(columns) - 1) > width
+
+    def cut_to(least: int) -> None:
+        """Cuts the longest names, but not below `least` cells, until the list fits."""
+        while too_wide():
+            name, size = max(
+                ((name, size) for name, size in sizes().items() if name in _MAY_BE_CUT),
+                key=lambda pair: pair[1],
+            )
+            if size <= least:
+                return
+            cells[name] = [truncate(cell, size - 1) for cell in cells[name]]
 
     if len(runs) > 1:
         for name in ("data", "model", "device", "rule", "status", "seed"):
             if too_wide() and len(set(cells[name])) == 1:
                 shared.append(f"{name} {cells[name][0]}")
                 columns = [column for column in columns if column.name != name]
+    cut_to(12)
     for name in _LEAST_WANTED:
         if too_wide():
             left_out.append(name)
             columns = [column for column in columns if column.name != name]
+    cut_to(8)
     rows = [[cells[column.name][i] for column in columns] for i in range(len(runs))]
     heading, *table = lay_out([c.name for c in columns], rows, [c.left for c in columns], rule=False)
-    lines = [f"in all of them: {', '.join(shared)}", ""] if shared else []
+    room = width or 100_000
+    lines = [*wrap(f"in all of them: {', '.join(shared)}", room), ""] if shared else []
     lines.append(heading)
     for run, line in zip(runs, table, strict=True):
         line = line if width is None else truncate(line, width)
@@ -93,13 +107,13 @@ def list_as_text(runs: Sequence[Run], width: int | None = None) -> str:
         lines.append(line.replace(status, colour_status(status), 1) if status != "completed" else line)
     reasons = [f"{run.id} {reason}" for run in runs if (reason := failure(run))]
     if reasons:
-        lines += ["", *reasons[:10]]
+        lines += ["", *(part for reason in reasons[:10] for part in wrap(reason, room))]
         if len(reasons) > 10:
             lines.append(f"and {len(reasons) - 10} more failed; --status failed lists them alone")
     if notes := fallback_notes(runs):
-        lines += ["", *(part for note in notes for part in (wrap(note, width) if width else [note]))]
+        lines += ["", *(part for note in notes for part in wrap(note, room))]
     if notes := warning_notes(runs):
-        lines += ["", *(part for note in notes for part in (wrap(note, width) if width else [note]))]
+        lines += ["", *(part for note in notes for part in wrap(note, room))]
     lines += ["", f"test %: {DEFAULT.words}"]
     if left_out:
         lines[-1] += f"; no room here for {' and '.join(left_out)}"
@@ -122,7 +136,7 @@ def list_as_csv(runs: Sequence[Run]) -> str:
 
 
 def list_as_json(runs: Sequence[Run]) -> str:
-    return json.dumps([_record(run) for run in runs], indent=2, ensure_ascii=False) + "\n"
+    return json_text([_record(run) for run in runs])
 
 
 def _record(run: Run) -> dict[str, Any]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
 from dfa_cli.console.chart import draw
 from dfa_cli.console.table import wrap
-from dfa_cli.console.values import NOTHING, duration, format_time, format_value, printable, quantity
+from dfa_cli.console.values import (
+    NOTHING,
+    duration,
+    format_time,
+    format_value,
+    json_text,
+    printable,
+    quantity,
+)
 from dfa_cli.records.measures import METRICS, Metric
 from dfa_cli.records.run import CHECKPOINT, UNFINISHED, Run
 from dfa_cli.records.words import commit_in_words
@@ -224,5 +231,4 @@ def _tree(tree: dict[str, Any], room: int, depth: int = 1) -> list[str]:
 
 def run_as_json(run: Run) -> str:
     """Writes the record as it is on disk, with the run's folder, and with status `killed` if its process is gone."""
-    whole = {**run.record, "status": run.status, "folder": run.folder}
-    return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+    return json_text({**run.record, "status": run.status, "folder": run.folder})

@@ -57,6 +57,49 @@ def test_runs_can_be_selected(swept: Path, call: Call, arguments: list[str], cou
     assert len(json.loads(call("runs", *arguments, "--format", "json").stdout)) == count
 
 
+def test_runs_in_json_is_json_whatever_a_record_holds(factory: Factory, call: Call):
+    for value in (float("nan"), float("inf")):
+        factory.run(config={"seed": value})
+    for words in (("runs",), ("compare", "--by", "seed"), ("show", "last", "--json")):
+        form = () if words[0] == "show" else ("--format", "json")
+        text = call(*words, *form).stdout
+        assert "null" in text
+        json.loads(text, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def test_long_names_are_cut_in_the_list_of_a_terminal(
+    factory: Factory, call: Call, monkeypatch: pytest.MonkeyPatch
+):
+    factory.run(rule="a_rule_of_my_own_" * 4, choices={"model": "gcn"})
+    factory.run(seed=1, status="failed")
+    assert "a_rule_of_my_own_" * 4 in call("runs").stdout
+    monkeypatch.setattr("dfa_cli.console.output.terminal_width", lambda: 80)
+    lines = call("runs").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    heading, failed, long = (line for line in lines if "  " in line)
+    assert heading.split() == ["id", "when", "status", "rule", "seed", "test", "%", "time"]
+    assert failed.index("dfa") == long.index("a_rule_of_my_") == heading.index("rule")
+
+
+@pytest.mark.parametrize("value", [2.5, "7", 1e300, 10**400, -1, True])
+@pytest.mark.parametrize("name", ["best_epoch", "last_epoch"])
+def test_a_record_with_an_epoch_that_is_none_is_skipped(
+    name: str, value: object, factory: Factory, call: Call
+):
+    factory.run(seed=0)
+    path = factory.run(seed=1) / "run.json"
+    record = json.loads(path.read_text())
+    record["result"][name] = value
+    path.write_text(json.dumps(record))
+    said = call("runs")
+    assert f"dfa does not write such values for result.{name}" in said.stderr
+    assert len(json.loads(call("runs", "--format", "json").stdout)) == 1
+
+
 def test_runs_csv(swept: Path, call: Call):
     rows = list(csv.DictReader(call("runs", "--format", "csv").stdout.splitlines()))
     assert len(rows) == 23

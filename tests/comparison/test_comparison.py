@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from reading import Call
 from run_factory import Factory
 from scipy import stats
 
@@ -217,7 +219,9 @@ def test_data_sets_are_not_compared_with_each_other(factory: Factory):
         factory.run(data="citeseer", rule="dfa", seed=seed)
     result = summarise([factory.root], baseline="rule=bp")
     assert row(result, "dfa").difference is None
-    assert "No difference from rule=bp: data differs: citeseer, cora." in result.notes()
+    assert (
+        "The other row is not compared with rule=bp, because data differs: citeseer, cora." in result.notes()
+    )
     named = summarise([factory.root], baseline="rule=bp and data=cora")
     assert row(named, "dfa").difference is not None
 
@@ -228,7 +232,7 @@ def test_a_row_without_a_common_seed_has_no_difference(factory: Factory):
         factory.run(rule="dfa", seed=seed + 10)
     result = summarise([factory.root], baseline="rule=bp")
     assert row(result, "dfa").difference is None
-    assert "No difference from rule=bp: no seed in common." in result.notes()
+    assert "The other row is not compared with rule=bp, because there is no seed in common." in result.notes()
 
 
 @pytest.mark.parametrize(
@@ -252,9 +256,11 @@ def test_a_difference_is_taken_only_where_nothing_but_tuned_values_differ(
     assert (group.difference is None) == bool(reason)
     if reason:
         key = next(iter(changed["config"]))
-        base = f"rule=bp and {key}={'null' if key == 'patience' else '[16]' if 'widths' in key else 20}"
-        if not reason.endswith("–"):
-            named = row(summarise([factory.root], baseline=base), "dfa")
+        if key.startswith("data."):
+            assert not group.remedy, "results on other data are not compared"
+        else:
+            assert group.remedy.startswith(f"rule=bp and {key}=")
+            named = row(summarise([factory.root], baseline=group.remedy), "dfa")
             assert named.difference is not None, "a key that --baseline names may differ"
 
 
@@ -282,6 +288,56 @@ def test_the_baseline_with_the_same_width_is_chosen(factory: Factory):
     result = summarise([factory.root], baseline="rule=bp")
     differences = [group.difference for group in result.groups if group.key["rule"] == "dfa"]
     assert [difference and difference.mean for difference in differences] == pytest.approx([-0.01, -0.01])
+
+
+def test_what_is_not_compared_is_a_sentence_with_what_to_type(factory: Factory, call: Call):
+    for seed in range(5):
+        factory.run(rule="bp", seed=seed)
+        factory.run(rule="dfa", seed=seed, epochs=1, config={"model.widths": [64]})
+        factory.run(rule="shallow", seed=seed)
+    said = call("compare", "--baseline", "rule=bp").stdout
+    typed = "rule=bp and epochs=20 and model.widths=[16]"
+    assert (
+        "The row dfa is not compared with rule=bp, because epochs differ: 1, 20; model.widths differ: [64], [16]. "
+        f'To compare it all the same, type --baseline "{typed}".'
+    ) in said
+    assert "not compared" not in call("compare", "--baseline", typed).stdout
+
+
+def test_rows_that_average_over_an_option_have_its_values_in_common(swept: Path, call: Call):
+    rows = json.loads(call("compare", "--over", "rule", "--format", "json").stdout)["groups"]
+    assert not any("rule" in one for one in rows)
+    both = [one for one in rows if one["device"] is None and one["n"] == 2]
+    assert [one["seed"] for one in both] == [0, 1, 2, 3, 4]
+    assert both[0]["mean"] == pytest.approx(
+        np.mean([one["mean"] for one in _of_seed_0(call) if one["device"] is None])
+    )
+    said = call("compare", "--over", "rule", "--baseline", "device=cpu").stdout
+    assert "fewer than 5 rules in common" in said
+    assert "missing" not in said, "no sweep trains each row with each rule"
+    alone = call("compare", "--over", "rule", "--baseline", "seed=0", "--where", "rule=dfa and seed<2").stdout
+    assert "seed 1 is not compared" not in alone
+    lonely = call("compare", "--over", "model.dropout", "--baseline", "seed=0", "--where", "rule=bp").stdout
+    assert "no seed in common" not in lonely
+
+
+def _of_seed_0(call: Call) -> list[dict[str, Any]]:
+    return json.loads(call("compare", "--where", "seed=0", "--format", "json").stdout)["groups"]
+
+
+def test_a_row_named_device_auto_is_that_of_the_device_it_meant(factory: Factory, call: Call):
+    where = {"device.where": "cpu"}
+    factory.run(seed=0, device="auto", config=where, sweep="a")
+    factory.run(seed=0, rule="bp", config=where, sweep="b")
+    for seed in (1, 2):
+        factory.run(seed=seed, config=where, sweep="b")
+    said = call("compare", "--where", "rule=dfa").stdout
+    assert "device cpu" in said
+    assert "auto," not in said.replace("compute auto", "")
+    assert "missing" not in said
+    assert (
+        json.loads(call("compare", "--where", "rule=dfa", "--format", "json").stdout)["groups"][0]["n"] == 3
+    )
 
 
 def test_several_equally_good_baselines_are_named(factory: Factory):
@@ -321,6 +377,11 @@ def test_a_baseline_that_matches_nothing_names_the_rows(swept: Path):
 def test_a_baseline_cannot_split_a_row(swept: Path):
     with pytest.raises(DfaError, match=r"true for some runs of the row"):
         summarise([swept], baseline="seed<3")
+
+
+def test_a_baseline_that_is_an_option_alone_is_answered_with_its_key(swept: Path, call: Call):
+    with pytest.raises(DfaError, match=r"'bp' is an option of rule.*; type --baseline \"rule=bp\""):
+        call("compare", "--baseline", "bp")
 
 
 def test_rows_hidden_by_only_still_serve_as_the_baseline(swept: Path):
@@ -364,7 +425,7 @@ def test_a_metric_of_the_curves_is_its_last_value(swept: Path):
 
 def test_an_unknown_name_is_answered_with_the_nearest_ones(swept: Path):
     with pytest.raises(
-        DfaError, match=r"unknown metric 'acuracy'; known ones \(nearest first\): test_accuracy_at"
+        DfaError, match=r"unknown metric 'acuracy' \(did you mean accuracy\?\); metrics are accuracy, "
     ):
         summarise([swept], metric="acuracy")
     with pytest.raises(DfaError, match=r"no run has a key 'optimizer.lrr'; the nearest are optimizer.lr"):

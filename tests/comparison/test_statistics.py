@@ -138,7 +138,7 @@ def test_without_spread_the_reason_is_given():
     theirs = {(str(i),): 0.5 + i / 8 for i in range(6)}
     same = statistics.paired_difference({seed: value + 0.25 for seed, value in theirs.items()}, theirs)
     assert same.p is None
-    assert same.why == "the same difference for every seed"
+    assert same.why == "the same difference in every pair"
 
 
 def test_ties_of_counted_accuracies_do_not_depend_on_rounding():

@@ -9,10 +9,12 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from reading import Call
 from run_factory import Factory
+from scipy import stats
 
 from dfa_cli.comparison.columns import shorten_ranges
 from dfa_cli.comparison.tables import compare_table
@@ -25,9 +27,9 @@ from dfa_cli.errors import DfaError
 def three(factory: Factory) -> Path:
     """Two rules on known numbers: bp with three seeds, dfa with two and a failure."""
     for seed, value in enumerate((0.81, 0.82, 0.83)):
-        factory.run(rule="bp", seed=seed, accuracy=value, record={"time": {"total_seconds": 2.0 + seed}})
+        factory.run(rule="bp", seed=seed, accuracy=value, record={"time": {"steady_seconds": 2.0 + seed}})
     for seed, value in enumerate((0.80, 0.79)):
-        factory.run(device="opu_sim", seed=seed, accuracy=value, record={"time": {"total_seconds": 4.0}})
+        factory.run(device="opu_sim", seed=seed, accuracy=value, record={"time": {"steady_seconds": 4.0}})
     factory.run(device="opu_sim", seed=2, status="failed")
     return factory.root
 
@@ -39,17 +41,18 @@ def test_the_table_for_people(three: Path):
         "the same in all rows: data cora, model gcn, device opu_sim, optimizer adam, epochs 20, "
         "batch_size 128, compute auto\n"
         "\n"
-        "rule  mean ± std  n       95 % CI  best  vs rule=bp  not counted      time  frames  energy (modelled)\n"
-        "────  ──────────  ─  ────────────  ────  ──────────  ─────────────  ──────  ──────  ─────────────────\n"
-        "bp    82.0 ± 1.0  3  [79.4, 84.4]  83.0    baseline                 3.00 s       –                  –\n"
-        "dfa   79.5 ± 0.7  2    79.0, 80.0  80.0        -2.0  seed 2 failed  4.00 s    5600             84.0 J\n"
+        "rule  mean ± std  n       95 % CI  best  vs rule=bp  not counted    training time  frames  energy (modelled)\n"
+        "────  ──────────  ─  ────────────  ────  ──────────  ─────────────  ─────────────  ──────  ─────────────────\n"
+        "bp    82.0 ± 1.0  3  [79.4, 84.4]  83.0    baseline                        3.00 s       –                  –\n"
+        "dfa   79.5 ± 0.7  2    79.0, 80.0  80.0        -2.0  seed 2 failed         4.00 s    5600             84.0 J\n"
         "\n"
         "Each rule uses its own tuned values (conf/tuned, docs/tuning.md): lr.\n"
         "No test against rule=bp: fewer than 5 seeds in common.\n"
+        "Training time: the median epoch times the number of epochs, without starting up and reading the data.\n"
     )
 
 
-def test_a_table_of_eighty_columns_is_one_block_and_names_what_it_leaves_out(swept: Path):
+def test_a_table_of_eighty_columns_names_what_it_leaves_out(swept: Path):
     narrow = compare_table([swept], baseline="rule=bp", width=80)
     assert max(len(line) for line in narrow.splitlines()) <= 80
     assert "Not shown for lack of room: ci, best, time, frames, energy" in " ".join(narrow.split())
@@ -111,6 +114,18 @@ def test_equal_is_only_said_after_a_test_for_it(call: Call, factory: Factory):
     near = call(*words, "--equivalent", "0.5").stdout
     assert re.search(r"dfa .* equal\n", near)
     assert "the difference from rule=bp is less than 0.5 points" in " ".join(near.split())
+    differences = [0.0, 0.002, -0.002, 0.001, -0.001, 0.0]
+    above: Any = stats.ttest_1samp(differences, -0.002, alternative="greater")
+    below: Any = stats.ttest_1samp(differences, 0.002, alternative="less")
+    p = max(above.pvalue, below.pvalue)
+    for form in ("table", "md", "latex"):
+        shown = call("compare", "--baseline", "rule=bp", "--equivalent", "0.2", "--format", form).stdout
+        assert "p (equal)" in shown
+        assert re.search(rf"dfa .*\b{p:.3f}.* equal\b", shown)
+    assert call("report", "--baseline", "rule=bp", "--equivalent", "0.2").exit_code == 0
+    page = Path("dfa-report.html").read_text()
+    assert "p (equal)" in page
+    assert f"{p:.3f} *" in page
     too_near = call(*words, "--equivalent", "0.05").stdout
     assert re.search(r"dfa .* no difference seen\n", too_near)
     rows = json.loads(call(*words[:3], "--equivalent", "0.5", "--format", "json").stdout)["groups"]
@@ -135,6 +150,36 @@ def test_a_mixed_folder_is_one_screen_wide_and_high(factory: Factory):
     assert len(re.findall(r"\d ± ", table)) == 12
     assert max(map(len, table.splitlines())) <= 80
     assert len(table.splitlines()) <= 36
+
+
+def test_a_folder_too_wide_for_eighty_columns_is_divided_into_parts_that_say_all_they_share(factory: Factory):
+    for lr in (0.01, 0.02):
+        for i, words in enumerate(("a " * 8, "b " * 8)):
+            keys = {
+                "note": words.strip(),
+                "optimizer.lr": lr,
+                "long_name": "c" * 20 + str(i),
+                "third": i * 10**9,
+            }
+            for rule in ("bp", "dfa"):
+                factory.run(rule=rule, config=keys, overrides=[f"{key}=" for key in keys])
+    table = compare_table([factory.root], width=80, baseline="rule=bp")
+    assert max(map(len, table.splitlines())) <= 80
+    assert len(re.findall(r"\n\nlr 0\.0\d\n", table)) == 2
+    assert not re.search(r"\nrule (bp|dfa)", table), "rows stay beside their baseline"
+
+
+def test_the_time_is_that_of_epochs_without_the_first(factory: Factory, call: Call):
+    folder = factory.run(epochs=5)
+    text = (folder / "metrics.csv").read_text().splitlines()
+    heading, *lines = (line.split(",") for line in text)
+    place = heading.index("seconds")
+    for line, seconds in zip(lines, ("9.0", "9.1", "9.3", "9.5", "9.6"), strict=True):
+        line[place] = seconds
+    (folder / "metrics.csv").write_text("".join(",".join(line) + "\n" for line in [heading, *lines]))
+    said = call("compare", "--columns", "time").stdout
+    assert re.search(r"training time\n─+\n +0\.750 s\n", said), "five times the median of 0.1, 0.2, 0.2, 0.1"
+    assert "Training time: the median epoch times the number of epochs" in said
 
 
 def test_wilcoxon_is_named(factory: Factory):
@@ -162,12 +207,21 @@ def test_columns_and_precision(three: Path):
         compare_table([three], format="html")
 
 
+def test_a_column_is_shown_once(swept: Path, call: Call):
+    def heads(columns: str) -> list[str]:
+        return call("compare", "--columns", columns).stdout.splitlines()[4].split()
+
+    assert heads("rule,n") == ["rule", "device", "n", "not", "counted"]
+    assert heads("n,lr,rule,optimizer.lr,n") == ["rule", "device", "n", "lr", "not", "counted"]
+    assert heads("time,steady_seconds").count("training") == 1
+
+
 def test_a_markdown_table_has_its_columns_and_title(three: Path):
     lines = compare_table([three], format="md").splitlines()
     rows = [line for line in lines if line.startswith("|")]
     assert (
         rows[0]
-        == "| rule | mean ± std | n | 95 % CI | best | not counted | time | frames | energy (modelled) |"
+        == "| rule | mean ± std | n | 95 % CI | best | not counted | training time | frames | energy (modelled) |"
     )
     assert rows[1] == "| --- | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: |"
     assert rows[2].startswith("| bp | 82.0 ± 1.0 | 3 |")
@@ -277,6 +331,39 @@ def test_latex_compiles_whatever_the_values_are(factory: Factory, tmp_path: Path
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:]
     assert (tmp_path / "paper.pdf").stat().st_size > 1000
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.parametrize(
+    ("length", "size"), [(10, ""), (16, "\\small"), (18, "\\footnotesize"), (40, "too wide")]
+)
+def test_a_wide_latex_table_fits_a_column_or_says_how_wide_it_is(
+    length: int, size: str, factory: Factory, tmp_path: Path, call: Call
+):
+    for i in range(3):
+        config = {f"key_{k}": ("a longer value " * 3)[: length - 1] + str(i) for k in range(4)}
+        factory.run(config={"epochs": i + 1, **config}, overrides=[f"{key}=" for key in config])
+    table = call("compare", "--format", "latex").stdout
+    (tmp_path / "table.tex").write_text(table)
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs}\\newsavebox\\held\\begin{document}"
+        "\\sbox\\held{\\input{table}}\\typeout{WIDE \\the\\wd\\held}\\end{document}"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+    found = re.search(r"WIDE ([\d.]+)pt", done.stdout)
+    assert found is not None
+    told = re.search(r"table is about (\d+) pt wide", table)
+    if size == "too wide":
+        assert told is not None
+        assert float(told[1]) == pytest.approx(float(found[1]), rel=0.15)
+    else:
+        assert told is None
+        assert float(found[1]) <= 345
+        assert f"{{{size}\\setlength" in table if size else "setlength" not in table
 
 
 def test_latex_marks_are_escaped(factory: Factory):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import math
 import os
@@ -10,6 +11,7 @@ import pty
 import re
 import shlex
 import signal
+import statistics
 import struct
 import subprocess
 import sys
@@ -205,6 +207,9 @@ class TestAFolder:
         times = run.record["time"]
         assert 0 < times["train_seconds"] < times["total_seconds"]
         assert 0 < times["data_seconds"] < times["total_seconds"]
+        ends = [0.0, *(float(row["seconds"]) for row in run.metrics)]
+        epochs = [end - start for start, end in itertools.pairwise(ends)]
+        assert times["steady_seconds"] == pytest.approx(statistics.median(epochs[1:]) * len(epochs))
 
     def test_has_weights_that_load_without_pickle(self, run: Run) -> None:
         tensors = load_file(run.folder / "weights.safetensors")
@@ -523,6 +528,18 @@ def ended(dfa_in: Callable[[str], Dfa]) -> dict[str, tuple[Dfa, int, str, str]]:
 
 
 class TestAnInterruptedRun:
+    def test_that_measured_nothing_does_not_tell_of_measurements(
+        self, dfa: Dfa, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(*_: object, **more: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("dfa_cli.experiment.build_experiment", interrupted)
+        answer = dfa.train("data=digits", "model.hidden=[8]")
+        assert answer.code == 130
+        (run,) = dfa.runs()
+        assert f"interrupted; nothing was measured yet; the record is {run.folder}" in answer.sentence
+
     @pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "Ctrl-C in a sweep"])
     def test_is_recorded_as_interrupted(self, how: str, ended: dict[str, tuple[Dfa, int, str, str]]) -> None:
         dfa, code, out, err = ended[how]

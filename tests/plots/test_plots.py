@@ -22,6 +22,15 @@ from dfa_cli.plots.curves import draw_curves
 from dfa_cli.plots.style import COLOURS, Look, line_look, save, shorten
 
 
+def test_the_note_tells_over_how_many_seeds_each_mean_is(factory: Factory):
+    for rule, seeds in (("bp", 2), ("dfa", 4)):
+        for seed in range(seeds):
+            factory.run(rule=rule, seed=seed)
+    for draw in (draw_bars, lambda result: draw_curves(result, "validation_accuracy")):
+        words = " ".join(str(text.get_text()) for text in draw(summarise([factory.root])).findobj(Text))
+        assert "each mean is over at least 2 and at most 4 seeds" in words.replace("\n", " ")
+
+
 @pytest.fixture
 def noisy(factory: Factory) -> Path:
     """Two models at four noise levels, and a reference that has no such key."""

@@ -59,7 +59,9 @@ def test_an_empty_folder_stays_empty(dfa: Dfa) -> None:
     shown = dry_run(dfa, *JOBS[:3], "rule=bp,dfa", "device=cpu,opu_sim")
     assert "4 combinations, 3 different runs (bp uses no device); 3 to run" in shown
     assert "3 jobs to run rule=bp device=cpu rule=dfa device=cpu rule=dfa device=opu_sim" in shown
-    assert "1 job of fc [8] on digits, trained by dfa on opu_sim: no record of this kind yet" in shown
+    kinds = ("bp", "dfa on cpu", "dfa on opu_sim")
+    each = "; ".join(f"1 job of fc [8] on digits, trained by {kind}" for kind in kinds)
+    assert f"no record yet of the same kind as {each} disk" in shown
     assert not dfa.outputs.exists()
 
 
@@ -75,6 +77,14 @@ def test_it_tells_what_is_reused_and_what_is_run(swept: Dfa, monkeypatch: pytest
     assert "sweep of 4 jobs; 4 to run 2 jobs run again, because reuse=false seed=0 (run" in again
 
 
+def test_a_damaged_record_is_named_once(dfa: Dfa) -> None:
+    (dfa.outputs / "half").mkdir(parents=True)
+    (dfa.outputs / "half" / "run.json").write_text("{")
+    answer = sweep(dfa, "--dry-run", *JOBS, "seed=0,1")
+    assert answer.code == 0
+    assert answer.err == f"skipped {dfa.outputs / 'half'}: run.json is damaged: it is not whole JSON\n"
+
+
 @pytest.mark.parametrize(
     ("words", "time"),
     [
@@ -82,8 +92,8 @@ def test_it_tells_what_is_reused_and_what_is_run(swept: Dfa, monkeypatch: pytest
         (["seed=2", "epochs=10"], "about 1.70 min, one job after another 1 job, 1.70 min each, from 2 runs"),
         (["seed=2", "epochs=4,10", "patience=3"], "at most 2.40 min"),
         (["optimizer.lr=0.1,0.2,0.3"], "about 66.0 s, one job after another 3 jobs, 22.0 s each"),
-        (["model.hidden=[8],[9]", "seed=2"], "about 22.0 s, one job after another, and 1 job of which there is no"),
-        (["batch_size=32", "seed=2"], "one job after another 1 job of fc [8] on digits, trained by bp: no record"),
+        (["model.hidden=[8],[9]", "seed=2"], "about 22.0 s, one job after another, and 1 job more of unknown length"),
+        (["batch_size=32", "seed=2"], "one job after another no record yet of the same kind as 1 job of fc [8]"),
         (["seed=range(2,6)", "launcher=joblib", "launcher.n_jobs=2"], "about 44.0 s, 2 jobs at once 4 jobs, 22.0 s"),
         (["seed=range(2,5)", "launcher=joblib", "launcher.n_jobs=8"], "about 22.0 s, 3 jobs at once"),
     ],

@@ -18,9 +18,17 @@ WORDS = ("data=digits", "model.hidden=[8]", "progress=none")
             "are the weights of block 1. Try",
         ),
         (("optimizer.lr=1e38", "epochs=3", "rule=shallow"), "are the weights of block 2. Try"),
+        (
+            ("optimizer.lr=1e37", "epochs=1", "batch_size=null", "device=cpu", "model.activation=relu"),
+            "are the activations of block 2. Try",
+        ),
+        (
+            ("optimizer.lr=1e37", "epochs=1", "batch_size=null", "device=cpu"),
+            "are the losses, since the activations of block 2 reach",
+        ),
         (("device=opu_sim", "device.camera.photons=1e-30", "epochs=1"), "the projection device answers"),
     ],
-    ids=["last epoch", "last block", "device"],
+    ids=["last epoch", "last block", "activations", "losses", "device"],
 )
 def test_a_run_that_is_not_finite_fails_and_names_the_first_cause(
     words: tuple[str, ...], said: str, dfa: Dfa
