@@ -32,6 +32,7 @@ from dfa_cli.commands.verify import verify
 from dfa_cli.console.output import unread_output_dropped
 from dfa_cli.errors import DfaError
 from dfa_cli.machine import signals
+from dfa_cli.machine.startup import prepare_process
 
 app = typer.Typer(
     name="dfa",
@@ -73,6 +74,7 @@ def main() -> None:
     The exit code is 1 after training that has diverged, 130 after Ctrl-C, and 143 when the system ended the command,
     with SIGTERM or by closing its terminal.
     """
+    prepare_process()
     # Skip the last garbage collection: with torch loaded it takes a third of a second, and the process ends anyway.
     atexit.register(gc.freeze)
     # A second signal must not end the process before it has given its exit code.

@@ -12,12 +12,14 @@ from pathlib import Path
 
 from dfa_cli.config.own_code import OwnCode
 from dfa_cli.config.spec import RunSpec
+from dfa_cli.machine.startup import prepare_process
 
 PAUSE_SECONDS = 0.5
 
 
 def main() -> None:
     """Compute one stage of the run that the first argument describes."""
+    prepare_process()
     # Ctrl-C goes to the process that owns the record, which then ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

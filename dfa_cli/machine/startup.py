@@ -1,13 +1,36 @@
-"""Makes a process start and end sooner, and lets no signal break the import of a large library."""
+"""Prepares a process of the command line before torch is imported, and lets no signal break that import."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import sys
+import warnings
 from collections.abc import Iterator
 
 from dfa_cli.machine import signals
+
+# How long a thread of OpenMP waits awake for the others of its team. GNU's library counts turns of a loop, 1,000 of
+# which take a few microseconds. Intel's and LLVM's count milliseconds.
+WAITING = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
+
+
+def prepare_process() -> None:
+    """Prepares a process of the command line. Call it before torch is imported. A user's own process never calls it.
+
+    The threads of OpenMP soon sleep when they wait for each other. By default they spin for milliseconds. Where other
+    programs use the cores too, a thread then spins while the thread that it waits for cannot run, and a step takes up
+    to a hundred times as long. The libraries read the variables when they are loaded. Processes that this one starts
+    inherit them. What the user has set stays.
+
+    Other libraries say by a `FutureWarning` what will change in them. Those who type a command need not know it. The
+    user's own filters come first: `PYTHONWARNINGS=default` shows these warnings.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        for name, value in WAITING.items():
+            os.environ.setdefault(name, value)
+    warnings.simplefilter("ignore", FutureWarning, append=True)
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from dfa_cli.errors import DfaError
 from dfa_cli.launch.task import resolve_spec, resume_recorded, run_spec, why_not_reused
 from dfa_cli.machine import signals
 from dfa_cli.machine.files import remove_folder
+from dfa_cli.machine.startup import prepare_process
 from dfa_cli.records.checkpoint import resumes_after
 from dfa_cli.records.clean import foreign_names
 from dfa_cli.records.locks import InUseError, claim, owned
@@ -43,6 +44,7 @@ def task(config: DictConfig, worker: int, code: str) -> float:
     `worker`: the process id of the sweep's worker. A job runs in the worker, or in a process that a launcher started.
     `code`: the file that says which code the jobs run with.
     """
+    prepare_process()  # The launcher may have found a process on another machine, which inherits nothing.
     context = HydraConfig.get()
     folder, sweep_folder = Path(context.runtime.output_dir), Path(context.sweep.dir)
     stop = sweep_folder / STOP
