@@ -136,7 +136,9 @@ BOUNDS: dict[str, Bound] = {
         f"device.readout.{prefix}{key}": bound
         for prefix in ("", "wrapped.")
         for key, bound in {
-            "pixels_per_mode": AT_LEAST_FOUR,
+            "grain": AT_LEAST_FOUR,
+            "band_limited": YES_OR_NO,
+            "demodulation": choice("fourier", "local"),
             "reference": POSITIVE,
             "visibility": UP_TO_ONE,
             "headroom": POSITIVE,

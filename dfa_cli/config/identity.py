@@ -54,6 +54,10 @@ LATER: dict[str, Any] = {
     "parallel": {},
     "device.remove_sum": False,
     "device.drift": {},
+    "device.readout.band_limited": False,
+    "device.readout.demodulation": "local",
+    "device.readout.wrapped.band_limited": False,
+    "device.readout.wrapped.demodulation": "local",
     "device.frame_time": {
         "_target_": "dfa_cli.devices.opu.FrameTime",
         "shortest": 500.0e-6,
@@ -75,6 +79,10 @@ LATER_OF: dict[str, str] = {
     "device.drift": "dfa_cli.devices.opu.OPU",
     "device.frame_time": "dfa_cli.devices.opu.OPU",
     "device.laser": "dfa_cli.devices.opu.OPU",
+    "device.readout.band_limited": "dfa_cli.devices.opu.OffAxis",
+    "device.readout.demodulation": "dfa_cli.devices.opu.OffAxis",
+    "device.readout.wrapped.band_limited": "dfa_cli.devices.opu.OffAxis",
+    "device.readout.wrapped.demodulation": "dfa_cli.devices.opu.OffAxis",
 }
 
 # Dotted keys and `_target_`s that have another name now: old name -> new name. Each entry records one change. A name
@@ -86,6 +94,8 @@ RENAMED: dict[str, str] = {
     "rule.spread": "rule.spread_over_edges",
     "decay": "weight_decay_on",
     "device.readout.of": "device.readout.wrapped",
+    "device.readout.pixels_per_mode": "device.readout.grain",
+    "device.readout.wrapped.pixels_per_mode": "device.readout.wrapped.grain",
 }
 
 # Dotted keys that were removed. This table and `LATER` use today's names for groups, parent keys and classes. If you
@@ -142,13 +152,11 @@ def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
             today = _without(today, key)
     for key, before in LATER.items():
         group, _, name = key.rpartition(".")
+        node = lookup(today, group)[0] if group else None
         if not group:
             today.setdefault(name, before)
-        elif isinstance(today.get(group), Mapping) and LATER_OF.get(key) in (
-            None,
-            today[group].get("_target_"),
-        ):
-            today[group] = {name: before, **today[group]}
+        elif isinstance(node, Mapping) and LATER_OF.get(key) in (None, node.get("_target_")):
+            today = _with_value(today, group, {name: before, **node})
     return today
 
 

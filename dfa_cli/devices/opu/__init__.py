@@ -12,9 +12,11 @@ from dfa_cli.devices.opu.media.auto import Auto
 from dfa_cli.devices.opu.media.dense import Dense
 from dfa_cli.devices.opu.media.procedural import Procedural
 from dfa_cli.devices.opu.media.structured import Structured
-from dfa_cli.devices.opu.readout.holography import OffAxis, PhaseShifting
+from dfa_cli.devices.opu.readout.holography import PhaseShifting
 from dfa_cli.devices.opu.readout.ideal import Ideal
 from dfa_cli.devices.opu.readout.intensity import Intensity
+from dfa_cli.devices.opu.readout.off_axis import OffAxis
+from dfa_cli.devices.opu.readout.row import Row
 from dfa_cli.devices.opu.readout.statistical import Statistical
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "OffAxis",
     "PhaseShifting",
     "Procedural",
+    "Row",
     "Sign",
     "Statistical",
     "Structured",

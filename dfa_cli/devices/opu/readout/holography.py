@@ -1,8 +1,9 @@
-"""Holographic read-outs: they recover the field from its interference with a reference beam."""
+"""Phase-shifting holography, and what it shares with off-axis holography."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,56 +15,36 @@ from dfa_cli.devices.opu.readout.base import INTENSITY_OF_A_MIRROR, Reading, cou
 from dfa_cli.devices.opu.workspace import Workspace
 
 
-class OffAxis:
-    """Off-axis holography: a tilted reference beam draws fringes across the pixels of a mode.
+@dataclass(frozen=True)
+class Moments:
+    """Mean and variance of the value read at a mode with the field `E`, over the noise and the other modes.
 
-    One image of a frame is enough to recover the field `E`.
+        mean     = gain Re E
+        variance = noise (a + b (R^2 + own |E|^2 + (1 - own) S)) / R^2 + crosstalk S + leakage S^2 / R^2
 
-        I_p = |E|^2 + R^2 + 2 V R Re(E exp(-i phi_p)),   phi_p = 2 pi p / P,  p = 0 .. P - 1
-        E   = 1 / (P V R) sum_p I_p exp(i phi_p)
-
-    `pixels_per_mode` (P): number of camera pixels of a mode, which hold one fringe. At least 4: with fewer, the
-    shot noise of `|E|^2` cannot be separated.
-    `reference`: intensity of the reference beam, divided by the mean of `|E|^2` in the calibration frame. With `lit`
-    mirrors on in that frame, `R^2 = reference * 2 lit`.
-    `visibility`: contrast of the fringes in the light that reaches the camera. A pixel integrates over its own width,
-    which reduces the contrast to `V = visibility * sinc(1 / P)`.
-    `headroom`: how many r.m.s. amplitudes of the calibration field the camera takes without saturating, when its
-    exposure is `auto`.
-
-    The model assumes that the field is constant over the pixels of a mode, and that modes do not overlap.
-
-    Cuche, Marquet and Depeursinge 2000, Appl. Opt. 39, 4070.
+    `S` is the mean of `|E|^2` over the modes, and a pixel of intensity `I` has the variance `a + b I`
+    (`Camera.variance`). `noise`: sum of the squared weights of the pixels, times `R^2`. `own`: the mode's own part in
+    the `|E|^2` on these pixels. `crosstalk`: from the fields of other modes. `leakage`: from `|E|^2`, where its
+    spectrum overlaps with that of the fringes.
     """
 
-    imaginary = True
-    exposures = 1
-
-    def __init__(
-        self, pixels_per_mode: int = 4, reference: float = 4.0, visibility: float = 1.0, headroom: float = 3.0
-    ):
-        require_fringes(
-            pixels_per_mode=pixels_per_mode, reference=reference, visibility=visibility, headroom=headroom
-        )
-        self.pixels_per_mode = pixels_per_mode
-        # A pixel averages the fringe over its width. `half_pixel` is half of the phase that it goes through there.
-        half_pixel = math.pi / pixels_per_mode
-        contrast = visibility * math.sin(half_pixel) / half_pixel  # `V` of the class
-        self.fringes = Holography(pixels_per_mode, reference, contrast, headroom)
-
-    def calibrate(self, lit: float, camera: Camera) -> None:
-        self.fringes.calibrate(lit, camera)
-
-    def read(self, field: Tensor, frames: Frames, noise: torch.Generator) -> Reading:
-        return self.fringes.read(field, frames, noise)
+    noise: float
+    gain: float = 1.0
+    own: float = 1.0
+    crosstalk: float = 0.0
+    leakage: float = 0.0
 
 
 class PhaseShifting:
     """Phase-shifting holography: `steps` images of each frame, while the phase of the reference makes one turn.
 
-    The equations are those of `OffAxis`, with steps in place of pixels. This read-out takes one pixel a mode
-    and `steps` times the frames, and loses no contrast on the pixels. Use it where the camera has too few pixels for
-    `OffAxis`. The model assumes that the medium and the light do not change between the steps.
+        I_p = |E|^2 + R^2 + 2 V R Re(E exp(-i phi_p)),   phi_p = 2 pi p / P,  p = 0 .. P - 1
+        E   = 1 / (P V R) sum_p I_p exp(i phi_p)
+
+    with `P = steps` and `V = visibility`. This read-out takes one pixel a mode and `steps` times the frames, and loses
+    no contrast on the pixels. Use it where the camera has too few pixels for `OffAxis`. The model assumes that the
+    medium and the light do not change between the steps, and that the field is constant over a pixel: a speckle grain
+    must cover a pixel at least.
 
     `steps`: at least 4. `reference`, `visibility`, `headroom`: as for `OffAxis`.
 
@@ -88,9 +69,9 @@ class PhaseShifting:
 
 
 class Holography:
-    """Computes what `OffAxis` and `PhaseShifting` share.
+    """Reads `samples` intensities along a fringe, at each of which the field is the same.
 
-    Both take `samples` intensities along a fringe: `OffAxis` in space, `PhaseShifting` in time.
+    `PhaseShifting` takes them in time. `OffAxis` takes them in space, where it ignores that the field varies.
     """
 
     def __init__(self, samples: int, reference: float, visibility: float, headroom: float):
@@ -98,6 +79,7 @@ class Holography:
         self.reference = reference
         self.visibility = visibility
         self.headroom = headroom
+        self.moments = Moments(1 / (2 * samples * visibility**2))
         self._scratch = Workspace()
 
     def calibrate(self, lit: float, camera: Camera) -> None:

@@ -8,7 +8,8 @@ from torch import Tensor
 from dfa_cli.devices.opu.camera import Camera
 from dfa_cli.devices.opu.encoding import Frames
 from dfa_cli.devices.opu.readout.base import Reading, add_weighted, weighted_sum
-from dfa_cli.devices.opu.readout.holography import OffAxis, PhaseShifting
+from dfa_cli.devices.opu.readout.holography import PhaseShifting
+from dfa_cli.devices.opu.readout.off_axis import OffAxis
 from dfa_cli.devices.opu.workspace import Workspace
 
 
@@ -41,12 +42,14 @@ class Statistical:
 
     def calibrate(self, lit: float, camera: Camera) -> None:
         self.wrapped.calibrate(lit, camera)
-        fringes = self.wrapped.fringes
-        # 1 / (2 P V^2 R^2)
-        factor = 1 / (2 * fringes.samples * (fringes.visibility * fringes.amplitude) ** 2)
+        fringes, moments = self.wrapped.fringes, self.wrapped.moments
+        reference = fringes.amplitude**2
+        factor = moments.noise / reference
         fixed, by_intensity = camera.variance(fringes.exposure)
-        self._by_signal = by_intensity * factor
-        self._by_frame = (fixed + by_intensity * fringes.amplitude**2) * factor
+        self._by_signal = by_intensity * factor * moments.own
+        self._by_frame = (fixed + by_intensity * reference) * factor
+        self._by_mean = by_intensity * factor * (1 - moments.own) + moments.crosstalk
+        self._by_squared_mean = moments.leakage / reference
 
     def read(self, field: Tensor, frames: Frames, noise: torch.Generator) -> Reading:
         count, rows, _, n_out = field.shape
@@ -54,9 +57,14 @@ class Statistical:
         torch.mul(field[:, :, 0], field[:, :, 0], out=signal).addcmul_(field[:, :, 1], field[:, :, 1])
         values = weighted_sum(field[:, :, 0], frames.weights)
         full = self._clip(values, field, signal, frames)
+        if self.wrapped.moments.gain != 1:
+            values.mul_(self.wrapped.moments.gain)
 
         deviation = self._scratch.tensor("deviation", (rows, n_out), field.device)
         by_frame = self._by_frame * frames.shown.unsqueeze(2)
+        if self._by_mean or self._by_squared_mean:
+            mean = signal.mean(2, keepdim=True)
+            by_frame.add_(mean, alpha=self._by_mean).addcmul_(mean, mean, value=self._by_squared_mean)
         for f, weight in enumerate(frames.weights):
             square = weight**2
             variance = (
