@@ -121,14 +121,15 @@ class Camera:
         """Take images of `intensity` `[..., pixels]`, which is overwritten.
 
         Returns the measured intensity, in the unit of `intensity`, and the number of saturated pixels of each
-        image `[...]`. That number stays a tensor, so that nothing waits for an accelerator; it is 0 for a camera
-        without a full well.
+        image `[...]`. That number stays a tensor on an accelerator, so that nothing waits for it; elsewhere it is 0
+        where no pixel is saturated.
         """
         electrons = self._detect(intensity.mul_(exposure.gain), noise)
         saturated: Tensor | int = 0
         if self.full_well is not None:
-            saturated = (electrons >= exposure.range).sum(-1)
-            electrons.clamp_(max=exposure.range)
+            if electrons.is_cuda or float(electrons.amax()) >= exposure.range:
+                saturated = (electrons >= exposure.range).sum(-1)
+                electrons.clamp_(max=exposure.range)
         if exposure.step:
             electrons.mul_(1 / exposure.step).round_().mul_(exposure.step)
         return electrons.mul_(1 / exposure.gain), saturated
@@ -145,14 +146,16 @@ class Camera:
         z = torch.empty_like(mean).normal_(generator=noise)
         if not self.shot_noise:
             return mean.add_(z, alpha=self.read_noise)
-        dim = mean < EXACT_POISSON_BELOW
         if mean.is_cuda:
             # Selecting the dim pixels would wait for the accelerator, so the exact and the normal number are both
             # drawn for every pixel.
             exact = torch.poisson(mean.clamp(max=EXACT_POISSON_BELOW), generator=noise).add_(
                 z, alpha=self.read_noise
             )
-            return torch.where(dim, exact, self._skewed_normal(mean, z))
+            return torch.where(mean < EXACT_POISSON_BELOW, exact, self._skewed_normal(mean, z))
+        if float(mean.amin()) >= EXACT_POISSON_BELOW:  # much faster than to look for the dim pixels
+            return self._skewed_normal(mean, z)
+        dim = mean < EXACT_POISSON_BELOW
         dim_means = mean[dim]
         electrons = self._skewed_normal(mean, z)
         if dim_means.numel():

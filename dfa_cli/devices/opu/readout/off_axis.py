@@ -10,7 +10,7 @@ from torch import Tensor
 from dfa_cli.config.bounds import require
 from dfa_cli.devices.opu.camera import Camera
 from dfa_cli.devices.opu.encoding import Frames
-from dfa_cli.devices.opu.readout.base import Reading, count_shown, weighted_sum
+from dfa_cli.devices.opu.readout.base import Reading, weighted_sum
 from dfa_cli.devices.opu.readout.holography import Holography, Moments, require_fringes
 from dfa_cli.devices.opu.readout.row import Row
 from dfa_cli.errors import DfaError
@@ -94,28 +94,20 @@ class OffAxis:
         count, rows, _, n_out = field.shape
         lines = math.ceil(n_out / MODES_IN_A_ROW)
         row = self.row(math.ceil(n_out / lines), field.device)
-        shown = frames.shown.reshape(-1, 1, 1)
+        dark = lines * row.modes - n_out  # modes at the end of the last row that belong to no column
         parts, amplitude = field.reshape(count * rows, 2, n_out), self.fringes.amplitude
-        if dark := lines * row.modes - n_out:  # the last row of the camera has modes that are not read
-            parts = torch.nn.functional.pad(parts, (0, dark))
-        real = field.new_empty(count * rows, lines * row.modes)
-        full: list[Tensor] = []
-        step = max(1, MODES_AT_ONCE // real.shape[1])
-        for first in range(0, count * rows, step):
-            part = slice(first, first + step)
-            modes = torch.complex(parts[part, 0], parts[part, 1]).unflatten(-1, (lines, row.modes))
-            light = row.intensity(modes, amplitude).mul_(shown[part])
-            measured, saturated = self.fringes.camera.measure(light.flatten(1), self.fringes.exposure, noise)
-            torch.mul(
-                row.real_part(measured.unflatten(-1, (lines, row.pixels)), amplitude),
-                shown[part],
-                out=real[part].unflatten(-1, (lines, row.modes)),
-            )
+        # A frame with no mirror on is not shown. Its field is known to be zero, so it must get no noise.
+        shown = frames.shown.reshape(-1).nonzero().squeeze(1)
+        real = field.new_zeros(count * rows, n_out)
+        full: Tensor | int = 0
+        for some in shown.split(max(1, MODES_AT_ONCE // n_out)):
+            modes = torch.complex(parts[some, 0], parts[some, 1])
+            if dark:
+                modes = torch.nn.functional.pad(modes, (0, dark))
+            light = row.intensity(modes.unflatten(-1, (lines, row.modes)), amplitude)
+            measured, saturated = self.fringes.camera.measure(light, self.fringes.exposure, noise)
+            real[some] = row.real_part(measured, amplitude).flatten(1)[:, :n_out]
             if isinstance(saturated, Tensor):
-                full.append(saturated)
-        values = weighted_sum(real.view(count, rows, -1)[..., :n_out], frames.weights).mul_(frames.scale)
-        return Reading(
-            values,
-            full=count_shown(torch.cat(full).view(count, rows) if full else 0, frames),
-            pixels=lines * row.pixels,
-        )
+                full = full + saturated.sum()
+        values = weighted_sum(real.view(count, rows, n_out), frames.weights).mul_(frames.scale)
+        return Reading(values, full=full, pixels=lines * row.pixels)

@@ -1,0 +1,93 @@
+"""The signal-to-noise ratio of a holographic read-out, with its budget by source, by formula."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from dfa_cli.devices.opu.readout.base import INTENSITY_OF_A_MIRROR
+from dfa_cli.devices.opu.readout.holography import Holography, PhaseShifting
+from dfa_cli.devices.opu.readout.off_axis import OffAxis
+from dfa_cli.devices.opu.readout.statistical import Statistical
+from dfa_cli.devices.opu.workspace import Workspace
+
+POINTS = 200  # of the integral over the intensity of the speckle, and over its phase
+BRIGHTEST = 20.0  # of that intensity over its mean; a fraction exp(-20) of the modes is brighter
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the value read at a mode holds, in units of the projection squared: the variance of each part.
+
+    `signal`: of `Re E`. `shot`: shot noise. `read`: read noise. `grey_levels`: rounding to grey levels.
+    `crosstalk`: what demodulation lets through of other modes and of `|E|^2`, and what it loses of `Re E`.
+    `saturation`: what full pixels lose.
+    """
+
+    signal: float
+    shot: float
+    read: float
+    grey_levels: float
+    crosstalk: float
+    saturation: float
+
+    @property
+    def noise(self) -> float:
+        return self.shot + self.read + self.grey_levels + self.crosstalk + self.saturation
+
+    @property
+    def snr_db(self) -> float:
+        """The signal-to-noise ratio in decibels; infinite without noise."""
+        return 10 * math.log10(self.signal / self.noise) if self.noise else math.inf
+
+
+def noise_budget(readout: OffAxis | PhaseShifting | Statistical, lit: float) -> Budget:
+    """Compute the budget of a calibrated read-out for a frame with `lit` mirrors on.
+
+    With `S = 2 lit`, the mean of `|E|^2`, and the moments of the read-out (`Moments`):
+
+        signal      = S / 2
+        shot        = noise b (R^2 + S) / R^2
+        read        = noise (read_noise / gain)^2 / R^2
+        grey_levels = noise (step / gain)^2 / 12 / R^2
+        crosstalk   = (1 - gain_of_moments)^2 S / 2 + crosstalk S + leakage S^2 / R^2
+        saturation  = mean of (sum_p cos(phi_p) max(0, I_p - ceiling) / (P V R))^2
+
+    The last one is an integral over the exponential law of the speckle's intensity and its uniform phase. It takes the
+    field to be constant over the pixels that are full. Rounding counts as independent noise (docs/opu.md says where
+    that holds).
+    """
+    wrapped = readout.wrapped if isinstance(readout, Statistical) else readout
+    fringes, moments = wrapped.fringes, wrapped.moments
+    camera, exposure = fringes.camera, fringes.exposure
+    reference, mean = fringes.amplitude**2, INTENSITY_OF_A_MIRROR * lit
+    factor = moments.noise / reference
+    by_intensity = camera.variance(exposure)[1]
+    return Budget(
+        signal=mean / 2,
+        shot=factor * by_intensity * (reference + mean),
+        read=factor * (camera.read_noise / exposure.gain) ** 2,
+        grey_levels=factor * (exposure.step / exposure.gain) ** 2 / 12,
+        crosstalk=((1 - moments.gain) ** 2 / 2 + moments.crosstalk) * mean + moments.leakage * mean**2 / reference,
+        saturation=_lost(fringes, mean),
+    )
+
+
+def _lost(fringes: Holography, mean: float) -> float:
+    """Return the mean square of what full pixels take from a value, as if the field were constant over them."""
+    ceiling = fringes.exposure.ceiling
+    if math.isinf(ceiling):
+        return 0.0
+    middles = (torch.arange(POINTS) + 0.5) / POINTS
+    brightness = BRIGHTEST * middles[:, None]  # |E|^2 / S
+    field = torch.polar((mean * brightness).sqrt(), 2 * math.pi * middles)
+    parts = torch.stack([field.real, field.imag])[None, None].flatten(3)
+    signal = parts.square().sum(2)
+    lost = torch.zeros_like(signal)
+    for cosine, sine, weight in fringes.weights:
+        light = fringes.intensity(parts, signal, cosine, sine, Workspace())
+        lost.add_((light - ceiling).clamp(min=0.0), alpha=weight)
+    density = BRIGHTEST / POINTS * torch.exp(-brightness)
+    return float((density * lost.view(POINTS, POINTS).square()).sum() / POINTS)
