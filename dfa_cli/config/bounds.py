@@ -156,6 +156,7 @@ BOUNDS: dict[str, Bound] = {
     "parallel.projector": choice("local", "central"),
     "data.neighbours": AT_LEAST_ONE,
     "data.labels_per_class": AT_LEAST_ONE,
+    "data.split_seed": optional(A_SEED),
     "data.validation": AT_LEAST_ONE,
 }
 

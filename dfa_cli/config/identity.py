@@ -53,6 +53,7 @@ LATER: dict[str, Any] = {
     "activations": "keep",
     "parallel": {},
     "device.remove_sum": False,
+    "data.split_seed": None,
     "device.drift": {},
     "device.readout.band_limited": False,
     "device.readout.demodulation": "local",
@@ -76,6 +77,7 @@ LATER: dict[str, Any] = {
 # The `_target_` of the class that has a key of `LATER`, if not all options of the key's group have it.
 LATER_OF: dict[str, str] = {
     "device.remove_sum": "dfa_cli.devices.opu.OPU",
+    "data.split_seed": "dfa_cli.data.Planetoid",
     "device.drift": "dfa_cli.devices.opu.OPU",
     "device.frame_time": "dfa_cli.devices.opu.OPU",
     "device.laser": "dfa_cli.devices.opu.OPU",

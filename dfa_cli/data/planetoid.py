@@ -11,18 +11,22 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
+from dfa_cli.config.bounds import require
 from dfa_cli.data.base import Data
 from dfa_cli.data.catalogue import CATALOGUE, Entry, entry
 from dfa_cli.errors import DfaError, one_of
 from dfa_cli.kernels.sparse import csr_tensor, row_starts
+from dfa_cli.seeding import generator
 
 if TYPE_CHECKING:
     from dfa_cli.data.source import Source
 
 NAMES = tuple(name for name, item in CATALOGUE.items() if item.kind == "graph" and item.files)
 FORMAT = 1  # version of the processed file: after a change, older files are built again
+LABELS_PER_CLASS, VALIDATION, TEST = 20, 500, 1_000  # sizes of the public split, and of the random ones
 
 
 class Planetoid:
@@ -31,7 +35,8 @@ class Planetoid:
     `A_ij = 1` where one of the papers `i`, `j` cites the other. `x` `[papers, words]`, a `torch.sparse_csr`
     matrix, holds the words of each paper. `normalize=True` divides each row of `x` by its sum, where that is
     above 1 (Kipf & Welling 2017, section 5.2). The split is the public one: 20 labelled papers a class, 500 for
-    validation, 1,000 for the test.
+    validation, 1,000 for the test. With a `split_seed` the same numbers of papers are drawn at random instead (Shchur
+    et al. 2018, arXiv 1811.05868).
 
     torch_geometric builds the graph once. The cache keeps it as a safetensors file, so that later runs neither
     import torch_geometric nor unpickle anything.
@@ -40,11 +45,13 @@ class Planetoid:
     2016.
     """
 
-    def __init__(self, name: str, normalize: bool = True) -> None:
+    def __init__(self, name: str, normalize: bool = True, split_seed: int | None = None) -> None:
         if name not in NAMES:
             raise DfaError(f"Planetoid data set {one_of(name, NAMES)}")
+        require("data.split_seed", split_seed)
         self.name = name
         self.normalize = normalize
+        self.split_seed = split_seed
 
     def load(self, source: Source) -> Data:
         """Read the graph. Raises `DfaError` when a raw file is missing or corrupt."""
@@ -55,6 +62,8 @@ class Planetoid:
         if tensors is None:
             tensors = self._build(item, source)
             source.keep(relative, _serialise(tensors, key))
+        if self.split_seed is not None:
+            tensors |= random_split(tensors["y"], _have_words(tensors), generator(self.split_seed, "split"))
         shape = (len(tensors["y"]), item.features)
         return Data(
             name=self.name,
@@ -64,7 +73,7 @@ class Planetoid:
             train=tensors["train"],
             validation=tensors["validation"],
             test=tensors["test"],
-            split="public Planetoid split",
+            split="public Planetoid split" if self.split_seed is None else "random Planetoid split",
             edge_index=tensors["edge_index"],
             checksums={file.name: file.sha256 for file in item.files},
         )
@@ -105,6 +114,25 @@ class Planetoid:
             "test": graph["test_mask"].nonzero().view(-1),
             "edge_index": graph["edge_index"].contiguous(),
         }
+
+
+def random_split(y: Tensor, candidates: Tensor, draw: torch.Generator) -> dict[str, Tensor]:
+    """Draw the rows for training, validation and test from `candidates`, as many as the public split has.
+
+    `y`: the classes of all rows. The rows of each part are sorted, and no row is in two parts.
+    """
+    shuffled = candidates[torch.randperm(len(candidates), generator=draw)]
+    labelled = torch.cat([shuffled[y[shuffled] == one][:LABELS_PER_CLASS] for one in y[candidates].unique()])
+    others = shuffled[~torch.isin(shuffled, labelled)]
+    parts = labelled, others[:VALIDATION], others[VALIDATION : VALIDATION + TEST]
+    return {
+        name: rows.sort().values for name, rows in zip(("train", "validation", "test"), parts, strict=True)
+    }
+
+
+def _have_words(tensors: dict[str, Tensor]) -> Tensor:
+    """Return the papers with a word. CiteSeer has papers of which nothing is known, not even the class."""
+    return tensors["x.crow"].diff().nonzero().view(-1)
 
 
 class _AllowListUnpickler(pickle.Unpickler):

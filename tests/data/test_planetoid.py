@@ -78,6 +78,33 @@ def test_split_layout_and_edges_are_as_documented(name: str, labelled: int, real
     assert torch.equal(data.to("cpu").x.to_dense(), data.x.to_dense())
 
 
+class TestRandomSplits:
+    @pytest.mark.parametrize("name", ["cora", "citeseer"])
+    def test_a_random_split_has_the_sizes_of_the_public_one(self, name: str, real: Real) -> None:
+        data = Planetoid(name, split_seed=7).load(real(name))
+        assert data.y[data.train].bincount().tolist() == [20] * data.classes
+        assert (len(data.validation), len(data.test)) == (500, 1000)
+        used = torch.cat([data.train, data.validation, data.test])
+        assert len(used.unique()) == len(used)
+        assert bool((data.x.to_dense()[used].sum(1) > 0).all()), "a paper without a word has no known class"
+        assert data.split == "random Planetoid split"
+
+    def test_the_seed_alone_decides_the_split(self, real: Real) -> None:
+        source = real("cora")
+        first, again, other = (Planetoid("cora", split_seed=seed).load(source) for seed in (7, 7, 8))
+        assert same(first, again)
+        common = torch.isin(first.test, other.test).float().mean()
+        assert 0.25 < common < 0.5, "two draws of 1,000 from 2,708 share about 37 %"
+
+    def test_classes_are_drawn_as_often_as_they_occur(self, real: Real) -> None:
+        source = real("cora")
+        public = Planetoid("cora").load(source)
+        tests = [Planetoid("cora", split_seed=seed).load(source).test for seed in range(20)]
+        rest = public.y.bincount() - 20  # what the training set leaves
+        drawn = torch.cat([public.y[test] for test in tests]).bincount() / 20
+        assert torch.allclose(drawn, 1000 * rest / rest.sum(), atol=12.0)
+
+
 class TestProcessed:
     @pytest.fixture
     def loaded(self, real: Real) -> tuple[Source, Data]:
