@@ -60,6 +60,7 @@ class PhaseShifting:
         require_fringes(steps=steps, reference=reference, visibility=visibility, headroom=headroom)
         self.exposures = steps
         self.fringes = Holography(steps, reference, visibility, headroom)
+        self.moments = self.fringes.moments
 
     def calibrate(self, lit: float, camera: Camera) -> None:
         self.fringes.calibrate(lit, camera)
