@@ -101,12 +101,12 @@ class OffAxis:
         real = field.new_zeros(count * rows, n_out)
         full: Tensor | int = 0
         for some in shown.split(max(1, MODES_AT_ONCE // n_out)):
-            modes = torch.complex(parts[some, 0], parts[some, 1])
+            modes = torch.complex(*parts.index_select(0, some).unbind(1))
             if dark:
                 modes = torch.nn.functional.pad(modes, (0, dark))
             light = row.intensity(modes.unflatten(-1, (lines, row.modes)), amplitude)
             measured, saturated = self.fringes.camera.measure(light, self.fringes.exposure, noise)
-            real[some] = row.real_part(measured, amplitude).flatten(1)[:, :n_out]
+            real.index_copy_(0, some, row.real_part(measured, amplitude).flatten(1)[:, :n_out])
             if isinstance(saturated, Tensor):
                 full = full + saturated.sum()
         values = weighted_sum(real.view(count, rows, n_out), frames.weights).mul_(frames.scale)
