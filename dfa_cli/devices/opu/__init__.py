@@ -12,6 +12,7 @@ from dfa_cli.devices.opu.media.auto import Auto
 from dfa_cli.devices.opu.media.dense import Dense
 from dfa_cli.devices.opu.media.procedural import Procedural
 from dfa_cli.devices.opu.media.structured import Structured
+from dfa_cli.devices.opu.readout.budget import Budget, noise_budget
 from dfa_cli.devices.opu.readout.holography import PhaseShifting
 from dfa_cli.devices.opu.readout.ideal import Ideal
 from dfa_cli.devices.opu.readout.intensity import Intensity
@@ -23,6 +24,7 @@ __all__ = [
     "OPU",
     "Auto",
     "Bitplanes",
+    "Budget",
     "Camera",
     "Dense",
     "Dithered",
@@ -43,4 +45,5 @@ __all__ = [
     "Structured",
     "Ternary",
     "TwoScales",
+    "noise_budget",
 ]

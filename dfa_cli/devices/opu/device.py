@@ -23,6 +23,7 @@ from dfa_cli.devices.opu.limits import Limits
 from dfa_cli.devices.opu.media.auto import Auto
 from dfa_cli.devices.opu.media.base import Medium, Spans
 from dfa_cli.devices.opu.readout.base import INTENSITY_OF_A_MIRROR, Readout
+from dfa_cli.devices.opu.readout.budget import snr_notes
 from dfa_cli.devices.opu.readout.ideal import Ideal
 from dfa_cli.devices.opu.readout.statistical import Statistical
 from dfa_cli.errors import DfaError
@@ -382,7 +383,11 @@ class OPU:
             measured_seconds=self._seconds,
             modelled_seconds=seconds,
             modelled_joules=seconds * self.power_watts,
-            notes={"saturated_fraction": saturated, **(self.drift.notes() if self.drift else {})},
+            notes={
+                "saturated_fraction": saturated,
+                **snr_notes(self.readout, max(1.0, self.calibration * n_in)),
+                **(self.drift.notes() if self.drift else {}),
+            },
             warnings=self._judge(shown, full),
         )
 

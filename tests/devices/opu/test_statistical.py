@@ -47,7 +47,14 @@ def test_mean_and_variance_agree_with_the_pixels(bits: int, photons: float, lit:
 
 
 @pytest.mark.parametrize(
-    "of", [OffAxis(6), OffAxis(reference=1.0, visibility=0.7), PhaseShifting(), PhaseShifting(5)]
+    "of",
+    [
+        OffAxis(6),
+        OffAxis(reference=1.0, visibility=0.7),
+        OffAxis(band_limited=False, demodulation="local"),
+        PhaseShifting(),
+        PhaseShifting(5),
+    ],
 )
 def test_other_read_outs_agree_too(of) -> None:
     camera, field = Camera(), speckle(50, 2000, LIT)
@@ -68,7 +75,7 @@ def test_noise_grows_with_the_signal_of_each_mode() -> None:
     found = [[float(e.flatten()[part].var()) for part in order.chunk(5)] for e in (model, pixels)]
     for of_model, of_pixels in zip(*found, strict=True):
         assert of_model == pytest.approx(of_pixels, rel=5 * math.sqrt(4 / 40_000))
-    assert found[0][-1] > 1.5 * found[0][0]
+    assert found[0][-1] > 1.2 * found[0][0]
 
 
 def test_weights_and_frames_enter_the_variance() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dfa_cli.devices.opu.readout.base import INTENSITY_OF_A_MIRROR
+from dfa_cli.devices.opu.readout.base import INTENSITY_OF_A_MIRROR, Readout
 from dfa_cli.devices.opu.readout.holography import Holography, PhaseShifting
 from dfa_cli.devices.opu.readout.off_axis import OffAxis
 from dfa_cli.devices.opu.readout.statistical import Statistical
@@ -73,6 +73,14 @@ def noise_budget(readout: OffAxis | PhaseShifting | Statistical, lit: float) -> 
         crosstalk=((1 - moments.gain) ** 2 / 2 + moments.crosstalk) * mean + moments.leakage * mean**2 / reference,
         saturation=_lost(fringes, mean),
     )
+
+
+def snr_notes(readout: Readout, lit: float) -> dict[str, float]:
+    """Return `snr_db` of a calibrated read-out for the notes of `Cost`; nothing for one without a noise that it knows."""
+    if not isinstance(readout, OffAxis | PhaseShifting | Statistical):
+        return {}
+    snr = noise_budget(readout, lit).snr_db
+    return {} if math.isinf(snr) else {"snr_db": snr}
 
 
 def _lost(fringes: Holography, mean: float) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor
 
@@ -12,24 +14,24 @@ from dfa_cli.devices.opu.readout.holography import PhaseShifting
 from dfa_cli.devices.opu.readout.off_axis import OffAxis
 from dfa_cli.devices.opu.workspace import Workspace
 
+log = logging.getLogger(__name__)
+RELIABLE_BITS = 5  # from here on, the model agrees with the pixels in all light (studies/optics/agreement.py)
+
 
 class Statistical:
-    """Models the read-out `wrapped`: one Gaussian number for each mode replaces the noise of the mode's pixels.
+    """Models the read-out `wrapped`: one Gaussian number for each mode replaces the noise of the pixels.
 
-    A pixel has the variance `a + b I_p` (`Camera.variance`), and demodulation weighs the pixel with
-    `cos(phi_p) / (P V R)`.
-    With `P >= 4` samples, `sum_p cos^2(phi_p) = P / 2` and `sum_p cos^3(phi_p) = sum_p cos^2(phi_p) sin(phi_p) = 0`.
-    So the fringes drop out of the variance:
+        mean     = gain Re E, computed from clipped intensities where they exceed the full well
+        variance = noise (a + b (R^2 + own |E|^2 + (1 - own) S)) / R^2 + crosstalk S + leakage S^2 / R^2
 
-        mean     = Re E, computed from clipped intensities where they exceed the full well
-        variance = (a + b (|E|^2 + R^2)) / (2 P V^2 R^2)
+    `a + b I` is the variance of a pixel of intensity `I` (`Camera.variance`), and `S` the mean of `|E|^2` over the
+    modes. The other factors are the `Moments` of the read-out. The fringes drop out of the variance, since their phase
+    is random. The frames of a row are independent, so their variances, multiplied by their squared weights, add up. One
+    random number for each mode is then enough. The noise of neighbouring modes is independent here; on the pixels it is
+    slightly correlated.
 
-    The variance depends on the signal through `|E|^2`. The frames of a row are independent, so their
-    variances, multiplied by their squared weights, add up. One random number for each mode is then enough.
-
-    The model holds where the grey levels act as independent noise: where the other noise on a pixel is above about a
-    third of a level, or the fringes span several levels. Clipped pixels keep their noise in this model, but lose it on
-    a camera. If more than about one pixel in a hundred is clipped, use the read-out `wrapped` itself.
+    The model holds where the grey levels act as independent noise, from 5 bits on. With fewer, the log says so. Full
+    pixels are clipped as if the field were constant over them.
     """
 
     imaginary = True
@@ -39,8 +41,18 @@ class Statistical:
         self.exposures = self.wrapped.exposures
         self.pixels_per_mode = self.wrapped.pixels_per_mode
         self._scratch = Workspace()
+        self._has_warned = False
 
     def calibrate(self, lit: float, camera: Camera) -> None:
+        if camera.bits is not None and camera.bits < RELIABLE_BITS and not self._has_warned:
+            self._has_warned = True
+            log.warning(
+                "device/readout=statistical does not hold for a camera of %d bits, where it can be twice too "
+                "optimistic: use device/readout=%s, or device.camera.bits=%d or more.",
+                camera.bits,
+                "off_axis" if isinstance(self.wrapped, OffAxis) else "phase_shifting",
+                RELIABLE_BITS,
+            )
         self.wrapped.calibrate(lit, camera)
         fringes, moments = self.wrapped.fringes, self.wrapped.moments
         reference = fringes.amplitude**2
