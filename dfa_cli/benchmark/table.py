@@ -157,16 +157,18 @@ def conclusions(lines: list[Measurement]) -> list[str]:
                 f"Modelled optics: faster than {against} above {crossover:.2g} coefficients a vector "
                 f"(about {math.sqrt(crossover):.0f} x {math.sqrt(crossover):.0f})."
             )
-    stored = [line for line in lines if line.device == "cpu"]
-    if stored:
-        rates = [
-            max(line.coefficients_per_second for line in stored if line.vectors == vectors)
-            for vectors in dict.fromkeys(line.vectors for line in stored)
+    # The largest matrix does not fit a cache, as one with many outputs does not.
+    largest = {
+        line.vectors: line for line in sorted(lines, key=lambda line: line.n_out) if line.device == "cpu"
+    }
+    if largest:
+        least = [
+            f"{line.coefficients_per_second * camera_seconds_of_an_output():.0f} ({line.vectors} at once)"
+            for line in largest.values()
         ]
-        least = [f"{rate * camera_seconds_of_an_output():.0f}" for rate in sorted(rates)]
         sentences.append(
-            f"With fewer than {' to '.join(least)} inputs (classes) the camera alone takes longer than cpu, however "
-            "many outputs there are."
+            f"With fewer inputs (classes) than {', '.join(least)} the camera alone takes longer than cpu, however many "
+            "outputs there are."
         )
     ratio = speedup_over_numpy(lines)
     if ratio is not None:
