@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from dfa_cli.commands import data
+from dfa_cli.commands.beam import beam
 from dfa_cli.commands.bench import bench
 from dfa_cli.commands.clean import clean
 from dfa_cli.commands.compare import compare
@@ -46,7 +47,9 @@ app = typer.Typer(
 
 for command in (train, sweep):
     app.command(context_settings=PASS_TO_HYDRA, add_help_option=False)(command)
-for command in (rerun, resume, runs, show, compare, plot, report, diff, verify, clean, export, bench, plan):
+for command in (rerun, resume, runs, show, compare, plot, report, diff, verify, clean, export):
+    app.command()(command)
+for command in (bench, beam, plan):
     app.command()(command)
 app.add_typer(data.app, name="data")
 

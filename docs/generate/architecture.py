@@ -26,7 +26,7 @@ COMMAND = ".venv/bin/python docs/generate/architecture.py"
 COLUMNS = {"face": 4, "above": 4, "reading": 1, "training": 3, "ground": 3}
 PLACES: dict[str, list[list[tuple[str, int]]]] = {
     "face": [[("face", 3), ("results", 1)]],
-    "above": [[("cli", 1), ("commands", 1), ("sweeps", 1), ("launch", 1)], [("planner", 4)]],
+    "above": [[("cli", 1), ("commands", 1), ("sweeps", 1), ("launch", 1)], [("planner", 2), ("beam", 2)]],
     "reading": [[("views", 1)], [("plots", 1)], [("comparison", 1)], [("records", 1)]],
     "training": [
         [("experiment", 3)],

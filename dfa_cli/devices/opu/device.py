@@ -86,6 +86,8 @@ class OPU:
     `limits`: mirrors and pixels of the modelled hardware.
     `drift`: how the optics change from one projection to the next; by default they do not.
 
+    `prepare` sets `mirrors_a_component` and `seconds_a_frame`, the time of one exposure.
+
     A frame with no mirror on is not shown: it is not counted, and has no noise. On CUDA,
     `cost().measured_seconds` is the time to queue the work. `cost()` warns in the log when more pixels were
     saturated than the noise model of `Statistical` allows. `cost().warnings` tells when no mirror was lit, or most
@@ -140,19 +142,18 @@ class OPU:
         self.limits = limits or Limits()
 
     def prepare(self, n_in: int, n_out: int, compute: torch.device) -> None:
-        mirrors = max(1, self.limits.mirrors // n_in) if self.macropixel == "auto" else int(self.macropixel)
+        as_many = max(1, self.limits.mirrors // n_in)
+        self.mirrors_a_component = as_many if self.macropixel == "auto" else int(self.macropixel)
         pixels = n_out * self.readout.pixels_per_mode
-        self.limits.check(n_in, mirrors, n_out, self.readout.pixels_per_mode)
+        self.limits.check(n_in, self.mirrors_a_component, n_out, self.readout.pixels_per_mode)
         self._sizes = (n_in, n_out)
         self._compute = torch.device(compute)
-        self._rows_of_a_component = 1 if self.macropixel == "auto" else mirrors
+        self._rows_of_a_component = 1 if self.macropixel == "auto" else self.mirrors_a_component
         self.medium.prepare(
             n_in * self._rows_of_a_component, n_out, stream_seed(self.matrix_seed, "feedback"), self._compute
         )
-        self.readout.calibrate(
-            max(1.0, self.calibration * n_in), self.camera.lit(self._light(mirrors, pixels))
-        )
-        self._frame_seconds = (
+        self.readout.calibrate(max(1.0, self.calibration * n_in), self.camera.lit(self._light(pixels)))
+        self.seconds_a_frame = (
             self.frame_time.seconds(pixels, self.laser.exposure_seconds)
             if self.frame_seconds == "auto"
             else float(self.frame_seconds)
@@ -167,11 +168,12 @@ class OPU:
         if self.drift:
             self.drift.begin(self.medium, self.noise_seed)
 
-    def _light(self, macropixel: int, pixels: int) -> float:
-        """Return the photoelectrons per unit of intensity in a full exposure, with `macropixel` mirrors a component."""
+    def _light(self, pixels: int) -> float:
+        """Return the photoelectrons per unit of intensity in a full exposure."""
         # The light falls on all mirrors and pixels, also on those that are not used.
         full = self.laser.photoelectrons(max(pixels, self.limits.pixels))
-        component = macropixel / max(self._sizes[0] * macropixel, self.limits.mirrors)
+        used = self._sizes[0] * self.mirrors_a_component
+        component = self.mirrors_a_component / max(used, self.limits.mirrors)
         return full * component / INTENSITY_OF_A_MIRROR
 
     def project(self, error: Tensor) -> Tensor:
@@ -320,6 +322,12 @@ class OPU:
         for field in self.medium.fields_at(patterns, imaginary, spans):
             yield field if count == 1 else field.mul_(count**-0.5)
 
+    def field(self, patterns: Tensor) -> Tensor:
+        """Return the complex field `[rows, n_out]` that `patterns` `[rows, n_in]` give."""
+        count = self._rows_of_a_component
+        field = self.medium.fields(patterns.repeat_interleave(count, 1), imaginary=True) * count**-0.5
+        return torch.complex(field[:, 0], field[:, 1])
+
     def matrix(self) -> Tensor:
         """Return the matrix of the last projection; before the first, that of the first."""
         matrix = self.drift.feedback_matrix() if self.drift else self.medium.feedback_matrix()
@@ -360,7 +368,7 @@ class OPU:
             self.drift.load(state["drift"])
 
     def _modelled_seconds(self) -> float:
-        return int(self._frames) * self.readout.exposures * self._frame_seconds
+        return int(self._frames) * self.readout.exposures * self.seconds_a_frame
 
     def cost(self) -> Cost:
         n_in, n_out = self._sizes

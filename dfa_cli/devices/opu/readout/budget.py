@@ -70,7 +70,8 @@ def noise_budget(readout: OffAxis | PhaseShifting | Statistical, lit: float) -> 
         shot=factor * by_intensity * (reference + mean),
         read=factor * (camera.read_noise / exposure.gain) ** 2,
         grey_levels=factor * (exposure.step / exposure.gain) ** 2 / 12,
-        crosstalk=((1 - moments.gain) ** 2 / 2 + moments.crosstalk) * mean + moments.leakage * mean**2 / reference,
+        crosstalk=((1 - moments.gain) ** 2 / 2 + moments.crosstalk) * mean
+        + moments.leakage * mean**2 / reference,
         saturation=_lost(fringes, mean),
     )
 

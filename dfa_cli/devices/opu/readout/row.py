@@ -1,9 +1,9 @@
 """A row of camera pixels under band-limited speckle: from field to intensity to spectrum, and back to the field.
 
-    row = Row(modes=256)
-    intensity = row.intensity(field, reference)          # [..., modes], complex -> [..., pixels]
-    spectrum = row.spectrum(intensity)                   # [..., pixels // 2 + 1], with the band around row.carrier
-    field = row.demodulate(intensity, reference)         # [..., modes], complex
+row = Row(modes=256)
+intensity = row.intensity(field, reference)          # [..., modes], complex -> [..., pixels]
+spectrum = row.spectrum(intensity)                   # [..., pixels // 2 + 1], with the band around row.carrier
+field = row.demodulate(intensity, reference)         # [..., modes], complex
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ class Row:
         """Recover the complex field `[..., modes]` from the intensity `[..., pixels]`."""
         if self.demodulation == "fourier":
             return self._shifted(self.spectrum(intensity), reference)
-        return torch.complex(self.real_part(intensity, reference), self._local(intensity, self._local_sines, reference))
+        return torch.complex(
+            self.real_part(intensity, reference), self._local(intensity, self._local_sines, reference)
+        )
 
     def real_part(self, intensity: Tensor, reference: float) -> Tensor:
         """Recover the real part of the field `[..., modes]` from the intensity `[..., pixels]`."""

@@ -1,0 +1,93 @@
+"""Answers `dfa beam`: builds the device, follows a frame, and writes the noise by its sources and the picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from dfa_cli.console import output
+from dfa_cli.console.table import lay_out, wrap
+from dfa_cli.console.values import duration
+from dfa_cli.errors import DfaError
+
+
+def run(
+    overrides: Sequence[str],
+    config_dir: str | None,
+    n_in: int,
+    n_out: int,
+    lit: int | None,
+    out: Path | None,
+    force: bool,
+) -> None:
+    """Follow a frame of the device that the overrides choose, `opu_sim` by default.
+
+    Raises `DfaError` for numbers out of bounds, and for a device without light.
+    """
+    for option, value, least, most in (
+        ("--inputs", n_in, 1, None),
+        ("--outputs", n_out, 2, None),
+        ("--lit", lit, 1, n_in),
+    ):
+        if value is not None and not least <= value <= (most or math.inf):
+            upper = f" and at most {most}, the --inputs" if most else ""
+            raise DfaError(f"{option} is {value}. It must be a whole number of at least {least}{upper}.")
+    if out is not None:
+        from dfa_cli.plots.style import check_suffix
+
+        check_suffix(out)
+        output.check_free(out, force)
+
+    from dfa_cli.config.compose import compose_run
+
+    flags = ["--config-dir", config_dir] if config_dir else []
+    device_words = [] if any(word.startswith("device=") for word in overrides) else ["device=opu_sim"]
+    spec = compose_run([*flags, *device_words, *overrides])
+    node, name = spec.config["device"], spec.choices["device"]
+
+    import torch
+
+    from dfa_cli.config.instantiate import build
+    from dfa_cli.devices.opu import OPU
+
+    device = build(node)
+    if not isinstance(device, OPU):
+        raise DfaError(
+            f"device={name} has no beam of light; choose device=opu_sim, or another simulated device."
+        )
+    device.prepare(n_in, n_out, torch.device("cpu"))
+    if lit is None:
+        lit = max(1, round(device.calibration * n_in))
+
+    from dfa_cli.beam.follow import follow
+    from dfa_cli.beam.pictures import SOURCES, draw
+
+    beam = follow(device, n_in, n_out, lit)
+    width = output.terminal_width() or 80
+    sentences = [
+        f"A frame of device={name} with {lit} of {n_in} components lit, "
+        f"{device.mirrors_a_component:,} mirrors each, read at {n_out:,} modes. "
+        f"It takes {duration(device.readout.exposures * device.seconds_a_frame, fine=True)}, modelled."
+    ]
+    if beam.budget and beam.budget.noise:
+        lines = []
+        for key, words in SOURCES.items():
+            part = getattr(beam.budget, key)
+            ratio = f"{10 * math.log10(beam.budget.signal / part):.1f} dB" if part else "–"
+            lines.append([words, f"{100 * part / beam.budget.noise:.1f} %", ratio])
+        lines.append(["together", "100.0 %", f"{beam.budget.snr_db:.1f} dB"])
+        table = lay_out(["noise", "share", "signal over it"], lines, [True, False, False])
+        output.write_stdout("\n".join([*wrap(sentences.pop(), width), "", *table, ""]) + "\n")
+    sentences.append(
+        f"Measured here over {n_out:,} modes: {beam.measured_snr_db:.1f} dB between {beam.what} and what is read."
+    )
+    output.write_stdout("\n".join(line for words in sentences for line in wrap(words, width)) + "\n")
+    if out is not None:
+        from dfa_cli.plots.style import save
+
+        words = " ".join([*device_words, *overrides])
+        below = f"dfa beam {words}. Simulated. Shaded in the spectrum: the band of the fringes."
+        figure = draw(beam, device.limits.mirrors, device.mirrors_a_component, below)
+        output.write_file(out, save(figure, out.suffix), force)
+        output.write_stderr(f"wrote {out}")

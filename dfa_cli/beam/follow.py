@@ -1,0 +1,150 @@
+"""Follows one frame from the mirrors to the values that the read-out gives."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dfa_cli.errors import DfaError
+from dfa_cli.seeding import generator
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dfa_cli.devices.opu import OPU
+    from dfa_cli.devices.opu.readout.budget import Budget
+
+MODES_IN_A_ROW = 256  # of the image
+
+
+@dataclass(frozen=True)
+class Image:
+    """What the camera sees of a frame.
+
+    `speckle` `[rows, pixels]`: intensity without the reference beam, over its mean. `levels` `[rows, pixels]`: what the
+    camera gives, with its noise, in `unit`. `spectrum`: mean power of `levels` at `frequencies` [cycles a sample].
+    `carrier`: where the fringes lie, `None` without a reference beam. `band`: lowest and highest frequency of the
+    fringes, where they have a width. `samples`: what lies side by side in a row of `levels`, pixels or exposures.
+    """
+
+    speckle: Tensor
+    levels: Tensor
+    unit: str
+    frequencies: Tensor
+    spectrum: Tensor
+    carrier: float | None
+    band: tuple[float, float] | None
+    samples: str
+
+
+@dataclass(frozen=True)
+class Beam:
+    """One frame on its way.
+
+    `pattern` `[n_in]`: 1 for a component that is lit. `true`, `read` `[n_out]`: the value at each mode and what the
+    read-out makes of it, over the r.m.s. of the true ones. `what`: that value. `image`: `None` without a camera.
+    `budget`: `None` for a read-out without a formula.
+    """
+
+    pattern: Tensor
+    true: Tensor
+    read: Tensor
+    what: str
+    image: Image | None
+    budget: Budget | None
+
+    @property
+    def measured_snr_db(self) -> float:
+        noise = float((self.read - self.true).square().mean())
+        return 10 * math.log10(float(self.true.var()) / noise) if noise else math.inf
+
+
+def follow(device: OPU, n_in: int, n_out: int, lit: int) -> Beam:
+    """Show a frame with `lit` components lit at random. The device must be prepared for `n_in` and `n_out`."""
+    import torch
+
+    from dfa_cli.devices.opu import Intensity, OffAxis, PhaseShifting, Statistical
+    from dfa_cli.devices.opu.encoding import Frames
+    from dfa_cli.devices.opu.readout.budget import noise_budget
+
+    draws = generator(device.noise_seed, "beam", torch.device("cpu"))
+    pattern = torch.zeros(1, n_in)
+    pattern[0, torch.randperm(n_in, generator=draws)[:lit]] = 1.0
+    field = device.field(pattern)[0]
+    parts = torch.stack([field.real, field.imag])
+    frames = Frames(pattern[None], torch.ones(1, 1), (1.0,), torch.ones(1, 1))
+    read = device.readout.read(parts[None, None].clone(), frames, draws).values[0]
+
+    intensity = isinstance(device.readout, Intensity)
+    true = field.abs().square() if intensity else field.real
+    if intensity:  # its values have a scale of their own
+        read = read * (true @ true / (true @ read))
+    unit = float(true.square().mean().sqrt())
+    budget = None
+    if isinstance(device.readout, (OffAxis, PhaseShifting, Statistical)):
+        budget = noise_budget(device.readout, lit)
+    what = "abs(E)^2" if intensity else "Re E"
+    return Beam(pattern[0], true / unit, read / unit, what, _image(device, field, draws), budget)
+
+
+def _image(device: OPU, field: Tensor, noise: object) -> Image | None:
+    import torch
+
+    from dfa_cli.devices.opu import Ideal, Intensity, OffAxis, PhaseShifting
+    from dfa_cli.devices.opu.workspace import Workspace
+
+    readout = getattr(device.readout, "wrapped", device.readout)
+    modes = min(MODES_IN_A_ROW, len(field))
+    field = field[: len(field) // modes * modes].view(-1, modes)
+    intensity = field.abs().square()
+    carrier, band, samples = None, None, "pixels"
+    if isinstance(readout, OffAxis) and readout.band_limited:
+        row = readout.row(modes)
+        speckle = row.intensity(field, 0.0)
+        light = row.intensity(field, readout.fringes.amplitude)
+        carrier = row.carrier / row.pixels
+        band = (carrier - modes / 2 / row.pixels, carrier + modes / 2 / row.pixels)
+    elif isinstance(readout, (OffAxis, PhaseShifting)):
+        fringes, parts = readout.fringes, torch.stack([field.real, field.imag])[None, None]
+        angles = [2 * math.pi * p / fringes.samples for p in range(fringes.samples)]
+        light = torch.stack(
+            [
+                fringes.intensity(
+                    parts.flatten(3), intensity.view(1, 1, -1), math.cos(a), math.sin(a), Workspace()
+                ).view_as(intensity)
+                for a in angles
+            ],
+            -1,
+        )
+        speckle = intensity.repeat_interleave(fringes.samples, 1)
+        carrier = 1 / fringes.samples
+        samples = "pixels" if isinstance(readout, OffAxis) else "exposures"
+    elif isinstance(readout, Intensity):
+        speckle = light = intensity
+    elif isinstance(readout, Ideal):
+        return None
+    else:
+        name = type(readout).__name__
+        raise DfaError(
+            f"dfa beam has no picture of the read-out {name}; choose one of `ls conf/device/readout`."
+        )
+    optics = readout if isinstance(readout, Intensity) else readout.fringes
+    exposure = optics.exposure
+    levels = optics.camera.measure(light.clone(), exposure, noise)[0] * exposure.gain  # type: ignore[arg-type]
+    unit = "photoelectrons"
+    if exposure.step:
+        levels, unit = levels / exposure.step, "grey level"
+    # Exposures follow one another at each pixel. Pixels lie side by side in a row.
+    along = levels if samples == "exposures" else levels.flatten(1)
+    spectrum = torch.fft.rfft(along, norm="forward").abs().square().flatten(0, -2).mean(0)
+    return Image(
+        speckle / speckle.mean(),
+        levels.flatten(1),
+        unit,
+        torch.fft.rfftfreq(along.shape[-1]),
+        spectrum,
+        carrier,
+        band,
+        samples,
+    )
