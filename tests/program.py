@@ -181,6 +181,23 @@ class Dfa:
 
 
 @contextlib.contextmanager
+def interrupted_in_epoch(number: int) -> Iterator[None]:
+    """Send Ctrl-C right after this epoch has been measured."""
+    from dfa_cli.records.record import Record
+
+    measured = Record.epoch
+
+    def epoch(self: Record, metrics: Any, *rest: Any) -> None:
+        measured(self, metrics, *rest)
+        if metrics["epoch"] == number:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Record, "epoch", epoch)
+        yield
+
+
+@contextlib.contextmanager
 def _as_in_a_process_of_its_own(argv: list[str], environment: Mapping[str, str]) -> Iterator[None]:
     """Set arguments and environment for a command in this process, and restore the state of all libraries after it."""
     import urllib.request

@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-from program import Answer, Dfa
+from program import Answer, Dfa, interrupted_in_epoch
 
 from dfa_cli.console import output
-from dfa_cli.records.record import Record
 
 JOBS = ["data=digits", "model.hidden=[8]", "epochs=2", "device=cpu", "rule=bp"]
 
@@ -123,15 +121,7 @@ def test_a_long_list_is_cut_in_a_terminal_only(swept: Dfa, monkeypatch: pytest.M
 
 def test_a_resumed_job_is_told_before_by_a_sweep_and_by_its_dry_run(dfa: Dfa) -> None:
     words = [*JOBS[:2], "epochs=4", "checkpoint_every=2", "rule=bp", "seed=0"]
-    measured = Record.epoch
-
-    def epoch(self: Record, metrics: Any, *rest: Any) -> None:
-        measured(self, metrics, *rest)
-        if metrics["epoch"] == 3:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Record, "epoch", epoch)
+    with interrupted_in_epoch(3):
         assert dfa.train(*words).code == 130
     (run,) = dfa.runs()
     (dfa.outputs / ".claims").mkdir(exist_ok=True)

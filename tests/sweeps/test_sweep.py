@@ -15,9 +15,8 @@ from typing import Any
 
 import fragile
 import pytest
-from program import Answer, Dfa, Run
+from program import Answer, Dfa, Run, interrupted_in_epoch
 
-from dfa_cli.records.record import Record
 from studies.reliability.kills import study
 
 JOBS = ["data=digits", "model.hidden=[8]", "epochs=2", "device=cpu"]
@@ -220,15 +219,7 @@ def test_a_job_with_an_unreadable_checkpoint_is_run_again(dfa: Dfa) -> None:
 
 def test_a_resumed_job_appends_to_its_log(dfa: Dfa) -> None:
     words = [*LONG[:2], "checkpoint_every=2", "rule=bp", "seed=0", "epochs=4", "progress=none"]
-    measured = Record.epoch
-
-    def epoch(self: Record, metrics: Any, *rest: Any) -> None:
-        measured(self, metrics, *rest)
-        if metrics["epoch"] == 3:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Record, "epoch", epoch)
+    with interrupted_in_epoch(3):
         assert dfa.train(*words).code == 130
     (run,) = dfa.runs()
     name = run.record["identity"]

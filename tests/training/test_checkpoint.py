@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from program import Answer, Dfa, Run
+from program import Answer, Dfa, Run, interrupted_in_epoch
 
-from dfa_cli.records.record import Record
 from dfa_cli.records.run import CHECKPOINT
 
 EPOCHS, EVERY, END = 7, 3, 5  # interrupted after epoch 5, so epochs 4 and 5 are measured twice
@@ -32,21 +29,6 @@ VARIANTS = {
     "gat with attention dropout": [*THIRD_PARTY, "rule=dfa", "device=cpu"],
     "gat with attention dropout, opu": [*THIRD_PARTY, "rule=dfa", "device=opu_sim"],
 }
-
-
-@contextmanager
-def interrupted_in_epoch(number: int) -> Iterator[None]:
-    """Send Ctrl-C right after this epoch has been measured."""
-    measured = Record.epoch
-
-    def epoch(self: Record, metrics: Any, *rest: Any) -> None:
-        measured(self, metrics, *rest)
-        if metrics["epoch"] == number:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Record, "epoch", epoch)
-        yield
 
 
 def interrupted(dfa: Dfa, *words: str, end: int = END) -> Run:

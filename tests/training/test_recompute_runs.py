@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 
 import pytest
-from program import Dfa
+from program import Dfa, interrupted_in_epoch
 
 SMALL = ("data=digits", "model.hidden=[24,16,24]", "epochs=3", "batch_size=128", "progress=none")
 NOISY = (*SMALL, "model.dropout=0.3", "model.input_dropout=0.1", "device=opu_sim", "alignment_every=2")
@@ -55,17 +55,7 @@ def test_the_results_are_those_of_keep(dfa: Dfa, words: tuple[str, ...]) -> None
 def test_an_interrupted_run_goes_on_with_the_same_streams(dfa: Dfa) -> None:
     words = (*NOISY, "rule=dfa", "activations=recompute")
     whole = dfa.run(*words)
-    with pytest.MonkeyPatch.context() as patch:
-        from dfa_cli.records.record import Record
-
-        write = Record.epoch
-
-        def interrupt(record: Record, metrics: dict) -> None:
-            if metrics["epoch"] == 3:
-                raise KeyboardInterrupt
-            write(record, metrics)
-
-        patch.setattr(Record, "epoch", interrupt)
+    with interrupted_in_epoch(2):
         assert dfa.train(*words, "checkpoint_every=1").code == 130
     (run,) = [run for run in dfa.runs() if run.folder != whole.folder]
     assert dfa("resume", str(run.folder)).code == 0
