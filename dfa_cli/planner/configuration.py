@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dfa_cli.data.base import Data
     from dfa_cli.models import Batch, Model
 
-TIMED_SECONDS = 0.2  # an operation is repeated for so long, at least three times
+TIMED_SECONDS = 0.2  # for one operation of a block
 
 
 def count(spec: RunSpec) -> Workload:
@@ -80,17 +80,34 @@ def time_blocks(
     value_bytes: int,
     added: bool,
     choose: Callable[[list[float]], float] = min,
+    seconds: float = TIMED_SECONDS,
 ) -> tuple[Block, ...]:
     """Time the blocks of a model on the rows of a batch.
 
     Four things are timed of each block: the forward pass, the gradients of the weights, these together with the
     gradient of the input, and a digital projection of the error to the width of the block. What a block needs inside
     itself to reach its weights is part of the weight gradients. `added`: the gradients are added to those of an earlier
-    micro-batch. `choose`: which of the times of an operation counts.
+    micro-batch. An operation is repeated for so many `seconds`, at least three times. `choose`: which of its times
+    counts.
     """
     import torch
 
     from dfa_cli.devices.digital import Digital
+
+    def wait() -> None:
+        if compute.type == "cuda":
+            torch.cuda.synchronize(compute)
+
+    def timed(operation: Callable[[], Any]) -> float:
+        operation()  # the first call is not timed
+        times: list[float] = []
+        while len(times) < 3 or sum(times) < seconds:
+            wait()
+            started = time.perf_counter()
+            operation()
+            wait()
+            times.append(time.perf_counter() - started)
+        return choose(times)
 
     part = len(batch.y)
     error = torch.randn(part, classes, device=compute)
@@ -114,16 +131,16 @@ def time_blocks(
                     signal, retain_graph=True, inputs=[leaf, *parameters] if of_input else parameters
                 )
 
-            return _time(backward, compute, choose)
+            return timed(backward)
 
-        forward = _time(lambda h=h, block=block: block(h, batch.graph), compute, choose)
+        forward = timed(lambda h=h, block=block: block(h, batch.graph))
         weights = gradients(False)
         projection = 0.0
         if not last:
             device = Digital(where=compute.type)
             device.prepare(classes, block.width, compute)
             # Of the costs for one row, those of the rows that have an error are counted later.
-            projection = _time(lambda device=device: device.project(error), compute, choose)
+            projection = timed(lambda device=device: device.project(error))
         inputs = 0.0 if i == 0 else max(0.0, gradients(True) - weights)
         block.zero_grad(set_to_none=True)
         columns = (h.shape[1] if i == 0 else 0) + block.width
@@ -142,25 +159,6 @@ def time_blocks(
         with torch.no_grad():
             h = block(h, batch.graph)
     return tuple(blocks)
-
-
-def _time(operation: Callable[[], Any], compute: Any, choose: Callable[[list[float]], float]) -> float:
-    """Time an operation again and again, and return the time that `choose` chooses [s]. The first call is not timed."""
-    import torch
-
-    def wait() -> None:
-        if compute.type == "cuda":
-            torch.cuda.synchronize(compute)
-
-    operation()
-    times: list[float] = []
-    while len(times) < 3 or sum(times) < TIMED_SECONDS:
-        wait()
-        started = time.perf_counter()
-        operation()
-        wait()
-        times.append(time.perf_counter() - started)
-    return choose(times)
 
 
 def _load(spec: RunSpec, compute: str = "cpu") -> Data:

@@ -131,16 +131,25 @@ class StageCosts:
 
 
 def stage_costs(
-    work: Workload, hardware: Hardware, stages: int, micro_batches: int, share_columns: bool = False
+    work: Workload,
+    hardware: Hardware,
+    owners: np.ndarray,
+    micro_batches: int,
+    share_columns: bool = False,
+    even_stages: bool = False,
 ) -> StageCosts:
-    """Add the costs of the blocks of each stage.
+    """Add the costs of the blocks of each virtual stage. `owners`: the stage of each virtual stage.
 
+    `even_stages`: where a stage has several of them, the stages are made alike, and not the virtual stages.
     `share_columns`: all blocks read the same columns of one projection, as with `rule.share_columns`, so that a stage
     projects once, to the width of its widest block.
     """
     rows = work.rows / micro_batches
     second = rows if work.measured else rows / (hardware.peak * hardware.achieved)
-    ends = split([block.total for block in work.blocks], stages)
+    costs = [block.total for block in work.blocks]
+    ends = split(costs, len(owners))
+    if even_stages:
+        ends = balanced(costs, ends, owners)
     parts = [work.blocks[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
     widths = [work.features, *(block.width for block in work.blocks)]
     inputs = [
@@ -203,6 +212,27 @@ def split(costs: Sequence[float], stages: int) -> list[int]:
         begin, end = bounds[widest], bounds[widest + 1]
         half = int(np.searchsorted(sums, (sums[begin] + sums[end]) / 2))
         ends.insert(widest, min(max(half, begin + 1), end - 1))
+    return ends
+
+
+def balanced(costs: Sequence[float], ends: Sequence[int], owners: np.ndarray) -> list[int]:
+    """Move single blocks between neighbouring parts, as long as the work of two stages becomes more even."""
+    ends = list(ends)
+    load = np.bincount(owners, [sum(costs[a:b]) for a, b in zip([0, *ends], ends, strict=False)])
+    moved = True
+    while moved:
+        moved = False
+        for k in range(len(ends) - 1):
+            # The block after the border goes to the part before it, or the block before it to the part after it.
+            after, before = ends[k + 1] - ends[k], ends[k] - (ends[k - 1] if k else 0)
+            for step, size, giver, taker in ((1, after, k + 1, k), (-1, before, k, k + 1)):
+                cost = costs[ends[k] if step == 1 else ends[k] - 1]
+                if size > 1 and load[owners[giver]] - load[owners[taker]] > cost * (1 + 1e-9):
+                    load[owners[giver]] -= cost
+                    load[owners[taker]] += cost
+                    ends[k] += step
+                    moved = True
+                    break
     return ends
 
 

@@ -61,7 +61,7 @@ class Line:
     of a step. `idle`: the share of a step in which a stage waits, a mean over the stages. `forward_bytes`,
     `backward_bytes`, `error_bytes`, `feedback_bytes`: what travels in a step: activations, their gradients, the error,
     the projected error. `memory`, `memory_recompute` [bytes]: of the stage that needs most, with activations kept and
-    recomputed.
+    recomputed. `split`: the blocks of each virtual stage.
     """
 
     rule: str
@@ -76,6 +76,7 @@ class Line:
     feedback_bytes: float
     memory: float
     memory_recompute: float
+    split: list[int]
     order: Order = field(repr=False)
     timing: Timing = field(repr=False)
     run: Simulated = field(repr=False)
@@ -126,15 +127,21 @@ def plan(work: Workload, hardware: Hardware, options: Options) -> Plan:
     `work` may hold counted operations or measured seconds.
     """
     _check(work, options)
-    costs = stage_costs(work, hardware, options.stages, options.micro_batches, options.share_columns)
+    costs = stage_costs(
+        work, hardware, np.arange(options.stages), options.micro_batches, options.share_columns
+    )
     lines, missing = [], []
     for name in SCHEDULES:
         chunks = {"interleaved": options.chunks, "zbv": 2}.get(name, 1)
         if reason := _left_out(name, chunks, work, options):
             missing.append(reason)
             continue
-        of_chunks = stage_costs(work, hardware, options.stages * chunks, options.micro_batches)
-        lines.append(_backpropagation(name, chunks, of_chunks, work, hardware, options))
+        # With several chunks, chunks that are alike and stages that are alike are two things. The faster counts.
+        tried = [
+            _backpropagation(name, chunks, work, hardware, options, even_stages)
+            for even_stages in (False, True)[:chunks]
+        ]
+        lines.append(min(tried, key=lambda line: line.seconds))
     again = costs.forward if options.recompute else 0.0
     busiest = float((costs.forward + costs.inner + costs.weight_gradient + again).max())
     needed = costs.error_rows * options.frames_per_row / busiest
@@ -188,12 +195,12 @@ def _left_out(name: str, chunks: int, work: Workload, options: Options) -> str |
 def _backpropagation(
     name: str,
     chunks: int,
-    costs: StageCosts,
     work: Workload,
     hardware: Hardware,
     options: Options,
+    even_stages: bool,
 ) -> Line:
-    """Plan a schedule of backpropagation. `costs`: of the virtual stages, `chunks` of which belong to each stage."""
+    """Plan a schedule of backpropagation. `chunks`: virtual stages of each stage."""
     stages, count = options.stages, options.micro_batches
     more = (chunks,) if name == "interleaved" else ()
 
@@ -201,13 +208,14 @@ def _backpropagation(
         return SCHEDULES[name](stages, micro_batches, *more)
 
     order = make(count)
+    owners = order.owners
+    costs = stage_costs(work, hardware, owners, count, even_stages=even_stages)
     back = costs.inner + costs.input_gradient + (costs.forward if options.recompute else 0.0)
     durations = np.array(
         [costs.forward, back + costs.weight_gradient if order.fused else back, costs.weight_gradient]
     )
     timing = Timing(durations, costs.output / hardware.bandwidth, hardware.latency)
     run = simulate_steady(make, count, timing, period=stages if more else 1)
-    owners = order.owners
     travels = float(costs.output[:-1][owners[:-1] != owners[1:]].sum()) * count
     busy = costs.backpropagation + (costs.forward if options.recompute else 0.0)
     held = order.in_flight / order.chunks
@@ -235,6 +243,7 @@ def _backpropagation(
         feedback_bytes=0.0,
         memory=float((weights + held * kept).max()),
         memory_recompute=float((weights + np.minimum.reduce([*segments, held * kept])).max()),
+        split=costs.blocks.tolist(),
         order=order,
         timing=timing,
         run=run,
@@ -316,6 +325,7 @@ def _direct_feedback(
                 costs.weights + extra + np.minimum(kept, order.in_flight * costs.first_input + costs.largest)
             ).max()
         ),
+        split=costs.blocks.tolist(),
         order=order,
         timing=timing,
         run=run,

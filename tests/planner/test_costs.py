@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dfa_cli.config.paths import conf_dir
 from dfa_cli.errors import DfaError
-from dfa_cli.planner.costs import Block, split, stage_costs
+from dfa_cli.planner.costs import Block, balanced, split, stage_costs
 from dfa_cli.planner.counting import fully_connected, transformer
 from dfa_cli.planner.files import read_hardware, read_preset
 
@@ -131,6 +131,17 @@ def test_a_split_is_as_even_as_any(seed: int) -> None:
     assert largest(ends) == min(largest([*one, len(costs)]) for one in inner)
 
 
+def test_stages_with_two_chunks_can_be_made_alike() -> None:
+    """Two cheap blocks at the ends: even chunks of a V leave one stage twice the work of the other."""
+    costs, owners = [0.0, 3, 3, 3, 3, 3, 3, 0.0], np.array([0, 1, 1, 0])
+
+    def of_stages(ends: list[int]) -> list[float]:
+        return np.bincount(owners, [sum(costs[a:b]) for a, b in itertools.pairwise([0, *ends])]).tolist()
+
+    assert of_stages(split(costs, 4)) == [6, 12]
+    assert of_stages(balanced(costs, split(costs, 4), owners)) == [9, 9]
+
+
 def test_more_stages_than_blocks_is_a_sentence() -> None:
     with pytest.raises(DfaError, match=r"^4 stages are more than the 3 blocks .* give at most --stages 3\.$"):
         split([1, 1, 1], 4)
@@ -138,7 +149,7 @@ def test_more_stages_than_blocks_is_a_sentence() -> None:
 
 def test_stages_add_their_blocks_and_shared_columns_are_projected_once() -> None:
     work, hardware = read_preset("gpt2-1.5b"), read_hardware("a100")
-    apart, shared = stage_costs(work, hardware, 4, 8), stage_costs(work, hardware, 4, 8, share_columns=True)
+    apart, shared = (stage_costs(work, hardware, np.arange(4), 8, share) for share in (False, True))
     rows, rate = work.rows / 8, hardware.peak * hardware.achieved
     assert apart.backpropagation.sum() * rate == pytest.approx(
         sum(block.total for block in work.blocks) * rows
