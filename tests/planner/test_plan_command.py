@@ -7,6 +7,8 @@ import io
 import itertools
 import json
 import re
+import textwrap
+from pathlib import Path
 
 import pytest
 from matplotlib.image import imread
@@ -160,6 +162,13 @@ def test_the_text_fits_80_columns(dfa: Dfa) -> None:
         ["--preset", "cora-gcn", "--stages", "2"],
     ):
         assert max(map(len, ok(dfa("plan", *words)).splitlines())) <= 80
+
+
+def test_the_page_shows_what_the_command_prints(dfa: Dfa) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "independent-blocks.md").read_text("utf-8")
+    ((words, shown),) = re.findall(r"^    \$ dfa plan (.+)\n((?:    .*\n|\n)+)", page, re.MULTILINE)
+    printed = ok(dfa("plan", *words.split()))
+    assert printed.startswith(textwrap.dedent(shown).rstrip()), "copy the tables again"
 
 
 def test_a_configuration_is_counted_as_the_preset_of_the_same_network(dfa: Dfa) -> None:
