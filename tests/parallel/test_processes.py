@@ -18,6 +18,8 @@ from dfa_cli.views.run import run_as_text
 
 NET = ("data=digits", "model.hidden=[8,8,8]", "model.dropout=0.2", "progress=none")
 THREE = ("parallel=pipeline", "parallel.stages=3")
+# Each process lets the optics change for itself.
+DRIFTING = ("device=opu_sim", "device/drift=medium", "device.drift.tau=5", "device.drift.walk=0.1")
 SECONDS = 10.0  # within which everything ends once a process has ended
 
 
@@ -60,8 +62,8 @@ def started(dfa: Dfa, *words: str) -> tuple[subprocess.Popen[str], list[int], Pa
 def pair(dfa_in) -> tuple[Dfa, Run, Run]:
     """The same run in one process and in three."""
     dfa = dfa_in("pair")
-    optics = ("device=opu_sim", "device/encoding=dithered", "device.remove_sum=true")
-    words = (*NET, *optics, "epochs=3", "checkpoint_every=2")
+    optics = ("device/encoding=dithered", "device.remove_sum=true")
+    words = (*NET, *DRIFTING, *optics, "epochs=3", "checkpoint_every=2")
     return dfa, dfa.run(*words), dfa.run(*words, *THREE)
 
 

@@ -9,7 +9,8 @@ import pytest
 from program import Dfa, interrupted_in_epoch
 
 SMALL = ("data=digits", "model.hidden=[24,16,24]", "epochs=3", "batch_size=128", "progress=none")
-NOISY = (*SMALL, "model.dropout=0.3", "model.input_dropout=0.1", "device=opu_sim", "alignment_every=2")
+DRIFTING = ("device=opu_sim", "device/drift=medium", "device.drift.tau=5", "device.drift.jitter=0.1")
+NOISY = (*SMALL, "model.dropout=0.3", "model.input_dropout=0.1", *DRIFTING, "alignment_every=2")
 
 OWN = """
 from torch import nn

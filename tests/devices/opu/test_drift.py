@@ -1,0 +1,269 @@
+"""Drift: the law of the medium that changes, the phase of the reference beam, and what must not change either."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from program import Dfa
+from scipy import stats
+
+from dfa_cli.devices.opu import (
+    OPU,
+    Auto,
+    Dense,
+    Drift,
+    Ideal,
+    Intensity,
+    OffAxis,
+    PhaseShifting,
+    Procedural,
+    Statistical,
+    Structured,
+)
+from dfa_cli.devices.opu.media.base import Medium
+from dfa_cli.devices.opu.media.drifting import Drifting, weights
+from dfa_cli.errors import DfaError
+
+CPU = torch.device("cpu")
+LEVEL = 0.999
+
+
+def rate(tau: float) -> float:
+    return -0.5 * math.log(1 - 1 / tau)
+
+
+def made(n_in: int = 6, n_out: int = 80, **arguments: Any) -> OPU:
+    device = OPU(**arguments)
+    device.prepare(n_in, n_out, CPU)
+    return device
+
+
+def errors(rows: int = 12, n_in: int = 6, seed: int = 0) -> torch.Tensor:
+    e = torch.randn(rows, n_in, generator=torch.Generator().manual_seed(seed))
+    return e - e.mean(1, keepdim=True)
+
+
+def matrices(medium: Medium, tau: float, steps: int, n_out: int = 2000) -> torch.Tensor:
+    """Return the matrices of the first steps, `[steps, 6 n_out]`."""
+    drifting = Drift(tau).of(medium)
+    assert isinstance(drifting, Drifting)
+    drifting.prepare(6, n_out, 0, CPU)
+    found = []
+    for step in range(steps):
+        drifting.move_to(step)
+        found.append(drifting.feedback_matrix().flatten().clone())
+    return torch.stack(found).double()
+
+
+@pytest.mark.parametrize("tau", [1.5, 3, 30, 100, 1e5])
+def test_the_weights_have_the_covariance_of_the_recursion(tau: float) -> None:
+    """Between any two steps, near or far, whatever blocks and intervals they fall into."""
+    steps = [0, 1, 2, 3, 15, 16, 17, 64, 100, 1000, 1023, 1024, 4097, 123_456]
+    at = [weights(step, rate(tau)) for step in steps]
+    for s, some in zip(steps, at, strict=True):
+        for t, others in zip(steps, at, strict=True):
+            found = sum(weight * others.get(n, 0.0) for n, weight in some.items())
+            assert found == pytest.approx((1 - 1 / tau) ** (abs(t - s) / 2), abs=1e-6)
+    assert max(map(len, at)) < math.log2(1 / rate(tau)) + 9
+
+
+@pytest.mark.parametrize("medium", [Dense, Procedural, Structured])
+def test_entries_forget_themselves_by_the_formula_and_keep_their_variance(medium: type[Medium]) -> None:
+    """Mean square and autocorrelation of the entries, each within its 99.9 % bounds.
+
+    Over `n` independent entries the mean of `T(s) T(t)` has the variance `(1 + rho^2) / n`.
+    """
+    tau, steps = 4.0, 26
+    found = matrices(medium(), tau, steps)
+    n = found.shape[1]
+    pairs = [(s, t) for s in (0, 3, 9) for t in (s, s + 1, s + 2, s + 5, s + 16)]
+    bound = float(stats.norm.ppf(1 - (1 - LEVEL) / 2 / len(pairs)))
+    for s, t in pairs:
+        rho = (1 - 1 / tau) ** ((t - s) / 2)
+        estimate = float((found[s] * found[t]).mean())
+        assert abs(estimate - rho) < bound * math.sqrt((1 + rho**2) / n), (s, t)
+    if medium is not Structured:  # whose entries are Gaussian only for large sizes
+        assert stats.kstest(found[20].numpy(), "norm").pvalue > 1 - LEVEL
+
+
+def test_the_drift_is_the_recursion_with_fresh_media() -> None:
+    """What a step adds is independent of all the matrices before it, and has the variance 1 / tau."""
+    tau = 5.0
+    found = matrices(Dense(), tau, 20)
+    added = found[1:] - math.sqrt(1 - 1 / tau) * found[:-1]
+    n = found.shape[1]
+    bound = float(stats.norm.ppf(1 - (1 - LEVEL) / 2 / 400))
+    for t in range(19):
+        assert float(added[t].square().mean()) * tau == pytest.approx(1.0, abs=bound * math.sqrt(2 / n))
+        for s in range(t + 1):
+            assert abs(float((found[s] * added[t]).mean())) < bound * math.sqrt(1 / (tau * n))
+
+
+def test_stored_and_computed_media_drift_alike() -> None:
+    """Dense and procedural media have the same matrices at each step, and so has the choice of `auto`."""
+    drifting = []
+    for medium in (Dense(), Procedural(), Auto()):
+        one = Drifting(medium, rate(10))
+        one.prepare(50, 40, 3, CPU)
+        one.move_to(37)
+        drifting.append(one)
+    patterns = torch.randint(-1, 2, (5, 50), generator=torch.Generator().manual_seed(0)).float()
+    rows, columns = torch.tensor([0, 49]), torch.tensor([3, 17])
+    for other in drifting[1:]:
+        assert torch.allclose(drifting[0].feedback_matrix(), other.feedback_matrix(), atol=1e-6)
+        assert torch.allclose(drifting[0].entries(rows, columns), other.entries(rows, columns), atol=1e-6)
+        assert torch.allclose(drifting[0].fields(patterns, True), other.fields(patterns, True), atol=1e-4)
+
+
+@pytest.mark.parametrize("medium", [Dense, Procedural, Structured])
+def test_the_field_is_the_product_with_the_matrix_and_slices_are_equal(medium: type[Medium]) -> None:
+    one = Drifting(medium(), rate(10))
+    one.prepare(60, 45, 3, CPU)
+    one.move_to(1001)
+    x = torch.randint(-1, 2, (4, 60), generator=torch.Generator().manual_seed(0)).float()
+    matrix = one.entries(torch.arange(60), torch.arange(45))
+    field = one.fields(x, imaginary=True).clone()
+    assert torch.allclose(field[:, 0], x @ matrix.real, atol=1e-4)
+    assert torch.allclose(field[:, 1], x @ matrix.imag, atol=1e-4)
+    assert torch.allclose(one.feedback_matrix(), matrix.real, atol=1e-5)
+    spans = [(30, 45), (0, 7)]
+    for part, (first, last) in zip(one.fields_at(x, True, spans), spans, strict=True):
+        assert torch.allclose(part, field[:, :, first:last], atol=0.0 if medium is Procedural else 1e-4)
+
+
+def test_a_matrix_does_not_depend_on_the_way_to_its_step() -> None:
+    through, jumped = Drifting(Dense(), rate(7)), Drifting(Dense(), rate(7))
+    for one in (through, jumped):
+        one.prepare(6, 80, 3, CPU)
+    before = jumped.feedback_matrix().clone()
+    for step in range(200):
+        through.move_to(step)
+    jumped.move_to(199)
+    assert torch.equal(through.feedback_matrix(), jumped.feedback_matrix())
+    jumped.move_to(0)
+    assert torch.equal(jumped.feedback_matrix(), before)
+
+
+def test_the_first_matrix_is_the_one_without_drift() -> None:
+    still, drifting = made(), made(drift=Drift(10.0))
+    assert torch.equal(still.matrix(), drifting.matrix())
+    assert torch.equal(still.project(errors()), drifting.project(errors()))
+    assert torch.equal(still.matrix(), drifting.matrix())
+    assert not torch.equal(still.project(errors()), drifting.project(errors()))
+    assert not torch.equal(still.matrix(), drifting.matrix())
+
+
+@pytest.mark.parametrize(
+    "drift", [{"tau": 5.0}, {"tau": 1e-4, "unit": "hours"}, {"walk": 0.5, "jitter": 0.5}]
+)
+@pytest.mark.parametrize("readout", [Statistical, OffAxis])
+def test_a_restored_device_drifts_on_bit_for_bit(drift: dict[str, Any], readout: Any) -> None:
+    through, resumed = (made(drift=Drift(**drift), readout=readout()) for _ in range(2))
+    for _ in range(40):
+        through.project(errors())
+    state = {name: value.clone() for name, value in through.state_dict().items()}
+    matrix = through.matrix().clone()
+    expected = [through.project(errors(seed=seed)) for seed in range(3)]
+    resumed.load_state_dict(state)
+    assert torch.equal(resumed.matrix(), matrix)
+    for seed, wanted in enumerate(expected):
+        assert torch.equal(resumed.project(errors(seed=seed)), wanted)
+    assert torch.equal(resumed.matrix(), through.matrix())
+
+
+def test_a_projection_is_one_step_and_one_without_rows_is_none() -> None:
+    device, other = made(drift=Drift(3.0)), made(drift=Drift(3.0))
+    for _ in range(3):
+        device.project(errors())
+        list(other.project_parts(errors(), [(0, 30), (30, 80)]))
+        other.project(errors(0))
+    assert torch.equal(device.matrix(), other.matrix())
+
+
+def test_hours_are_those_of_the_modelled_time() -> None:
+    """A tau of an hour has the correlation exp(-h / 2) after h modelled hours, and small steps change nothing."""
+    frame_seconds, rows = 200.0, 9
+    device = made(n_out=3000, drift=Drift(1.0, "hours"), frame_seconds=frame_seconds, readout=Ideal())
+    found, hours = [], []
+    for _ in range(6):
+        hours.append((device.cost().modelled_seconds or 0.0) / 3600)
+        device.project(errors(rows))
+        found.append(device.matrix().double().flatten().clone())
+    n = len(found[0])
+    assert hours[-1] == pytest.approx(5 * 2 * rows * frame_seconds / 3600)
+    for matrix, h in zip(found, hours, strict=True):
+        rho = math.exp(-h / 2)
+        bound = float(stats.norm.ppf(1 - (1 - LEVEL) / 2)) * math.sqrt((1 + rho**2) / n)
+        assert abs(float((found[0] * matrix).mean()) - rho) < bound + 1 / 2048
+    fast = made(drift=Drift(1.0, "hours"))  # half a millisecond a frame
+    before = fast.matrix().clone()
+    fast.project(errors())
+    fast.project(errors())
+    assert torch.equal(fast.matrix(), before)
+
+
+def test_the_reference_beam_turns_the_field() -> None:
+    """Without other noise the read-out gives Re(E exp(i phi)), and the matrix is Re(T exp(i phi))."""
+    device = made(drift=Drift(walk=0.7), readout=Ideal())
+    whole = device.medium.entries(torch.arange(6), torch.arange(80))
+    for _ in range(4):
+        out = device.project(errors())
+    phase = float(device.state_dict()["drift"][2])
+    expected = (whole * complex(math.cos(phase), math.sin(phase))).real
+    assert phase != 0.0
+    assert torch.allclose(device.matrix(), expected, atol=1e-6)
+    frames = device.encoding.encode(errors())
+    shown = frames.scale * torch.einsum("frn,f->rn", frames.patterns, torch.tensor(frames.weights))
+    assert torch.allclose(out, shown @ expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("readout", [Ideal, Statistical, OffAxis, PhaseShifting])
+def test_jitter_weakens_the_feedback_by_its_mean_phasor(readout: Any) -> None:
+    """The slope of the values read against the true ones is E cos(phi) = exp(-jitter^2 / 2), within 99.9 % bounds."""
+    jitter, rows, n_out = 1.0, 400, 40
+    e = torch.zeros(rows, 6)
+    e[:, 0] = 1.0  # one frame a row
+    still, shaken = (
+        made(n_out=n_out, readout=readout(), drift=drift) for drift in (None, Drift(jitter=jitter))
+    )
+    true = still.matrix()[0].double()
+    found = shaken.project(e).double()
+    slopes = found @ true / true.square().sum()  # one for each row, and so for each phase
+    mean, deviation = math.exp(-(jitter**2) / 2), (1 - math.exp(-(jitter**2))) / math.sqrt(2)
+    bound = float(stats.norm.ppf(1 - (1 - LEVEL) / 2)) * 1.3 * deviation / math.sqrt(rows)
+    assert abs(float(slopes.mean()) - mean) < bound
+    assert torch.equal(shaken.matrix(), still.matrix())  # jitter is of a frame, not of the matrix
+
+
+def test_the_phase_walks_by_the_root_of_the_steps() -> None:
+    walks = []
+    for seed in range(300):
+        drift = Drift(walk=0.2)
+        drift.begin(Dense(), seed)
+        for _ in range(26):
+            drift.step(0.0)
+        walks.append(float(drift.state()[2]))
+    variance = sum(walk**2 for walk in walks) / (25 * 0.2**2)
+    low, high = stats.chi2.ppf([(1 - LEVEL) / 2, 1 - (1 - LEVEL) / 2], len(walks))
+    assert low < variance < high
+
+
+def test_an_intensity_has_no_phase_and_a_perfect_device_no_drift() -> None:
+    still, shaken = (made(readout=Intensity(), drift=drift) for drift in (None, Drift(walk=1.0, jitter=3.0)))
+    for _ in range(3):
+        assert torch.allclose(still.project(errors()), shaken.project(errors()), rtol=1e-3, atol=1e-3)
+    perfect = made(perfect=True, drift=Drift(2.0, walk=1.0))
+    for _ in range(3):
+        assert torch.allclose(perfect.project(errors()), errors() @ made(perfect=True).matrix(), atol=1e-5)
+
+
+def test_a_tau_of_a_step_is_refused(dfa: Dfa) -> None:
+    with pytest.raises(DfaError, match=r"^device\.drift\.tau is 1\.0 steps. It must be above 1 step"):
+        Drift(1.0)
+    answer = dfa.train("data=digits", "device=opu_sim", "device/drift=medium", "device.drift.tau=0.5")
+    assert answer.sentence.startswith(
+        "error: device.drift.tau is 0.5 steps. It must be above 1 step: a medium that is new"
+    )
+    answer = dfa.train("data=digits", "device=opu_sim", "device/drift=medium", "device.drift.unit=days")
+    assert "device.drift.unit is days. It must be one of steps, hours" in answer.sentence
