@@ -32,6 +32,7 @@ GROUPS = {
     "device/medium": "`opu_sim`: the transmission matrix.",
     "device/readout": "`opu_sim`: how the field is recovered from what the camera sees.",
     "device/camera": "`opu_sim`: from photons to grey levels.",
+    "device/drift": "`opu_sim`: how the optics change from one training step to the next.",
     "data": "The data set. The default of graph models is `cora`.",
     "optimizer": "The optimizer. Any class of `torch.optim` can be used whose step needs no closure.",
     "parallel": "How the run is divided over processes. "

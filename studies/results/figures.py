@@ -73,10 +73,10 @@ def alignment(outputs: Path, rows: Sequence[Row], folder: Path) -> None:
                 for epoch, value in pairs:
                     if epoch is not None and value is not None:
                         by_epoch.setdefault(epoch, []).append(value)
-            _line(axis, sorted(by_epoch), by_epoch, i - 1, f"block {i}", 1.0)
+            draw_line(axis, sorted(by_epoch), by_epoch, i - 1, f"block {i}", 1.0)
         axis.axhline(0.0, color="#888888", linewidth=0.8)
         dress(axis, heading, "epoch", "cosine with the true gradient" if axis is panels[0] else "")
-    _legend(figure, panels[0])
+    legend(figure, panels[0])
     _write(figure, folder / "results_alignment.svg")
 
 
@@ -87,12 +87,12 @@ def _over_width(rows: Sequence[Row], names: Sequence[str], below: str) -> Figure
         by_width: dict[float, list[float]] = {}
         for row in of_series(rows, name):
             by_width.setdefault(float(row["model.hidden"].split()[0]), []).extend(numbers([row]))
-        _line(axis, sorted(by_width), by_width, place, name.replace("`", ""))
+        draw_line(axis, sorted(by_width), by_width, place, name.replace("`", ""))
     widths = sorted({float(row["model.hidden"].split()[0]) for row in rows})
     axis.set_xscale("log", base=2)
     axis.set_xticks(widths, [f"{width:g}" for width in widths])
     dress(axis, "", below, ACCURACY)
-    _legend(figure, axis)
+    legend(figure, axis)
     return figure
 
 
@@ -104,7 +104,7 @@ def _noise(rows: Sequence[Row], citation: Sequence[Row]) -> Figure:
         values = sorted({row[knob] for row in rows}, key=float)
         for place, data in enumerate(("cora", "mnist")):
             found = {float(value): numbers(with_knob_at(rows, data, knob, value)) for value in values}
-            _line(axis, sorted(found), found, place, f"{NAMES[data]}, dfa on opu_sim")
+            draw_line(axis, sorted(found), found, place, f"{NAMES[data]}, dfa on opu_sim")
             if usually := found.get(float(usual)):
                 axis.axhline(
                     100 * mean(usually) - BREAKS,
@@ -134,19 +134,19 @@ def _noise(rows: Sequence[Row], citation: Sequence[Row]) -> Figure:
             axis.xaxis.set_minor_locator(NullLocator())
         axis.set_xticks([float(value) for value in values], values)
         dress(axis, "", words, ACCURACY if axis in panels[::2] else "")
-    _legend(figure, panels[0], 3)
+    legend(figure, panels[0], 3)
     return figure
 
 
-def _line(
+def draw_line(
     axis: Axes,
     at: Sequence[float],
     values: dict[float, list[float]],
     place: int,
     label: str,
     scale: float = 100.0,
-) -> None:
-    """Draw the mean with a band of one standard deviation, in the style of series number `place`."""
+) -> str:
+    """Draw the mean with a band of one standard deviation, in the style of series number `place`. Return its colour."""
     at = [x for x in at if values[x]]
     middle = [scale * mean(values[x]) for x in at]
     spread = [scale * (deviation(values[x]) or 0.0) for x in at]
@@ -154,9 +154,10 @@ def _line(
     axis.plot(at, middle, label=label, **look)
     low, high = ([m + sign * s for m, s in zip(middle, spread, strict=True)] for sign in (-1, 1))
     axis.fill_between(at, low, high, color=look["color"], alpha=0.16, linewidth=0)
+    return look["color"]
 
 
-def _legend(figure: Figure, axis: Axes, columns: int = 4) -> None:
+def legend(figure: Figure, axis: Axes, columns: int = 4) -> None:
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8.5)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dfa_cli.machine.files import write_atomically
-from studies.results import sections
+from studies.results import drift, sections
 from studies.results.averages import percent
 from studies.results.claims import claims
 from studies.results.markdown import replace_between, table
@@ -66,6 +66,11 @@ def with_tuning(text: str, rows: Sequence[Row]) -> str:
     bold = "values tried, the chosen one in bold"
     heads = ("", "rule", bold, "combinations", "seeds", "epochs", "validation")
     return replace_between(text, "tuning", table(heads, tried(rows), 3))
+
+
+def with_drift(text: str, rows: Sequence[Row]) -> str:
+    """Return the text of docs/opu.md with what the experiment `drift` says between its two marks."""
+    return replace_between(text, "drift", drift.text(rows))
 
 
 def write_if_changed(path: Path, text: str) -> None:

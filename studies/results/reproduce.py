@@ -7,7 +7,8 @@
     scripts/reproduce --page              runs nothing, and writes the pages from the records that exist
 
 When it is stopped or killed, the same command goes on where it was. The records are in outputs/reproduce. From them
-docs/results.csv gets one line for each run, and from these lines alone come docs/results.md and the table of README.md.
+docs/results.csv gets one line for each run, and from these lines alone come docs/results.md, the table of README.md,
+and what docs/opu.md says of drift.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ import sys
 import time
 from pathlib import Path
 
-from studies.results import figures, page
+from dfa_cli.machine.files import write_atomically
+from dfa_cli.plots.style import save
+from studies.results import drift, figures, page
+from studies.results.selection import pick
 from studies.results.table import Row, collect, read, write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +41,7 @@ EXPERIMENTS = (
     "mnist_width",
     "architectures",
     "encoding",
+    "drift",
 )
 SEARCHES = (
     "tuning_citation",
@@ -163,6 +168,10 @@ def publish() -> None:
         return
     figures.draw(rows, docs / "images")
     page.write_if_changed(docs / "results.md", page.page(rows))
+    if pick(rows, experiment="drift"):
+        write_atomically(docs / "images" / "results_drift.svg", save(drift.figure(rows), ".svg"))
+    opu = docs / "opu.md"
+    page.write_if_changed(opu, page.with_drift(opu.read_text("utf-8"), rows))
     readme = ROOT / "README.md"
     page.write_if_changed(readme, page.with_results(readme.read_text("utf-8"), rows))
     print("wrote docs/results.md, its figures, and the table in README.md")

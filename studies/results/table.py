@@ -38,8 +38,11 @@ SETTINGS = (
     "device.camera.bits",
     "device.camera.photons",
     "device.camera.read_noise",
+    "device.drift.tau",
+    "device.drift.walk",
+    "device.drift.jitter",
 )
-CHOICES = ("model", "data", "rule", "device", "readout", "encoding")
+CHOICES = ("model", "data", "rule", "device", "readout", "encoding", "drift")
 MEASURED = ("test", "test_at_last_epoch", "validation", "best_epoch")
 BLOCKS = range(1, 5)
 ALIGNED = [f"{name}_{i}" for name in ("alignment", "matrix_alignment") for i in BLOCKS]
@@ -77,6 +80,7 @@ def line(name: str, run: Run) -> Row:
         "device": run.choices.get("device") if projects else None,
         "readout": run.choices.get("device/readout") if projects else None,
         "encoding": run.choices.get("device/encoding") if projects else None,
+        "drift": run.choices.get("device/drift") if projects else None,
         "seed": run.config.get("seed"),
         **{key: _setting(run, key, projects) for key in SETTINGS},
         "test": run.result.get("test_accuracy_at_best_validation"),
