@@ -1,7 +1,7 @@
 """Repeats experiment E20 of "Common-Mode Collapse and Recovery in Direct Feedback Alignment".
 
-Reddy, Safaai and Sabatini, September 2026. The protocol, with its random streams, is in `configs/sign_20260923.json` and
-`src/cmc/` of https://github.com/KempnerInstitute/DFA-Stall. The program is our own.
+Reddy, Safaai and Sabatini, September 2026. The protocol, with its random streams, is in configs/sign_20260923.json and
+src/cmc/ of https://github.com/KempnerInstitute/DFA-Stall. The program is our own.
 
 The hidden blocks get the signs of the error, `sign(e) B_i`, or these less their mean over the batch. With a sigmoid at
 the output `0 < p < 1`, so `sign(e) = sign(p - t) = 1 - 2t`: a code of the label, which no training changes.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import io
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -32,7 +33,7 @@ def accuracy(x: Tensor, y: Tensor, seed: int, centred: bool) -> float:
     """Train 3 x 300 tanh units with a sigmoid at the output, and return the accuracy on the probe."""
     with torch.random.fork_rng(devices=[]):  # nn.init draws from the global generator, as theirs does
         torch.manual_seed(seed)
-        layers = [nn.Linear(*ends).requires_grad_(False) for ends in zip(WIDTHS, WIDTHS[1:], strict=False)]
+        layers = [nn.Linear(*ends).requires_grad_(False) for ends in pairwise(WIDTHS)]
         for layer in layers:
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
