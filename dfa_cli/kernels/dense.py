@@ -52,7 +52,7 @@ def product(h: Tensor | SparseMatrix, weight: Tensor) -> Tensor:
     """Compute `h W` `[rows, width]` from `h` `[rows, inputs]` and `W` `[inputs, width]`.
 
     The gradients are `G W^T` and `h^T G`. The numbers are those of `h @ W` up to the order of summation. A result with
-    few columns (the classes) is computed as `(W^T h^T)^T`, which matrix libraries do several times faster.
+    few columns (the classes) is computed as `(W^T h^T)^T` where the matrix library does that faster.
     """
     if isinstance(h, SparseMatrix):
         return h @ weight
@@ -61,24 +61,37 @@ def product(h: Tensor | SparseMatrix, weight: Tensor) -> Tensor:
     return _NarrowProduct.apply(h, weight)  # type: ignore[no-any-return]
 
 
-class _NarrowProduct(torch.autograd.Function):
-    """Computes a product with few columns through its transpose.
+def multiply(h: Tensor, weight: Tensor) -> Tensor:
+    """Compute `h W` as `product` does, without autograd."""
+    if weight.shape[1] >= NARROW or not onednn.transpose_is_faster(h):
+        return h @ weight
+    return (weight.t() @ h.t()).t().contiguous()
 
-    The weight's gradient has equally few columns, and is computed in the same way.
-    The gradient of `h` is a plain product.
-    """
+
+def gradient_of_input(gradient: Tensor, weight: Tensor) -> Tensor:
+    """Compute `G W^T`, the gradient of `product` for `h`, without autograd."""
+    return onednn.matmul(gradient, weight.t()) if weight.shape[1] < NARROW else gradient @ weight.t()
+
+
+def gradient_of_weight(h: Tensor, gradient: Tensor) -> Tensor:
+    """Compute `h^T G`, the gradient of `product` for `W`, without autograd."""
+    return (gradient.t() @ h).t().contiguous() if gradient.shape[1] < NARROW else h.t() @ gradient
+
+
+class _NarrowProduct(torch.autograd.Function):
+    """Computes a product with few columns, and the gradient of the weight through its transpose."""
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, weight: Tensor) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(h, weight)
-        return (weight.t() @ h.t()).t().contiguous()
+        return multiply(h, weight)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor):  # type: ignore[override]
         h, weight = ctx.saved_tensors
         return (
-            onednn.matmul(gradient, weight.t()) if ctx.needs_input_grad[0] else None,
-            (gradient.t() @ h).t().contiguous() if ctx.needs_input_grad[1] else None,
+            gradient_of_input(gradient, weight) if ctx.needs_input_grad[0] else None,
+            gradient_of_weight(h, gradient) if ctx.needs_input_grad[1] else None,
         )
 
 

@@ -59,6 +59,10 @@ class SparseMatrix:
         """Compute `S H` `[rows, width]` for a dense `H` `[columns, width]`. The gradient for `H` is `S^T G`."""
         return _Product.apply(self.csr, self.transposed, dense)  # type: ignore[no-any-return]
 
+    def matmul(self, dense: Tensor) -> Tensor:
+        """Compute `S H` `[rows, width]` for a dense `H` `[columns, width]`, without autograd."""
+        return _matmul(self.csr, dense)
+
     def transpose_matmul(self, signal: Tensor) -> Tensor:
         """Compute `S^T G` `[columns, width]` for a signal `G` `[rows, width]`, without autograd."""
         return _matmul(self.transposed, signal)
@@ -88,7 +92,7 @@ def _matmul(csr: Tensor, dense: Tensor) -> Tensor:
     if dense.dtype != torch.float32 or dense.device.type != "cpu" or not _has_fast_embedding_bag():
         return csr @ dense
     return torch.embedding_bag(
-        dense.contiguous(),
+        dense.detach().contiguous(),  # For a tensor that needs a gradient it would prepare one, which nobody asks for.
         csr.col_indices(),
         csr.crow_indices(),
         mode=SUM,

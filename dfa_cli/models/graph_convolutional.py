@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from dfa_cli.kernels.activations import Activation
 from dfa_cli.kernels.dense import cast, product
+from dfa_cli.kernels.graph_convolution import graph_convolution, narrows
 from dfa_cli.kernels.sparse import SparseMatrix
 from dfa_cli.models.base import Model, ModelShape, glorot_, stack_blocks
 from dfa_cli.models.batch import Graph
@@ -29,19 +32,71 @@ class GraphConvolution(nn.Module):
         self.weight = nn.Parameter(glorot_(torch.empty(inputs, width), generator))
         self.bias = nn.Parameter(torch.zeros(width))
         self.matmul_dtype: torch.dtype | None = None
+        self.keeps_evaluated = False
+        self._evaluated: _Evaluated | None = None
 
     def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
-        assert graph is not None
-        if isinstance(h, SparseMatrix) or self.weight.shape[0] >= self.weight.shape[1]:
-            return graph.adjacency @ self._product(h) + self.bias
-        return self._product(graph.adjacency @ h.to(self.weight.dtype)) + self.bias
+        return self.activated(h, graph, None)
 
-    def _product(self, h: Tensor | SparseMatrix) -> Tensor:
-        """Compute `h W` in `matmul_dtype` and return it in the type of the weights, which sparse products need."""
+    def activated(
+        self, h: Tensor | SparseMatrix, graph: Graph | None, activation: Activation | None
+    ) -> Tensor:
+        """Compute `activation(A' h W + b)`."""
+        assert graph is not None
         if isinstance(h, SparseMatrix):
-            return h @ self.weight
+            return self._of_features(h, graph.adjacency, activation)
+        if self.matmul_dtype is None:
+            h = h.to(self.weight.dtype)
+            return graph_convolution(graph.adjacency, h, self.weight, self.bias, activation)
+        if narrows(h, self.weight):
+            z = graph.adjacency @ self._product(h) + self.bias
+        else:
+            z = self._product(graph.adjacency @ h.to(self.weight.dtype)) + self.bias
+        return z if activation is None else activation(z)
+
+    def _product(self, h: Tensor) -> Tensor:
+        """Compute `h W` in `matmul_dtype` and return it in the type of the weights, which sparse products need."""
         h, weight = cast(self.matmul_dtype, h, self.weight)
         return product(h, weight).to(self.weight.dtype)
+
+    def _of_features(self, x: SparseMatrix, adjacency: SparseMatrix, activation: Activation | None) -> Tensor:
+        """Compute the output from the node features.
+
+        Without dropout of the features, an evaluation and the training step after it compute the same output. So it is
+        kept from the evaluation, and the step computes only the gradients.
+        """
+        known, self._evaluated = self._evaluated, None
+        if not torch.is_grad_enabled():
+            out = graph_convolution(adjacency, x, self.weight, self.bias, activation)
+            if self.keeps_evaluated and not self.training:
+                parameters = self.weight.detach().clone(), self.bias.detach().clone()
+                self._evaluated = _Evaluated(x, adjacency, activation, *parameters, out)
+            return out
+        same = known is not None and known.x is x and known.adjacency is adjacency
+        if (
+            known is None
+            or not same
+            or known.activation is not activation
+            or not known.has_parameters_of(self)
+        ):
+            return graph_convolution(adjacency, x, self.weight, self.bias, activation)
+        return graph_convolution(adjacency, x, self.weight, self.bias, activation, known.out)
+
+
+@dataclass(frozen=True, eq=False)
+class _Evaluated:
+    """The output of a layer in an evaluation, and everything that it was computed from."""
+
+    x: SparseMatrix
+    adjacency: SparseMatrix
+    activation: Activation | None
+    weight: Tensor
+    bias: Tensor
+    out: Tensor
+
+    def has_parameters_of(self, layer: GraphConvolution) -> bool:
+        """Compare the numbers themselves: a fused optimizer changes them without a new version of the tensor."""
+        return torch.equal(self.weight, layer.weight) and torch.equal(self.bias, layer.bias)
 
 
 class GraphConvolutional(Model):
@@ -61,3 +116,5 @@ class GraphConvolutional(Model):
         super().__init__(
             stack_blocks(GraphConvolution, sizes, hidden, activation, dropout, input_dropout), sizes.dropout
         )
+        if isinstance(first := self.blocks[0].layer, GraphConvolution):
+            first.keeps_evaluated = not input_dropout

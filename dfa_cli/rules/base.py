@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dfa_cli.devices.base import ProjectionDevice
+from dfa_cli.kernels.softmax import log_softmax
 from dfa_cli.models.base import Model
 from dfa_cli.models.batch import Batch
 
@@ -85,7 +86,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     The loss is `-1/n sum_r log p[r, y_r]` with `p = softmax(logits)`; the error is `e = (p - onehot(y)) / n`
     `[n, classes]`.
     """
-    log_p = torch.log_softmax(logits, dim=1)
+    log_p = log_softmax(logits)
     at_target = targets.unsqueeze(1)
     loss = -log_p.gather(1, at_target).mean()
     error = log_p.exp()
@@ -99,7 +100,7 @@ def loss_and_error(logits: Tensor, batch: Batch) -> tuple[Step, Tensor]:
     Only labelled rows enter the three results. Nothing is recorded for autograd.
     """
     logits = logits.detach()
-    labelled = logits if batch.rows is None else logits[batch.rows]
+    labelled = logits if batch.rows is None else logits.index_select(0, batch.rows)
     loss, error = cross_entropy(labelled, batch.targets)
     return Step(loss, (labelled.argmax(1) == batch.targets).sum()), error
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import nll_loss
 
+from dfa_cli.kernels.softmax import log_softmax
 from dfa_cli.models.base import Model
 from dfa_cli.training.batches import Batches
 
 ROWS_AT_ONCE = 2048  # small enough to bound the memory, large enough for products at full speed
-
-# Maps row indices to pairs of logits and labels.
-Outputs = Callable[[Tensor], Iterator[tuple[Tensor, Tensor]]]
 
 
 @torch.no_grad()
@@ -26,25 +22,29 @@ def evaluate(model: Model, batches: Batches, validation: Tensor, test: Tensor) -
     """
     was_training = model.training
     model.eval()
-    outputs = _graph_outputs(model, batches) if batches.whole is not None else _sample_outputs(model, batches)
-    loss = torch.zeros((), device=validation.device)
-    hits = torch.zeros(2, device=validation.device)
-    for logits, y in outputs(validation):
-        loss += cross_entropy(logits, y, reduction="sum")
-        hits[0] += (logits.argmax(1) == y).sum()
-    for logits, y in outputs(test):
-        hits[1] += (logits.argmax(1) == y).sum()
+    scores = _evaluate_samples if batches.whole is None else _evaluate_graph
+    found = scores(model, batches, validation, test)
     model.train(was_training)
-    return torch.cat([loss.unsqueeze(0), hits])
+    return found
 
 
-def _graph_outputs(model: Model, batches: Batches) -> Outputs:
-    """Run one forward pass over the whole graph, which serves every choice of rows."""
+def _evaluate_graph(model: Model, batches: Batches, validation: Tensor, test: Tensor) -> Tensor:
+    """Run one forward pass over the whole graph, which serves all rows."""
     assert batches.whole is not None
-    logits, y = model(batches.whole), batches.y
-    return lambda rows: iter([(logits.index_select(0, rows), y.index_select(0, rows))])
+    rows = torch.cat([validation, test])
+    logits, y = model(batches.whole).index_select(0, rows), batches.y.index_select(0, rows)
+    right, n = logits.argmax(1) == y, len(validation)
+    loss = nll_loss(log_softmax(logits[:n]), y[:n], reduction="sum")
+    return torch.stack([loss, right[:n].sum(), right[n:].sum()])
 
 
-def _sample_outputs(model: Model, batches: Batches) -> Outputs:
+def _evaluate_samples(model: Model, batches: Batches, validation: Tensor, test: Tensor) -> Tensor:
     """Run a forward pass for every `ROWS_AT_ONCE` rows."""
-    return lambda rows: ((model(batch), batch.targets) for batch in map(batches.of, rows.split(ROWS_AT_ONCE)))
+    loss, hits, test_hits = torch.zeros(3, device=validation.device)
+    for batch in map(batches.of, validation.split(ROWS_AT_ONCE)):
+        logits, y = model(batch), batch.targets
+        loss += nll_loss(log_softmax(logits), y, reduction="sum")
+        hits += (logits.argmax(1) == y).sum()
+    for batch in map(batches.of, test.split(ROWS_AT_ONCE)):
+        test_hits += (model(batch).argmax(1) == batch.targets).sum()
+    return torch.stack([loss, hits, test_hits])
