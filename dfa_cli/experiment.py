@@ -15,6 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dfa_cli.config.own_code import import_exactly, late_modules
 from dfa_cli.config.plugins import add_plugin_folder
 from dfa_cli.config.spec import RunSpec
@@ -32,7 +34,7 @@ from dfa_cli.seeding import STREAMS, stream_seed
 from dfa_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from dfa_cli.training.loop import Course, History, train
 from dfa_cli.training.progress import Progress
-from dfa_cli.training.setup import build_experiment, threads_for
+from dfa_cli.training.setup import build_experiment
 from dfa_cli.training.soundness import require_finite
 from dfa_cli.training.weights import WEIGHTS, save_weights
 
@@ -189,7 +191,7 @@ def repeat_conditions(config: Mapping[str, Any], data: Data) -> dict[str, Any]:
         if name in config["device"]:
             seeds[name] = config["device"][name]
     return {
-        "threads": threads_for(config, data),
+        "threads": torch.get_num_threads(),  # as `build_experiment` has set it
         "compute": config["compute"],
         "seeds": seeds,
         "deterministic": config["compute"] == "cpu",

@@ -51,7 +51,8 @@ def measure(spec: RunSpec, batch_rows: int | None, micro_batches: int, stages: i
     """
     import torch
 
-    from dfa_cli.training.setup import build_experiment, process_threads
+    from dfa_cli.training.setup import build_experiment
+    from dfa_cli.training.threads import process_threads
 
     config = resolve_auto(spec.config)
     config["threads"] = config["threads"] or max(1, process_threads() // stages)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from dfa_cli.seeding import generator, stream_seed
 from dfa_cli.training import alignment
 from dfa_cli.training.batches import Batches
 from dfa_cli.training.optimizer import make_optimizer
+from dfa_cli.training.threads import process_threads, threads_for
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def build_experiment(config: Mapping[str, Any], data: Data) -> Experiment:
     Raises `DfaError` for a class that cannot be found and for keys that it does not accept.
     """
     seed, compute = config["seed"], torch.device(config["compute"])
-    torch.set_num_threads(threads_for(config, data))
+    # Until the model is there and its work can be counted. Another run of this process may have left another number.
+    torch.set_num_threads(config["threads"] or process_threads())
     # Layers of other libraries draw from the global generator.
     torch.manual_seed(stream_seed(seed, "layers"))
 
@@ -90,6 +91,7 @@ def build_experiment(config: Mapping[str, Any], data: Data) -> Experiment:
     )
     model: Model = build(config["model"], sizes).to(compute)
     _require_blocks(model)
+    torch.set_num_threads(threads_for(config, model, data))
     if config["precision"] == "bf16":
         model.set_matmul_dtype(torch.bfloat16)
         if data.edge_index is None:
@@ -153,23 +155,3 @@ def parameter_groups(model: Model, weight_decay_on: str) -> list[dict[str, Any]]
     if weight_decay_on == "all":
         return [{"params": [*hidden, *last]}]
     return [{"params": hidden}, {"params": last, "weight_decay": 0.0}]
-
-
-def threads_for(config: Mapping[str, Any], data: Data) -> int:
-    """Choose how many threads torch uses in a run: `config["threads"]`, or a number that suits the size of the work.
-
-    A graph with fewer than 200,000 columns in `edge_index` gets one thread, because its products are too short to be
-    divided. A process of a parallel run gets one thread. Everything else gets this process's share of the cores.
-    """
-    share = process_threads()  # Called in any case: the number has to be read before a run changes it.
-    if config["threads"]:
-        return config["threads"]
-    if config["parallel"]:
-        return 1
-    return 1 if data.edge_index is not None and data.edge_index.shape[1] < 200_000 else share
-
-
-@functools.cache
-def process_threads() -> int:
-    """Return this process's share of the cores: torch's number of threads before any run has changed it."""
-    return torch.get_num_threads()

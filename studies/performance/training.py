@@ -14,6 +14,7 @@ from dfa_cli.kernels.onednn import matmul
 from dfa_cli.training import cached_features, setup
 from dfa_cli.training.loop import Course, train, train_epoch
 from dfa_cli.training.setup import Experiment
+from dfa_cli.training.threads import process_threads
 from studies.performance.page import Section
 from studies.performance.recipes import geometric_recipe, sequential_recipe
 from studies.performance.rounds import (
@@ -51,7 +52,7 @@ def graphs(rounds: int) -> Section:
         "Cora and CiteSeer, `gcn` 16 wide: training with the validation and test accuracy of every epoch, against "
         "the same by torch_geometric's `GCNConv(cached=True)` on dense features, autograd, `torch.optim.Adam`.",
     )
-    epochs, cores = 50, setup.process_threads()
+    epochs, cores = 50, process_threads()
     recipe = f"recipe, threads {cores}"
     for name in ("cora", "citeseer"):
         common = ("model=gcn", f"data={name}", "model.hidden=[16]", f"epochs={FOREVER}", "compute=cpu")
@@ -63,7 +64,7 @@ def graphs(rounds: int) -> Section:
         for label, words in RULES.items():
             config = resolved_config(*common, *words)
             loop = train(setup.build_experiment(config, data), Course(FOREVER))
-            contenders[label] = with_threads(setup.threads_for(config, data), epochs_at_a_time(loop, epochs))
+            contenders[label] = with_threads(torch.get_num_threads(), epochs_at_a_time(loop, epochs))
         times = alternate(contenders, rounds)
         add_times(section, times, recipe, f"{name}, ms an epoch", 1e3 / epochs)
         for label in RULES:
@@ -162,14 +163,12 @@ def shallow(rounds: int) -> Section:
     for name, words in cases.items():
         config = resolved_config(*words, "rule=shallow", f"epochs={FOREVER}")
         data = loading.load_data(config)
-        count, threads = (
-            (1, setup.process_threads()) if name == "mnist" else (50, setup.threads_for(config, data))
-        )
+        count = 1 if name == "mnist" else 50
         contenders: dict[str, Round] = {}
         for label, most in (("every time", 0), ("once", bound)):
             cached_features.MAX_BYTES = most
             loop = train(setup.build_experiment(config, data), Course(FOREVER))
-            contenders[label] = with_threads(threads, epochs_at_a_time(loop, count))
+            contenders[label] = with_threads(torch.get_num_threads(), epochs_at_a_time(loop, count))
         cached_features.MAX_BYTES = bound
         times = alternate(contenders, rounds)
         add_times(section, times, "every time", f"{name}, ms an epoch", 1e3 / count)
@@ -178,7 +177,7 @@ def shallow(rounds: int) -> Section:
 
 
 def mnist_data() -> Data:
-    torch.set_num_threads(setup.process_threads())
+    torch.set_num_threads(process_threads())
     return loading.load_data(resolved_config(*FC, *CPU, "rule=bp"))
 
 
