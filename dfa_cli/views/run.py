@@ -69,7 +69,10 @@ def run_as_text(run: Run, width: int | None = None) -> str:
             )
             if name in measured
         )
-        add_line("optics", f"{measured['frames']:,.0f} frames" + (f", modelled {optics}" if optics else ""))
+        words = [f"{measured['frames']:,.0f} frames", *([f"modelled {optics}"] if optics else [])]
+        if snr := ((run.record.get("projection") or {}).get("notes") or {}).get("snr_db"):
+            words.append(f"signal to noise {snr:.1f} dB")
+        add_line("optics", ", ".join(words))
     if parallel := run.record.get("parallel"):
         lines += ["", "Processes (sent, and seconds, in a training step on average)"]
         lines += [f"  {line}" for line in process_table(parallel, room - 2)]
