@@ -60,6 +60,7 @@ def says(old: str) -> str:
         ("device.readout.of.headroom=2", "device.readout.of.headroom"),
         ("+device.readout.of.headroom=2", "device.readout.of"),
         ("~device.readout.of", "device.readout.of"),
+        ("device.readout.wrapped.pixels_per_mode=6", "device.readout.wrapped.pixels_per_mode"),
     ],
 )
 def test_on_a_command_line(word: str, old: str, job: Compose) -> None:
