@@ -53,7 +53,9 @@ def table(demodulation: str, rows: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--demodulation", choices=("fourier", "local"), default="fourier")
     parser.add_argument("--rows", type=int, default=32, help="rows of 1024 modes in each cell")
     arguments = parser.parse_args()

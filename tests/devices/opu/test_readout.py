@@ -189,7 +189,10 @@ def test_a_frame_that_is_not_shown_adds_no_noise() -> None:
 def test_arguments_out_of_bounds_are_refused() -> None:
     for make, words in (
         (lambda: OffAxis(3), "grain is 3. It must be a whole number of at least 4"),
-        (lambda: OffAxis(demodulation="hilbert"), "demodulation is hilbert. It must be one of fourier, local"),
+        (
+            lambda: OffAxis(demodulation="hilbert"),
+            "demodulation is hilbert. It must be one of fourier, local",
+        ),
         (lambda: OffAxis(band_limited=False), "demodulation=fourier needs a field that is limited to a band"),
         (lambda: PhaseShifting(2), "steps is 2. It must be a whole number of at least 4"),
         (lambda: OffAxis(reference=0), "reference is 0. It must be a number greater than 0"),
