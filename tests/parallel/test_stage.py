@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -58,6 +59,7 @@ def stages(count: int) -> list[range]:
     return [range(first, stop) for first, stop in pairwise(bounds)]
 
 
+@functools.cache
 def in_one(rule: str, device: str) -> tuple[Step, dict[str, Tensor]]:
     model, learning, _ = build(rule, device)
     step = learning.backward(model, batch())

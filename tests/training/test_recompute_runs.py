@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from program import Dfa, interrupted_in_epoch
 
-SMALL = ("data=digits", "model.hidden=[24,16,24]", "epochs=3", "batch_size=128", "progress=none")
+SMALL = ("data=digits", "model.hidden=[24,16,24]", "epochs=2", "batch_size=250", "progress=none")
 DRIFTING = ("device=opu_sim", "device/drift=medium", "device.drift.tau=5", "device.drift.jitter=0.1")
 NOISY = (*SMALL, "model.dropout=0.3", "model.input_dropout=0.1", *DRIFTING, "alignment_every=2")
 
@@ -37,7 +37,7 @@ class Flat(nn.Module):
         (*SMALL, "rule=drtp", "device=opu_sim", "device/readout=off_axis", "rule.share_columns=true"),
         (*SMALL, "rule=bp", "model.dropout=0.3"),
         (*SMALL, "rule=shallow", "model.dropout=0.3"),
-        ("model=gat", "data=digits_graph", "rule=dfa", "device=cpu", "epochs=3", "progress=none"),
+        ("model=gat", "data=digits_graph", "rule=dfa", "device=cpu", "epochs=2", "progress=none"),
     ],
     ids=["dfa", "drtp", "bp", "shallow", "gat"],
 )
@@ -56,7 +56,7 @@ def test_the_results_are_those_of_keep(dfa: Dfa, words: tuple[str, ...]) -> None
 def test_an_interrupted_run_goes_on_with_the_same_streams(dfa: Dfa) -> None:
     words = (*NOISY, "rule=dfa", "activations=recompute")
     whole = dfa.run(*words)
-    with interrupted_in_epoch(2):
+    with interrupted_in_epoch(1):
         assert dfa.train(*words, "checkpoint_every=1").code == 130
     (run,) = [run for run in dfa.runs() if run.folder != whole.folder]
     assert dfa("resume", str(run.folder)).code == 0
