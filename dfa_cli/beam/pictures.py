@@ -11,8 +11,9 @@ from dfa_cli.plots.style import COLOURS, INK, PALE, Look, dress, finish
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
-ROWS, PIXELS = 32, 96  # of the image that are drawn
+ROWS, PIXELS = 24, 64  # of the image that are drawn
 MOST_DOTS = 4000
 SOURCES = {
     "shot": "shot noise",
@@ -58,28 +59,44 @@ def _mirrors(axis: Axes, beam: Beam, mirrors: int, of_a_component: int) -> None:
     shown = torch.full((high * wide,), 0.5)  # neither on nor off: not used
     lit = beam.pattern.repeat_interleave(of_a_component)[: high * wide]
     shown[: len(lit)] = lit
-    axis.imshow(shown.view(high, wide), cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-    count = f"{of_a_component:,} mirror{'' if of_a_component == 1 else 's'} each"
-    dress(axis, f"Mirrors: {int(beam.pattern.sum())} of {len(beam.pattern)} components lit, {count}", "", "")
+    axis.imshow(
+        shown.view(high, wide).numpy(), cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest"
+    )
+    count = f"{of_a_component:,} mirror{'' if of_a_component == 1 else 's'} a component"
+    dress(axis, f"Mirrors: {int(beam.pattern.sum())} of {len(beam.pattern)} components lit", count, "")
     axis.grid(visible=False)
+    axis.spines[["top", "right"]].set(visible=True, color="#888888")
     axis.set_xticks([])
     axis.set_yticks([])
 
 
 def _speckle(axis: Axes, image: Image) -> None:
     shown = axis.imshow(
-        image.speckle[:ROWS, :PIXELS], cmap="inferno", vmin=0, vmax=4, aspect="auto", interpolation="nearest"
+        image.speckle[:ROWS, :PIXELS].numpy(),
+        cmap="inferno",
+        vmin=0,
+        vmax=4,
+        aspect="auto",
+        interpolation="nearest",
     )
     _of_pixels(axis, "Speckle behind the medium", "pixel")
-    axis.figure.colorbar(shown, ax=axis, label="intensity / mean")
+    _scale(axis, shown, "intensity / mean")
 
 
 def _camera(axis: Axes, image: Image) -> None:
     heading = "What the camera gives" if image.carrier is None else "Fringes, as the camera gives them"
     samples = "pixel" if image.samples == "pixels" else "exposures of one pixel after another"
-    shown = axis.imshow(image.levels[:ROWS, :PIXELS], cmap="gray", aspect="auto", interpolation="nearest")
+    shown = axis.imshow(
+        image.levels[:ROWS, :PIXELS].numpy(), cmap="gray", aspect="auto", interpolation="nearest"
+    )
     _of_pixels(axis, heading, samples)
-    axis.figure.colorbar(shown, ax=axis, label=image.unit)
+    _scale(axis, shown, image.unit)
+
+
+def _scale(axis: Axes, shown: AxesImage, words: str) -> None:
+    bar = axis.figure.colorbar(shown, ax=axis)
+    bar.set_label(words, fontsize=9)
+    bar.ax.tick_params(labelsize=8.5)
 
 
 def _of_pixels(axis: Axes, heading: str, below: str) -> None:
@@ -88,9 +105,11 @@ def _of_pixels(axis: Axes, heading: str, below: str) -> None:
 
 
 def _spectrum(axis: Axes, image: Image) -> None:
-    decibels = 10 * (image.spectrum / image.spectrum[0]).clamp_min(1e-12).log10()
+    decibels = 10 * (image.spectrum / image.spectrum[0]).clamp_min(1e-12).log10().numpy()
     marker = "o" if len(decibels) < 20 else ""
-    axis.plot(image.frequencies, decibels, color=COLOURS[0], linewidth=1.2, marker=marker, markersize=4)
+    axis.plot(
+        image.frequencies.numpy(), decibels, color=COLOURS[0], linewidth=1.2, marker=marker, markersize=4
+    )
     if image.band is not None:
         axis.axvspan(*image.band, color=PALE, zorder=0, linewidth=0)
     if image.carrier is not None:
@@ -111,7 +130,7 @@ def _spectrum(axis: Axes, image: Image) -> None:
 
 
 def _scatter(axis: Axes, beam: Beam) -> None:
-    read, true = beam.read[:MOST_DOTS], beam.true[:MOST_DOTS]
+    read, true = beam.read[:MOST_DOTS].numpy(), beam.true[:MOST_DOTS].numpy()
     axis.plot(true, read, ".", color=COLOURS[0], markersize=2, alpha=0.6, rasterized=True)
     ends = [float(true.min()), float(true.max())]
     axis.plot(ends, ends, color=INK, linewidth=0.8)
