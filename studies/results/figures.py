@@ -13,9 +13,10 @@ from dfa_cli.comparison.statistics import deviation, mean
 from dfa_cli.machine.files import write_atomically
 from dfa_cli.plots.style import dress, line_look, save
 from dfa_cli.records.find import find
-from studies.results.averages import numbers
-from studies.results.sections import BREAKS
-from studies.results.selection import KNOBS, NAMES, SERIES, of_series, pick, with_knob_at
+from studies.results import sections
+from studies.results.averages import by_seed, numbers
+from studies.results.sections import ARMS, BREAKS, CPU, OPTICS
+from studies.results.selection import KNOBS, NAMES, SERIES, TERNARY, of_series, pick, with_knob_at
 from studies.results.table import Row
 
 ACCURACY = "test accuracy (%)"
@@ -31,6 +32,10 @@ def draw(rows: Sequence[Row], folder: Path) -> None:
     if chosen := pick(rows, experiment="shallow_width"):
         names = [name for name in SERIES if "opu_sim" not in name]
         _write(_over_width(chosen, names, "width of the hidden block"), folder / "results_shallow_width.svg")
+    if arms := sections.causal(rows):
+        _write(_causal(rows, arms["arms"]), folder / "results_depth.svg")
+    if sections.deeper(rows):
+        _write(_deeper(rows), folder / "results_deeper.svg")
     if chosen := pick(rows, experiment="noise"):
         _write(
             _noise(chosen, pick(rows, experiment="citation_gcn", data="cora")), folder / "results_noise.svg"
@@ -94,6 +99,53 @@ def _over_width(rows: Sequence[Row], names: Sequence[str], below: str) -> Figure
     dress(axis, "", below, ACCURACY)
     legend(figure, axis)
     return figure
+
+
+def _causal(rows: Sequence[Row], arms: Sequence[str]) -> Figure:
+    """Draw the test accuracy over the depth: a panel for each model, a line for each way to show the error."""
+    figure = Figure(figsize=(9.6, 3.6), layout="constrained")
+    panels: Sequence[Axes] = figure.subplots(1, 3)
+    for axis, model in zip(panels, ("gcn", "fc", "gat"), strict=True):
+        ideal = pick(rows, model=model, readout="ideal")
+        for place, arm in enumerate(arms):
+            found = _by_depth(pick(ideal, **ARMS[arm]))
+            _line(axis, sorted(found), found, place, arm)
+        axis.set_xticks([2, 3, 4])
+        dress(axis, f"Cora, {model}", "blocks", ACCURACY if axis is panels[0] else "")
+    _legend(figure, panels[0], 3)
+    return figure
+
+
+def _deeper(rows: Sequence[Row]) -> Figure:
+    """Draw `opu_sim - cpu` in points over the depth, for the default encoding and for ternary errors."""
+    figure = Figure(figsize=(9.6, 3.2), layout="constrained")
+    panels: Sequence[Axes] = figure.subplots(1, 2, sharey=True)
+    noisy = [row for row in pick(rows, experiment="depth") if row["readout"] != "ideal"]
+    for axis, model in zip(panels, ("fc", "gcn"), strict=True):
+        some = pick(noisy, model=model)
+        for place, (name, label) in enumerate(((OPTICS, "opu_sim"), (TERNARY, "ternary"))):
+            found: dict[float, list[float]] = {}
+            for hidden in {row["model.hidden"] for row in some}:
+                pair = [
+                    by_seed(of_series(pick(some, **{"model.hidden": hidden}), one)) for one in (name, CPU)
+                ]
+                common = pair[0].keys() & pair[1].keys()
+                found[1.0 + len(hidden.split())] = [pair[0][seed] - pair[1][seed] for seed in common]
+            _line(axis, sorted(found), found, place, label, 1.0)
+        axis.axhline(0.0, color="#888888", linewidth=0.8)
+        axis.set_xscale("log", base=2)
+        axis.set_xticks([2, 3, 4, 8, 16], ["2", "3", "4", "8", "16"])
+        dress(axis, f"Cora, {model}", "blocks", "points less cpu" if axis is panels[0] else "")
+    _legend(figure, panels[0])
+    return figure
+
+
+def _by_depth(rows: Sequence[Row]) -> dict[float, list[float]]:
+    """Return the test accuracies by the number of blocks, the last one included."""
+    found: dict[float, list[float]] = {}
+    for row in rows:
+        found.setdefault(1.0 + len(row["model.hidden"].split()), []).extend(numbers([row]))
+    return found
 
 
 def _noise(rows: Sequence[Row], citation: Sequence[Row]) -> Figure:

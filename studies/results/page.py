@@ -8,11 +8,11 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dfa_cli.machine.files import write_atomically
-from studies.results import drift, sections
+from studies.results import depth_choice, drift, encoding_choice, length_choice, sections
 from studies.results.averages import percent
 from studies.results.claims import claims
 from studies.results.markdown import replace_between, table
-from studies.results.selection import SERIES, main_results
+from studies.results.selection import ENCODING, SERIES, TERNARY, main_results
 from studies.results.table import Row
 from studies.results.tuning import tried
 
@@ -28,14 +28,23 @@ def page(rows: Sequence[Row]) -> str:
     return environment.get_template("page.md.jinja").render(
         table=table,
         series=[*SERIES],
+        with_ternary=[*list(SERIES)[:3], TERNARY, "`shallow`"],
+        ENCODING=ENCODING,
         breaks=f"{sections.BREAKS:g}",
         claims=claims(rows),
         mnist=sections.mnist(rows),
         mnist_width=sections.mnist_width(rows),
         citation=sections.citation(rows),
+        splits=sections.splits(rows),
         one_recipe=sections.one_recipe(rows),
         shallow=sections.shallow(rows),
         architectures=sections.architectures(rows),
+        depth=sections.depth(rows),
+        causal=sections.causal(rows),
+        deeper=sections.deeper(rows),
+        tuned_again=sections.tuned_again(rows),
+        gradients=sections.gradients(),
+        common_mode=sections.common_mode(),
         encoding=sections.encoding(rows),
         noise=sections.noise(rows),
         feedback=sections.feedback(rows),
@@ -62,10 +71,29 @@ def with_results(readme: str, rows: Sequence[Row]) -> str:
 
 
 def with_tuning(text: str, rows: Sequence[Row]) -> str:
-    """Return the text of docs/tuning.md with a new table between its two marks."""
+    """Return the text of docs/tuning.md with new tables between its marks."""
     bold = "values tried, the chosen one in bold"
     heads = ("", "rule", bold, "combinations", "seeds", "epochs", "validation")
-    return replace_between(text, "tuning", table(heads, tried(rows), 3))
+    text = replace_between(text, "tuning", table(heads, tried(rows), 3))
+    for mark, heads, lines in (
+        (
+            "choice of encoding",
+            ("encoding", "at the best epoch", "at the last epoch", "mean less exact errors", "frames a step"),
+            encoding_choice.lines(rows),
+        ),
+        (
+            "four blocks",
+            ("", "rule", *(f"`{key}`" for key in depth_choice.SEARCHED), "validation"),
+            depth_choice.lines(rows),
+        ),
+        (
+            "length on MNIST",
+            ("rule", "combinations", *(f"{n} epochs" for n in length_choice.LENGTHS)),
+            length_choice.lines(rows),
+        ),
+    ):
+        text = replace_between(text, mark, table(heads, lines) if lines else "Not searched yet.")
+    return text
 
 
 def with_drift(text: str, rows: Sequence[Row]) -> str:

@@ -2,6 +2,7 @@
 
     scripts/reproduce                     all experiments that have not been run yet
     scripts/reproduce mnist_fc noise      only these; the others keep their numbers
+    scripts/reproduce depth               all about deep networks, with the search for values at four blocks
     scripts/reproduce --tuning            first the searches that chose the values in conf/tuned
     scripts/reproduce memory parallel     the measurements of docs/independent-blocks.md, on a quiet machine
     scripts/reproduce --page              runs nothing, and writes the pages from the records that exist
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from dfa_cli.machine.files import write_atomically
 from dfa_cli.plots.style import save
-from studies.results import drift, figures, page
+from studies.results import depth_choice, drift, figures, page
 from studies.results.selection import pick
 from studies.results.table import Row, collect, read, write
 
@@ -31,18 +32,25 @@ RESULTS, TUNING = ROOT / "docs" / "results.csv", ROOT / "docs" / "tuning.csv"
 EXPERIMENTS = (
     "quickstart",
     "citation_gcn",
-    "citation_one_recipe",
-    "shallow_width",
-    "rules",
-    "feedback",
-    "noise",
+    "depth",
+    "depth_mean_row",
+    "depth_tuned",
     "mnist_fc",
+    "architectures",
+    "citation_splits",
+    "citation_one_recipe",
+    "feedback",
+    "encoding",
+    "noise",
+    "rules",
+    "shallow_width",
     "mnist_one_recipe",
     "mnist_width",
-    "architectures",
-    "encoding",
     "drift",
 )
+# What else belongs to an experiment that is named on the command line.
+WITH = {"depth": ("depth", "depth_mean_row", "tuning_depth", "depth_tuned", "gradients")}
+DEPTH_TUNED = ROOT / "conf" / "experiment" / "depth_tuned.yaml"
 SEARCHES = (
     "tuning_citation",
     "tuning_mnist",
@@ -50,9 +58,13 @@ SEARCHES = (
     "tuning_mnist_length",
     "tuning_rules",
     "tuning_architectures",
+    "tuning_encoding",
+    "tuning_depth",
 )
-# Programs that measure, and write their tables into docs/independent-blocks.md.
+# Programs that measure, and write their tables into docs/.
 STUDIES = {
+    "gradients": ("studies.depth.gradients",),
+    "common_mode": ("studies.depth.common_mode",),
     "memory": ("studies.memory",),
     "parallel": ("studies.parallel", "studies.parallel.planned"),
 }
@@ -62,7 +74,8 @@ INTERRUPTED = 130
 def main() -> int:
     options = arguments()
     outputs = options.outputs.absolute()
-    names = options.experiments or [*(SEARCHES if options.tuning else ()), *EXPERIMENTS]
+    named = options.experiments or [*(SEARCHES if options.tuning else ()), *EXPERIMENTS]
+    names = dict.fromkeys(name for one in named for name in WITH.get(one, (one,)))
     failed = []
     for name in names:
         if name in STUDIES:
@@ -125,12 +138,15 @@ def run(name: str, outputs: Path, workers: int) -> bool:
 
 
 def words(name: str) -> list[str]:
-    """Return the overrides of an experiment beside its file.
+    """Return the words of an experiment beside its name.
 
-    Only citation_gcn has any: it runs on PubMed too, where a copy of PubMed exists or docs/results.csv has it already.
+    citation_gcn runs on PubMed too, where a copy of PubMed exists or docs/results.csv has it already. depth_mean_row
+    needs an encoding of its own, which no hardware can show.
     """
     from dfa_cli.data.source import Source
 
+    if name == "depth_mean_row":
+        return ["--config-dir", str(ROOT / "studies" / "depth" / "conf")]
     if name != "citation_gcn":
         return []
     had = any(row["data"] == "pubmed" for row in read(RESULTS))
@@ -143,7 +159,7 @@ def update(name: str, outputs: Path) -> None:
     The lines of a search go into docs/tuning.csv.
     """
     table = TUNING if name in SEARCHES else RESULTS
-    rows, missing = collect(name, words(name), outputs)
+    rows, missing = collect(name, words(name), outputs, read(table))
     if missing:
         print(
             f"{name}: {missing} of {missing + len(rows)} runs are missing, so its numbers stay as they are."
@@ -152,6 +168,8 @@ def update(name: str, outputs: Path) -> None:
     others: list[Row] = [row for row in read(table) if row["experiment"] != name]
     order = (*SEARCHES, *EXPERIMENTS).index
     write(table, sorted([*others, *rows], key=lambda row: order(row["experiment"])))
+    if name == "tuning_depth":
+        page.write_if_changed(DEPTH_TUNED, depth_choice.experiment(read(TUNING)))
     if name == "feedback":
         figures.alignment(outputs, rows, ROOT / "docs" / "images")
 

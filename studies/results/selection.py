@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import yaml
 
 from studies.results.table import Row
 
+_OPU = Path(__file__).resolve().parents[2] / "conf" / "device" / "opu_sim.yaml"
+# The encoding of opu_sim where none is named.
+ENCODING: str = next(
+    one["encoding"] for one in yaml.safe_load(_OPU.read_text("utf-8"))["defaults"] if "encoding" in one
+)
 NAMES = {"cora": "Cora", "citeseer": "CiteSeer", "pubmed": "PubMed", "mnist": "MNIST"}
-# Name -> rule and device, as the command line names them. An empty device means any device.
+# Name -> what the runs have in common, as the command line names it.
 SERIES = {
-    "`bp`": ("bp", ""),
-    "`dfa` on `cpu`": ("dfa", "cpu"),
-    "`dfa` on `opu_sim`": ("dfa", "opu_sim"),
-    "`shallow`": ("shallow", ""),
+    "`bp`": {"rule": "bp"},
+    "`dfa` on `cpu`": {"rule": "dfa", "device": "cpu"},
+    "`dfa` on `opu_sim`": {"rule": "dfa", "device": "opu_sim", "encoding": ENCODING},
+    "`shallow`": {"rule": "shallow"},
 }
+TERNARY = "`dfa` on `opu_sim`, ternary"  # the scheme of Launay et al. 2020
+_TERNARY = {"rule": "dfa", "device": "opu_sim", "encoding": "ternary"}
 KNOBS = {
-    "device.encoding.threshold": ("ternary threshold, of the row's largest error", "0.4"),
+    "device.encoding.threshold": ("threshold of ternary errors, of the row's largest error", "0.4"),
     "device.camera.bits": ("bits of the camera", "8"),
     "device.camera.photons": ("photoelectrons of an average pixel", "2500"),
     "device.camera.read_noise": ("read noise, photoelectrons r.m.s.", "5"),
@@ -28,22 +38,28 @@ def pick(rows: Iterable[Row], **conditions: str) -> list[Row]:
 
 
 def of_series(rows: Iterable[Row], name: str) -> list[Row]:
-    """Return the rows of one entry of SERIES."""
-    rule, device = SERIES[name]
-    return [row for row in pick(rows, rule=rule) if device in ("", row["device"])]
+    """Return the rows of one entry of SERIES, or of TERNARY. Rows with `device.remove_sum` are no part of either."""
+    some = pick(rows, **(_TERNARY if name == TERNARY else SERIES[name]))
+    return [row for row in some if row["device.remove_sum"] != "True"]
 
 
 def main_results(rows: Sequence[Row], data: str, name: str) -> list[Row]:
     """Return the runs of one data set and one entry of SERIES from which the first tables are made."""
     experiment = "mnist_fc" if data == "mnist" else "citation_gcn"
-    readout = {"readout": "off_axis"} if "opu_sim" in name else {}
+    readout = {"readout": "off_axis"} if "`opu_sim`" in name else {}
     return of_series(pick(rows, experiment=experiment, data=data, **readout), name)
 
 
 def with_knob_at(rows: Sequence[Row], data: str, knob: str, value: str) -> list[Row]:
-    """Return the runs in which one parameter of KNOBS has `value` and the others have their usual values."""
-    usually = {key: usual for key, (_, usual) in KNOBS.items()}
-    return pick(rows, data=data, **(usually | {knob: value}))
+    """Return the runs in which one parameter of KNOBS has `value` and the others have their usual values.
+
+    The threshold is a parameter of ternary errors only.
+    """
+    encoding = "ternary" if "encoding" in knob else ENCODING
+    usually = {
+        key: usual for key, (_, usual) in KNOBS.items() if encoding == "ternary" or "encoding" not in key
+    }
+    return pick(rows, data=data, encoding=encoding, **(usually | {knob: value}))
 
 
 def by_setting(rows: Sequence[Row]) -> list[list[Row]]:

@@ -24,6 +24,7 @@ SETTINGS = (
     "schedule",
     "weight_decay_on",
     "data.normalize",
+    "data.split_seed",
     "model.hidden",
     "model.activation",
     "model.dropout",
@@ -33,6 +34,7 @@ SETTINGS = (
     "rule.share_columns",
     "rule.spread_over_edges",
     "device.distribution",
+    "device.remove_sum",
     "device.encoding.threshold",
     "device.encoding.bits",
     "device.camera.bits",
@@ -43,20 +45,32 @@ SETTINGS = (
     "device.drift.jitter",
 )
 CHOICES = ("model", "data", "rule", "device", "readout", "encoding", "drift")
-MEASURED = ("test", "test_at_last_epoch", "validation", "best_epoch")
+MEASURED = (
+    "test",
+    "test_at_last_epoch",
+    "validation",
+    "validation_at_last_epoch",
+    "best_epoch",
+    "last_epoch",
+    "frames",
+    "seconds",
+)
 BLOCKS = range(1, 5)
 ALIGNED = [f"{name}_{i}" for name in ("alignment", "matrix_alignment") for i in BLOCKS]
 ORIGIN = ("commit", "dirty", "dfa", "torch", "python", "processor")
 COLUMNS = ("experiment", "identity", "status", *CHOICES, "seed", *SETTINGS, *MEASURED, *ALIGNED, *ORIGIN)
 
 
-def collect(name: str, words: Sequence[str], outputs: Path) -> tuple[list[Row], int]:
+def collect(
+    name: str, words: Sequence[str], outputs: Path, known: Iterable[Row] = ()
+) -> tuple[list[Row], int]:
     """Return one line for each configuration of an experiment, and the number of configurations without a line.
 
-    The line is that of the newest completed run, or of the newest failed run where none is completed.
+    The line is that of the newest completed run, or of the newest failed run where none is completed. Where `outputs`
+    has no run, the line is that of `known`, the lines of an earlier table.
     """
-    jobs = compose_sweep([f"experiment={name}", *words])
-    wanted = dict.fromkeys(identity(resolve_auto(job.config)) for job in jobs)
+    wanted = identities(name, words)
+    held_lines = {row["identity"]: {**row, "experiment": name} for row in known}
     ended: dict[str, Run] = {}
     for run in find([outputs]).runs:  # newest first
         key = run.identity or ""
@@ -64,12 +78,21 @@ def collect(name: str, words: Sequence[str], outputs: Path) -> tuple[list[Row], 
         better = held is None or (held.status, run.status) == ("failed", "completed")
         if key in wanted and better and run.status in ("completed", "failed"):
             ended[key] = run
-    return [line(name, ended[one]) for one in wanted if one in ended], len(wanted) - len(ended)
+    lines = {one: line(name, ended[one]) if one in ended else held_lines.get(one) for one in wanted}
+    found = [row for row in lines.values() if row is not None]
+    return found, len(wanted) - len(found)
+
+
+def identities(name: str, words: Sequence[str]) -> list[str]:
+    """Return the identities of the configurations of an experiment."""
+    jobs = compose_sweep([f"experiment={name}", *words])
+    return list(dict.fromkeys(identity(resolve_auto(job.config), job.code.sums) for job in jobs))
 
 
 def line(name: str, run: Run) -> Row:
     """Return one run as a line of text cells."""
-    projects = run.record.get("projection") is not None
+    projection = run.record.get("projection")
+    projects = projection is not None
     origin = run.provenance
     versions, git = origin.get("versions") or {}, origin.get("git") or {}
     row = {
@@ -86,7 +109,11 @@ def line(name: str, run: Run) -> Row:
         "test": run.result.get("test_accuracy_at_best_validation"),
         "test_at_last_epoch": run.result.get("test_accuracy_at_last_epoch"),
         "validation": run.result.get("best_validation_accuracy"),
+        "validation_at_last_epoch": next(reversed(run.curves.get("validation_accuracy", [])), None),
         "best_epoch": run.result.get("best_epoch"),
+        "last_epoch": run.result.get("last_epoch"),
+        "frames": projection["frames"] if projection else None,
+        "seconds": run.record.get("time", {}).get("total_seconds"),
         **{column: _last(run, column) for column in ALIGNED},
         "commit": str(git.get("commit") or "")[:12],
         "dirty": git.get("dirty"),

@@ -9,6 +9,8 @@ from studies.results.markdown import bold
 from studies.results.selection import NAMES, pick
 from studies.results.table import SETTINGS, Row
 
+# Searches that choose no file of conf/tuned: which encoding opu_sim has, and the values of experiment=depth_tuned.
+OTHER = ("tuning_encoding", "tuning_depth")
 SEARCHED = [key for key in SETTINGS if not key.startswith("device.")]
 
 
@@ -20,6 +22,8 @@ def choices(rows: Sequence[Row]) -> dict[tuple[str, str, str, str], list[Row]]:
     """
     found: dict[tuple[str, str, str, str], dict[tuple[str, ...], list[Row]]] = {}
     for row in rows:
+        if row["experiment"] in OTHER:
+            continue
         combinations = found.setdefault((row["experiment"], row["model"], row["data"], row["rule"]), {})
         combinations.setdefault(tuple(row[key] for key in SEARCHED), []).append(row)
     return {

@@ -63,7 +63,9 @@ def worth_composing(entry: dict[str, Any]) -> bool:
 def _as_then(composer: Composer, overrides: list[str]) -> list[str]:
     """Return the words for the speckle of version 0.1.0, which was constant over the pixels of a mode."""
     config = composer.run(overrides).spec.config
-    holders = [h for h in ("device.readout", "device.readout.wrapped") if lookup(config, f"{h}.demodulation")[1]]
+    holders = [
+        h for h in ("device.readout", "device.readout.wrapped") if lookup(config, f"{h}.demodulation")[1]
+    ]
     return [word for h in holders for word in (f"{h}.band_limited=false", f"{h}.demodulation=local")]
 
 

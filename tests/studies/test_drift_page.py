@@ -57,7 +57,7 @@ def test_the_lines_of_the_experiment_have_the_keys_by_which_they_are_chosen() ->
             "config": job.config,
             "identity": identity(job.config),
             "projection": {},
-                "status": "completed",
+            "status": "completed",
         }
         rows.append(line("drift", Run("", record)))
     assert len({row["identity"] for row in rows}) == len(rows)
