@@ -56,7 +56,7 @@ def accuracy(x: Tensor, y: Tensor, seed: int, centred: bool) -> float:
         hidden = [shown @ b.T * (1 - out.square()) for b, out in zip(feedback, h[1:], strict=True)]
         for layer, below, delta in zip(layers, h, [*hidden, error], strict=True):
             layer.weight -= RATE / BATCH * delta.T @ below
-            layer.bias -= RATE * delta.mean(0)
+            layer.bias.sub_(RATE * delta.mean(0))
     probe = TRAIN - HELD_OUT + torch.randint(HELD_OUT, (PROBE,), generator=probe_draw)
     return float((outputs(probe)[-1].argmax(1) == y[probe]).float().mean())
 

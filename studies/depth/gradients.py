@@ -34,7 +34,7 @@ SEEDS, EPOCHS = range(3), 10
 
 def main() -> None:
     text = io.StringIO()
-    table = csv.DictWriter(
+    table: csv.DictWriter[str] = csv.DictWriter(
         text,
         ("model", "encoding", "seed", "epoch", "row", "gradient_1", "gradient_2", "gradient_3"),
         lineterminator="\n",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dfa_cli.devices.opu import Float, Frames, Ternary
+from dfa_cli.devices.opu import Float, Ternary
+from dfa_cli.devices.opu.encoding import Frames
 
 
 class MeanRow:

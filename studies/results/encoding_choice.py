@@ -68,7 +68,8 @@ def candidates(rows: Sequence[Row]) -> list[Candidate]:
     return [
         Candidate(
             name,
-            *(100 * over_networks(some, column) for column in COLUMNS),
+            100 * over_networks(some, COLUMNS[0]),
+            100 * over_networks(some, COLUMNS[1]),
             less_exact(some) if exact else (float("nan"), None),
             frames(some),
         )

@@ -109,10 +109,10 @@ def _causal(rows: Sequence[Row], arms: Sequence[str]) -> Figure:
         ideal = pick(rows, model=model, readout="ideal")
         for place, arm in enumerate(arms):
             found = _by_depth(pick(ideal, **ARMS[arm]))
-            _line(axis, sorted(found), found, place, arm)
+            draw_line(axis, sorted(found), found, place, arm)
         axis.set_xticks([2, 3, 4])
         dress(axis, f"Cora, {model}", "blocks", ACCURACY if axis is panels[0] else "")
-    _legend(figure, panels[0], 3)
+    legend(figure, panels[0], 3)
     return figure
 
 
@@ -131,12 +131,12 @@ def _deeper(rows: Sequence[Row]) -> Figure:
                 ]
                 common = pair[0].keys() & pair[1].keys()
                 found[1.0 + len(hidden.split())] = [pair[0][seed] - pair[1][seed] for seed in common]
-            _line(axis, sorted(found), found, place, label, 1.0)
+            draw_line(axis, sorted(found), found, place, label, 1.0)
         axis.axhline(0.0, color="#888888", linewidth=0.8)
         axis.set_xscale("log", base=2)
         axis.set_xticks([2, 3, 4, 8, 16], ["2", "3", "4", "8", "16"])
         dress(axis, f"Cora, {model}", "blocks", "points less cpu" if axis is panels[0] else "")
-    _legend(figure, panels[0])
+    legend(figure, panels[0])
     return figure
 
 

@@ -133,7 +133,7 @@ def splits(rows: Sequence[Row]) -> Shown:
     return {"seeds": _seeds(chosen), "lines": lines, "differences": differences} if chosen else {}
 
 
-def _differences(found: dict[str, list[Row]]) -> list[tuple[str, str, str]]:
+def _differences(found: dict[str, list[Row]]) -> list[tuple[str, ...]]:
     """Return a line for each pair of series that a reader compares: at the best epoch, and at the last one."""
     return [
         (f"{one} − {other}", *(difference(found[one], found[other], c, with_p=True) for c in ("test", LAST)))

@@ -126,10 +126,9 @@ class Camera:
         """
         electrons = self._detect(intensity.mul_(exposure.gain), noise)
         saturated: Tensor | int = 0
-        if self.full_well is not None:
-            if electrons.is_cuda or float(electrons.amax()) >= exposure.range:
-                saturated = (electrons >= exposure.range).sum(-1)
-                electrons.clamp_(max=exposure.range)
+        if self.full_well is not None and (electrons.is_cuda or float(electrons.amax()) >= exposure.range):
+            saturated = (electrons >= exposure.range).sum(-1)
+            electrons.clamp_(max=exposure.range)
         if exposure.step:
             electrons.mul_(1 / exposure.step).round_().mul_(exposure.step)
         return electrons.mul_(1 / exposure.gain), saturated
