@@ -13,7 +13,7 @@ import argparse
 import torch
 from torch import Tensor
 
-from dfa_cli.devices.opu import Camera, OffAxis, Statistical
+from dfa_cli.devices.opu import Camera, OffAxis, PhaseShifting, Statistical
 from dfa_cli.devices.opu.encoding import Frames
 from dfa_cli.devices.opu.readout.base import Readout
 
@@ -32,22 +32,21 @@ def error_of(readout: Readout, camera: Camera, field: Tensor, seed: int) -> Tens
     return readout.read(parts, frames, torch.Generator().manual_seed(seed)).values - field.real
 
 
-def ratio(bits: int, photons: float, light: float, demodulation: str, rows: int) -> float:
+def ratio(bits: int, photons: float, light: float, name: str, rows: int) -> float:
     draws = torch.Generator().manual_seed(bits)
     field = torch.randn(rows, 1024, dtype=torch.complex64, generator=draws) * (2 * light * CALIBRATED) ** 0.5
     camera = Camera(bits=bits, photons=photons)
-    pixels = error_of(OffAxis(demodulation=demodulation), camera, field, 1)
-    model = error_of(Statistical(OffAxis(demodulation=demodulation)), camera, field, 2)
+    readout = PhaseShifting() if name == "phase_shifting" else OffAxis(demodulation=name)
+    pixels = error_of(readout, camera, field, 1)
+    model = error_of(Statistical(readout), camera, field, 2)
     return float((pixels.square().mean() / model.square().mean()).sqrt())
 
 
-def table(demodulation: str, rows: int) -> str:
+def table(name: str, rows: int) -> str:
     head = [f"{photons:,.0f} photons, light {light:g}" for light in LIGHT for photons in PHOTONS]
     lines = [f"| bits | {' | '.join(head)} |", "| ---: |" + " ---: |" * len(head)]
     for bits in BITS:
-        cells = [
-            f"{ratio(bits, photons, light, demodulation, rows):.2f}" for light in LIGHT for photons in PHOTONS
-        ]
+        cells = [f"{ratio(bits, photons, light, name, rows):.2f}" for light in LIGHT for photons in PHOTONS]
         lines.append(f"| {bits} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -56,10 +55,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--demodulation", choices=("fourier", "local"), default="fourier")
+    parser.add_argument("--readout", choices=("fourier", "local", "phase_shifting"), default="fourier")
     parser.add_argument("--rows", type=int, default=32, help="rows of 1024 modes in each cell")
     arguments = parser.parse_args()
-    print(table(arguments.demodulation, arguments.rows))
+    print(table(arguments.readout, arguments.rows))
 
 
 if __name__ == "__main__":

@@ -128,10 +128,10 @@ def test_how_many_modes_are_simulated_at_a_time_changes_the_noise_only(
     [
         {},
         {"bits": 12, "photons": 100.0},
-        {"bits": 4},
+        {"bits": 6},
         {"photons": 3.0},
         {"exposure": 1.5, "photons": 2500.0},
-        {"exposure": 3.0, "photons": 2500.0},
+        {"exposure": 2.0, "photons": 2500.0},
     ],
     ids=str,
 )

@@ -77,7 +77,7 @@ def noise_budget(readout: OffAxis | PhaseShifting | Statistical, lit: float) -> 
 
 
 def snr_notes(readout: Readout, lit: float) -> dict[str, float]:
-    """Return `snr_db` of a calibrated read-out for the notes of `Cost`, or nothing if its noise is not known."""
+    """Return `snr_db` of a calibrated read-out for the notes of `Cost`, or nothing where there is no noise."""
     if not isinstance(readout, OffAxis | PhaseShifting | Statistical):
         return {}
     snr = noise_budget(readout, lit).snr_db
