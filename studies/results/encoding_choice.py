@@ -78,10 +78,18 @@ def candidates(rows: Sequence[Row]) -> list[Candidate]:
 
 
 def chosen(rows: Sequence[Row]) -> Candidate | None:
-    """Return the candidate with the best score among those within FRAMES, or `None` where nothing was searched."""
-    return max(
-        (one for one in candidates(rows) if one.frames <= FRAMES), key=lambda one: one.score, default=None
-    )
+    """Return the chosen candidate, or `None` where nothing was searched.
+
+    Among the candidates within FRAMES, those that lie in the interval of the best one are as good. The one of them with
+    the fewest frames is chosen.
+    """
+    within = [one for one in candidates(rows) if one.frames <= FRAMES]
+    if not within:
+        return None
+    best = max(within, key=lambda one: one.score)
+    _, ends = best.less_exact
+    as_good = [one for one in within if ends and one.less_exact[0] >= ends[0]]
+    return min(as_good or [best], key=lambda one: one.frames)
 
 
 def lines(rows: Sequence[Row]) -> list[tuple[str, ...]]:

@@ -16,8 +16,9 @@ from dfa_cli.config.bounds import require
 from dfa_cli.devices.base import Cost
 from dfa_cli.devices.optics import POWER_WATTS, FrameTime
 from dfa_cli.devices.opu.camera import Camera
+from dfa_cli.devices.opu.dithering import Dithered
 from dfa_cli.devices.opu.drift import Drift, turn
-from dfa_cli.devices.opu.encoding import Encoding, Float, Frames, Ternary
+from dfa_cli.devices.opu.encoding import Encoding, Float, Frames
 from dfa_cli.devices.opu.laser import Laser
 from dfa_cli.devices.opu.limits import Limits
 from dfa_cli.devices.opu.media.auto import Auto
@@ -122,7 +123,7 @@ class OPU:
         require("device.remove_sum", remove_sum)
         require("device.frame_seconds", frame_seconds)
         require("device.power_watts", power_watts)
-        self.encoding: Encoding = Float() if perfect else encoding or Ternary()
+        self.encoding: Encoding = Float() if perfect else encoding or Dithered()
         self.readout: Readout = Ideal() if perfect else readout or Statistical()
         self.drift = None if perfect else drift or None
         self.medium: Medium = self.drift.of(medium or Auto()) if self.drift else medium or Auto()
