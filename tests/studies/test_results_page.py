@@ -14,8 +14,13 @@ from dfa_cli.config.auto import resolve_auto
 from dfa_cli.config.compose import compose_sweep
 from dfa_cli.config.identity import identity
 from studies.results import claims as results_claims
+from studies.results import encoding_choice
 from studies.results import page as results_page
-from studies.results.selection import KNOBS
+from studies.results.depth_choice import choices as depth_choices
+from studies.results.depth_choice import experiment as depth_tuned
+from studies.results.reproduce import DEPTH_TUNED
+from studies.results.reproduce import words as words_of
+from studies.results.selection import ENCODING, KNOBS
 from studies.results.table import COLUMNS, Row, collect, read, write
 from studies.results.tuning import choices, searched, tried
 
@@ -36,6 +41,7 @@ def make_rows(accuracies: dict[tuple[str, str], list[float]], **more: str) -> li
             row = dict.fromkeys(COLUMNS, "")
             row |= {"experiment": "mnist_fc", "model": "fc", "data": "mnist", "rule": rule, "device": device}
             row |= {"readout": "off_axis" if device == "opu_sim" else "", "model.hidden": "1024 1024"}
+            row |= {"encoding": ENCODING if device == "opu_sim" else ""}
             row |= {
                 "status": "completed",
                 "seed": str(seed),
@@ -70,14 +76,12 @@ class TestCommittedFiles:
     @pytest.mark.slow
     @pytest.mark.parametrize("name", sorted({row["experiment"] for row in (*RESULTS, *TUNING)}))
     def test_the_lines_are_the_runs_that_the_experiment_makes_today(self, name: str) -> None:
-        data = (
-            []
-            if name != "citation_gcn"
-            else [f"data={','.join(sorted({r['data'] for r in RESULTS} & CITED))}"]
-        )
-        jobs = compose_sweep([f"experiment={name}", "compute=cpu", *data])
+        more = words_of(name)
+        if name == "citation_gcn":
+            more = [f"data={','.join(sorted({r['data'] for r in RESULTS} & CITED))}"]
+        jobs = compose_sweep([f"experiment={name}", "compute=cpu", *more])
         lines = {row["identity"] for row in (*RESULTS, *TUNING) if row["experiment"] == name}
-        assert {identity(resolve_auto(job.config)) for job in jobs} == lines
+        assert {identity(resolve_auto(job.config), job.code.sums) for job in jobs} == lines
 
     def test_tuning_and_results_use_different_seeds(self) -> None:
         assert max(int(row["seed"]) for row in RESULTS) < 100 <= min(int(row["seed"]) for row in TUNING)
@@ -86,6 +90,18 @@ class TestCommittedFiles:
         for line in text("docs/results.md").splitlines():
             if line.startswith("!["):
                 assert (ROOT / "docs" / line.partition("(")[2].rstrip(")")).stat().st_size > 1000
+
+    @pytest.mark.skipif(not encoding_choice.candidates(TUNING), reason="the encodings were not searched yet")
+    def test_the_default_encoding_is_the_one_that_was_chosen(self) -> None:
+        chosen = encoding_choice.chosen(TUNING)
+        assert chosen is not None
+        (job,) = compose_sweep(["device=opu_sim"])
+        removes = job.config["device"]["remove_sum"]
+        assert job.choices["device/encoding"] + (", sum removed" if removes else "") == chosen.name
+
+    @pytest.mark.skipif(not depth_choices(TUNING), reason="four blocks were not searched yet")
+    def test_the_experiment_at_four_blocks_has_the_values_that_were_chosen(self) -> None:
+        assert DEPTH_TUNED.read_text("utf-8") == depth_tuned(TUNING)
 
     @pytest.mark.parametrize("key", list(choices(TUNING)), ids="_".join)
     def test_tuned_files_hold_what_the_searches_chose(self, key: tuple[str, str, str, str]) -> None:
@@ -162,6 +178,44 @@ class TestThePage:
         assert line[2:] == ("optimizer.lr 0.1, **0.2**", "2", "1", "5", "91.0")
 
 
+def search_row(encoding: str, accuracies: tuple[float, float], frames: int, seed: int = 100) -> Row:
+    """Make a row of the search for an encoding. `accuracies`: at the best epoch and at the last one."""
+    row = dict.fromkeys(COLUMNS, "") | {"experiment": "tuning_encoding", "status": "completed"}
+    row |= {"model": "gcn", "data": "cora", "rule": "dfa", "model.hidden": "64", "seed": str(seed)}
+    row |= {"device": "opu_sim" if encoding else "cpu", "encoding": encoding, "last_epoch": "10"}
+    row |= {"validation": str(accuracies[0]), "validation_at_last_epoch": str(accuracies[1])}
+    return row | {"frames": str(frames)}
+
+
+class TestTheChoiceOfTheEncoding:
+    def test_counts_the_best_epoch_and_the_last_one(self) -> None:
+        rows = [
+            search_row("ternary", (0.80, 0.60), 1000),
+            search_row("dithered", (0.79, 0.75), 1000),
+            search_row("two_scales", (0.81, 0.70), 1000),
+        ]
+        chosen = encoding_choice.chosen(rows)
+        assert chosen is not None
+        assert (chosen.name, chosen.best, chosen.last) == ("dithered", pytest.approx(79), pytest.approx(75))
+
+    def test_takes_none_that_needs_too_many_frames(self) -> None:
+        rows = [search_row("ternary", (0.8, 0.6), 1000), search_row("bitplanes", (0.9, 0.9), 1251)]
+        assert [one.frames for one in encoding_choice.candidates(rows)] == [1.0, pytest.approx(1.251)]
+        chosen = encoding_choice.chosen(rows)
+        assert chosen is not None
+        assert chosen.name == "ternary"
+
+    def test_says_how_far_it_is_from_exact_errors(self) -> None:
+        rows = [
+            search_row(name, (accuracy, accuracy), 1000, seed)
+            for seed in (100, 101)
+            for name, accuracy in (("ternary", 0.70 + 0.01 * (seed - 100)), ("", 0.75))
+        ]
+        (ternary,) = encoding_choice.candidates(rows)
+        assert ternary.less_exact == (pytest.approx(-4.5), None), "two seeds make no interval"
+        assert encoding_choice.lines(rows)[-1][:3] == ("exact errors, `cpu`", "75.0", "75.0")
+
+
 class TestTheTable:
     """The table of an experiment, made from the records of its runs."""
 
@@ -185,6 +239,17 @@ class TestTheTable:
         assert float(row["optimizer.lr"]) == run.record["config"]["optimizer"]["lr"]
         write(tmp_path / "table.csv", [row])
         assert read(tmp_path / "table.csv") == [row]
+
+    def test_a_line_of_an_earlier_table_stands_in_for_a_run_that_is_not_there(self, dfa: Dfa) -> None:
+        dfa.run("experiment=quickstart", "rule=bp", *self.WORDS[1:])
+        (row,), _ = collect("quickstart", ("rule=bp", *self.WORDS[1:]), dfa.outputs)
+        earlier = {**row, "experiment": "another", "test": "0.5"}
+        empty = dfa.outputs / "empty"
+        empty.mkdir()
+        (line,), missing = collect("quickstart", ("rule=bp", *self.WORDS[1:]), empty, [earlier])
+        assert (line, missing) == ({**earlier, "experiment": "quickstart"}, 0)
+        (line,), _ = collect("quickstart", ("rule=bp", *self.WORDS[1:]), dfa.outputs, [earlier])
+        assert line == row, "a run that is there has precedence"
 
     def test_a_rule_that_projects_nothing_has_no_device(self, dfa: Dfa) -> None:
         dfa.run("experiment=quickstart", "rule=bp", *self.WORDS[1:])
