@@ -11,6 +11,7 @@ from studies.results.selection import pick
 from studies.results.table import Row
 
 FRAMES = 1.25  # an encoding may take so many times the frames that ternary errors take in a step
+SUM_REMOVED = ", sum removed"
 COLUMNS = ("validation", "validation_at_last_epoch")
 
 
@@ -38,7 +39,7 @@ def candidates(rows: Sequence[Row]) -> list[Candidate]:
     chosen = pick(rows, experiment="tuning_encoding", device="opu_sim")
     arms: dict[str, list[Row]] = {}
     for row in chosen:
-        name = row["encoding"] + (", sum removed" if row["device.remove_sum"] == "True" else "")
+        name = row["encoding"] + (SUM_REMOVED if row["device.remove_sum"] == "True" else "")
         arms.setdefault(name, []).append(row)
     exact = pick(rows, experiment="tuning_encoding", device="cpu")
     networks = list(dict.fromkeys(map(_network, chosen)))
@@ -80,8 +81,9 @@ def candidates(rows: Sequence[Row]) -> list[Candidate]:
 def chosen(rows: Sequence[Row]) -> Candidate | None:
     """Return the chosen candidate, or `None` where nothing was searched.
 
-    Among the candidates within FRAMES, those that lie in the interval of the best one are as good. The one of them with
-    the fewest frames is chosen.
+    Among the candidates within FRAMES, those that lie in the interval of the best one are as good. An encoding alone is
+    chosen before one with a measured correction, which would have to follow a medium that drifts. Then the one with the
+    fewest frames is chosen.
     """
     within = [one for one in candidates(rows) if one.frames <= FRAMES]
     if not within:
@@ -89,7 +91,7 @@ def chosen(rows: Sequence[Row]) -> Candidate | None:
     best = max(within, key=lambda one: one.score)
     _, ends = best.less_exact
     as_good = [one for one in within if ends and one.less_exact[0] >= ends[0]]
-    return min(as_good or [best], key=lambda one: one.frames)
+    return min(as_good or [best], key=lambda one: (SUM_REMOVED in one.name, one.frames))
 
 
 def lines(rows: Sequence[Row]) -> list[tuple[str, ...]]:
