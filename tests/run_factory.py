@@ -123,7 +123,7 @@ class Factory:
                 "measured_seconds": 0.01,
                 "modelled_seconds": frames * 5e-4 if frames else None,
                 "modelled_joules": frames * 0.015 if frames else None,
-                "notes": {"saturated_fraction": 0.001} if frames else {},
+                "notes": {"saturated_fraction": 0.001, "snr_db": 28.46} if frames else {},
             }
             if projecting
             else None,

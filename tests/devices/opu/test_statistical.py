@@ -1,6 +1,7 @@
 """The statistical model of a read-out agrees with the pixels of the same read-out."""
 
 import itertools
+import logging
 import math
 
 import pytest
@@ -99,3 +100,28 @@ def test_a_camera_without_noise_gives_the_exact_field() -> None:
     found, full = errors(Statistical(), camera, field, 0)
     assert not found.any()
     assert full == 0
+
+
+def test_a_camera_of_few_bits_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        Statistical().calibrate(LIT, Camera(bits=5))
+        assert not caplog.records
+        readout = Statistical(PhaseShifting())
+        for _ in range(2):
+            readout.calibrate(LIT, Camera(bits=4))
+    assert [record.getMessage() for record in caplog.records] == [
+        "device/readout=statistical does not hold for a camera of 4 bits, where it can be twice too optimistic: "
+        "use device/readout=phase_shifting, or device.camera.bits=5 or more."
+    ]
+
+
+@pytest.mark.parametrize(("bits", "light"), [(5, 1.0), (5, 0.02), (8, 0.2), (12, 1.0)])
+@pytest.mark.parametrize("demodulation", ["fourier", "local"])
+def test_from_five_bits_on_the_deviation_is_within_five_per_cent(
+    bits: int, light: float, demodulation: str
+) -> None:
+    of, camera = OffAxis(demodulation=demodulation), Camera(bits=bits, photons=2500.0)
+    field = speckle(30, 1024, light * LIT)
+    pixels, _ = errors(of, camera, field, 1)
+    model, _ = errors(Statistical(of), camera, field, 2)
+    assert float(model.std() / pixels.std()) == pytest.approx(1.0, abs=0.05)
