@@ -130,6 +130,7 @@ BOUNDS: dict[str, Bound] = {
     "device.drift.unit": choice("steps", "hours"),
     "device.drift.walk": NOT_NEGATIVE,
     "device.drift.jitter": NOT_NEGATIVE,
+    "device.drift.refresh": AT_LEAST_ONE,
     "device.readout.steps": AT_LEAST_FOUR,
     # A read-out may wrap another read-out, which has the same keys below `wrapped`.
     **{

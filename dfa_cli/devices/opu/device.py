@@ -80,7 +80,8 @@ class OPU:
     mirror. `auto` takes as many mirrors as there are, and gives the medium a row for each component: the sum of `k`
     independent complex Gaussian entries over `sqrt(k)` is such an entry again, so the law of `T` is the same.
     `remove_sum`: take back the sum that the encoding adds to a row (`Frames.without_sum`), `y - excess b1`. For this
-    the projection `b1` of a row of ones is measured once, before the first error is shown.
+    the projection `b1` of a row of ones is measured once, before the first error is shown; if the optics drift, it is
+    measured again each `drift.refresh` steps.
     `laser`: the light, for `camera.photons=auto`.
     `frame_time`, `power_watts` [W]: time of one frame, and power of the modelled hardware, for `cost()`.
     `frame_seconds` [s]: a fixed time in place of `frame_time`.
@@ -186,6 +187,8 @@ class OPU:
         started = time.perf_counter()
         if self.drift:
             self.drift.step(self._modelled_seconds())
+            if self.drift.refreshes:
+                self._ones = None
         errors = error.detach().to(torch.float32)
         shown = [self._show(tile) for tile in errors.split(max(1, MIRRORS_AT_ONCE // self._sizes[0]))]
         self._seconds += time.perf_counter() - started
@@ -205,9 +208,12 @@ class OPU:
         self._frames += frames.shown.count_nonzero()
         self._rows += len(error)
         self._last_scale = frames.scale
+        return error, self._with_phases(frames)
+
+    def _with_phases(self, frames: Frames) -> Frames:
         if self.drift and self.drift.turns:
-            frames = replace(frames, phases=self.drift.phases(frames.shown))
-        return error, frames
+            return replace(frames, phases=self.drift.phases(frames.shown))
+        return frames
 
     def _measure_ones(self) -> None:
         """Measure `b1`, the projection of a row of ones, as the mean of `EXPOSURES_OF_ONES` readings.
@@ -229,7 +235,8 @@ class OPU:
             scale=shown.new_ones(rows, 1),
         )
         self._frames += count * rows
-        self._ones = self._read([(shown.new_ones(rows, n_in), frames)], [(0, n_out)], "ones")[0].mean(0)
+        ones = shown.new_ones(rows, n_in), self._with_phases(frames)
+        self._ones = self._read([ones], [(0, n_out)], "ones")[0].mean(0)
 
     def _read(
         self, shown: Sequence[tuple[Tensor, Frames]], spans: Spans, stream: str | None = None

@@ -37,10 +37,19 @@ class Drift:
 
     `tau`: in `unit`s; above 1 if these are steps. `None`: the medium stands still.
     `walk` [radians per square root of a step], `jitter` [radians, r.m.s.].
+    `refresh` [steps]: after so many, a device that takes back the sum of the errors (`remove_sum`) measures it again.
     """
 
-    def __init__(self, tau: float | None = None, unit: str = "steps", walk: float = 0.0, jitter: float = 0.0):
-        for name, value in (("tau", tau), ("unit", unit), ("walk", walk), ("jitter", jitter)):
+    def __init__(
+        self,
+        tau: float | None = None,
+        unit: str = "steps",
+        walk: float = 0.0,
+        jitter: float = 0.0,
+        refresh: int = 10,
+    ):
+        values = {"tau": tau, "unit": unit, "walk": walk, "jitter": jitter, "refresh": refresh}
+        for name, value in values.items():
             require(f"device.drift.{name}", value)
         if tau is not None and unit == "steps" and tau <= 1:
             raise DfaError(
@@ -48,6 +57,7 @@ class Drift:
                 "nothing. Give a larger device.drift.tau, or device/drift=none."
             )
         self.tau, self.in_hours, self.walk, self.jitter = tau, unit == "hours", walk, jitter
+        self.refresh = refresh
 
     @property
     def turns(self) -> bool:
@@ -84,6 +94,11 @@ class Drift:
         """Draw the phases of the reference beam for frames `shown` `[frames, rows]` of this step, in radians."""
         jitter = torch.randn(shown.shape, generator=self._draws).mul_(self.jitter)
         return jitter.add_(self._phase).to(shown)
+
+    @property
+    def refreshes(self) -> bool:
+        """Whether what was measured of the optics has to be measured again at this step."""
+        return (self._steps - 1) % self.refresh == 0
 
     def feedback_matrix(self) -> Tensor:
         """Return `Re(T exp(i phi))` `[n_in, n_out]` at this step, without the jitter."""
