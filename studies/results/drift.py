@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from dfa_cli.comparison.statistics import mean
 from dfa_cli.plots.style import dress
@@ -117,7 +118,10 @@ def figure(rows: Sequence[Row]) -> Figure:
                         linewidth=1.0,
                         label=f"{blocks}, {'optics that hold still' if device == 'opu_sim' else 'cpu'}",
                     )
+        values = list(with_drift(rows, "64", key))
         axis.set_xscale("log")
+        axis.set_xticks([float(value) for value in values], values)
+        axis.xaxis.set_minor_locator(NullLocator())
         dress(axis, "", words, ACCURACY if axis is panels[0] else "")
     legend(drawn, panels[0], 3)
     return drawn

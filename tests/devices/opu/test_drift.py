@@ -260,6 +260,7 @@ def test_the_projection_of_ones_is_measured_again() -> None:
         frames.append(device.cost().frames)
         shown = device.encoding.encode(errors(), torch.Generator()).without_sum(errors())
         q = shown.scale * (shown.patterns[0] - shown.patterns[1])
+        assert shown.excess is not None
         expected = (q - shown.excess) @ device.matrix()
         assert torch.allclose(out, expected, atol=1e-3) == (refresh < 1000), refresh
     measured = 2 * 16  # frames of a measurement
