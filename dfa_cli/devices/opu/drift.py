@@ -112,7 +112,7 @@ class Drift:
     def notes(self) -> dict[str, float]:
         """Return what a record should say: how much of the first matrix is left."""
         left = self._medium.correlation if isinstance(self._medium, Drifting) else 1.0
-        return {"correlation_with_first_matrix": left * math.cos(self._phase)}
+        return {"correlation_with_first_matrix": round(left * math.cos(self._phase), 4)}
 
     def state(self) -> Tensor:
         return torch.tensor([self._steps, self._tick, self._phase], dtype=torch.float64)
