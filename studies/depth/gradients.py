@@ -73,6 +73,7 @@ def measure(model: str, encoding: str, seed: int) -> Iterator[dict[str, float]]:
 def _experiment(model: str, encoding: str, seed: int) -> Experiment:
     words = ["rule=dfa", "data=cora", f"model={model}", f"model.hidden={MODELS[model]}", f"seed={seed}"]
     words += ["device=opu_sim", "device/readout=ideal", f"device/encoding={encoding}", "compute=cpu"]
+    words.append("device.remove_sum=false")
     (job,) = compose_sweep(words)
     config: dict[str, Any] = resolve_auto(job.config)
     return build_experiment(config, load_data(config))

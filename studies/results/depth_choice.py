@@ -48,7 +48,7 @@ def experiment(rows: Sequence[Row]) -> str:
             "device": one["device"] or "cpu",
         }
         if arm == TERNARY:
-            grid["device/encoding"] = "ternary"
+            grid |= {"device/encoding": "ternary", "device.remove_sum": False}
         grids.append(grid)
     sweeper = {"sweeper": {"params": {"data": "cora", "seed": "range(20)"}}}
     return (

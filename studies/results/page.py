@@ -12,7 +12,7 @@ from studies.results import depth_choice, drift, encoding_choice, length_choice,
 from studies.results.averages import percent
 from studies.results.claims import claims
 from studies.results.markdown import replace_between, table
-from studies.results.selection import ENCODING, SERIES, TERNARY, main_results
+from studies.results.selection import DEFAULT, SERIES, TERNARY, main_results
 from studies.results.table import Row
 from studies.results.tuning import tried
 
@@ -29,7 +29,7 @@ def page(rows: Sequence[Row]) -> str:
         table=table,
         series=[*SERIES],
         with_ternary=[*list(SERIES)[:3], TERNARY, "`shallow`"],
-        ENCODING=ENCODING,
+        DEFAULT=DEFAULT,
         breaks=f"{sections.BREAKS:g}",
         claims=claims(rows),
         mnist=sections.mnist(rows),

@@ -10,10 +10,11 @@ import yaml
 from studies.results.table import Row
 
 _OPU = Path(__file__).resolve().parents[2] / "conf" / "device" / "opu_sim.yaml"
-# The encoding of opu_sim where none is named.
-ENCODING: str = next(
-    one["encoding"] for one in yaml.safe_load(_OPU.read_text("utf-8"))["defaults"] if "encoding" in one
-)
+_DEFAULTS = yaml.safe_load(_OPU.read_text("utf-8"))
+# The encoding of opu_sim where none is named, and whether it takes the sum back.
+ENCODING: str = next(one["encoding"] for one in _DEFAULTS["defaults"] if "encoding" in one)
+REMOVES_SUM: bool = _DEFAULTS["remove_sum"]
+DEFAULT = f"`{ENCODING}`" + (" with `device.remove_sum=true`" if REMOVES_SUM else "")
 NAMES = {"cora": "Cora", "citeseer": "CiteSeer", "pubmed": "PubMed", "mnist": "MNIST"}
 # Name -> what the runs have in common, as the command line names it.
 SERIES = {
@@ -38,9 +39,12 @@ def pick(rows: Iterable[Row], **conditions: str) -> list[Row]:
 
 
 def of_series(rows: Iterable[Row], name: str) -> list[Row]:
-    """Return the rows of one entry of SERIES, or of TERNARY. Rows with `device.remove_sum` are no part of either."""
+    """Return the rows of one entry of SERIES, or of TERNARY."""
     some = pick(rows, **(_TERNARY if name == TERNARY else SERIES[name]))
-    return [row for row in some if row["device.remove_sum"] != "True"]
+    removes = REMOVES_SUM and name != TERNARY
+    return [
+        row for row in some if row["device"] != "opu_sim" or removes == (row["device.remove_sum"] == "True")
+    ]
 
 
 def main_results(rows: Sequence[Row], data: str, name: str) -> list[Row]:
@@ -53,13 +57,12 @@ def main_results(rows: Sequence[Row], data: str, name: str) -> list[Row]:
 def with_knob_at(rows: Sequence[Row], data: str, knob: str, value: str) -> list[Row]:
     """Return the runs in which one parameter of KNOBS has `value` and the others have their usual values.
 
-    The threshold is a parameter of ternary errors only.
+    The threshold is turned with ternary errors, every other parameter with the default encoding.
     """
-    encoding = "ternary" if "encoding" in knob else ENCODING
-    usually = {
-        key: usual for key, (_, usual) in KNOBS.items() if encoding == "ternary" or "encoding" not in key
-    }
-    return pick(rows, data=data, encoding=encoding, **(usually | {knob: value}))
+    name = TERNARY if "encoding" in knob else "`dfa` on `opu_sim`"
+    found = of_series(pick(rows, data=data, **{knob: value}), name)
+    others = {key: usual for key, (_, usual) in KNOBS.items() if key != knob}
+    return [row for row in found if all(row[key] in (usual, "") for key, usual in others.items())]
 
 
 def by_setting(rows: Sequence[Row]) -> list[list[Row]]:
