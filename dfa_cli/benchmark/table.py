@@ -17,8 +17,8 @@ FRAMES = 2  # a ternary vector needs one frame for the +1 and one for the -1
 BATCH = 64  # vectors
 MAX_STORED = 2 * 10**8  # coefficients of 8 bytes that a benchmark may store
 QUOTED_FIGURES = (
-    "Quoted, not measured here: 1500 TeraOPS at 30 W for LightOn's OPU (arXiv 2107.11814); "
-    "random projections with trillions of parameters (arXiv 2409.12965)."
+    "Quoted, not measured here: 1500 TeraOPS at 30 W for LightOn's OPU (arXiv 2107.11814); random projections with "
+    "trillions of parameters (arXiv 2012.06373); training of more than 10^9 parameters (arXiv 2409.12965)."
 )
 DESCRIPTIONS = {
     "numpy": "draw a complex matrix with NumPy, store it, multiply",

@@ -35,8 +35,9 @@ class DirectFeedbackAlignment:
     of it. By default no two blocks read the same column.
 
     `spread_over_edges` (graphs only): the feedback of block `i` is multiplied by the transposed normalised adjacency
-    `A'^T`, once for each block above block `i`. Unlabelled neighbours of labelled nodes then get feedback too, as in
-    DFA-GNN (Zhao et al. 2024, arXiv 2406.02040). By default only labelled nodes get feedback.
+    `A'^T`, once for each block above block `i`. Unlabelled neighbours of labelled nodes then get feedback too. That the
+    feedback follows the edges is an idea of DFA-GNN (Zhao et al. 2024, arXiv 2406.02040), which also generates pseudo
+    errors for unlabelled nodes; this rule does not. By default only labelled nodes get feedback.
 
     Nokland 2016 (arXiv 1609.01596); Launay et al. 2020 (arXiv 2012.06373).
     """
