@@ -12,16 +12,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from studies.performance import processes, projection, scaling, training
+from studies.performance import processes, projection, scaling, threads, training
 from studies.performance.page import PAGE, Section, write
 
 PARTS: dict[str, Callable[[int], Section]] = {
     "graphs": training.graphs,
+    "published": training.published,
     "mnist": training.mnist,
     "precision": training.precision,
     "shallow": training.shallow,
     "startup": processes.startup,
     "sweep": processes.sweep,
+    "threads": threads.threads,
     "memory": processes.memory,
     "projection": projection.projection,
     "scaling": scaling.scaling,
