@@ -24,6 +24,10 @@ HEAD = """# Performance
 What `scripts/benchmark` measured. The script wrote this page. The programs that are compared take turns, round by
 round. A figure is the median of the rounds. A ratio is the median of the ratios of each round. Memory and growth are
 measured in separate processes. The last column of a table of bars says whether that machine meets the bar.
+
+`dfa` lets the threads of a command sleep soon while they wait for each other, so that other programs slow it down less.
+In a Python program or a notebook of your own this takes one line before `import torch`:
+`os.environ["GOMP_SPINCOUNT"] = "1000"` (with Intel's or LLVM's OpenMP `os.environ["KMP_BLOCKTIME"] = "0"`).
 """
 MARK, MACHINE = "<!-- part: {} -->", "### "
 

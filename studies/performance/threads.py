@@ -18,9 +18,12 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from dfa_cli.data.loading import load_data
 from dfa_cli.records.run import record_of
+from dfa_cli.training.setup import build_experiment
+from dfa_cli.training.threads import best_threads, operations
 from studies.performance.page import PAGE, Section, write
-from studies.performance.rounds import Times, dfa, median
+from studies.performance.rounds import Times, dfa, median, resolved_config
 
 CASES: dict[str, tuple[str, ...]] = {
     "digits": ("model=fc", "data=digits", "model.hidden=[64,64]", "epochs=40"),
@@ -30,6 +33,7 @@ CASES: dict[str, tuple[str, ...]] = {
 AUTO, SPINNING = "auto", "all, spinning"
 SPIN_COUNT = "300000"  # what GNU's OpenMP does by default
 BUSY_LOOPS_A_CORE = 2
+CORES = (2, 4, 16)
 QUIET_ROUNDS, BUSY_ROUNDS = 20, 5
 
 
@@ -90,9 +94,9 @@ def threads(rounds: int, busy_rounds: int = BUSY_ROUNDS, only: Sequence[str] = t
     loops = BUSY_LOOPS_A_CORE * (os.cpu_count() or 1)
     section = Section(
         "Threads",
-        "Seconds of training of `dfa train` by the number of threads: digits (`fc`, 64,64), an epoch of MNIST (`fc`, 2 "
-        "x 1024), Cora (`gcn`). *Busy*: two other programs a core compute without a pause. *Spinning*: all threads with "
-        "the spin count that GNU's OpenMP has by default.",
+        "Seconds of training of `dfa train` by the number of threads: digits (`fc`, 64,64), an epoch of MNIST (`fc`, "
+        "2 x 1024), Cora (`gcn`). *Busy*: two other programs a core compute without a pause. *Spinning*: all threads, "
+        "with the spin count that GNU's OpenMP has by default.",
     )
     for name in only:
         quiet = measure(CASES[name], rounds, spinning=True)
@@ -122,7 +126,26 @@ def threads(rounds: int, busy_rounds: int = BUSY_ROUNDS, only: Sequence[str] = t
             1.03,
             "",
         )
+    section.table(
+        (
+            "operations of a step, and threads that auto takes",
+            "operations",
+            *(f"of {n} cores" for n in CORES),
+        ),
+        [choices(CASES[name], name) for name in only],
+    )
     return section
+
+
+def choices(words: Sequence[str], name: str) -> list[str]:
+    """Return what the cost model counts, and what follows for machines with other numbers of cores."""
+    config = resolved_config(*words, "device=cpu", "compute=cpu")
+    data = load_data(config)
+    model = build_experiment(config, data).model
+    work = operations(model, data, config["batch_size"])
+    assert work is not None
+    found = [str(best_threads(work, len(model.blocks), cores)) for cores in CORES]
+    return [name, f"{work:.1e}", *found]
 
 
 def main() -> None:
