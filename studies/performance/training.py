@@ -102,7 +102,12 @@ def published(rounds: int) -> Section:
         data = loading.load_data(resolved_config(*common, "rule=bp"))
         words = {
             "bp": ("rule=bp", "model.dropout=0.5", "optimizer.weight_decay=5e-4"),
-            "dfa": ("rule=dfa", "model.dropout=0.1", "optimizer.weight_decay=1e-4"),
+            "dfa": (
+                "rule=dfa",
+                "model.dropout=0.1",
+                "optimizer.weight_decay=1e-4",
+                "rule.spread_over_edges=false",
+            ),
         }
         contenders: dict[str, Round] = {
             "torch_geometric's example": with_threads(
