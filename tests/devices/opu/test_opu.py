@@ -196,7 +196,8 @@ def test_tiles_do_not_change_the_saturated_fraction(monkeypatch: pytest.MonkeyPa
     parts.project(error)
     expected = whole.cost().notes["saturated_fraction"]
     assert 0.01 < expected < 1
-    assert parts.cost().notes["saturated_fraction"] == pytest.approx(expected, rel=0.02)  # the noise differs
+    # Noise and rows of the camera differ. Some 2,200 pixels are full, so 15 per cent are 5 standard errors and more.
+    assert parts.cost().notes["saturated_fraction"] == pytest.approx(expected, rel=0.15)
 
 
 def test_frames_seconds_and_joules_are_counted() -> None:
