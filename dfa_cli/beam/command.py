@@ -87,7 +87,9 @@ def run(
         from dfa_cli.plots.style import save
 
         words = " ".join([*device_words, *overrides])
-        below = f"dfa beam {words}. Simulated. Shaded in the spectrum: the band of the fringes."
+        below = f"dfa beam {words}. Simulated."
+        if beam.image and beam.image.band:
+            below += " Shaded in the spectrum: the band of the fringes."
         figure = draw(beam, device.limits.mirrors, device.mirrors_a_component, below)
         output.write_file(out, save(figure, out.suffix), force)
         output.write_stderr(f"wrote {out}")

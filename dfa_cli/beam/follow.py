@@ -117,9 +117,9 @@ def _image(device: OPU, field: Tensor, noise: object) -> Image | None:
             ],
             -1,
         )
-        speckle = intensity.repeat_interleave(fringes.samples, 1)
         carrier = 1 / fringes.samples
         samples = "pixels" if isinstance(readout, OffAxis) else "exposures"
+        speckle = intensity.repeat_interleave(fringes.samples if samples == "pixels" else 1, 1)
     elif isinstance(readout, Intensity):
         speckle = light = intensity
     elif isinstance(readout, Ideal):
