@@ -54,11 +54,11 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
     "another activation": (["model.activation=gelu"], [r"model\.activation is gelu", "tanh", "relu"]),
     "another compute": (["compute=tpu"], ["compute is tpu", "cpu", "cuda"]),
     "a threshold above 1": (
-        ["device=opu_sim", "device.encoding.threshold=1.5"],
+        ["device=opu_sim", "device/encoding=ternary", "device.encoding.threshold=1.5"],
         [r"device\.encoding\.threshold is 1\.5", "0", "1"],
     ),
     "a negative threshold": (
-        ["device=opu_sim", "device.encoding.threshold=-0.1"],
+        ["device=opu_sim", "device/encoding=ternary", "device.encoding.threshold=-0.1"],
         [r"device\.encoding\.threshold is -0\.1", "0"],
     ),
     "a graph model on samples": (

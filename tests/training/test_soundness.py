@@ -55,7 +55,10 @@ def test_a_checkpoint_holds_no_infinite_weights_and_what_was_measured_stays(dfa:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("device.encoding.threshold=0.9999999999",), "The device lit no mirror in a whole epoch"),
+        (
+            ("device/encoding=ternary", "device.encoding.threshold=0.9999999999"),
+            "The device lit no mirror in a whole epoch",
+        ),
         (
             ("device/readout=off_axis", "device.camera.exposure=1.0", "device.camera.photons=1e9"),
             "Most of the camera's pixels were saturated in a whole epoch",
