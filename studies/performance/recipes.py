@@ -56,14 +56,14 @@ class _Project(torch.autograd.Function):
     """Passes the logits on, and lets the error teach the hidden layer when the backward pass comes by."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, hidden: Tensor, feedback: Tensor) -> Tensor:  # type: ignore[override]
-        ctx.hidden, ctx.feedback = hidden, feedback
+    def forward(ctx: Any, logits: Tensor, taught: tuple[Tensor, Tensor]) -> Tensor:  # type: ignore[override]
+        ctx.hidden, ctx.feedback = taught  # a tuple, which autograd does not look into
         return logits.view_as(logits)
 
     @staticmethod
     def backward(ctx: Any, error: Tensor):  # type: ignore[override]
         ctx.hidden.backward(error @ ctx.feedback / ctx.feedback.shape[1] ** 0.5)
-        return error, None, None
+        return error, None
 
 
 def published_loop(data: Data, rule: str) -> Iterator[None]:
@@ -94,7 +94,7 @@ def published_loop(data: Data, rule: str) -> Iterator[None]:
             if rule == "bp" or not torch.is_grad_enabled():
                 return F.log_softmax(self.last(h, edges), dim=1)
             logits = self.last(h.detach().requires_grad_(), edges)
-            return F.log_softmax(_Project.apply(logits, h, self.feedback), dim=1)
+            return F.log_softmax(_Project.apply(logits, (h, self.feedback)), dim=1)
 
     network = Network()
     groups = [
