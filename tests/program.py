@@ -73,12 +73,22 @@ class Run:
 
 
 def as_first(words: Iterable[str]) -> list[str]:
-    """Add the words that turn `device=opu_sim` into what it was in version 0.1.0."""
+    """Add the words that turn `device=opu_sim` into what it was in version 0.1.0.
+
+    Errors were ternary, and the field of the light was constant over the pixels of a mode.
+    """
     words = list(words)
-    if "device=opu_sim" in words:
-        words += ["device.macropixel=1", "device.frame_seconds=500.0e-6"]
-        if "device/camera=ideal" not in words:
-            words += ["device.camera.photons=2500.0"]
+    if "device=opu_sim" not in words:
+        return words
+    named = dict(word.split("=", 1) for word in words if word.startswith("device/"))
+    words += ["device.macropixel=1", "device.frame_seconds=500.0e-6"]
+    if named.get("device/camera") != "ideal":
+        words.append("device.camera.photons=2500.0")
+    if "device/encoding" not in named:
+        words.append("device/encoding=ternary")
+    holders = {"statistical": "device.readout.wrapped", "off_axis": "device.readout"}
+    if holder := holders.get(named.get("device/readout", "statistical")):
+        words += [f"{holder}.band_limited=false", f"{holder}.demodulation=local"]
     return words
 
 

@@ -65,20 +65,10 @@ def rows(dfa: Dfa, *folders: Path) -> list[dict[str, Any]]:
     return json.loads(answer.out)["groups"]
 
 
-def as_then(readout: str = "statistical") -> list[str]:
-    """Return the words for the speckle of version 0.1.0, which was constant over the pixels of a mode."""
-    if readout not in ("statistical", "off_axis"):
-        return []
-    holder = "device.readout" + (".wrapped" if readout == "statistical" else "")
-    return [f"{holder}.band_limited=false", f"{holder}.demodulation=local"]
-
-
 def require_one_row(dfa: Dfa, before: Run) -> None:
     """Fail unless an old run and a new one, equal but for the seed, are compared in one row."""
     record = before.record
     words = [word for word in record["overrides"] if not word.startswith("seed=")]
-    if "device=opu_sim" in words:
-        words += as_then(record["choices"]["device/readout"])
     fresh = dfa.run(*as_first(words), "compute=cpu", "seed=7")
     (row,) = rows(dfa, before.folder, fresh.folder)
     assert row["n"] == 2
@@ -182,11 +172,12 @@ def test_an_old_and_a_new_run_of_an_optical_device_stand_in_one_row(word: str, o
 def test_a_sweep_reuses_old_runs(old: Dfa) -> None:
     answer = sweep(old, f"rule={','.join(RULES)}", *CPU, *TINY)
     assert "sweep of 8 jobs, 8 reused; 0 to run" in answer.out, answer.err
-    optics = as_first(["device=opu_sim", "compute=cpu", *TINY])
     for readout in READOUTS:
-        answer = sweep(old, f"device/readout={readout}", *as_then(readout), *optics)
+        answer = sweep(old, *as_first(["device=opu_sim", f"device/readout={readout}", "compute=cpu", *TINY]))
         assert "sweep of 1 job, 1 reused; 0 to run" in answer.out, answer.err
-    answer = sweep(old, f"device/medium={','.join(MEDIA)}", *as_then(), *optics)
+    answer = sweep(
+        old, f"device/medium={','.join(MEDIA)}", *as_first(["device=opu_sim", "compute=cpu", *TINY])
+    )
     assert "sweep of 4 jobs, 4 reused; 0 to run" in answer.out, answer.err
     answer = sweep(old, "rule=bp,dfa", "seed=0,1", "schedule=linear", *CPU, *TINY)
     assert "sweep of 4 jobs, 4 reused; 0 to run" in answer.out, answer.err

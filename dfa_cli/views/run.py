@@ -70,7 +70,8 @@ def run_as_text(run: Run, width: int | None = None) -> str:
             if name in measured
         )
         words = [f"{measured['frames']:,.0f} frames", *([f"modelled {optics}"] if optics else [])]
-        if snr := ((run.record.get("projection") or {}).get("notes") or {}).get("snr_db"):
+        snr = ((run.record.get("projection") or {}).get("notes") or {}).get("snr_db")
+        if isinstance(snr, float):
             words.append(f"signal to noise {snr:.1f} dB")
         add_line("optics", ", ".join(words))
     if parallel := run.record.get("parallel"):

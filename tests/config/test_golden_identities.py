@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from program import as_first
 
-from dfa_cli.config.bounds import lookup
 from dfa_cli.config.command import parse_command
 from dfa_cli.config.compose import Composer, conf_dir
 from dfa_cli.config.identity import identity, modernised
@@ -60,21 +59,11 @@ def worth_composing(entry: dict[str, Any]) -> bool:
     return tuned.is_file() or every_rule or chosen["rule"] == "dfa"
 
 
-def _as_then(composer: Composer, overrides: list[str]) -> list[str]:
-    """Return the words for the speckle of version 0.1.0, which was constant over the pixels of a mode."""
-    config = composer.run(overrides).spec.config
-    holders = [
-        h for h in ("device.readout", "device.readout.wrapped") if lookup(config, f"{h}.demodulation")[1]
-    ]
-    return [word for h in holders for word in (f"{h}.band_limited=false", f"{h}.demodulation=local")]
-
-
 @pytest.mark.slow
 def test_a_configuration_composed_today_has_the_identity_stored_with_it() -> None:
     entries = [entry for entry in ENTRIES["options"] if worth_composing(entry)]
     assert len(entries) > 70
     with Composer(parse_command([], "dfa train")) as composer:
         for entry in entries:
-            words = as_first(entry["overrides"])
-            spec = composer.run([*words, *_as_then(composer, words)]).spec
+            spec = composer.run(as_first(entry["overrides"])).spec
             assert spec.identity == entry["identity"], entry["overrides"]

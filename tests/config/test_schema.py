@@ -131,7 +131,7 @@ def test_every_bound_belongs_to_an_existing_key(job: Compose) -> None:
             stage = path.parent.relative_to(conf_dir()).as_posix()
             device = ["device=opu_sim"] if "/" in stage else []
             configs.append(job("data=digits_graph", *device, f"{stage}={path.stem}").config)
-    configs.append(job("data=mnist").config)
+    configs += [job(f"data={data}").config for data in ("mnist", "cora")]
     unknown = [key for key in BOUNDS if not any(lookup(config, key)[1] for config in configs)]
     assert not unknown
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from program import Dfa, interrupted_in_epoch
 
-SMALL = ("data=digits", "model.hidden=[24,16,24]", "epochs=2", "batch_size=250", "progress=none")
+SMALL = ("data=digits", "model.hidden=[24,16,24]", "epochs=3", "batch_size=250", "progress=none")
 DRIFTING = ("device=opu_sim", "device/drift=medium", "device.drift.tau=5", "device.drift.jitter=0.1")
 NOISY = (*SMALL, "model.dropout=0.3", "model.input_dropout=0.1", *DRIFTING, "alignment_every=2")
 
@@ -56,7 +56,7 @@ def test_the_results_are_those_of_keep(dfa: Dfa, words: tuple[str, ...]) -> None
 def test_an_interrupted_run_goes_on_with_the_same_streams(dfa: Dfa) -> None:
     words = (*NOISY, "rule=dfa", "activations=recompute")
     whole = dfa.run(*words)
-    with interrupted_in_epoch(1):
+    with interrupted_in_epoch(2):
         assert dfa.train(*words, "checkpoint_every=1").code == 130
     (run,) = [run for run in dfa.runs() if run.folder != whole.folder]
     assert dfa("resume", str(run.folder)).code == 0
