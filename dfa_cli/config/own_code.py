@@ -282,11 +282,14 @@ def _spec_of(name: str) -> ModuleSpec | None:
     parent, _, _ = name.rpartition(".")
     places: Sequence[str] | None = None
     if parent:
-        above = _spec_of(parent)
-        if above is None or above.submodule_search_locations is None:
+        package = _spec_of(parent)
+        if package is None or package.submodule_search_locations is None:
             return None
-        # The list of a namespace package asks for its parent, which has not been imported.
-        places = list(getattr(above.submodule_search_locations, "_path", above.submodule_search_locations))
+        # The search path of a namespace package is an object that looks up the parent package in sys.modules each
+        # time it is read. The parent has not been imported, so read the plain list inside the object.
+        places = list(
+            getattr(package.submodule_search_locations, "_path", package.submodule_search_locations)
+        )
     for finder in sys.meta_path:
         if finder is not _finder and hasattr(finder, "find_spec"):
             with contextlib.suppress(ImportError, ValueError, AttributeError, KeyError):
@@ -294,7 +297,7 @@ def _spec_of(name: str) -> ModuleSpec | None:
                     return spec
     # Python looks for a folder without __init__.py inside another one only after it has imported the outer one.
     folders = [
-        str(place) for above in places or () if (place := Path(above, name.rpartition(".")[2])).is_dir()
+        str(place) for outer in places or () if (place := Path(outer, name.rpartition(".")[2])).is_dir()
     ]
     if not folders:
         return None

@@ -162,6 +162,7 @@ def _real(path: Path) -> Path:
 
 
 def _acquire(path: Path, force: bool) -> Lock:
+    """Create the lock file, or take over the file of a dead process. Raises `LockedError` when the holder lives."""
     holder = Holder()
     for attempt in range(TRIES):
         if attempt:

@@ -90,35 +90,39 @@ def zero_bubble_v(stages: int, micro_batches: int) -> Order:
     `M >= 2 S - 1`, with the activations of `S` micro-batches, as in 1F1B (Qi et al. 2023, arXiv 2401.10241, section 6).
     Smaller batches leave out the operations of the micro-batches that they do not have.
     """
-    codes = np.array([_v_of_stage(s, stages, micro_batches) for s in range(stages)])
+    codes = np.array([_zero_bubble_v_codes(s, stages, micro_batches) for s in range(stages)])
     return Order(codes, micro_batches, _in_flight(codes, 2 * stages * micro_batches), chunks=2, folded=True)
 
 
-def _v_of_stage(s: int, stages: int, micro_batches: int) -> np.ndarray:
+def _zero_bubble_v_codes(s: int, stages: int, micro_batches: int) -> np.ndarray:
+    """List the operations of stage `s` under ZB-V, in order: one row of `Order.codes`.
+
+    Chunk 0 of the stage is on the way from the first stage to the last, chunk 1 on the way back.
+    """
     virtual = (s, 2 * stages - 1 - s)
     full = max(2 * stages - 1, micro_batches)
-    done = np.zeros((3, 2), np.int64)  # operations of each kind and chunk that are in the list
+    done = np.zeros((3, 2), np.int64)  # how many operations of each kind and chunk are already listed
     parts: list[np.ndarray] = []
 
     def add(times: int, *together: tuple[int, int]) -> None:
-        """Append these operations in turn, `times` times: each a kind and a chunk, for its next micro-batch."""
+        """Append a sequence of operations, `times` times. Each is a (kind, chunk), done for its next micro-batch."""
         m = np.arange(times)[:, None] + [done[one] for one in together]
         first = [(kind * 2 * stages + virtual[chunk]) * micro_batches for kind, chunk in together]
         parts.append((m + first)[m < micro_batches])
         for one in together:
             done[one] += times
 
-    up, down = (FORWARD, 0), (FORWARD, 1)
-    back_up, back_down = ((BACKWARD, 0), (WEIGHT, 0)), ((BACKWARD, 1), (WEIGHT, 1))
-    add(2 * (stages - s) - 1, up)
-    add(s, down, up)
-    add(stages - s, down, *back_down)
-    add(full - int(done[up]), up, *back_up, down, *back_down)
-    add(full - int(done[down]), *back_up, down, *back_down)
-    add(s, back_up[0], back_down[0])
-    add(stages - s, *back_up)
-    add(s, back_down[1])
-    add(s, back_up[1])
+    forward_0, forward_1 = (FORWARD, 0), (FORWARD, 1)
+    backward_0, backward_1 = ((BACKWARD, 0), (WEIGHT, 0)), ((BACKWARD, 1), (WEIGHT, 1))
+    add(2 * (stages - s) - 1, forward_0)
+    add(s, forward_1, forward_0)
+    add(stages - s, forward_1, *backward_1)
+    add(full - int(done[forward_0]), forward_0, *backward_0, forward_1, *backward_1)
+    add(full - int(done[forward_1]), *backward_0, forward_1, *backward_1)
+    add(s, backward_0[0], backward_1[0])
+    add(stages - s, *backward_0)
+    add(s, backward_1[1])
+    add(s, backward_0[1])
     return np.concatenate(parts)
 
 

@@ -18,8 +18,8 @@ from studies.performance.rounds import add_times, median, process, speedup
 
 N_IN, N_OUT, ROWS = 1_000, 100_000, 256
 THRESHOLD = 0.1  # of a row's largest entry; lower than the default, so that more mirrors are on
-BATCHES = 3  # that are timed, after one that is not
-STORED, DRAWN = "stored complex matrix", "its drawing and its product"
+BATCHES = 3  # timed batches, after one that is not timed
+STORED, DRAWN = "stored complex matrix", "drawing the complex matrix, then multiplying"
 SIMULATED = "opu_sim"
 
 
@@ -93,11 +93,12 @@ def _seconds(project: Callable[[Tensor], object], error: Tensor) -> float:
 def projection(rounds: int) -> Section:
     section = Section(
         f"Projection, {N_IN:,} x {N_OUT:,}, batch {ROWS}",
-        "A batch of errors, two binary frames each, after a first one, through `opu_sim` (coefficients computed when "
-        "needed, the camera's noise included), and through a simulation like lightonml's: a complex matrix drawn and "
-        "stored with NumPy, its product, the intensities without any noise. Each in processes of its own, in turns. "
-        "The time of `opu_sim` depends on how many components of an error are above the threshold, that of the other "
-        "does not.",
+        "Both simulations project a batch of errors, after a first batch that is not timed. Each error is shown as "
+        "two binary frames. `opu_sim` computes the coefficients of the matrix when they are needed, and simulates the "
+        "noise of the camera. The other simulation does what lightonml's does: NumPy draws a complex matrix, stores "
+        "it and multiplies by it, and the intensities have no noise. The two run in turns, each in processes of its "
+        "own. The time of `opu_sim` depends on how many components of an error are above the threshold. That of the "
+        "other does not.",
     )
     found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
     for _ in range(min(rounds, 3)):

@@ -66,9 +66,10 @@ class Procedural:
 
 
 def _compiled_product(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor], None]:
-    """Return `multiply_into(start, out)`, which multiplies `patterns` with the columns from `start` on.
+    """Return a function `multiply_into(start, out)` that multiplies `patterns` `[k, n_in]` by the transmission matrix.
 
-    The result goes into `out` `[k, parts, columns]`.
+    It computes the output columns from `start` on and writes them into `out` `[k, parts, columns]`. `parts` is 1 for
+    the real part alone, and 2 for the real and the imaginary part.
     """
     from dfa_cli.devices.opu.media import compiled as kernels
 
@@ -88,8 +89,12 @@ def _compiled_product(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor],
 
 
 def _torch_product(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor], None]:
-    """Do the same as `_compiled_product` with torch alone, on any device, one block of coefficients at a time."""
-    # Finding the inputs that are not zero waits for the accelerator. It saves computing the coefficients of the others.
+    """Return the same function as `_compiled_product`, written in torch for any device.
+
+    It computes and multiplies one block of the matrix at a time.
+    """
+    # The coefficients of inputs that are zero in every pattern are not computed. To find these inputs, the CPU has to
+    # wait for the accelerator.
     lit = patterns.any(0).nonzero().squeeze(1)
 
     def multiply_into(start: int, out: Tensor) -> None:
