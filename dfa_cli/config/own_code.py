@@ -343,7 +343,10 @@ def _imports(content: bytes, name: str, is_package: bool) -> Iterator[str]:
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Executes the bytes that were found, under the path of the file, so that files beside it are found."""
+    """Executes the copy of the source in memory.
+
+    `__file__` is still the path of the file, so that the module finds the files beside it.
+    """
 
     def __init__(self, module: OwnModule):
         super().__init__(module.name, module.path)
@@ -355,7 +358,10 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
 
 class _Finder:
-    """Gives Python the modules that were found, before it looks for them on its path."""
+    """An import finder for `sys.meta_path`: it imports `modules` from the copies of their source in memory.
+
+    Python asks it before it searches `sys.path`.
+    """
 
     def __init__(self) -> None:
         self.modules: dict[str, OwnModule] = {}

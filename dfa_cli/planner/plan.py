@@ -223,8 +223,9 @@ def _backpropagation(
         _by_stage(array, owners) for array in (costs.weights, costs.kept, costs.first_input, costs.inputs)
     )
     blocks = _by_stage(costs.blocks, owners)
-    # Checkpoints lie so many blocks apart as takes least memory. Between them all activations are kept for one
-    # micro-batch at a time.
+    # Memory with activation checkpointing, for each number `k` of blocks between two checkpoints; the smallest counts.
+    # The inputs of the checkpointed blocks are held for every micro-batch. All activations of one segment of `k` blocks
+    # are held as well, for the one micro-batch whose backward pass runs.
     segments = [
         np.where(k == blocks, first, inputs * np.ceil(blocks / k) / blocks) * held
         + kept * np.minimum(k / blocks, 1)

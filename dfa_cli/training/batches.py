@@ -18,7 +18,8 @@ class Batches:
     """Iterates over the batches of one epoch: `size` training rows at a time, in a new order every epoch.
 
     With `size = None` an epoch is one batch of all training rows. For a graph an epoch is always one batch, the whole
-    graph. `order` is the generator that shuffles.
+    graph. `order` is the generator that shuffles. After each mini-batch `observer` is called with the fraction
+    of the epoch that is done.
     """
 
     def __init__(self, data: Data, size: int | None, order: torch.Generator):

@@ -23,7 +23,7 @@ HEAD = """# Performance
 
 What `scripts/benchmark` measured. The script wrote this page. The programs that are compared take turns, round by
 round. A figure is the median of the rounds. A ratio is the median of the ratios of each round. Memory and growth are
-measured in separate processes. The last column of a table of bars says whether that machine meets the bar.
+measured in separate processes. The last column of a table of targets says whether that machine meets the target.
 
 `dfa` lets the threads of a command sleep soon while they wait for each other, so that other programs slow it down less.
 In a Python program or a notebook of your own this takes one line before `import torch`:
@@ -64,7 +64,7 @@ class Section:
                 (what, figure, bar, "met" if met else "**not met**") for what, figure, bar, met in self.bars
             ]
             bars = Section("", "")
-            bars.table(("bar", "measured", "must be", ""), held)
+            bars.table(("target", "measured", "must be", ""), held)
             lines += bars.body
         return [*lines, conditions()]
 

@@ -17,7 +17,9 @@ JOBS = 20
 
 def startup(rounds: int) -> Section:
     section = Section(
-        "Start-up", "Whole processes, the data in the cache: `dfa train` is Cora, `gcn` 64 wide, 200 epochs."
+        "Start-up",
+        "The time of whole processes, with the data set already prepared in the cache. `dfa train` trains "
+        "`gcn` 64 wide on Cora for 200 epochs.",
     )
     with tempfile.TemporaryDirectory() as outputs:
         dfa("train", *CORA, f"outputs={outputs}")
@@ -43,7 +45,8 @@ def startup(rounds: int) -> Section:
 def sweep(rounds: int) -> Section:
     section = Section(
         "A sweep",
-        f"`dfa sweep` of {JOBS} such Cora jobs (seeds 0 to {JOBS - 1}): in one process, and with joblib's workers.",
+        f"`dfa sweep` runs {JOBS} Cora jobs as above (seeds 0 to {JOBS - 1}), in one process and with joblib's "
+        "workers.",
     )
     seeds = f"seed=range({JOBS})"
     launchers = {
@@ -80,7 +83,9 @@ def sweep(rounds: int) -> Section:
 
 
 def memory(rounds: int) -> Section:
-    section = Section("Memory", "Peak resident memory of a whole process, the import of torch included.")
+    section = Section(
+        "Memory", "The peak resident memory of a whole process. It includes what `import torch` takes."
+    )
     mnist = ("model=fc", "data=mnist", "epochs=1", "progress=none")
     cases: dict[str, tuple[tuple[str, ...], float]] = {
         "MNIST, fc 2 x 1024, bp": ((*mnist, "rule=bp"), 900),

@@ -112,7 +112,7 @@ def projection(rounds: int) -> Section:
             section.at_least(f"{kind}, times as fast as {against}", speedup(times, SIMULATED, against), 5)
     peaks = {name: median([one["memory_mb"] for one in each]) for name, each in found.items()}
     section.table(("memory above the imports", "MB"), [[name, f"{peak:.0f}"] for name, peak in peaks.items()])
-    section.at_most("share of the other's memory", peaks[SIMULATED] / peaks[STORED], 0.25, "")
+    section.at_most(f"memory, as a share of that of {STORED}", peaks[SIMULATED] / peaks[STORED], 0.25, "")
     return section
 
 

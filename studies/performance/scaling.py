@@ -104,9 +104,11 @@ Measured = dict[int, dict[str, float]]
 def scaling(rounds: int) -> Section:
     section = Section(
         "Growth",
-        "Seconds of one step without the optimizer's: the forward pass, and what is left of a step, the backward "
-        "pass, by backpropagation and by direct feedback alignment. Each size in a process of its own; memory is the "
-        "highest above the imports.",
+        "The time of one training step, without the update by the optimizer. The backward pass is the time "
+        "of the step less that of the forward pass. It is given for backpropagation (bp) and for direct "
+        "feedback alignment (dfa). Each size runs in a process of its own. Memory is the peak above that "
+        "of the imports. A slope is that of the straight line fitted to the logarithms: 1 means that the "
+        "time or the memory grows in proportion to the size.",
     )
     figure = f"scaling-{re.sub('[^a-z0-9]+', '-', machine().lower())}.svg"
     section.text(f"![time and memory against size](images/{figure})")
@@ -145,9 +147,9 @@ def scaling(rounds: int) -> Section:
             "memory": [one["memory_mb"] for one in found[what].values()],
         }.items():
             grown = slope(sizes, values)
-            words = f"{most:.2f}, the operations' (+ {TOLERANCE})"
+            words = f"at most {most:.2f} (slope of the operations) + {TOLERANCE}"
             section.bars.append(
-                (f"{name} against {what}, slope", f"{grown:.2f}", words, grown <= most + TOLERANCE)
+                (f"slope of {name} against {what}", f"{grown:.2f}", words, grown <= most + TOLERANCE)
             )
     IMAGES.mkdir(parents=True, exist_ok=True)
     write_atomically(IMAGES / figure, draw(found))

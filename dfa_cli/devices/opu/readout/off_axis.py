@@ -94,20 +94,20 @@ class OffAxis:
         count, rows, _, n_out = field.shape
         lines = math.ceil(n_out / MODES_IN_A_ROW)
         row = self.row(math.ceil(n_out / lines), field.device)
-        dark = lines * row.modes - n_out  # modes at the end of the last row that belong to no column
+        dark = lines * row.modes - n_out  # modes that fill up the last row and carry no output
         parts, amplitude = field.reshape(count * rows, 2, n_out), self.fringes.amplitude
         # A frame with no mirror on is not shown. Its field is known to be zero, so it must get no noise.
         shown = frames.shown.reshape(-1).nonzero().squeeze(1)
         real = field.new_zeros(count * rows, n_out)
-        full: Tensor | int = 0
-        for some in shown.split(max(1, MODES_AT_ONCE // n_out)) if len(shown) else ():
-            modes = torch.complex(*parts.index_select(0, some).unbind(1))
+        saturated_pixels: Tensor | int = 0
+        for chunk in shown.split(max(1, MODES_AT_ONCE // n_out)) if len(shown) else ():
+            modes = torch.complex(*parts.index_select(0, chunk).unbind(1))
             if dark:
                 modes = torch.nn.functional.pad(modes, (0, dark))
             light = row.intensity(modes.unflatten(-1, (lines, row.modes)), amplitude)
             measured, saturated = self.fringes.camera.measure(light, self.fringes.exposure, noise)
-            real.index_copy_(0, some, row.real_part(measured, amplitude).flatten(1)[:, :n_out])
+            real.index_copy_(0, chunk, row.real_part(measured, amplitude).flatten(1)[:, :n_out])
             if isinstance(saturated, Tensor):
-                full = full + saturated.sum()
+                saturated_pixels = saturated_pixels + saturated.sum()
         values = weighted_sum(real.view(count, rows, n_out), frames.weights).mul_(frames.scale)
-        return Reading(values, full=full, pixels=lines * row.pixels)
+        return Reading(values, full=saturated_pixels, pixels=lines * row.pixels)
