@@ -40,11 +40,11 @@ class Image:
 
 @dataclass(frozen=True)
 class Beam:
-    """One frame on its way.
+    """What happens to one frame between the mirrors and the read-out.
 
-    `pattern` `[n_in]`: 1 for a component that is lit. `true`, `read` `[n_out]`: the value at each mode and what the
-    read-out makes of it, over the r.m.s. of the true ones. `what`: that value. `image`: `None` without a camera.
-    `budget`: `None` for a read-out without a formula.
+    `pattern` `[n_in]`: 1 for a component that is lit. `true` `[n_out]`: the exact value at each mode. `read` `[n_out]`:
+    the value that the read-out returns. Both are divided by the root mean square of the exact values. `what`: the name
+    of the quantity that is read. `image`: `None` without a camera. `budget`: `None` for a read-out without a formula.
     """
 
     pattern: Tensor

@@ -105,7 +105,7 @@ class Comparison:
     def _notes_on_dependent_keys(self) -> list[str]:
         """Names the values that differ as a consequence of the columns: those tuned for each rule, and the others."""
         notes = []
-        names = {str(run.choices.get("tuned")) for group in self.groups for run in group.shown} - {
+        tuned_options = {str(run.choices.get("tuned")) for group in self.groups for run in group.shown} - {
             "None",
             "none",
         }
@@ -113,7 +113,7 @@ class Comparison:
         tuned = [
             key
             for key in self.dependent_keys
-            if names and is_tuned(key) and key not in typed and not self._belongs_to_a_column(key)
+            if tuned_options and is_tuned(key) and key not in typed and not self._belongs_to_a_column(key)
         ]
         if tuned:
             names = shortest_names([*tuned, *self.columns])

@@ -98,6 +98,10 @@ class Replica:
         return work.get_future().then(lambda future: future.value()[0])
 
     def _backward_by_blocks(self, part: MicroBatch, batch: Batch) -> Step:
+        """Compute the gradients for rules that train each block alone.
+
+        The gradients of a block are added up over the processes while those of the next block are computed.
+        """
         hidden = list(range(len(self.model.blocks) - 1)) if isinstance(self.rule, HasFeedback) else []
         outputs: list[Tensor] = []
         h = part.batch.x
@@ -140,7 +144,7 @@ class Replica:
         return (signal[part.first : part.last] for signal in signals)
 
     def _begin_sums(self, block: nn.Module) -> list[Any]:
-        """Begin to add up the gradients of a block."""
+        """Begin to add up the gradients of a block over the processes. Return the operations to wait for."""
         sums = []
         with self.traffic.timed("sending"):
             for parameter in block.parameters():
@@ -155,6 +159,7 @@ class Replica:
             distributed.all_reduce(tensor)
 
     def _joined(self, step: Step, part: MicroBatch) -> Step:
+        """Add up the loss and the number of correct rows over the processes."""
         both = torch.stack([step.loss.float() * part.weight, step.correct.float()])
         self._sum(both, RESULT)
         return Step(both[0], both[1])

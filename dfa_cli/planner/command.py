@@ -23,7 +23,10 @@ SWEPT = ("stages", "micro-batches")
 
 @dataclass(frozen=True)
 class Question:
-    """The options of `dfa plan`. What is `None` has a default, or stands in the configuration."""
+    """The options of `dfa plan`. An option that is `None` takes its value from the configuration, or its default.
+
+    `form`: the format of the output, one of `FORMS`.
+    """
 
     overrides: Sequence[str]
     config_dir: str | None

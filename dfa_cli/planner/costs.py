@@ -216,14 +216,17 @@ def split(costs: Sequence[float], stages: int) -> list[int]:
 
 
 def balanced(costs: Sequence[float], ends: Sequence[int], owners: np.ndarray) -> list[int]:
-    """Move single blocks between neighbouring parts, as long as the work of two stages becomes more even."""
+    """Move single blocks between neighbouring parts, as long as the work of two stages becomes more even.
+
+    `costs`: of each block. `ends`: the end of each part, as `split` returns them. `owners`: the stage of each part.
+    """
     ends = list(ends)
     load = np.bincount(owners, [sum(costs[a:b]) for a, b in zip([0, *ends], ends, strict=False)])
     moved = True
     while moved:
         moved = False
         for k in range(len(ends) - 1):
-            # The block after the border goes to the part before it, or the block before it to the part after it.
+            # Part k takes the first block of part k + 1, or part k + 1 takes the last block of part k.
             after, before = ends[k + 1] - ends[k], ends[k] - (ends[k - 1] if k else 0)
             for step, size, giver, taker in ((1, after, k + 1, k), (-1, before, k, k + 1)):
                 cost = costs[ends[k] if step == 1 else ends[k] - 1]

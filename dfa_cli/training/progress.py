@@ -153,7 +153,7 @@ class Progress:
 def summary(record: Mapping[str, Any], folder: Path) -> list[str]:
     """Return the lines that end a run. No line is longer than 80 characters, except for a long path.
 
-    For a stand-in the first and the last line are the sentence about it.
+    When the run used a stand-in for its data set, the first and the last line say so.
     """
     result, cost, times = record["result"], record["projection"], record["time"]
     sizes = ", ".join(f"{count:,} {name}" for name, count in result["sizes"].items())

@@ -123,7 +123,7 @@ def put_between(mark: str, section: Section, page: Path = PAGE) -> None:
     if section.bars:
         rows = [(what, got, bar, "met" if met else "**not met**") for what, got, bar, met in section.bars]
         bars = Section("", "")
-        bars.table(("bar", "measured", "must be", ""), rows)
+        bars.table(("target", "measured", "must be", ""), rows)
         lines += bars.body
     before, _, after = page.read_text("utf-8").split(mark)
     text = "\n".join([*lines, conditions()])
