@@ -105,6 +105,7 @@ def _of_pixels(axis: Axes, heading: str, below: str) -> None:
 
 
 def _spectrum(axis: Axes, image: Image) -> None:
+    """Draw the power spectrum of the camera's rows, with the carrier of the fringes and the band that is cut out."""
     decibels = 10 * (image.spectrum / image.spectrum[0]).clamp_min(1e-12).log10().numpy()
     marker = "o" if len(decibels) < 20 else ""
     axis.plot(
@@ -139,6 +140,7 @@ def _scatter(axis: Axes, beam: Beam) -> None:
 
 
 def _budget(axis: Axes, beam: Beam) -> None:
+    """Draw the share of each source in the variance of the noise."""
     if beam.budget is None or not beam.budget.noise:
         _empty(axis, "no noise" if beam.budget else "no formula for this read-out")
         return

@@ -354,6 +354,7 @@ def sort_value(result: Comparison, group: Group, name: str) -> Any:
 
 
 def _sort(result: Comparison, sort: str) -> None:
+    """Sorts the rows by what `--sort` names, in reverse with a leading `-`. Rows without a value come last."""
     word = sort.removeprefix("-").removeprefix("+")
     name = "mean" if word in ("metric", result.metric.name) else ALIASES.get(word, word)
     name = "mean" if name == result.metric.name else name

@@ -257,6 +257,7 @@ def _by_stage(array: np.ndarray, owners: np.ndarray) -> np.ndarray:
 
 
 def _idle(busy: np.ndarray, run: Simulated, stages: int, count: int) -> float:
+    """Return the share of a step in which a stage waits. `busy`: its work for each of `count` micro-batches."""
     return float(1 - busy.sum() / stages * count / run.seconds)
 
 
@@ -269,6 +270,7 @@ def _direct_feedback(
     options: Options,
     schedule: str | None = None,
 ) -> Line:
+    """Plan direct feedback alignment. `frame_rate`: of the OPU that projects the error; `None` for no OPU."""
     stages, count = options.stages, options.micro_batches
     error = costs.error_rows * work.classes * work.value_bytes
     columns = costs.widest if options.share_columns else costs.columns

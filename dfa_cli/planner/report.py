@@ -136,6 +136,7 @@ def conclusions(plan: Plan) -> list[str]:
 
 
 def _against_backpropagation(plan: Plan) -> Iterator[str]:
+    """Compare the time, the work and the traffic of DFA with those of the best schedule of backpropagation."""
     best, costs = plan.best_bp, plan.costs
     local, first = plan.line("dfa local"), plan.line(f"dfa {FORWARD_FIRST}")
     assert local is not None
@@ -179,6 +180,7 @@ def _compared(what: str, line: Line, best: Line) -> str:
 
 
 def _projection(plan: Plan) -> Iterator[str]:
+    """Say up to how many stages DFA is faster than backpropagation in which no stage ever waits."""
     costs, options = plan.costs, plan.options
     forward = float(costs.forward.sum())
     left_out = float(costs.input_gradient.sum())
@@ -210,6 +212,7 @@ def _projection(plan: Plan) -> Iterator[str]:
 
 
 def _optics(plan: Plan) -> Iterator[str]:
+    """Say which frame rate, how many cameras and how many mirrors the optical projection needs."""
     work, options, costs = plan.work, plan.options, plan.costs
     modelled = plan.modelled_frame_rate
     needed, frames = plan.needed_frame_rate, work.rows * work.labelled * options.frames_per_row
@@ -353,15 +356,16 @@ def _short(plan: Plan, line: Line) -> str:
 
 
 def _sweep_conclusions(plans: Sequence[Plan], key: str) -> Iterator[str]:
+    """Say for each way to train by DFA at which values of `key` it is faster than the best schedule of bp."""
     words = key.replace("_", "-")
-    for one in dict.fromkeys(
+    for way in dict.fromkeys(
         _short(plan, line) for plan in plans for line in plan.lines if line.rule == "dfa"
     ):
         ahead = [
             str(getattr(plan.options, key))
             for plan in plans
             for line in plan.lines
-            if _short(plan, line) == one and line.seconds < plan.best_bp.seconds
+            if _short(plan, line) == way and line.seconds < plan.best_bp.seconds
         ]
         where = (
             "nowhere"
@@ -370,4 +374,4 @@ def _sweep_conclusions(plans: Sequence[Plan], key: str) -> Iterator[str]:
             if len(ahead) == len(plans)
             else f"at {', '.join(ahead)} {words}"
         )
-        yield f"{one} is ahead of bp's best schedule {where}."
+        yield f"{way} is ahead of bp's best schedule {where}."

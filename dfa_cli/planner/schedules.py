@@ -18,10 +18,10 @@ KINDS = ("forward", "backward", "weight")
 class Order:
     """The operations of each stage, in the order in which it does them.
 
-    `codes` `[stages, operations of a stage]`: `(kind * S * chunks + virtual stage) * M + micro-batch`. The blocks of a
-    model lie on `S * chunks` virtual stages, which pass through the stages `chunks` times.
-    `folded`: the second time they come back from the last stage to the first. Otherwise each time begins with the
-    first.
+    The model is divided into `S * chunks` consecutive parts, the virtual stages. Each stage holds `chunks` of them.
+    `codes` `[stages, operations of a stage]`: `(kind * S * chunks + virtual stage) * M + micro-batch`.
+    `folded`: the virtual stages go from the first stage to the last, then back to the first. Otherwise they go from the
+    first stage to the last, `chunks` times.
     `in_flight` `[stages]`: the largest number of forward passes, one for each micro-batch and chunk, of which a stage
     keeps the activations at one time.
     `fused`: B and W are one operation, of the kind `BACKWARD`.
@@ -174,10 +174,10 @@ def _in_turn(
 
 
 def interleaved(stages: int, micro_batches: int, chunks: int) -> Order:
-    """Interleaved 1F1B: each stage holds `chunks` parts of the model, so that the bubble is as many times shorter.
+    """Interleaved 1F1B: each stage holds `chunks` parts of the model. The bubble is then `chunks` times shorter.
 
-    `M` must be a multiple of `S`. Micro-batches are taken in groups of `S`; a stage takes a group through its first
-    part, then through the next. Narayanan et al. 2021 (arXiv 2104.04473), section 2.2.
+    `M` must be a multiple of `S`. Micro-batches are taken in groups of `S`. A stage computes its first part for the
+    whole group, then its next part. Narayanan et al. 2021 (arXiv 2104.04473), section 2.2.
     """
     total = micro_batches * chunks
     k = np.arange(total)

@@ -68,6 +68,7 @@ def sweep(command: Command) -> int:
 
 
 def _run_grid(command: Command, composer: Composer, sweep_folder: Path) -> int:
+    """Run the jobs of a grid that have no completed run yet, or list them for `--dry-run`. Return the exit code."""
     jobs = composer.jobs(command.overrides)
     config = jobs[0].spec.config
     outputs = Path(config["outputs"]).absolute()
@@ -81,8 +82,8 @@ def _run_grid(command: Command, composer: Composer, sweep_folder: Path) -> int:
     if command.dry_run:
         return COMPLETED
     with only_one(sweep_folder / LOCK, shortest(sweep_folder)) if to_run else contextlib.nullcontext():
-        told = [run for run in planned.runs if run.earlier.resumes_after is not None or _is_run_again(run)]
-        lines += jobs_in_words(told, output.terminal_width() or 200)
+        listed = [run for run in planned.runs if run.earlier.resumes_after is not None or _is_run_again(run)]
+        lines += jobs_in_words(listed, output.terminal_width() or 200)
         output.write_stdout("\n".join(lines) + "\n")
         if to_run:
             with SweepDisplay(len(planned.runs)) as display:
@@ -118,6 +119,7 @@ def _run_search(
 
 
 def _run_study(command: Command, first: Composed, study: Study, code: OwnCode, sweep_folder: Path) -> int:
+    """Run the trials that the study has not completed yet, and print the best one. Return the exit code."""
     left, runs = study.left(), []
     if study.total is not None:
         print(
@@ -148,6 +150,7 @@ def _is_run_again(run: SweepRun) -> bool:
 
 
 def _opening_line(planned: Plan, to_run: int) -> str:
+    """Say how many jobs the sweep has, and how many of them are reused, resumed and run."""
     count = len(planned.runs)
     words = [f"{count} job{'s' if count != 1 else ''}"]
     if planned.merged:

@@ -218,8 +218,9 @@ class OPU:
     def _measure_ones(self) -> None:
         """Measure `b1`, the projection of a row of ones, as the mean of `EXPOSURES_OF_ONES` readings.
 
-        Noise of `b1` would add up over the rows as the sum does that it removes. A frame has no more light than the
-        calibration frame, for which the camera is exposed, so the ones are divided among several frames.
+        Every row uses the same `b1`, so its noise would add up over the rows. The mean of many readings keeps it small.
+        A frame must not have more light than the calibration frame, which sets the exposure of the camera. So the ones
+        are divided among several frames.
         """
         n_in, n_out = self._sizes
         count = min(n_in, math.ceil(1 / self.calibration))
@@ -288,7 +289,10 @@ class OPU:
     def _values(
         self, error: Tensor, frames: Frames, pieces: Sequence[_Piece], stream: str | None
     ) -> Iterator[Tensor]:
-        """Yield the values at the modes of each piece, `[rows, last - first]`."""
+        """Yield the values at the modes of each piece, `[rows, last - first]`.
+
+        `stream`: the name of the random stream of the noise. With `None`, each span has a stream of its own.
+        """
         count, rows, n_in = frames.patterns.shape
         # A perfect device multiplies the error itself, and skips the read-out.
         patterns = error if self.perfect else frames.patterns.reshape(count * rows, n_in)

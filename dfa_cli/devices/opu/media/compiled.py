@@ -41,6 +41,10 @@ FROM_ROOT_HALF, ROOT_HALF = (
 # bits, at twice the cost. `fastmath` stays off: it could fuse a product and a sum, which would change the last bit.
 @numba.njit
 def radius_and_quarter(k1, k2, k3, column):
+    """Draw the entry of a row (keys `k1`, `k2`, `k3`) and a column, as `gaussian.coefficients` does.
+
+    Returns the entry in polar form: its radius, which may be negative, and its angle in quarter turns, from -1 to 1.
+    """
     x = u32(k1 + u32(column * WEYL))
     x = u32(x ^ u32(x >> u32(17)))
     x = u32(x * ROUND_0)
