@@ -18,8 +18,8 @@ JOBS = 20
 def startup(rounds: int) -> Section:
     section = Section(
         "Start-up",
-        "The time of whole processes, with the data set already prepared in the cache. `dfa train` trains "
-        "`gcn` 64 wide on Cora for 200 epochs.",
+        "The table times whole processes, with the data set already prepared in the cache. `dfa train` "
+        "trains `gcn` 64 wide on Cora for 200 epochs.",
     )
     with tempfile.TemporaryDirectory() as outputs:
         dfa("train", *CORA, f"outputs={outputs}")
@@ -84,7 +84,8 @@ def sweep(rounds: int) -> Section:
 
 def memory(rounds: int) -> Section:
     section = Section(
-        "Memory", "The peak resident memory of a whole process. It includes what `import torch` takes."
+        "Memory",
+        "The table has the peak resident memory of a whole process. It includes what `import torch` takes.",
     )
     mnist = ("model=fc", "data=mnist", "epochs=1", "progress=none")
     cases: dict[str, tuple[tuple[str, ...], float]] = {

@@ -104,11 +104,11 @@ Measured = dict[int, dict[str, float]]
 def scaling(rounds: int) -> Section:
     section = Section(
         "Growth",
-        "The time of one training step, without the update by the optimizer. The backward pass is the time "
-        "of the step less that of the forward pass. It is given for backpropagation (bp) and for direct "
-        "feedback alignment (dfa). Each size runs in a process of its own. Memory is the peak above that "
-        "of the imports. A slope is that of the straight line fitted to the logarithms: 1 means that the "
-        "time or the memory grows in proportion to the size.",
+        "The tables have the time of one training step, without the update by the optimizer. The backward "
+        "pass is the time of the step less that of the forward pass. It is given for backpropagation (bp) "
+        "and for direct feedback alignment (dfa). Each size runs in a process of its own. Memory is the "
+        "peak above that of the imports. A slope is that of the straight line fitted to the logarithms: 1 "
+        "means that the time or the memory grows in proportion to the size.",
     )
     figure = f"scaling-{re.sub('[^a-z0-9]+', '-', machine().lower())}.svg"
     section.text(f"![time and memory against size](images/{figure})")

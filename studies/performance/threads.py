@@ -94,10 +94,10 @@ def threads(rounds: int, busy_rounds: int = BUSY_ROUNDS, only: Sequence[str] = t
     loops = BUSY_LOOPS_A_CORE * (os.cpu_count() or 1)
     section = Section(
         "Threads",
-        "The seconds that `dfa train` trains, by the number of threads, for three cases: digits (`fc`, "
-        "64,64), an epoch of MNIST (`fc`, 2 x 1024) and Cora (`gcn`). *Busy* means that two other programs "
-        "for each core compute without a pause. *Spinning* means all threads, with the spin count that "
-        "GNU's OpenMP has by default.",
+        "The tables have the seconds that `dfa train` trains, by the number of threads, for three cases: "
+        "digits (`fc`, 64,64), an epoch of MNIST (`fc`, 2 x 1024) and Cora (`gcn`). *Busy* means that two "
+        "other programs for each core compute without a pause. *Spinning* means all threads, with the spin "
+        "count that GNU's OpenMP has by default.",
     )
     for name in only:
         quiet = measure(CASES[name], rounds, spinning=True)

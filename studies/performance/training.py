@@ -49,9 +49,9 @@ RULES = {
 def graphs(rounds: int) -> Section:
     section = Section(
         "Graphs",
-        "An epoch of training on Cora and CiteSeer, with `gcn` 16 wide and the validation and test "
-        "accuracy of every epoch. The *recipe* is the same training as torch_geometric's users write it: "
-        "`GCNConv(cached=True)` on dense features, autograd and `torch.optim.Adam`.",
+        "The tables time an epoch of training on Cora and CiteSeer, with `gcn` 16 wide and the validation "
+        "and test accuracy of every epoch. The *recipe* is the same training as torch_geometric's users "
+        "write it: `GCNConv(cached=True)` on dense features, autograd and `torch.optim.Adam`.",
     )
     epochs, cores = 50, process_threads()
     recipe = f"recipe, threads {cores}"
@@ -78,10 +78,10 @@ def graphs(rounds: int) -> Section:
 def published(rounds: int) -> Section:
     section = Section(
         "Beside published loops",
-        "An epoch of training on Cora and CiteSeer, on one thread, with `gcn` 16 wide and dropout before "
-        "the last layer only. Three programs are compared: the training loop that was published with "
-        "TinyDFA (Launay et al. 2020), torch_geometric's example with its dropout reduced to that one, and "
-        "`dfa` with the same network. Each computes the accuracies in every epoch.",
+        "The tables time an epoch of training on Cora and CiteSeer, on one thread, with `gcn` 16 wide and "
+        "dropout before the last layer only. Three programs are compared: the training loop that was "
+        "published with TinyDFA (Launay et al. 2020), torch_geometric's example with its dropout reduced "
+        "to that one, and `dfa` with the same network. Each computes the accuracies in every epoch.",
     )
     epochs = 25
     goals = {"cora": 8, "citeseer": 12}
@@ -133,9 +133,9 @@ def published(rounds: int) -> Section:
 def mnist(rounds: int) -> Section:
     section = Section(
         "MNIST in float32",
-        "A training epoch of `fc` 2 x 1024 with batches of 256. The *recipe* is the usual PyTorch program: "
-        "`nn.Sequential`, autograd, `torch.optim.Adam`, and batches taken by indexing. *Products alone* "
-        "means that only the matrix products of such an epoch are computed.",
+        "The table times a training epoch of `fc` 2 x 1024 with batches of 256. The *recipe* is the usual "
+        "PyTorch program: `nn.Sequential`, autograd, `torch.optim.Adam`, and batches taken by indexing. "
+        "*Products alone* means that only the matrix products of such an epoch are computed.",
     )
     data = mnist_data()
     contenders: dict[str, Round] = {"recipe": sequential_recipe(data)}
@@ -154,8 +154,8 @@ def mnist(rounds: int) -> Section:
 def precision(rounds: int) -> Section:
     section = Section(
         "precision=bf16",
-        "The same network, with the matrix products of the hidden layers in bfloat16. It is compared with "
-        "the recipe in float32.",
+        "The network is the same, with the matrix products of the hidden layers in bfloat16. It is "
+        "compared with the recipe in float32.",
     )
     data = mnist_data()
     try:
@@ -203,9 +203,9 @@ def precision(rounds: int) -> Section:
 def shallow(rounds: int) -> Section:
     section = Section(
         "Frozen hidden layers",
-        "Training and evaluation with `rule=shallow`, whose hidden layers stay as they were initialised. "
-        "`dfa` computes their activations once a run. The same loop is timed when it computes them in "
-        "every step and every evaluation.",
+        "The tables time training and evaluation with `rule=shallow`, whose hidden layers stay as they "
+        "were initialised. *Once*: the activations of the hidden layers are computed once a run, as `dfa` "
+        "does. *Every time*: the same loop computes them in every step and every evaluation.",
     )
     cases = {
         "mnist": (*FC, *CPU),
