@@ -86,7 +86,7 @@ class TestCommittedFiles:
         different = [row for row in rows if row["identity"] not in today]
         if name in EARLIER_OPTICS:
             assert different, "it was repeated, so it is not of earlier optics any more"
-            assert {row["device"] for row in different} == {"opu_sim"}
+            assert "opu_sim" in {row["device"] for row in different}
         else:
             assert today == {row["identity"] for row in rows}
 
