@@ -12,7 +12,7 @@ from studies.results import depth_choice, drift, encoding_choice, length_choice,
 from studies.results.averages import percent
 from studies.results.claims import claims
 from studies.results.markdown import replace_between, table
-from studies.results.selection import DEFAULT, EARLIER_OPTICS, SERIES, TERNARY, main_results, pick
+from studies.results.selection import DEFAULT, EARLIER_OPTICS, INCOMPLETE, SERIES, TERNARY, main_results, pick
 from studies.results.table import Row
 from studies.results.tuning import tried
 
@@ -32,7 +32,8 @@ def page(rows: Sequence[Row]) -> str:
         DEFAULT=DEFAULT,
         breaks=f"{sections.BREAKS:g}",
         claims=claims(rows),
-        earlier=", ".join(f"`{name}`" for name in EARLIER_OPTICS if pick(rows, experiment=name)),
+        earlier=_named(EARLIER_OPTICS, rows),
+        incomplete=_named(INCOMPLETE, rows),
         mnist=sections.mnist(rows),
         mnist_width=sections.mnist_width(rows),
         citation=sections.citation(rows),
@@ -53,6 +54,10 @@ def page(rows: Sequence[Row]) -> str:
         fairness=sections.fairness(rows),
         origin=sections.origin(rows),
     )
+
+
+def _named(names: Sequence[str], rows: Sequence[Row]) -> str:
+    return ", ".join(f"`{name}`" for name in names if pick(rows, experiment=name))
 
 
 def with_results(readme: str, rows: Sequence[Row]) -> str:

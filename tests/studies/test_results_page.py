@@ -20,7 +20,7 @@ from studies.results.depth_choice import choices as depth_choices
 from studies.results.depth_choice import experiment as depth_tuned
 from studies.results.reproduce import DEPTH_TUNED
 from studies.results.reproduce import words as words_of
-from studies.results.selection import EARLIER_OPTICS, ENCODING, KNOBS
+from studies.results.selection import EARLIER_OPTICS, ENCODING, INCOMPLETE, KNOBS
 from studies.results.table import COLUMNS, Row, collect, read, write
 from studies.results.tuning import choices, searched, tried
 
@@ -88,7 +88,8 @@ class TestCommittedFiles:
             assert different, "it was repeated, so it is not of earlier optics any more"
             assert "opu_sim" in {row["device"] for row in different}
         else:
-            assert today == {row["identity"] for row in rows}
+            assert not different
+            assert (len(rows) < len(today)) == (name in INCOMPLETE)
 
     def test_tuning_and_results_use_different_seeds(self) -> None:
         assert max(int(row["seed"]) for row in RESULTS) < 100 <= min(int(row["seed"]) for row in TUNING)
