@@ -19,6 +19,7 @@ from torch import Tensor
 from dfa_cli.config.compose import compose_run, conf_dir
 from dfa_cli.config.instantiate import build
 from dfa_cli.devices import Cost, Digital, ProjectionDevice
+from dfa_cli.devices.opu import OPU
 from dfa_cli.devices.parts import project_parts
 from dfa_cli.training.weights import load_tensors, save_tensors
 
@@ -162,6 +163,7 @@ def test_rows_of_zeros_give_zeros_and_cost_no_frame(words: list[str]) -> None:
     assert (out[[0, 2, 3, 5, 7, 8]].abs().sum(1) > 0).all()
     if "Dithered" in str(node_of(" ".join(words)).get("encoding")):
         # Other mirrors are drawn, but each row shows one frame or two. The ones are measured in 16 readings of two.
+        assert isinstance(device, OPU)
         ones = 32 if device.remove_sum else 0
         assert 6 <= device.cost().frames / device.readout.exposures - ones <= 12
     else:
