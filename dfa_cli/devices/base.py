@@ -20,8 +20,8 @@ class Cost:
     `modelled_seconds` [s], `modelled_joules` [J]: time and energy that the modelled hardware would have needed;
     `None` where no hardware is modelled.
     `notes`: further figures of the device, such as the fraction of saturated pixels.
-    `warnings`: what went wrong in the projections since the call before, one sentence each, with what to do. A run
-    keeps them in its record, and its row is marked in every table.
+    `warnings`: what went wrong in the projections since the previous call of `cost()`, one sentence each, with what to
+    do. The other figures count since `prepare`. A run keeps them in its record, and its row is marked in every table.
     """
 
     rows: int = 0

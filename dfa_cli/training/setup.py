@@ -43,7 +43,7 @@ class Experiment:
     generators: dict[str, torch.Generator]
 
     def whole(self) -> AbstractContextManager[None]:
-        """Hold the state of the whole run for the block, in the process that writes the record."""
+        """Gather the state of the whole run, within the `with` block, in the process that writes the record."""
         return nullcontext()
 
     def report(self) -> dict[str, Any] | None:

@@ -94,11 +94,14 @@ class Statistical:
         )
 
     def _clip(self, values: Tensor, field: Tensor, signal: Tensor, frames: Frames) -> Tensor | int:
-        """Subtract from `values` the light that full pixels cannot count. Returns the number of full pixels."""
+        """Subtract from `values` the light that full pixels cannot count.
+
+        Returns the number of full readings: a pixel counts once for each frame and exposure in which it is full.
+        """
         fringes = self.wrapped.fringes
         ceiling = fringes.exposure.ceiling
-        # No pixel is brighter than (R + |E|)^2. On the CPU, where the maximum costs little, this bound mostly
-        # shows that no pixel is full.
+        # No pixel is brighter than the square of (amplitude of the reference + |field|). On the CPU, where the maximum
+        # costs little, this bound mostly shows that no pixel is full.
         if ceiling == float("inf") or (
             signal.device.type == "cpu" and (fringes.amplitude + float(signal.max()) ** 0.5) ** 2 < ceiling
         ):
