@@ -235,8 +235,12 @@ def test_what_a_killed_clean_has_left_is_removed_by_the_next(
     dfa: Dfa, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = interrupted_run(dfa)
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
-        patch.setattr("shutil.rmtree", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr("shutil.rmtree", interrupt)
         assert dfa("clean", str(dfa.outputs), "--yes").code == 130
     assert not run.folder.exists()
     (left,) = run.folder.parent.iterdir()
