@@ -25,17 +25,13 @@ MAX_STORED = 1 << 28  # coefficients of 8 bytes, 2 GiB
 Spans = Sequence[Span]  # ranges of modes
 
 
-class Medium(Protocol):
-    """A scattering medium. `prepare` fixes its matrix; call it before any other method.
-
-    A copy (`copy.copy`) that is prepared again shares nothing with the medium that it was copied from.
+class PreparedMedium(Protocol):
+    """A scattering medium whose matrix is fixed.
 
     `separable`: whether the field at a part of the modes can be computed alone, for the same part of the cost.
     """
 
     separable: bool
-
-    def prepare(self, n_in: int, n_out: int, seed: int, compute: torch.device) -> None: ...
 
     def fields(self, patterns: Tensor, imaginary: bool) -> Tensor:
         """Multiply `patterns` `[k, n_in]`, float32, with the matrix. Returns `[k, parts, n_out]`.
@@ -56,6 +52,15 @@ class Medium(Protocol):
     def feedback_matrix(self) -> Tensor:
         """Return `B = Re T` `[n_in, n_out]`, float32. Raises `DfaError` when it is too large to be stored."""
         ...
+
+
+class Medium(PreparedMedium, Protocol):
+    """A scattering medium. `prepare` fixes its matrix; call it before any other method.
+
+    A copy (`copy.copy`) that is prepared again shares nothing with the medium that it was copied from.
+    """
+
+    def prepare(self, n_in: int, n_out: int, seed: int, compute: torch.device) -> None: ...
 
 
 def require_storable(n_in: int, n_out: int) -> None:

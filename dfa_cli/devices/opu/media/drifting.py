@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dfa_cli.devices.opu.media.auto import Auto
-from dfa_cli.devices.opu.media.base import Medium, Spans
+from dfa_cli.devices.opu.media.base import Medium, PreparedMedium, Spans
 from dfa_cli.devices.opu.media.dense import Dense
 from dfa_cli.seeding import stream_seed
 
@@ -72,7 +72,8 @@ class Drifting:
         self._prepared = n_in, n_out, seed, compute
         first = self.medium.chosen if isinstance(self.medium, Auto) else self.medium
         self.separable = first.separable
-        self._tick, self._first, self._sum = 0, first, first
+        self._tick, self._first = 0, first
+        self._sum: PreparedMedium = first
         self._media: dict[int, Medium] = {0: first}
 
     def move_to(self, tick: int) -> None:
@@ -118,12 +119,9 @@ class Drifting:
 class Sum:
     """A medium whose matrix is the weighted sum of the matrices of other media, which are prepared already."""
 
-    def __init__(self, weights: Sequence[float], media: Sequence[Medium]):
+    def __init__(self, weights: Sequence[float], media: Sequence[PreparedMedium]):
         self._parts = list(zip(weights, media, strict=True))
         self.separable = all(medium.separable for medium in media)
-
-    def prepare(self, n_in: int, n_out: int, seed: int, compute: torch.device) -> None:
-        raise NotImplementedError("the media of a sum are prepared before it is made")
 
     def fields(self, patterns: Tensor, imaginary: bool) -> Tensor:
         return _total([medium.fields(patterns * weight, imaginary) for weight, medium in self._parts])
