@@ -202,7 +202,7 @@ def measure_blocks(team: Team, network: Network, parts: int) -> list[Block]:
         value_bytes=4,
         added=parts > 1,
         choose=statistics.median,
-        seconds=0.05,
+        seconds=1.0,
     )
     return [Block(**one) for one in team.tell([asdict(block) for block in timed])]
 
