@@ -28,6 +28,7 @@ PARTS: dict[str, Callable[[int], Section]] = {
     "projection": projection.projection,
     "scaling": scaling.scaling,
 }
+GPU = "gpu"  # this part of the page holds what `scripts/gpu_check` found
 
 
 def main() -> None:
@@ -47,7 +48,7 @@ def main() -> None:
     for name in options.parts or PARTS:
         section = PARTS[name](options.rounds)
         print("\n".join(section.lines()), end="\n\n", flush=True)
-        write(section, list(PARTS), name)
+        write(section, [*PARTS, GPU], name)
     print(f"written to {PAGE}")
 
 

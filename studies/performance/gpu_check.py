@@ -1,0 +1,351 @@
+"""Tests the CUDA code on a machine with a GPU, and measures how near it comes to the card's limits.
+
+    scripts/gpu_check                        all parts, at most six minutes
+    scripts/gpu_check --only limits mnist    only these parts
+    scripts/gpu_check --dry                  every part, small and on the CPU, to try the program
+
+The figures are printed, and written to figures.json and figures.md in a folder. A part that fails is reported at the
+end, and the others still run. Then the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from dfa_cli.data import loading
+from dfa_cli.data.base import Data
+from dfa_cli.devices.opu.media.procedural import Procedural
+from dfa_cli.machine.files import write_atomically
+from dfa_cli.training.loop import Course, train, train_epoch
+from dfa_cli.training.setup import Experiment, build_experiment
+from studies.performance.page import ROOT, conditions
+from studies.performance.rounds import dfa, resolved_config
+from studies.performance.training import shapes
+
+CUDA_TESTS = ("tests/training/test_cuda.py", "tests/devices")
+RULES = {
+    "bp": ("rule=bp", "device=auto"),
+    "dfa": ("rule=dfa", "device=auto"),
+    "dfa, bf16": ("rule=dfa", "device=auto", "precision=bf16"),
+    "opu_sim, statistical": ("rule=dfa", "device=opu_sim"),
+    "opu_sim, off_axis": ("rule=dfa", "device=opu_sim", "device/readout=off_axis"),
+}
+MODELS = ("gcn", "gat", "cheb", "sage")
+TRILLION = 10**12
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured figure: the median, with the fastest and the slowest round. `limit`: what the card allows."""
+
+    name: str
+    unit: str
+    median: float
+    fastest: float
+    slowest: float
+    limit: float | None = None
+    goal: str = ""
+
+
+@dataclass
+class Check:
+    """The settings of a check, and what it has found so far.
+
+    `compute`: `cuda` or `cpu`. `dry`: everything is small. `rates`: operations a second of a matrix product, by
+    precision; `bandwidth`: bytes a second that a copy reads and writes. Both are empty until `limits` has run.
+    """
+
+    compute: str
+    dry: bool
+    rounds: int
+    figures: list[Figure] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    rates: dict[str, float] = field(default_factory=dict)
+    bandwidth: float | None = None
+
+    def seconds(self, operation: Callable[[], object]) -> list[float]:
+        """Time the operation once for each round, after one call that does not count."""
+        times = []
+        for _ in range(1 + self.rounds):
+            self.wait()
+            began = time.perf_counter()
+            operation()
+            self.wait()
+            times.append(time.perf_counter() - began)
+        return times[1:]
+
+    def wait(self) -> None:
+        if self.compute == "cuda":
+            torch.cuda.synchronize()
+
+    def add(
+        self,
+        name: str,
+        unit: str,
+        values: Sequence[float],
+        limit: float | None = None,
+        goal: str = "",
+    ) -> float:
+        """Add a figure, and print it. `goal` begins with `<=` or `>=`, and tells which round is the fastest."""
+        fastest, slowest = min(values), max(values)
+        goal = "" if self.dry else goal
+        if goal.startswith(">=") or unit.endswith("/s"):
+            fastest, slowest = slowest, fastest
+        one = Figure(name, unit, statistics.median(values), fastest, slowest, limit, goal)
+        self.figures.append(one)
+        print("  " + "  ".join(cells(one)), flush=True)
+        return one.median
+
+    def note(self, sentence: str) -> None:
+        self.notes.append(sentence)
+        print("  " + sentence, flush=True)
+
+
+def tests(check: Check) -> None:
+    """Run the tests of the CUDA code. Without CUDA they are skipped."""
+    found = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-k", "cuda or Cuda or CUDA", *CUDA_TESTS],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = (
+        found.stdout.strip().splitlines() or found.stderr.strip().splitlines() or ["pytest printed nothing"]
+    )
+    check.note(f"CUDA tests: {lines[-1].strip('= ')}")
+    if found.returncode:
+        raise RuntimeError("\n".join(lines[-30:]))
+
+
+def limits(check: Check) -> None:
+    """Measure what the card itself can do: a copy, and matrix products in each precision."""
+    count = 2**20 if check.dry else 2**28
+    source = torch.zeros(count, device=check.compute)
+    target = torch.empty_like(source)
+    copied = [2 * source.nbytes / s for s in check.seconds(functools.partial(target.copy_, source))]
+    check.bandwidth = check.add("copy, read and written", "GB/s", [b / 1e9 for b in copied]) * 1e9
+    del source, target
+    n = 256 if check.dry else 8192
+    was = torch.get_float32_matmul_precision()
+    for name, precision, dtype in (
+        ("fp32", "highest", torch.float32),
+        ("tf32", "high", torch.float32),
+        ("bf16", "highest", torch.bfloat16),
+    ):
+        torch.set_float32_matmul_precision(precision)
+        a, b = (torch.randn(n, n, device=check.compute).to(dtype) for _ in range(2))
+        rates = [2 * n**3 / s for s in check.seconds(functools.partial(torch.mm, a, b))]
+        check.rates[name] = check.add(f"product in {name}", "TFLOP/s", [r / 1e12 for r in rates]) * 1e12
+    torch.set_float32_matmul_precision(was)
+
+
+def mnist(check: Check) -> None:
+    """Time an epoch of MNIST, `fc` 2 x 1024 in batches of 256: with its evaluation, and training alone."""
+    name, hidden = ("digits", "[64,64]") if check.dry else ("mnist", "[1024,1024]")
+    words = (
+        "model=fc",
+        f"data={name}",
+        f"model.hidden={hidden}",
+        "batch_size=256",
+        f"compute={check.compute}",
+    )
+    data = _data(*words)
+    whole: dict[str, float] = {}
+    for label, rule in RULES.items():
+        goals = {"dfa": "<= 0.10 s"}
+        if "dfa" in whole:
+            goals["opu_sim, statistical"] = f"<= {1.5 * whole['dfa']:.3f} s"
+        limit = None
+        rate = check.rates.get("bf16" if "bf16" in label else "fp32")
+        if rate and not check.dry:
+            steps = -(-len(data.train) // 256)
+            products = shapes(data, "bp" if label == "bp" else "dfa")
+            limit = sum(2 * a[0] * a[1] * b[1] for a, b in products) * steps / rate
+        loop = train(_experiment(data, *words, *rule), Course(10**6))
+        times = check.seconds(lambda loop=loop: next(loop))
+        whole[label] = check.add(
+            f"{name}, an epoch with its evaluation, {label}", "s", times, limit, goals.get(label, "")
+        )
+        made = _experiment(data, *words, *rule)
+        alone = check.seconds(
+            lambda made=made: train_epoch(made.model, made.rule, made.optimizer, made.batches)
+        )
+        check.add(
+            f"{name}, an epoch of training alone, {label}",
+            "s",
+            alone,
+            limit,
+            "<= 0.09 s" if label == "dfa" else "",
+        )
+
+
+def cora(check: Check) -> None:
+    """Time 200 epochs of Cora, `gcn` 64 wide, with an evaluation in each."""
+    epochs = 3 if check.dry else 200
+    name = "digits_graph" if check.dry else "cora"
+    words = ("model=gcn", f"data={name}", f"compute={check.compute}")
+    data = _data(*words)
+    for label, rule in RULES.items():
+        if "bf16" in label:
+            continue
+        loop = train(_experiment(data, *words, *rule), Course(10**6))
+        times = check.seconds(lambda loop=loop: [next(loop) for _ in range(epochs)])
+        goal = "<= 0.12 s" if label in ("bp", "dfa") else ""
+        check.add(f"{name}, {epochs} epochs, {label}", "s", times, goal=goal)
+
+
+def medium(check: Check) -> None:
+    """Count the coefficients a second of the procedural medium, for one vector and for 256 at once."""
+    n_in, n_out = (100, 10_000) if check.dry else (1_000, 1_000_000)
+    made = Procedural()
+    made.prepare(n_in, n_out, 0, torch.device(check.compute))
+    # A stored matrix is read once for each product, with 4 bytes for each real coefficient.
+    stored = check.bandwidth / 4 / 1e9 if check.bandwidth else None
+    for rows, goal in ((1, ">= 400 G/s"), (256, ">= 250 G/s")):
+        vectors = torch.randn(rows, n_in, device=check.compute)
+        times = check.seconds(lambda v=vectors: made.fields(v, imaginary=False))
+        rates = [n_in * n_out / s / 1e9 for s in times]
+        name = f"procedural medium, real coefficients, {rows} vector{'s' if rows > 1 else ''}"
+        found = check.add(name, "G/s", rates, stored, goal)
+        if rows == 1:
+            check.note(
+                f"At this rate 10^12 coefficients take {TRILLION / found / 1e9:.1f} s. The goal is 3 s."
+            )
+
+
+def seeds(check: Check) -> None:
+    """Train each model twice with the same seed. The weights must have the same bits."""
+    differ = []
+    for model in ("fc", *MODELS):
+        words = (
+            f"model={model}",
+            f"data={'digits' if model == 'fc' else 'digits_graph'}",
+            f"compute={check.compute}",
+        )
+        data = _data(*words)
+        ends = []
+        for _ in range(2):
+            made = _experiment(data, *words, "rule=dfa", "device=auto")
+            for _ in train(made, Course(3 if check.dry else 20)):
+                pass
+            ends.append([p.detach().clone() for p in made.model.parameters()])
+        if not all(map(torch.equal, *ends)):
+            differ.append(model)
+    if differ:
+        raise RuntimeError(f"equal seeds gave other weights: {', '.join(differ)}")
+    check.note(f"Two runs with equal seeds give the same bits: fc, {', '.join(MODELS)}.")
+
+
+def sweep(check: Check) -> None:
+    """Time a sweep of 16 Cora jobs in one process, less the time of a run of one epoch."""
+    jobs, epochs = (2, 2) if check.dry else (16, 200)
+    words = ("model=gcn", f"data={'digits_graph' if check.dry else 'cora'}", f"compute={check.compute}")
+    with tempfile.TemporaryDirectory() as outputs:
+        start = dfa("train", *words, "epochs=1", f"outputs={outputs}/one").seconds
+        many = dfa(
+            "sweep", *words, f"epochs={epochs}", f"seed=range({jobs})", f"outputs={outputs}/many"
+        ).seconds
+    check.add(f"sweep of {jobs} jobs of 200 epochs, after the start", "s", [many - start], goal="<= 8 s")
+
+
+PARTS = {one.__name__: one for one in (tests, limits, mnist, cora, medium, seeds, sweep)}
+
+
+def _data(*words: str) -> Data:
+    return loading.load_data(resolved_config(*words))
+
+
+def _experiment(data: Data, *words: str) -> Experiment:
+    return build_experiment(resolved_config(*words), data)
+
+
+def cells(one: Figure) -> list[str]:
+    limit = "" if one.limit is None else f"{one.limit:.3g} {one.unit}"
+    low, high = f"{one.fastest:.3g}", f"{one.slowest:.3g}"
+    return [one.name, f"{one.median:.3g} {one.unit}", f"[{low}, {high}]", limit, one.goal + _verdict(one)]
+
+
+def _verdict(one: Figure) -> str:
+    found = re.match(r"([<>])= ([\d.]+)", one.goal)
+    if found is None:
+        return ""
+    bound = float(found[2])
+    return ": met" if (one.median <= bound if found[1] == "<" else one.median >= bound) else ": **not met**"
+
+
+def card(check: Check) -> str:
+    return torch.cuda.get_device_name() if check.compute == "cuda" else "CPU, not a GPU"
+
+
+def markdown(check: Check, failed: Sequence[str]) -> str:
+    head = ("figure", "median", "[fastest, slowest]", "the card's limit", "goal")
+    rows = [head, ("---", "---:", "---:", "---:", "---"), *map(cells, check.figures)]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    dry = ["Sizes of a dry run: the figures say nothing about speed.", ""] if check.dry else []
+    failures = [f"Failed: {', '.join(failed)}.", ""] if failed else []
+    notes = [line for note in check.notes for line in (note, "")]
+    return "\n".join([f"### {card(check)}", "", *dry, *lines, "", *notes, *failures, conditions(), ""])
+
+
+def run(check: Check, parts: Sequence[str], into: Path) -> list[str]:
+    """Run the parts, and write what was found after each. Returns the names of those that failed."""
+    failed = []
+    for name in parts:
+        print(f"{name}: {(PARTS[name].__doc__ or '').strip()}", flush=True)
+        try:
+            PARTS[name](check)
+        except Exception:  # noqa: BLE001  (whatever happens in one part, the others run)
+            traceback.print_exc()
+            failed.append(name)
+        found = {"card": card(check), "dry": check.dry, "failed": failed, "notes": check.notes}
+        found["figures"] = [asdict(one) for one in check.figures]
+        write_atomically(into / "figures.json", json.dumps(found, indent=2) + "\n")
+        write_atomically(into / "figures.md", markdown(check, failed))
+    return failed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="scripts/gpu_check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--only", nargs="+", metavar="PART", choices=PARTS, default=list(PARTS), help=", ".join(PARTS)
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="how often each figure is measured (7)")
+    parser.add_argument("--dry", action="store_true", help="every part small and on the CPU")
+    parser.add_argument("--into", type=Path, default=ROOT / "outputs" / "gpu_check", metavar="FOLDER")
+    options = parser.parse_args()
+    if options.rounds < 1:
+        parser.error(f"--rounds is {options.rounds}; it must be at least 1")
+    if not options.dry and not torch.cuda.is_available():
+        parser.error("torch finds no CUDA device here; add --dry to try every part on the CPU")
+    check = Check(
+        "cpu" if options.dry else "cuda",
+        options.dry,
+        min(options.rounds, 2) if options.dry else options.rounds,
+    )
+    options.into.mkdir(parents=True, exist_ok=True)
+    failed = run(check, options.only, options.into)
+    print(f"written to {options.into}")
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
