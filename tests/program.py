@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from dfa_cli.data.source import Source
+from dfa_cli.machine import signals
 
 config_dir: str | None = None  # pytest's option --config-dir; conftest.py sets it before any test is imported
 DEAD = "http://127.0.0.1:9"  # nothing listens there: a request is refused at once
@@ -219,7 +220,8 @@ def _as_in_a_process_of_its_own(argv: list[str], environment: Mapping[str, str])
 
     root = logging.getLogger()
     handlers, level, threads = root.handlers[:], root.level, torch.get_num_threads()
-    state, random, terminate = Singleton.get_state(), torch.get_rng_state(), signal.getsignal(signal.SIGTERM)
+    state, random = Singleton.get_state(), torch.get_rng_state()
+    on_signal = {number: signal.getsignal(number) for number in signals.ENDING}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", argv)
         patch.setattr(sys, "path", [*sys.path])  # --config-dir adds to it
@@ -238,4 +240,6 @@ def _as_in_a_process_of_its_own(argv: list[str], environment: Mapping[str, str])
             Singleton.set_state(state)
             torch.set_num_threads(threads)
             torch.set_rng_state(random)
-            signal.signal(signal.SIGTERM, terminate)
+            # A command that was interrupted ignores further signals until its process ends.
+            for number, handler in on_signal.items():
+                signal.signal(number, handler)
