@@ -28,7 +28,7 @@ _TERNARY = {"rule": "dfa", "device": "opu_sim", "encoding": "ternary"}
 # These were run with the optics of earlier versions, and not yet repeated. The page says so.
 EARLIER_OPTICS = ("mnist_fc", "mnist_width", "noise", "encoding", "tuning_citation")
 # Of these experiments, some runs have not been made yet. The page says so.
-INCOMPLETE = ("feedback", "rules")
+INCOMPLETE: tuple[str, ...] = ()
 
 KNOBS = {
     "device.encoding.threshold": ("threshold of ternary errors, of the row's largest error", "0.4"),
