@@ -26,9 +26,22 @@ WORDS = ("data=digits", "model.hidden=[8]", "progress=none")
             ("optimizer.lr=1e37", "epochs=1", "batch_size=null", "device=cpu"),
             "are the losses, since the activations of block 2 reach",
         ),
-        (("device=opu_sim", "device.camera.photons=1e-30", "epochs=1"), "the projection device answers"),
+        (
+            ("device=opu_sim", "device.camera.photons=1e-30", "epochs=1"),
+            "the projection device answers a finite error with values that are not finite. "
+            "No light reached the camera: all its pixels together collect less than one photoelectron of a frame. "
+            "Raise device.camera.photons.",
+        ),
+        (
+            ("device=opu_sim", "device.camera.read_noise=1e30", "epochs=1"),
+            "Raise device.laser.watts or lower device.camera.read_noise.",
+        ),
+        (
+            ("device=opu_sim", "device.readout.wrapped.reference=1e38", "epochs=1"),
+            "Change its options, device.KEY=VALUE",
+        ),
     ],
-    ids=["last epoch", "last block", "activations", "losses", "device"],
+    ids=["last epoch", "last block", "activations", "losses", "no light", "noise", "device"],
 )
 def test_a_run_that_is_not_finite_fails_and_names_the_first_cause(
     words: tuple[str, ...], said: str, dfa: Dfa
@@ -63,8 +76,22 @@ def test_a_checkpoint_holds_no_infinite_weights_and_what_was_measured_stays(dfa:
             ("device/readout=off_axis", "device.camera.exposure=1.0", "device.camera.photons=1e9"),
             "Most of the camera's pixels were saturated in a whole epoch",
         ),
+        (
+            ("device/readout=off_axis", "device.camera.photons=1e-30"),
+            "No light reached the camera: all its pixels together collect less than one photoelectron of a frame. "
+            "Raise device.camera.photons.",
+        ),
+        (
+            ("device/readout=intensity", "device.laser.watts=1e-20"),
+            "No light reached the camera: all its pixels together collect less than one photoelectron of a frame. "
+            "Raise device.laser.watts.",
+        ),
+        (
+            ("device/readout=off_axis", "device.camera.photons=0.1"),
+            "Noise drowned the light on the camera: the signal-to-noise ratio is -",
+        ),
     ],
-    ids=["dark", "saturated"],
+    ids=["dark", "saturated", "no light", "dim laser", "noise"],
 )
 def test_a_device_that_tells_nothing_warns_and_marks_its_row(
     words: tuple[str, ...], said: str, dfa: Dfa

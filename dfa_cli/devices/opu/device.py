@@ -24,7 +24,7 @@ from dfa_cli.devices.opu.limits import Limits
 from dfa_cli.devices.opu.media.auto import Auto
 from dfa_cli.devices.opu.media.base import Medium, Spans
 from dfa_cli.devices.opu.readout.base import INTENSITY_OF_A_MIRROR, Readout
-from dfa_cli.devices.opu.readout.budget import snr_notes
+from dfa_cli.devices.opu.readout.budget import light_of_a_pixel, snr_notes
 from dfa_cli.devices.opu.readout.ideal import Ideal
 from dfa_cli.devices.opu.readout.statistical import Statistical
 from dfa_cli.errors import DfaError
@@ -44,6 +44,12 @@ NO_MIRROR = (
     "The device lit no mirror in a whole epoch, so it gave no feedback: lower device.encoding.threshold, "
     "or choose another device/encoding."
 )
+NO_LIGHT = (
+    "No light reached the camera: all its pixels together collect less than one photoelectron of a frame. "
+    "Raise {}."
+)
+DROWNED = "Noise drowned the light on the camera: the signal-to-noise ratio is {:.0f} dB. Raise {}."
+LEAST_SNR_DB = -20.0  # noise with a hundred times the power of the signal
 NOT_LINEAR = (
     "device.remove_sum needs a read-out that is linear in the error, and device/readout=intensity is not: choose "
     "another device/readout, or device.remove_sum=false."
@@ -92,8 +98,8 @@ class OPU:
 
     A frame with no mirror on is not shown: it is not counted, and has no noise. On CUDA,
     `cost().measured_seconds` is the time to queue the work. `cost()` warns in the log when more pixels were
-    saturated than the noise model of `Statistical` allows. `cost().warnings` tells when no mirror was lit, or most
-    pixels were saturated, since the call before.
+    saturated than the noise model of `Statistical` allows. `cost().warnings` tells when no mirror was lit, no light
+    reached the camera, noise drowned it, or most pixels were saturated, since the call before.
 
     Raises `DfaError` for sizes beyond `limits`.
 
@@ -154,7 +160,7 @@ class OPU:
         self.medium.prepare(
             n_in * self._rows_of_a_component, n_out, stream_seed(self.matrix_seed, "feedback"), self._compute
         )
-        self.readout.calibrate(max(1.0, self.calibration * n_in), self.camera.lit(self._light(pixels)))
+        self.readout.calibrate(self._calibration_mirrors, self.camera.lit(self._light(pixels)))
         self.seconds_a_frame = (
             self.frame_time.seconds(pixels, self.laser.exposure_seconds)
             if self.frame_seconds == "auto"
@@ -396,6 +402,7 @@ class OPU:
                 "device.camera.full_well, or lower a fixed device.camera.exposure.",
                 saturated,
             )
+        snr = snr_notes(self.readout, self._calibration_mirrors)
         return Cost(
             rows=self._rows,
             frames=frames,
@@ -405,13 +412,17 @@ class OPU:
             modelled_joules=seconds * self.power_watts,
             notes={
                 "saturated_fraction": saturated,
-                **snr_notes(self.readout, max(1.0, self.calibration * n_in)),
+                **snr,
                 **(self.drift.notes() if self.drift else {}),
             },
-            warnings=self._judge(shown, full),
+            warnings=self._judge(snr.get("snr_db", math.inf), shown, full),
         )
 
-    def _judge(self, *counts: int) -> list[str]:
+    @property
+    def _calibration_mirrors(self) -> float:
+        return max(1.0, self.calibration * self._sizes[0])
+
+    def _judge(self, snr_db: float, *counts: int) -> list[str]:
         """Return what went wrong since the call before. `counts`: the frames and the saturated pixels so far."""
         now = (self._rows, *counts)
         rows, shown, full = (total - before for total, before in zip(now, self._judged, strict=True))
@@ -421,4 +432,15 @@ class OPU:
         if not shown:
             # The scale of a row without an error is zero. Such a row lights no mirror, and that is right.
             return [NO_MIRROR] if bool(self._last_scale.any()) else []
+        light = light_of_a_pixel(self.readout, self._calibration_mirrors) * self._pixels_per_frame
+        if light < 1:
+            return [NO_LIGHT.format(self._keys_of_light())]
+        if snr_db < LEAST_SNR_DB:
+            less_noise = " or lower device.camera.read_noise" if self.camera.read_noise else ""
+            return [DROWNED.format(snr_db, self._keys_of_light() + less_noise)]
         return [SATURATED] if full > 0.5 * shown * self._pixels_per_frame > 0 else []
+
+    def _keys_of_light(self) -> str:
+        """Name the keys that bring more light to the camera."""
+        key = "device.laser.watts" if self.camera.photons == "auto" else "device.camera.photons"
+        return key if self.camera.exposure == "auto" else f"{key} or device.camera.exposure"

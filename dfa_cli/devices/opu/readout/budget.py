@@ -9,6 +9,7 @@ import torch
 
 from dfa_cli.devices.opu.readout.base import INTENSITY_OF_A_MIRROR, Readout
 from dfa_cli.devices.opu.readout.holography import Holography, PhaseShifting
+from dfa_cli.devices.opu.readout.intensity import Intensity
 from dfa_cli.devices.opu.readout.off_axis import OffAxis
 from dfa_cli.devices.opu.readout.statistical import Statistical
 from dfa_cli.devices.opu.workspace import Workspace
@@ -82,6 +83,20 @@ def snr_notes(readout: Readout, lit: float) -> dict[str, float]:
         return {}
     snr = noise_budget(readout, lit).snr_db
     return {} if math.isinf(snr) else {"snr_db": snr}
+
+
+def light_of_a_pixel(readout: Readout, lit: float) -> float:
+    """Return the photoelectrons that an average pixel collects of a frame with `lit` mirrors on.
+
+    It is infinite for a read-out without a camera.
+    """
+    wrapped = readout.wrapped if isinstance(readout, Statistical) else readout
+    mean = INTENSITY_OF_A_MIRROR * lit
+    if isinstance(wrapped, Intensity):
+        return wrapped.exposure.gain * mean
+    if isinstance(wrapped, OffAxis | PhaseShifting):
+        return wrapped.fringes.exposure.gain * (wrapped.fringes.amplitude**2 + mean)
+    return math.inf
 
 
 def _lost(fringes: Holography, mean: float) -> float:
