@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 
@@ -40,3 +41,11 @@ def process_started(pid: int) -> float | None:
     # In state Z or X the process has ended, and its parent has not asked for its exit code yet. The start time is
     # value 19 after the name, counted from 0.
     return None if fields[0] in "ZX" else float(fields[19])
+
+
+def seconds_running() -> float | None:
+    """Returns how long this process has been running; `None` where the system does not tell."""
+    started = process_started(os.getpid())
+    if started is None or not hasattr(time, "CLOCK_BOOTTIME"):
+        return None
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")

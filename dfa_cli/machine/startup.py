@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 
 from dfa_cli.machine import signals
+from dfa_cli.machine.process import seconds_running
 
 # How long a thread of OpenMP waits awake for the others of its team. GNU's library counts turns of a loop, 1,000 of
 # which take a few microseconds. Intel's and LLVM's count milliseconds.
@@ -31,6 +32,22 @@ def prepare_process() -> None:
         for name, value in WAITING.items():
             os.environ.setdefault(name, value)
     warnings.simplefilter("ignore", FutureWarning, append=True)
+    global _is_prepared
+    _is_prepared = True
+
+
+_is_prepared = _has_run = False
+
+
+def startup_seconds() -> float | None:
+    """Returns how long this process took until its first run, when that begins; `None` for a later run.
+
+    Nobody knows it of a user's own process, which may have done other things before.
+    """
+    global _has_run
+    is_first = _is_prepared and not _has_run
+    _has_run = True
+    return seconds_running() if is_first else None
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from dfa_cli.machine import signals
 from dfa_cli.machine.files import disk_errors_as_sentences, force_onto_disk, write_atomically
 from dfa_cli.machine.locks import Lock
 from dfa_cli.machine.memory import peak_bytes, reset_peak_memory
+from dfa_cli.machine.startup import startup_seconds
 from dfa_cli.records.code import changed_files
 from dfa_cli.records.curves import METRICS, metrics_line, metrics_text, rows_until, steady_seconds
 from dfa_cli.records.locks import owned
@@ -71,7 +72,7 @@ class Record:
             "ended": None,
             "result": None,
             "error": None,
-            "time": {},
+            "time": {} if (startup := startup_seconds()) is None else {"startup_seconds": startup},
             "peak_memory_mb": None,
             "projection": None,
             **head,

@@ -19,7 +19,7 @@ from dfa_cli.console.values import duration, format_time, plural, printable, qua
 from dfa_cli.errors import DfaError
 from dfa_cli.launch.task import resolve_spec
 from dfa_cli.records.run import Run
-from dfa_cli.sweeps.estimate import Estimate, estimate
+from dfa_cli.sweeps.estimate import Estimate, estimate, startup
 from dfa_cli.sweeps.plan import Plan, SweepRun, completed_runs, runs_below
 from dfa_cli.sweeps.search import Study
 
@@ -38,7 +38,9 @@ def print_grid(opening: Sequence[str], planned: Plan, launcher: Mapping[str, Any
     ]
     if jobs:
         condition = ", if the cluster has room for them" if "Slurm" in launcher["_target_"] else ""
-        lines += cost_in_words(jobs, planned.completed, jobs_at_once(launcher), outputs, width, condition)
+        lines += cost_in_words(
+            jobs, planned.completed, jobs_at_once(launcher), outputs, width, condition, not _shares(launcher)
+        )
     output.write_stdout("\n".join([*lines, *NOTHING_RUN]) + "\n")
 
 
@@ -60,7 +62,15 @@ def print_search(study: Study, first: Composed) -> None:
             output.name_skipped(found.skipped)
             condition = ", if all trials are of this kind:"
             if left:
-                lines += cost_in_words(jobs, completed_runs(found), at_once, study.outputs, width, condition)
+                lines += cost_in_words(
+                    jobs,
+                    completed_runs(found),
+                    at_once,
+                    study.outputs,
+                    width,
+                    condition,
+                    not _shares(first.launcher),
+                )
     output.write_stdout("\n".join([*lines, *NOTHING_RUN]) + "\n")
 
 
@@ -114,21 +124,28 @@ def cost_in_words(
     outputs: Path,
     width: int | None,
     condition: str = "",
+    each_starts: bool = False,
 ) -> list[str]:
     """Say how long jobs take, what they leave on disk, and from which of the `completed` runs this is known.
 
     `jobs`: each job, with the number of its epochs that are done already. `at_once`: how many run at a time, or `None`
-    where a cluster decides it. `condition`: when the figures hold.
+    where a cluster decides it. `condition`: when the figures hold. `each_starts`: each job has a process of its own,
+    which takes time to start. Otherwise the jobs of a process follow one another.
     """
     kinds = sorted(estimate(jobs, completed), key=lambda kind: not kind.records)  # the known ones first
     known = [kind for kind in kinds if kind.records]
     number = min(at_once or 1, len(jobs))
     how = f"{number} jobs at once" if number > 1 else "one job after another"
+    start = startup(completed)
     time = [how if at_once else "if one job ran after another; the launcher decides how many run at once"]
     size = []
     if known:
+        starts = sum(kind.runs for kind in known) if each_starts else number
         # The last job may run alone.
-        seconds = max(sum(kind.seconds for kind in known) / number, *(kind.longest for kind in known))
+        seconds = max(
+            (sum(kind.seconds for kind in known) + starts * (start or 0.0)) / number,
+            *(kind.longest + (start or 0.0) for kind in known),
+        )
         most = "at most" if any(spec.config["patience"] for spec, _ in jobs) else "about"
         time.insert(0, f"{most} {duration(seconds)}")
         least = "about" if len(known) == len(kinds) else "at least"
@@ -140,6 +157,10 @@ def cost_in_words(
     size.append(f"{quantity(shutil.disk_usage(folder).free, 'B')} are free in {shortest(folder)}")
     shown = kinds if width is None else kinds[:MOST_LINES]
     basis = [_basis(kind) for kind in shown if kind.records]
+    if known and start is not None:
+        basis.append(f"{duration(start)} to start a process")
+    elif known:
+        basis.append("the start of a process is not counted, since no record tells how long it takes")
     if unknown := [f"{plural(kind.runs, 'job')} of {kind.kind}" for kind in shown if not kind.records]:
         basis.append(f"no record yet of the same kind as {'; '.join(unknown)}")
     if len(kinds) > len(shown):
@@ -155,6 +176,11 @@ def cost_in_words(
 def _basis(kind: Estimate) -> str:
     each = duration(kind.seconds / kind.runs)
     return f"{plural(kind.runs, 'job')}, {each} each, from {plural(kind.records, 'run')} of {kind.kind}"
+
+
+def _shares(launcher: Mapping[str, Any]) -> bool:
+    """Tell whether one process of a launcher runs several jobs one after another."""
+    return launcher["_target_"].endswith((".BasicLauncher", ".JoblibLauncher"))
 
 
 def jobs_at_once(launcher: Mapping[str, Any]) -> int | None:

@@ -8,6 +8,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -43,14 +44,7 @@ def estimate(jobs: Iterable[tuple[RunSpec, int]], completed: Sequence[Run]) -> l
 
     `jobs`: each run, with the number of its epochs that are done already. `completed`: the records, newest first.
     """
-    records: dict[str, list[Run]] = defaultdict(list)
-    for run in completed:
-        try:
-            kind = work_of(run.config)
-        except (KeyError, TypeError, AttributeError):
-            continue  # a damaged configuration
-        if len(records[kind]) < MOST_RECORDS:
-            records[kind].append(run)
+    records = _by_kind(completed)
     costs: dict[str, _Cost] = {}
     found: dict[str, Estimate] = {}
     for spec, done in jobs:
@@ -65,6 +59,50 @@ def estimate(jobs: Iterable[tuple[RunSpec, int]], completed: Sequence[Run]) -> l
         each.longest = max(each.longest, seconds)
         each.size += costs[kind].size(spec.config["epochs"])
     return list(found.values())
+
+
+def startup(completed: Sequence[Run]) -> float | None:
+    """Estimate what a process takes until its first run begins, and what this run takes longer than later ones.
+
+    The first run imports what the later ones find there. `None`: no record tells it.
+    """
+    times = []
+    for runs in _by_kind(completed).values():
+        cost = _Cost(runs)
+        for run in runs:
+            if (before := _seconds(run, "startup_seconds")) is not None and (
+                parts := _parts(run)
+            ) is not None:
+                times.append(before + max(parts[1] - cost.other_seconds, 0.0))
+    return median(times) if times else None
+
+
+def _by_kind(completed: Iterable[Run]) -> dict[str, list[Run]]:
+    """Return the newest records of each kind of runs."""
+    records: dict[str, list[Run]] = defaultdict(list)
+    for run in completed:
+        try:
+            kind = work_of(run.config)
+        except (KeyError, TypeError, AttributeError):
+            continue  # a damaged configuration
+        if len(records[kind]) < MOST_RECORDS:
+            records[kind].append(run)
+    return records
+
+
+def _seconds(run: Run, name: str) -> float | None:
+    return number((run.record.get("time") or {}).get(name))
+
+
+def _parts(run: Run) -> tuple[float, float] | None:
+    """Return the seconds that a run took for an epoch, and for all that is not training; `None` if they are unknown."""
+    epochs = number(run.result.get("last_epoch"))
+    training, total = _seconds(run, "train_seconds"), _seconds(run, "total_seconds")
+    return (
+        (training / epochs, total - training)
+        if epochs and training is not None and total is not None
+        else None
+    )
 
 
 def work_of(config: Mapping[str, Any]) -> str:
@@ -85,28 +123,34 @@ def work_of(config: Mapping[str, Any]) -> str:
 
 
 class _Cost:
-    """What a run of one kind takes: a part that each epoch adds, and the rest. All are medians over the records."""
+    """What a run of one kind takes: a part that each epoch adds, and the rest. All are medians over the records.
+
+    The rest is that of a run which is not the first of its process, if there is such a record.
+    """
 
     def __init__(self, records: Sequence[Run]):
-        times = [
-            (training / epochs, total - training)
-            for run in records
-            if (epochs := number(run.result.get("last_epoch")))
-            and (training := number((run.record.get("time") or {}).get("train_seconds"))) is not None
-            and (total := number((run.record.get("time") or {}).get("total_seconds"))) is not None
-        ]
+        times = [(run, parts) for run in records if (parts := _parts(run)) is not None]
         self.records = len(times)
-        self._epoch_seconds = median(epoch for epoch, _ in times) if times else 0.0
-        self._other_seconds = median(other for _, other in times) if times else 0.0
-        sizes = [_sizes(run) for run in records[:MOST_FOLDERS]] if times else []
-        self._epoch_size = median(epoch for epoch, _ in sizes) if sizes else 0.0
-        self._other_size = median(other for _, other in sizes) if sizes else 0.0
+        self._epoch_seconds = median(epoch for _, (epoch, _) in times) if times else 0.0
+        later = [parts for run, parts in times if _seconds(run, "startup_seconds") is None]
+        self.other_seconds = median(other for _, other in later or dict(times).values()) if times else 0.0
+        self._folders = records[:MOST_FOLDERS] if times else []
 
     def seconds(self, epochs: int) -> float:
-        return self._epoch_seconds * epochs + self._other_seconds
+        return self._epoch_seconds * epochs + self.other_seconds
 
     def size(self, epochs: int) -> float:
-        return self._epoch_size * epochs + self._other_size
+        epoch, other = self._size_of_parts
+        return epoch * epochs + other
+
+    @cached_property
+    def _size_of_parts(self) -> tuple[float, float]:
+        sizes = [_sizes(run) for run in self._folders]
+        return (
+            (median(epoch for epoch, _ in sizes), median(other for _, other in sizes))
+            if sizes
+            else (0.0, 0.0)
+        )
 
 
 def _sizes(run: Run) -> tuple[float, float]:
