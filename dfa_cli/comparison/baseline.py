@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from dfa_cli.comparison.group import Group, unit_in_words
-from dfa_cli.comparison.grouping import key_value
+from dfa_cli.comparison.grouping import key_value, overridden
 from dfa_cli.comparison.statistics import holm, least_p, paired_difference
 from dfa_cli.console.values import MISSING, format_value, plural
 from dfa_cli.errors import DfaError
@@ -67,14 +68,15 @@ def _list_rows(groups: Sequence[Group]) -> str:
 def compare_with_baseline(groups: list[Group], baseline: Baseline) -> int:
     """Compares each row with its baseline, and returns how many tests were made.
 
-    A row gets its `difference`, or the reason why it has none, and the baseline that would give it one. The difference
+    A row gets its `difference`, or the reason why it has none, and the baseline that would give it one. It also gets
+    the keys that a user set, and in which it differs from its baseline all the same. The difference
     is the mean over the seeds that both rows have. It is taken where it is fair: the two rows may differ in the keys
     that the query names, and in the values that are tuned for each rule, and in nothing else. Of several baselines, the
     one counts that agrees with the row in the most columns. The significance is corrected for the number of tests by
     Holm's method.
     """
     query = baseline.query
-    bases = [group for group in groups if _answer_of_row(query, group, "--baseline")]
+    bases = _rows_of(query, groups)
     if not bases:
         raise DfaError(f'--baseline "{query.source}" matches no row; rows are {_list_rows(groups)}')
     for group in bases:
@@ -87,6 +89,7 @@ def compare_with_baseline(groups: list[Group], baseline: Baseline) -> int:
             group.difference = paired_difference(
                 group.by_unit, base.by_unit, baseline.test, baseline.margin, unit_in_words(baseline.units, 2)
             )
+            group.set_by_hand = "; ".join(map(_in_words, _set_by_hand(group, base, baseline)))
     _correct(groups, baseline.test)
     _find_remedies(groups, bases, baseline)
     return sum(group.difference is not None and group.difference.p is not None for group in groups)
@@ -111,50 +114,65 @@ def _correct(groups: Sequence[Group], test: str) -> None:
                 group.difference = replace(group.difference, **{verdict: answer})
 
 
+def _rows_of(query: Query, groups: Sequence[Group]) -> list[Group]:
+    return [group for group in groups if _answer_of_row(query, group, "--baseline")]
+
+
 def _choose_base(group: Group, bases: Sequence[Group], baseline: Baseline) -> tuple[Group | None, str]:
     """Returns the baseline of a row, or `None` and the reason why it has none."""
+    best, why = _best_bases(group, bases, baseline)
+    if len(best) > 1:
+        labels = "; ".join(base.label() for base in best[:3]) + ("; ..." if len(best) > 3 else "")
+        return None, f"several baselines fit equally well: {labels}"
+    return (best[0] if best else None), why
+
+
+def _best_bases(group: Group, bases: Sequence[Group], baseline: Baseline) -> tuple[list[Group], str]:
+    """Returns the baselines that fit a row best, or none and the reason why there are none."""
     if not group.by_unit:
-        return None, "it has no completed run"
-    named = baseline.query.keys
+        return [], "it has no completed run"
     judged = [(list(_unfair(group, base, baseline)), base) for base in bases]
     fair = [base for unfair, base in judged if not unfair]
     if not fair:
-        return None, "; ".join(map(_in_words, _least_unfair(judged)[0]))
+        return [], "; ".join(map(_in_words, _least_unfair(group, judged, baseline)))
     paired = [base for base in fair if any(unit in base.by_unit for unit in group.by_unit)]
     if not paired:
         some = any(base.by_unit for base in fair)
         word = unit_in_words(baseline.units)
-        return None, f"there is no {word} in common" if some else "the baseline has no completed run"
-    scores = [sum(_agree(base, group, key) for key in group.key if key not in named) for base in paired]
-    best = [base for base, score in zip(paired, scores, strict=True) if score == max(scores)]
-    if len(best) > 1:
-        labels = "; ".join(base.label() for base in best[:3]) + ("; ..." if len(best) > 3 else "")
-        return None, f"several baselines fit equally well: {labels}"
-    return best[0], ""
+        return [], f"there is no {word} in common" if some else "the baseline has no completed run"
+    scores = [_likeness(group, base, baseline) for base in paired]
+    return [base for base, score in zip(paired, scores, strict=True) if score == max(scores)], ""
 
 
-def _least_unfair(judged: Sequence[tuple[list[_Unfair], Group]]) -> tuple[list[_Unfair], Group]:
-    """Returns the baseline that differs from a row in the fewest keys, with these keys, or only the data set."""
-    unfair, base = min(judged, key=lambda pair: len(pair[0]))
-    return [one for one in unfair if one.key == "data"] or unfair, base
+def _least_unfair(
+    group: Group, judged: Sequence[tuple[list[_Differing], Group]], baseline: Baseline
+) -> list[_Differing]:
+    """Returns the keys in which a row differs from the baseline that is nearest to it, or only the data set."""
+    unfair, _ = min(judged, key=lambda pair: (len(pair[0]), -_likeness(group, pair[1], baseline)))
+    return [one for one in unfair if one.key == "data"] or unfair
+
+
+def _likeness(group: Group, base: Group, baseline: Baseline) -> int:
+    """Counts the columns in which a row agrees with a baseline, without those that the query names."""
+    return sum(_agree(base, group, key) for key in group.key if key not in baseline.query.keys)
 
 
 def _agree(one: Group, other: Group, key: str) -> bool:
     return format_value(one.key.get(key, MISSING)) == format_value(other.key.get(key, MISSING))
 
 
-class _Unfair(NamedTuple):
-    """A key in which a row and a baseline must not differ, with the values of both."""
+class _Differing(NamedTuple):
+    """A key in which a row and a baseline differ, with the values of both."""
 
     key: str
     mine: list[str]
     theirs: list[str]
 
 
-def _in_words(unfair: _Unfair) -> str:
-    """Says why a difference between two rows would not be fair: `epochs differ: 1, 5`."""
-    verb = "differ" if unfair.key.endswith("s") and not unfair.key.endswith("ss") else "differs"
-    return f"{unfair.key} {verb}: {'/'.join(unfair.mine)}, {'/'.join(unfair.theirs)}"
+def _in_words(differing: _Differing) -> str:
+    """Says in what a row and its baseline differ: `epochs differ: 1, 5`."""
+    verb = "differ" if differing.key.endswith("s") and not differing.key.endswith("ss") else "differs"
+    return f"{differing.key} {verb}: {'/'.join(differing.mine)}, {'/'.join(differing.theirs)}"
 
 
 def _find_remedies(groups: Sequence[Group], bases: Sequence[Group], baseline: Baseline) -> None:
@@ -169,31 +187,50 @@ def _find_remedies(groups: Sequence[Group], bases: Sequence[Group], baseline: Ba
 
 def _remedy(group: Group, groups: Sequence[Group], bases: Sequence[Group], baseline: Baseline) -> str:
     """Returns the expression with which a row has a difference, or an empty text if there is none."""
-    unfair, base = _least_unfair([(list(_unfair(group, base, baseline)), base) for base in bases])
-    if not unfair or any(_is_part_of(one.key, ["data"]) for one in unfair):
+    judged = [(list(_unfair(group, base, baseline)), base) for base in bases]
+    unfair = _least_unfair(group, judged, baseline)
+    if any(_is_part_of(one.key, ["data"]) for one in unfair):
         return ""  # Results on two data sets are two things, whatever else is equal.
     query = baseline.query
     source = f"({query.source})" if " or " in query.source else query.source
-    words = [f"{one.key}={value}" for one in unfair for value in one.theirs]
-    named = " and ".join([source, *words])
-    try:
-        other = replace(baseline, query=Query(named, query.known, "--baseline"))
-        others = [one for one in groups if _answer_of_row(other.query, one, "--baseline")]
-    except DfaError:  # Some values cannot be typed.
-        return ""
-    return named if _choose_base(group, others, other)[0] is base else ""
+    words = [f"{one.key}={','.join(map(_as_typed, one.theirs))}" for one in unfair]
+    for _ in range(2):
+        named = " and ".join([source, *words])
+        try:
+            other = replace(baseline, query=Query(named, query.known, "--baseline"))
+            best, _ = _best_bases(group, _rows_of(other.query, groups), other)
+        except DfaError:  # Some values cannot be typed.
+            return ""
+        if len(best) < 2:
+            return named if best and words else ""
+        # Of several baselines that fit equally well, the columns tell the first one from the others.
+        words += [
+            f"{key}={_as_typed(format_value(value))}"
+            for key, value in best[0].key.items()
+            if not all(_agree(best[0], base, key) for base in best)
+        ]
+    return ""
 
 
-def _unfair(group: Group, base: Group, baseline: Baseline) -> Iterator[_Unfair]:
-    """Yields the keys that make a difference between two rows unfair."""
-    named = baseline.query.keys
+def _as_typed(value: str) -> str:
+    """Writes a value as it is typed in an expression."""
+    return value if re.fullmatch(r"""[^\s()\[\],=<>!~"']+|\[[^\]]*\]""", value) else f"'{value}'"
+
+
+def _common_values(group: Group, base: Group, key: str) -> _Differing:
+    """Returns the values of two rows under `key`, in the runs of the seeds that both rows have."""
     common = group.by_unit.keys() & base.by_unit.keys()
 
-    def values(one: Group, key: str) -> list[str]:
-        """The values of a row under `key`, in the runs of the seeds that both rows have."""
+    def values(one: Group) -> list[str]:
         runs = [run for run, unit in zip(one.counted, one.units, strict=True) if unit in common]
         return sorted({_value_in_words(run, key) for run in runs or one.shown})
 
+    return _Differing(key, values(group), values(base))
+
+
+def _unfair(group: Group, base: Group, baseline: Baseline) -> Iterator[_Differing]:
+    """Yields the keys that make a difference between two rows unfair."""
+    named = baseline.query.keys
     told: list[str] = []
     for key in sorted((*baseline.keys, SPLIT), key=lambda key: key.count(".") + key.count("/")):
         if (
@@ -202,16 +239,28 @@ def _unfair(group: Group, base: Group, baseline: Baseline) -> Iterator[_Unfair]:
             or ("seed" in named and _follows_seed(key, group, base))
         ):
             continue
-        mine, theirs = values(group, key), values(base, key)
+        found = _common_values(group, base, key)
         absent = [format_value(MISSING)]
-        if mine == theirs or (_is_part_of(key, ["device"]) and absent in (mine, theirs)):
+        if found.mine == found.theirs or (
+            _is_part_of(key, ["device"]) and absent in (found.mine, found.theirs)
+        ):
             continue  # A rule that projects nothing has no device.
         if key == "code" and (
-            absent in (mine, theirs) or any(_own_class_differs(group, base, one) for one in named)
+            absent in (found.mine, found.theirs) or any(_own_class_differs(group, base, one) for one in named)
         ):
             continue  # The class that the code belongs to is told, or is named by the query.
         told.append(key)
-        yield _Unfair(key, mine, theirs)
+        yield found
+
+
+def _set_by_hand(group: Group, base: Group, baseline: Baseline) -> Iterator[_Differing]:
+    """Yields the keys that conf/tuned chooses for each rule, but of which a user set a value for one of two rows."""
+    typed = overridden([*group.shown, *base.shown])
+    for key in baseline.keys:
+        if is_tuned(key) and key in typed and not _is_part_of(key, baseline.query.keys):
+            found = _common_values(group, base, key)
+            if found.mine != found.theirs:
+                yield found
 
 
 def _follows_seed(key: str, *groups: Group) -> bool:

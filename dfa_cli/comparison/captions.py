@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 from dfa_cli.comparison.comparison import Comparison
+from dfa_cli.comparison.grouping import key_applies
 from dfa_cli.console.values import format_value
 
 
 def title(result: Comparison) -> str:
-    """Writes the title, such as `test at best validation, % (mean ± standard deviation over seeds)`."""
+    """Writes the title, such as `best validation accuracy, % (mean ± standard deviation over seeds)`."""
     several = any(group.n > 1 for group in result.groups)
     return f"{result.metric.title}" + (f" (mean ± standard deviation over {result.seeds})" if several else "")
 
 
 def constants(result: Comparison) -> str:
-    """Lists the values that all rows share: `data cora, model gcn, epochs 200`.
+    """Lists the values that all rows share: `data cora, model gcn, device cpu (not used by bp), epochs 200`.
 
     The data set is left out if a run used a stand-in, since the rows name it then.
     """
     return ", ".join(
-        f"{key} {format_value(value)}"
+        f"{key} {format_value(value)}{_not_used(result, key)}"
         for key, value in result.constant.items()
         if key != "data" or not result.has_stand_ins
     )
+
+
+def _not_used(result: Comparison, key: str) -> str:
+    """Names the rules that do not use the projection device, where `key` is one of the device."""
+    rules = {
+        format_value(run.choices.get("rule"))
+        for group in result.groups
+        for run in group.shown
+        if not key_applies(run, key)
+    }
+    return f" (not used by {' and '.join(sorted(rules))})" if rules else ""
 
 
 def split_caption(result: Comparison) -> str:

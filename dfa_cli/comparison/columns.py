@@ -22,7 +22,8 @@ class Column:
     """A column of a comparison.
 
     `cell`: formats a row's cell for people. `raw`: returns the names and values of the cell for programs, in the units
-    of files. `left`: whether the column is aligned to the left.
+    of files. `left`: whether the column is aligned to the left. `note`: what a reader has to know of the column and its
+    heading does not say, in sentences.
     """
 
     name: str
@@ -30,11 +31,12 @@ class Column:
     cell: Callable[[Group], str]
     raw: Callable[[Group], dict[str, Any]]
     left: bool = False
+    note: str = ""
 
 
 LONGEST = 60  # cells of the value of a key; a longer one is cut
 COSTS = ("time", "frames", "energy")
-TESTS = ("difference", "p", "p_equal", "verdict")
+TESTS = ("difference", "p", "ci_equal", "p_equal", "verdict")
 STANDARD = ("mean_std", "n", "ci", "best", *TESTS, "absent", "warnings", *COSTS)
 NAMES = ("mean_std", "mean", "std", "n", "ci", "best", *TESTS, "absent", "warnings")
 # Columns that say what a reader must not overlook. They are there also when they are not wanted.
@@ -82,14 +84,8 @@ def columns(
 
 
 def notes_on_columns(chosen: Sequence[Column]) -> list[str]:
-    """Explains the columns whose heading says too little, one sentence each."""
-    if not any(
-        BY_NAME.get(ALIASES.get(column.name, column.name)) == BY_NAME["steady_seconds"] for column in chosen
-    ):
-        return []
-    return [
-        "Training time: the median epoch times the number of epochs, without starting up and reading the data."
-    ]
+    """Explains the columns whose heading says too little."""
+    return [column.note for column in chosen if column.note]
 
 
 def _is_same(one: Column, other: Column) -> bool:
@@ -108,8 +104,10 @@ def key_columns(result: Comparison) -> list[str]:
 
 def _worth_showing(name: str, result: Comparison, for_people: bool) -> bool:
     """Tells whether a standard column has anything to show."""
-    if name == "p_equal" and result.equivalent is None:
+    if name in ("ci_equal", "p_equal") and result.equivalent is None:
         return False
+    if name == "ci_equal" and for_people:
+        return any(group.difference and group.difference.ci_equivalent for group in result.groups)
     if name in TESTS:
         return bool(result.baseline) and (name == "difference" or result.tests > 0 or not for_people)
     if name == "absent":
@@ -162,17 +160,31 @@ def _column(name: str, result: Comparison, precision: int | None) -> Column:
     if name == "n":
         return Column(name, "n", lambda g: str(g.n), lambda g: {"n": g.n})
     if name == "ci":
+        counts = {group.n for group in result.groups}
         return Column(
             name,
-            "95 % CI",
+            "both values" if max(counts) == 2 else "95 % CI",
             lambda g: ", ".join(map(show, sorted(g.values))) if g.n == 2 else format_interval(g.ci, show),
-            lambda g: dict(zip(("ci_low", "ci_high"), g.ci or (None, None), strict=True)),
+            lambda g: _raw_interval("ci", g.ci),
+            note="Two runs have no interval: both values are shown." if max(counts) > 2 in counts else "",
         )
     if name == "best":
         return Column(name, "best", lambda g: show(g.best), lambda g: {"best": g.best})
     if name == "difference":
+        heading = f"vs {result.baseline or 'baseline'}"
         return Column(
-            name, f"vs {result.baseline or 'baseline'}", lambda g: format_difference(g, show), _raw_difference
+            name,
+            heading,
+            lambda g: format_difference(g, show),
+            _raw_difference,
+            note=note_on_differences(result, heading),
+        )
+    if name == "ci_equal":
+        return Column(
+            name,
+            "90 % CI",
+            lambda g: _format_interval_of_difference(g.difference and g.difference.ci_equivalent, show),
+            lambda g: _raw_interval("difference_ci90", g.difference and g.difference.ci_equivalent),
         )
     if name == "p":
         return Column(name, "p", _p, lambda g: _raw_p(g, result.test))
@@ -240,7 +252,10 @@ def _average_column(name: str, metric: Metric, precision: int | None) -> Column:
     heading = _COST_HEADINGS.get(metric.name) or (
         metric.title if metric.unit in ("%", "MB") else metric.words
     )
-    return Column(name, heading, cell, lambda group: {metric.name: group.average(metric)})
+    note = ""
+    if metric.name == "steady_seconds":
+        note = "Training time: the median epoch times the number of epochs, without starting up and reading the data."
+    return Column(name, heading, cell, lambda group: {metric.name: group.average(metric)}, note=note)
 
 
 def format_interval(ends: tuple[float, float] | None, show: Callable[[float | None], str]) -> str:
@@ -257,19 +272,46 @@ def format_signed(value: float, show: Callable[[float | None], str]) -> str:
 
 
 def format_difference(group: Group, show: Callable[[float | None], str], with_interval: bool = True) -> str:
-    """Formats the difference from the baseline, by default with its interval: `-0.3 [-0.4, -0.2]`."""
+    """Formats the difference from the baseline, by default with its interval: `-0.3 [-0.4, -0.2]`.
+
+    Two pairs are no result, so both differences are shown. The number of pairs is there where it is not that of runs.
+    """
     if group.is_baseline:
         return "baseline"
     difference = group.difference
     if difference is None:
         return NOTHING
-    words = format_signed(difference.mean, show)
-    if difference.ci is None or not with_interval:
-        return words
-    pairs = f" ({difference.n} pairs)" if difference.n < group.n else ""
-    return (
-        f"{words} [{', '.join(format_signed(end, show).removeprefix('+') for end in difference.ci)}]{pairs}"
-    )
+    if difference.ci is None:
+        words = ", ".join(format_signed(value, show) for value in sorted(difference.values))
+    elif with_interval:
+        words = (
+            f"{format_signed(difference.mean, show)} {_format_interval_of_difference(difference.ci, show)}"
+        )
+    else:
+        return format_signed(difference.mean, show)
+    return f"{words} ({plural(difference.n, 'pair')})" if difference.n < group.n else words
+
+
+def note_on_differences(result: Comparison, heading: str, with_interval: bool = True) -> str:
+    """Says what the column of the differences shows."""
+    counts = {group.difference.n for group in result.groups if group.difference}
+    said = []
+    if counts and max(counts) > 2:
+        what = ", with its 95 % confidence interval" if with_interval else ""
+        said.append(f"{heading}: the mean difference over common {result.seeds}{what}.")
+    if 2 in counts:
+        said.append(
+            "Of two pairs both differences are shown."
+            if said
+            else f"{heading}: the difference of each of two pairs."
+        )
+    return " ".join(said)
+
+
+def _format_interval_of_difference(
+    ends: tuple[float, float] | None, show: Callable[[float | None], str]
+) -> str:
+    return format_interval(ends, lambda end: format_signed(end or 0.0, show).removeprefix("+"))
 
 
 def _p(group: Group) -> str:
@@ -311,14 +353,16 @@ def _raw_verdict(group: Group) -> dict[str, Any]:
 
 def _raw_difference(group: Group) -> dict[str, Any]:
     difference = group.difference
-    low, high = (difference.ci if difference else None) or (None, None)
     return {
         "difference": difference.mean if difference else None,
-        "difference_ci_low": low,
-        "difference_ci_high": high,
+        **_raw_interval("difference_ci", difference and difference.ci),
         "pairs": difference.n if difference else None,
         "why_no_difference": group.why_no_difference or None,
     }
+
+
+def _raw_interval(name: str, ends: tuple[float, float] | None) -> dict[str, Any]:
+    return dict(zip((f"{name}_low", f"{name}_high"), ends or (None, None), strict=True))
 
 
 def _raw_p(group: Group, test: str) -> dict[str, Any]:

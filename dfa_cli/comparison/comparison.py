@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,13 +119,27 @@ class Comparison:
             names = shortest_names([*tuned, *self.columns])
             listed = ", ".join(names[key] for key in tuned if not key.endswith("_target_"))
             notes.append(f"Each rule uses its own tuned values (conf/tuned, docs/tuning.md): {listed}.")
+        by_hand = [key for key in self.dependent_keys if key in typed]
+        if by_hand:
+            listed = ", ".join(f"{key} ({self._values(key)})" for key in by_hand[:8])
+            more = f" and {len(by_hand) - 8} more" if len(by_hand) > 8 else ""
+            notes.append(f"Set by hand, and not the same in all rows: {listed}{more}.")
         others = [
-            key for key in self.dependent_keys if key not in tuned and not self._belongs_to_a_column(key)
+            key
+            for key in self.dependent_keys
+            if key not in tuned and key not in by_hand and not self._belongs_to_a_column(key)
         ]
         if others:
             more = f" and {len(others) - 8} more" if len(others) > 8 else ""
             notes.append(f"These keys differ together with the columns: {', '.join(others[:8])}{more}.")
         return notes
+
+    def _values(self, key: str) -> str:
+        """Lists the values of a key in the order of the rows: `0.1, 0.003`. A dash stands for rows without the key."""
+        found = dict.fromkeys(
+            format_value(key_value(run, key)) for group in self.groups for run in group.shown
+        )
+        return ", ".join([*list(found)[:4], *(["..."] if len(found) > 4 else [])])
 
     def _notes_on_origins(self) -> list[str]:
         """Names the rows that mix runs of different commits of dfa or different versions of packages."""
@@ -161,37 +175,44 @@ class Comparison:
             if self.equivalent is not None:
                 notes.append(
                     f"Equal: two one-sided tests, each at 0.05 after Holm's correction, show that the difference from "
-                    f"{self.baseline} is less than {self.margin}. p (equal) is the larger p of the two tests. They "
-                    "agree with a 90 % interval."
+                    f"{self.baseline} is less than {self.margin}. p (equal) is the larger p of the two tests."
                 )
+                if self.test == "t":
+                    notes.append(
+                        "Before this correction, p (equal) is below 0.05 exactly where the 90 % interval of the "
+                        f"difference lies within {self.margin} of zero."
+                    )
+        equality = "" if self.equivalent is None else f", and none of equality within {self.margin}"
         notes += self._list_reasons(
-            f"No test against {self.baseline}",
+            f"No test against {self.baseline}{equality}",
             [(group, group.difference.why if group.difference else "") for group in others],
             len(differences),
         )
-        return notes + self._notes_on_no_difference(others)
+        return [*notes, *self._notes_on_no_difference(others), *self._notes_on_values_set_by_hand(others)]
 
     def _notes_on_no_difference(self, others: Sequence[Group]) -> list[str]:
         """Says which rows are not compared with the baseline, why, and what to type to compare them."""
-        rows: dict[str, list[Group]] = {}
-        for group in others:
-            if group.why_no_difference:
-                rows.setdefault(group.why_no_difference, []).append(group)
         notes = []
-        for why, groups in rows.items():
-            alone = len(groups) == 1
-            if len(groups) == len(others):
-                subject = "The other row" if alone else "The other rows"
-            else:
-                subject = f"The row{'' if alone else 's'} {groups[0].label()}"
-                subject += "" if alone else f" and {plural(len(groups) - 1, 'other')}"
-            note = f"{subject} {'is' if alone else 'are'} not compared with {self.baseline}, because {why}."
+        for why, groups in _rows_by(others, lambda group: group.why_no_difference).items():
+            note = f"{_are(groups, others)} not compared with {self.baseline}, because {why}."
             if groups[0].remedy:
-                note += f' To compare {"it" if alone else "them"} all the same, type --baseline "{groups[0].remedy}".'
+                them = "it" if len(groups) == 1 else "them"
+                note += f' To compare {them} all the same, type --baseline "{groups[0].remedy}".'
             notes.append(note)
         if len(notes) > MOST_REASONS:
             more = plural(len(notes) - MOST_REASONS + 1, "more reason")
             notes[MOST_REASONS - 1 :] = [f"Other rows are not compared with {self.baseline} for {more}."]
+        return notes
+
+    def _notes_on_values_set_by_hand(self, others: Sequence[Group]) -> list[str]:
+        """Says in which values that a user set rows differ from their baseline, though they are compared with it."""
+        notes = [
+            f"{_are(groups, others)} compared with {self.baseline} although a value was set by hand: {words}."
+            for words, groups in _rows_by(others, lambda group: group.set_by_hand).items()
+        ]
+        if len(notes) > MOST_REASONS:
+            more = f"So are other rows, with {len(notes) - MOST_REASONS + 1} more sets of such values."
+            notes[MOST_REASONS - 1 :] = [more]
         return notes
 
     def _list_reasons(self, what: str, reasons: Sequence[tuple[Group, str]], rows: int) -> list[str]:
@@ -212,6 +233,25 @@ class Comparison:
             else []
         )
         return listed if len(labels) <= MOST_REASONS else [*listed[: MOST_REASONS - 1], *more]
+
+
+def _rows_by(groups: Sequence[Group], words: Callable[[Group], str]) -> dict[str, list[Group]]:
+    """Returns the rows for each text that `words` gives for some of them. Rows with an empty text are left out."""
+    rows: dict[str, list[Group]] = {}
+    for group in groups:
+        if said := words(group):
+            rows.setdefault(said, []).append(group)
+    return rows
+
+
+def _are(groups: Sequence[Group], all_groups: Sequence[Group]) -> str:
+    """Begins a sentence about some of all rows: `The row dfa is`, `The rows dfa and 2 others are`."""
+    alone = len(groups) == 1
+    if len(groups) == len(all_groups):
+        return "The other row is" if alone else "The other rows are"
+    if alone:
+        return f"The row {groups[0].label()} is"
+    return f"The rows {groups[0].label()} and {plural(len(groups) - 1, 'other')} are"
 
 
 def summarise(folders: Paths = ("outputs",), where: str | None = None, **options: Any) -> Comparison:

@@ -35,7 +35,8 @@ class Group:
     for each seed. `values`: the metric of the counted runs. `units`: the seeds of the counted runs. `by_unit`: seed ->
     value. `absent`: reason -> the seeds that are not counted for this reason (`{"failed": ["3"], "missing": ["7"]}`).
     `difference`: the difference from the baseline. Where it is `None`, `why_no_difference` has the reason, and `remedy`
-    the baseline with which the row would have one, if there is such a baseline.
+    the baseline with which the row would have one, if there is such a baseline. `set_by_hand`: the values that a user
+    set, and in which the row differs from its baseline, in words.
     """
 
     key: dict[str, Any]
@@ -48,6 +49,7 @@ class Group:
     best: float | None
     absent: dict[str, list[str]] = field(default_factory=dict)
     difference: Difference | None = None
+    set_by_hand: str = ""
     why_no_difference: str = ""
     remedy: str = ""
     is_baseline: bool = False

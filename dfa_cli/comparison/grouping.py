@@ -100,7 +100,9 @@ def classify_keys(runs: Sequence[Run], over: Sequence[str], keys: Keys) -> KeyRo
             continue
         value = first.flat.get(key)
         if key in typed or ("." not in key and _is_plain(value) and value != LATER.get(key)):
-            roles.constant[key] = value_of(first, key)
+            user = next((run for run in runs if key_applies(run, key)), None)
+            if user is not None:
+                roles.constant[key] = value_of(user, key)
     return roles
 
 

@@ -7,7 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dfa_cli.comparison.captions import constants, split_caption, title
-from dfa_cli.comparison.columns import Column, columns, describe_absent, format_difference, notes_on_columns
+from dfa_cli.comparison.columns import (
+    Column,
+    columns,
+    describe_absent,
+    format_difference,
+    note_on_differences,
+    notes_on_columns,
+)
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group
 from dfa_cli.console.table import wrap
@@ -88,17 +95,19 @@ def paper_columns(
     names = ["mean_std"]
     names += ["n"] if len({group.n for group in result.groups}) > 1 else []
     names += ["difference"] if result.baseline else []
-    names += ["p_equal", "verdict"] if result.equivalent is not None else []
+    names += ["ci_equal", "p_equal", "verdict"] if result.equivalent is not None else []
     chosen = []
     for column in columns(result, names, precision):
         if column.name == "difference":
             # The heading "vs rule=bp" is in the language of the command line. The interval would need too much room.
+            heading = re.sub(r"^vs [\w./]+=([\w./]+)$", r"vs \1", column.heading)
             column = replace(
                 column,
-                heading=re.sub(r"^vs [\w./]+=([\w./]+)$", r"vs \1", column.heading),
+                heading=heading,
                 cell=lambda group: format_difference(
                     group, lambda value: result.metric.show(value, precision), with_interval=False
                 ),
+                note=note_on_differences(result, heading, with_interval=False),
             )
         if column.name != "absent":  # The comment names these seeds.
             chosen.append(column)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 # The least number of pairs for a test. With fewer than six pairs, Wilcoxon's p cannot fall below 0.05.
@@ -103,21 +103,29 @@ def t_quantile(level: float, freedom: int) -> float:
 class Difference:
     """The difference of a group from the baseline, over the seeds that both have in common.
 
-    `mean`: the mean of the paired differences. `n`: the number of pairs. `ci`: the 95 % confidence interval of `mean`,
-    from three pairs on. `p`: two-sided; `None` where no test was made, for the reason in `why`. `significant`: whether
-    p < 0.05 after Holm's correction for all comparisons of the table. `p_equivalent`: the p-value of the test that the
-    difference is within the margin, if a margin was named. `equivalent`: whether it is, after Holm's correction. Each
-    of the last three is `None` where no test was made.
+    `values`: the difference of each pair. `ci`: the 95 % confidence interval of their mean, from three pairs on.
+    `p`: two-sided; `None` where no test was made, for the reason in `why`. `significant`: whether p < 0.05 after Holm's
+    correction for all comparisons of the table. If a margin was named, `ci_equivalent` is the 90 % confidence interval
+    of the mean, and `p_equivalent` the p-value of the test that the mean is within the margin. `equivalent`: whether it
+    is, after Holm's correction. Each verdict and each p-value is `None` where no test was made.
     """
 
-    mean: float
-    n: int
+    values: tuple[float, ...]
     ci: tuple[float, float] | None = None
+    ci_equivalent: tuple[float, float] | None = None
     p: float | None = None
     why: str = ""
     significant: bool | None = None
     p_equivalent: float | None = None
     equivalent: bool | None = None
+
+    @property
+    def mean(self) -> float:
+        return mean(self.values)
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
 
 
 def paired_difference(
@@ -134,17 +142,20 @@ def paired_difference(
     """
     common = [seed for seed in mine if seed in theirs]
     differences = [mine[seed] - theirs[seed] for seed in common]
-    average, std = mean(differences), deviation(differences)
-    ci = interval(differences)
-    if len(common) < MIN_PAIRS[test]:
-        return Difference(average, len(common), ci, why=f"fewer than {MIN_PAIRS[test]} {seeds} in common")
+    # The test for equality agrees with an interval of 90 %. That of Student does not belong to Wilcoxon's test.
+    found = Difference(
+        tuple(differences),
+        interval(differences),
+        interval(differences, 0.9) if margin is not None and test == "t" else None,
+    )
+    if found.n < MIN_PAIRS[test]:
+        return replace(found, why=f"fewer than {MIN_PAIRS[test]} {seeds} in common")
     # Differences that are equal up to rounding have no spread to test against.
-    if not std or std < 1e-12 * max(abs(average), 1e-300):
-        return Difference(average, len(common), ci, why=SAME_DIFFERENCE)
-    return Difference(
-        average,
-        len(common),
-        ci,
+    std = deviation(differences)
+    if not std or std < 1e-12 * max(abs(found.mean), 1e-300):
+        return replace(found, why=SAME_DIFFERENCE)
+    return replace(
+        found,
         p=_p_value(differences, test, "two-sided"),
         p_equivalent=None if margin is None else equivalence_p(differences, margin, test),
     )

@@ -9,7 +9,7 @@ from dfa_cli.config.identity import OUTSIDE_IDENTITY, ending_no_longer, no_longe
 from dfa_cli.config.schema import FACTS
 from dfa_cli.console.values import MISSING, number
 from dfa_cli.errors import DfaError, nearest
-from dfa_cli.records.measures import ALIASES, METRICS, Metric, curve_metric, find_metric
+from dfa_cli.records.measures import ALIASES, METRICS, Metric, curve_metric, find_metric, note_in_words
 from dfa_cli.records.run import Run
 
 # Configuration groups whose options only set other keys.
@@ -129,7 +129,7 @@ class Keys:
         }
         for name in (word, f"notes.{word}"):
             if name in notes:
-                return Metric(name, name.partition(".")[2].replace("_", " "), place="projection")
+                return Metric(name, note_in_words(name.partition(".")[2]), place="projection")
         if any(word in run.result for run in self.runs if number(run.result.get(word)) is not None):
             # More is better for every number but a loss.
             return Metric(

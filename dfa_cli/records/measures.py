@@ -27,7 +27,7 @@ class Metric:
 
     @property
     def title(self) -> str:
-        """The words and the unit, as in `test at best validation, %`."""
+        """The words and the unit, as in `test accuracy at best validation epoch, %`."""
         return f"{self.words}, {self.unit}" if self.unit else self.words
 
     @property
@@ -62,21 +62,22 @@ class Metric:
 
 
 METRICS = (
-    Metric("test_accuracy_at_best_validation", "test at best validation", "%", True),
-    Metric("test_accuracy_at_last_epoch", "test at last epoch", "%", True),
-    Metric("best_validation_accuracy", "best validation", "%", True),
+    Metric("test_accuracy_at_best_validation", "test accuracy at best validation epoch", "%", True),
+    Metric("test_accuracy_at_last_epoch", "test accuracy at last epoch", "%", True),
+    Metric("best_validation_accuracy", "best validation accuracy", "%", True),
     Metric("best_epoch", "best epoch"),
     Metric("last_epoch", "last epoch"),
     Metric("last_train_loss", "training loss at last epoch"),
-    Metric("total_seconds", "time in all", "s", place="time"),
+    Metric("total_seconds", "total time", "s", place="time"),
     Metric("train_seconds", "time of all epochs", "s", place="time"),
     Metric("steady_seconds", "training time", "s", place="time"),
-    Metric("data_seconds", "data time", "s", place="time"),
+    Metric("startup_seconds", "time to start the process", "s", place="time"),
+    Metric("data_seconds", "time to read the data", "s", place="time"),
     Metric("peak_memory_mb", "peak memory", "MB", place=""),
     Metric("rows", "rows projected", place="projection"),
     Metric("frames", "frames", place="projection"),
     Metric("coefficients", "coefficients", place="projection"),
-    Metric("measured_seconds", "projection time", "s", place="projection"),
+    Metric("measured_seconds", "measured projection time", "s", place="projection"),
     Metric("modelled_seconds", "modelled optical time", "s", place="projection"),
     Metric("modelled_joules", "modelled energy", "J", place="projection"),
 )
@@ -93,6 +94,11 @@ ALIASES = {
 }
 BY_NAME = {metric.name: metric for metric in METRICS}
 DEFAULT = METRICS[0]
+
+
+def note_in_words(name: str) -> str:
+    """Returns what a note of the projection device is called in tables: `saturated fraction` for saturated_fraction."""
+    return "signal-to-noise ratio, dB" if name == "snr_db" else name.replace("_", " ")
 
 
 def find_metric(name: str) -> Metric | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dfa_cli.comparison.grouping import key_value
 from dfa_cli.console.output import colour_status
 from dfa_cli.console.table import GAP, csv_text, display_width, lay_out, truncate, wrap
 from dfa_cli.console.values import NOTHING, duration, format_time, format_value, json_text, printable
@@ -37,7 +38,11 @@ COLUMNS = (
     _choice("model"),
     Column("data", data_of, lambda run: run.choices.get("data")),
     _choice("rule"),
-    _choice("device"),
+    Column(  # A rule that projects nothing has no device.
+        "device",
+        lambda run: format_value(key_value(run, "device") or NOTHING),
+        lambda run: run.choices.get("device"),
+    ),
     Column(
         "seed",
         lambda run: format_value(run.config.get("seed", NOTHING)),
@@ -88,7 +93,7 @@ def list_as_text(runs: Sequence[Run], width: int | None = None) -> str:
     if len(runs) > 1:
         for name in ("data", "model", "device", "rule", "status", "seed"):
             if too_wide() and len(set(cells[name])) == 1:
-                shared.append(f"{name} {cells[name][0]}")
+                shared += [f"{name} {cells[name][0]}"] if cells[name][0] != NOTHING else []
                 columns = [column for column in columns if column.name != name]
     cut_to(12)
     for name in _LEAST_WANTED:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dfa_cli.comparison.captions import constants, split_caption, title
-from dfa_cli.comparison.columns import columns
+from dfa_cli.comparison.columns import Column, columns, notes_on_columns
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.console.values import MISSING, format_time, format_value, number, plural
 from dfa_cli.records.log import LOG
@@ -57,14 +57,15 @@ def report_page(
     counts = {status: sum(run.status == status for run in runs) for status in STATUSES}
     about = [f"Split: {split_caption(result)}."] if result.splits else []
     about += [f"The same in all rows: {constants(result)}."] if constants(result) else []
+    chosen = columns(result)
     page = Page(
         heading=heading,
         origin=f"{plural(len(runs), 'run')} from {', '.join(places)}, read on {now}",
         counts={status: count for status, count in counts.items() if count},
-        comparison=_comparison_table(result),
+        comparison=_comparison_table(result, chosen),
         caption=title(result),
         about=about,
-        notes=result.notes(),
+        notes=[*result.notes(), *notes_on_columns(chosen)],
         figures=figures(result, draw_all),
         differences=differences(result),
         failures=_failures_table([run for run in runs if run.status in UNFINISHED]),
@@ -88,8 +89,7 @@ def report_page(
     return template.render(page=page, style=style, script=script, digest=digest)
 
 
-def _comparison_table(result: Comparison) -> Table:
-    chosen = columns(result)
+def _comparison_table(result: Comparison, chosen: Sequence[Column]) -> Table:
     rows = []
     for group in result.groups:
         cells = []
@@ -141,7 +141,7 @@ def _provenance_table(runs: Sequence[Run]) -> Table | None:
                 words = _in_words(value)
                 counts[words] = counts.get(words, 0) + 1
         rows += [Row([Cell(name), Cell(words, look="w"), Cell(str(n))]) for words, n in counts.items()]
-    return Table("provenance", [("of", True), ("is", True), ("runs", False)], rows) if rows else None
+    return Table("provenance", [("what", True), ("value", True), ("runs", False)], rows) if rows else None
 
 
 def _in_words(value: Any) -> str:

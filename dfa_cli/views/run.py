@@ -16,7 +16,7 @@ from dfa_cli.console.values import (
     printable,
     quantity,
 )
-from dfa_cli.records.measures import METRICS, Metric
+from dfa_cli.records.measures import METRICS, Metric, note_in_words
 from dfa_cli.records.run import CHECKPOINT, UNFINISHED, Run
 from dfa_cli.records.words import commit_in_words
 from dfa_cli.views.processes import process_table
@@ -122,7 +122,7 @@ def run_in_full(run: Run, width: int | None = None) -> str:
                 duration(measured) if metric.unit == "s" else quantity(measured, metric.unit),
             )
     for name, note in ((run.record.get("projection") or {}).get("notes") or {}).items():
-        add_line(f"  {name.replace('_', ' ')}", note)
+        add_line(f"  {note_in_words(name)}", note)
 
     if parallel := run.record.get("parallel"):
         begin_part("Processes (sent, and seconds, in a training step on average)")

@@ -35,10 +35,10 @@ def test_runs_lists_newest_first(swept: Path, call: Call):
         "%",
         "time",
     ]
-    assert lines[1].split()[-5:-1] == ["cpu", "4", lines[1].split()[-3], lines[1].split()[-2]]
+    assert lines[1].split()[-5:-1] == ["–", "4", lines[1].split()[-3], lines[1].split()[-2]]
     assert len([line for line in lines if " gcn " in line]) == 23
     assert "failed in epoch 7: RuntimeError: the loss is NaN" in "\n".join(lines)
-    assert "test %: test at best validation" in lines
+    assert "test %: test accuracy at best validation epoch" in lines
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def _refuse(constant: str) -> None:
 def test_long_names_are_cut_in_the_list_of_a_terminal(
     factory: Factory, call: Call, monkeypatch: pytest.MonkeyPatch
 ):
-    factory.run(rule="a_rule_of_my_own_" * 4, choices={"model": "gcn"})
+    factory.run(rule="a_rule_of_my_own_" * 4, config={"rule.needs": "projection"})
     factory.run(seed=1, status="failed")
     assert "a_rule_of_my_own_" * 4 in call("runs").stdout
     monkeypatch.setattr("dfa_cli.console.output.terminal_width", lambda: 80)
@@ -141,12 +141,13 @@ def test_show_prints_the_whole_record(factory: Factory, call: Call):
     for words in (
         r"run abcd1234  completed",
         r"chosen +model=gcn data=cora rule=dfa device=opu_sim",
-        r"test at best validation +81\.2 %",
-        r"test at last epoch +81\.0 %",
+        r"test accuracy at best validation epoch +81\.2 %",
+        r"test accuracy at last epoch +81\.0 %",
         r"split +public Planetoid split \(140 train, 500 validation, 1000 test\)",
         r"frames +5600",
         r"modelled energy +84\.0 J",
         r"saturated fraction +0\.001",
+        r"signal-to-noise ratio, dB +28\.46",
         r"set by hand +rule=dfa device=opu_sim seed=3",
         r"  optimizer:\n    _target_: torch.optim.Adam\n    lr: 0.02",
         r"command +dfa train model=gcn rule=dfa seed=3",
@@ -288,7 +289,7 @@ def test_compare_writes_files_by_their_suffix(swept: Path, call: Call):
         ("t.tex", "% needs"),
         ("t.csv", "rule,"),
         ("t.json", "{"),
-        ("t.txt", "test at"),
+        ("t.txt", "test accuracy"),
     ):
         call("compare", "--out", name)
         assert Path(name).read_text("utf-8").startswith(start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -340,12 +341,111 @@ def test_a_row_named_device_auto_is_that_of_the_device_it_meant(factory: Factory
     )
 
 
+def test_two_pairs_show_both_differences_and_one_pair_is_called_so(factory: Factory, call: Call):
+    for seed in range(4):
+        factory.run(rule="bp", seed=seed, accuracy=0.8)
+    for rule, seed, accuracy in (
+        ("dfa", 0, 0.79),
+        ("dfa", 1, 0.77),
+        ("shallow", 0, 0.6),
+        ("shallow", 9, 0.5),
+    ):
+        factory.run(rule=rule, seed=seed, accuracy=accuracy)
+    words = ("compare", "--baseline", "rule=bp", "--columns", "n,difference")
+    said = call(*words).stdout
+    assert re.search(r"dfa +2 +-3\.0, -1\.0\n", said)
+    assert re.search(r"shallow +2 +-20\.0 \(1 pair\)\n", said)
+    assert "vs rule=bp: the difference of each of two pairs." in said
+    assert "-3.0, -1.0" in call(*words, "--format", "md").stdout
+    assert "$-$3.0, $-$1.0" in call(*words[:3], "--format", "latex").stdout
+    rows = json.loads(call(*words, "--format", "json").stdout)["groups"]
+    assert [row["pairs"] for row in rows] == [None, 2, 1]
+    factory.run(rule="dfa", seed=2, accuracy=0.78)
+    assert (
+        "vs rule=bp: the mean difference over common seeds, with its 95 % confidence interval."
+        in call(*words).stdout
+    )
+
+
+def test_two_runs_have_no_heading_of_an_interval(factory: Factory, call: Call):
+    for seed in range(2):
+        factory.run(rule="bp", seed=seed)
+        factory.run(rule="dfa", seed=seed)
+    said = call("compare").stdout
+    assert "both values" in said
+    assert "CI" not in said
+    factory.run(rule="dfa", seed=2)
+    said = call("compare").stdout
+    assert "95 % CI" in said
+    assert "Two runs have no interval: both values are shown." in said
+
+
+def test_values_set_by_hand_are_named(factory: Factory, call: Call):
+    """A tuned value may differ between a row and its baseline, but one that a user has set is told."""
+    for seed in range(3):
+        factory.run(
+            rule="bp", seed=seed, config={"optimizer.lr": 0.5}, overrides=["rule=bp", "optimizer.lr=0.5"]
+        )
+        factory.run(rule="dfa", seed=seed)
+        config = {"device.threshold": 0.7}
+        factory.run(device="opu_sim", seed=seed, config=config, overrides=["device.threshold=0.7"])
+    said = call("compare", "--baseline", "rule=bp").stdout
+    assert (
+        "The other rows are compared with rule=bp although a value was set by hand: optimizer.lr differs: 0.02, 0.5."
+    ) in said
+    assert "Set by hand, and not the same in all rows: device.threshold (–, 0.7)." in said
+    named = call("compare", "--baseline", "rule=bp and optimizer.lr=0.5").stdout
+    assert "although" not in named
+    plain = call("compare", "--baseline", "device=cpu", "--where", "rule=dfa").stdout
+    assert "although" not in plain
+
+
+def test_options_set_by_hand_are_named_beside_the_column_that_they_belong_to(factory: Factory, call: Call):
+    for optimizer, lr in (("adam", 0.01), ("sgd", 0.3)):
+        words = {"choices": {"optimizer": optimizer}, "config": {"optimizer.lr": lr}}
+        factory.run(**words, overrides=[f"optimizer={optimizer}", f"optimizer.lr={lr}"])
+    assert "Set by hand, and not the same in all rows: optimizer.lr (0.01, 0.3)." in call("compare").stdout
+
+
+def test_a_device_that_one_rule_does_not_use_is_not_said_to_be_the_same_in_all_rows(
+    factory: Factory, call: Call
+):
+    for rule in ("bp", "dfa", "shallow"):
+        factory.run(rule=rule, config={"device.noise": 0.5}, overrides=[f"rule={rule}", "device.noise=0.5"])
+    said = call("compare").stdout
+    assert "device cpu (not used by bp and shallow)" in said
+    assert "device.noise 0.5 (not used by bp and shallow)" in said
+    assert "not used" not in call("compare", "--where", "rule=dfa").stdout
+    assert "device" not in call("compare", "--where", "rule!=dfa").stdout
+    (bp,) = [line for line in call("runs").stdout.splitlines() if " bp " in line]
+    assert "cpu" not in bp
+
+
 def test_several_equally_good_baselines_are_named(factory: Factory):
     for seed in range(3):
         for rule in ("bp", "shallow", "dfa"):
             factory.run(rule=rule, seed=seed)
     group = row(summarise([factory.root], baseline="rule=bp or rule=shallow"), "dfa")
     assert group.why_no_difference == "several baselines fit equally well: bp; shallow"
+    assert group.remedy == "(rule=bp or rule=shallow) and rule=bp"
+    assert row(summarise([factory.root], baseline=group.remedy), "dfa").difference is not None
+
+
+@pytest.mark.parametrize("rates", [(0.2,), (0.3,), (0.1, 0.2, 0.3)])
+def test_what_to_type_is_told_also_where_a_further_key_makes_rows(
+    factory: Factory, call: Call, rates: tuple[float, ...]
+):
+    for seed in range(3):
+        for rule, epochs, each in (("bp", 1, (0.1, 0.2)), ("dfa", 5, rates)):
+            for lr in each:
+                words = {"overrides": [f"optimizer.lr={lr}"], "config": {"optimizer.lr": lr}}
+                factory.run(rule=rule, seed=seed, epochs=epochs, **words)
+    said = call("compare", "--baseline", "rule=bp").stdout
+    assert "because epochs differ: 5, 1. To compare" in said
+    (typed,) = set(re.findall(r'type --baseline "([^"]+)"', said))
+    assert typed.startswith("rule=bp and epochs=1")
+    compared = json.loads(call("compare", "--baseline", typed, "--format", "json").stdout)["groups"]
+    assert any(one["difference"] is not None for one in compared if one["rule"] == "dfa")
 
 
 def test_the_tuned_keys_are_those_that_conf_tuned_sets():

@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from reading import Call
 from run_factory import Factory
@@ -36,18 +37,20 @@ def three(factory: Factory) -> Path:
 
 def test_the_table_for_people(three: Path):
     assert compare_table([three], baseline="rule=bp") == (
-        "test at best validation, % (mean ± standard deviation over seeds)\n"
+        "test accuracy at best validation epoch, % (mean ± standard deviation over seeds)\n"
         "split: public Planetoid split (140 train, 500 validation, 1000 test)\n"
-        "the same in all rows: data cora, model gcn, device opu_sim, optimizer adam, epochs 20, "
+        "the same in all rows: data cora, model gcn, device opu_sim (not used by bp), optimizer adam, epochs 20, "
         "batch_size 128, compute auto\n"
         "\n"
         "rule  mean ± std  n       95 % CI  best  vs rule=bp  not counted    training time  frames  energy (modelled)\n"
         "────  ──────────  ─  ────────────  ────  ──────────  ─────────────  ─────────────  ──────  ─────────────────\n"
         "bp    82.0 ± 1.0  3  [79.4, 84.4]  83.0    baseline                        3.00 s       –                  –\n"
-        "dfa   79.5 ± 0.7  2    79.0, 80.0  80.0        -2.0  seed 2 failed         4.00 s    5600             84.0 J\n"
+        "dfa   79.5 ± 0.7  2    79.0, 80.0  80.0  -3.0, -1.0  seed 2 failed         4.00 s    5600             84.0 J\n"
         "\n"
         "Each rule uses its own tuned values (conf/tuned, docs/tuning.md): lr.\n"
         "No test against rule=bp: fewer than 5 seeds in common.\n"
+        "Two runs have no interval: both values are shown.\n"
+        "vs rule=bp: the difference of each of two pairs.\n"
         "Training time: the median epoch times the number of epochs, without starting up and reading the data.\n"
     )
 
@@ -133,6 +136,29 @@ def test_equal_is_only_said_after_a_test_for_it(call: Call, factory: Factory):
     for wrong in (("--equivalent", "0.5"), ("--baseline", "rule=bp", "--equivalent", "-1")):
         with pytest.raises(DfaError, match=r"--equivalent needs --baseline|must be a positive number"):
             call("compare", *wrong)
+
+
+def test_an_equality_that_is_not_tested_is_told_and_its_interval_is_shown(factory: Factory, call: Call):
+    """Four seeds are too few for a test, and six are enough; the 90 % interval is that of the two one-sided tests."""
+    wobble = (0.003, 0.001, -0.002, 0.004, -0.001, 0.002)
+    for seed, value in enumerate(wobble):
+        factory.run(rule="bp", seed=seed, accuracy=0.8 + 0.01 * seed)
+        factory.run(rule="dfa", seed=seed, accuracy=0.8 + 0.01 * seed + value)
+    words = ("compare", "--baseline", "rule=bp", "--equivalent", "0.5")
+    few = call(*words, "--where", "seed<4").stdout
+    assert (
+        "No test against rule=bp, and none of equality within 0.5 points: fewer than 5 seeds in common."
+        in few
+    )
+    enough = call(*words).stdout
+    assert "exactly where the 90 % interval of the difference lies within 0.5 points of zero" in enough
+    for said, values in ((few, wobble[:4]), (enough, wobble)):
+        low, high = stats.t.interval(0.9, len(values) - 1, np.mean(values), stats.sem(values))
+        assert f"[{100 * low:.1f}, {100 * high:.1f}]" in re.sub(r"-(0\.0)", r"\1", said)
+        assert "90 % CI" in said
+    (row,) = json.loads(call(*words, "--format", "json", "--only", "rule=dfa").stdout)["groups"]
+    assert (row["difference_ci90_low"], row["difference_ci90_high"]) == pytest.approx((low, high))
+    assert "90 % CI" not in call(*words, "--test", "wilcoxon").stdout
 
 
 def test_a_mixed_folder_is_one_screen_wide_and_high(factory: Factory):
@@ -226,7 +252,7 @@ def test_a_markdown_table_has_its_columns_and_title(three: Path):
     assert rows[1] == "| --- | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: |"
     assert rows[2].startswith("| bp | 82.0 ± 1.0 | 3 |")
     assert len({row.count("|") for row in rows}) == 1
-    assert lines[0].startswith("**test at best validation, %")
+    assert lines[0].startswith("**test accuracy at best validation epoch, %")
 
 
 def test_markdown_marks_are_escaped(factory: Factory):
@@ -298,7 +324,10 @@ def test_a_latex_float_has_a_caption_and_a_label(swept: Path, call: Call):
 
     assert "\\caption" not in body()
     alone = body("--float")
-    assert "  \\caption{Test at best validation, \\% (mean $\\pm$ standard deviation over seeds).}" in alone
+    assert (
+        "  \\caption{Test accuracy at best validation epoch, \\% (mean $\\pm$ standard deviation over seeds).}"
+        in alone
+    )
     assert "  \\label{tab:dfa-compare}" in alone
     assert alone.endswith("  \\end{tabular}%\n\\end{table}\n")
     assert "\\caption{Mean of $n$ seeds, 100\\,\\%.}" in body("--caption", "Mean of $n$ seeds, 100\\,\\%.")
@@ -379,8 +408,8 @@ def test_latex_marks_are_escaped(factory: Factory):
 
 def test_the_default_metric_is_named_in_full(three: Path):
     for format in ("table", "md", "latex"):
-        assert "test at best validation" in compare_table([three], format=format)
-        assert "test at last epoch" in compare_table(
+        assert "test accuracy at best validation epoch" in compare_table([three], format=format)
+        assert "test accuracy at last epoch" in compare_table(
             [three], format=format, metric="test_accuracy_at_last_epoch"
         )
 

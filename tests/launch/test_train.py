@@ -642,7 +642,7 @@ class TestASweep:
         first = dfa("train", flag, *words) if flag[0] == "-" else dfa("train", *words, flag)
         assert first.code == 0, first.err
         assert "sweep of 4 combinations, 2 different runs (bp uses no device); 2 to run" in first.out
-        assert "test at best validation" in first.out
+        assert "test accuracy at best validation epoch" in first.out
         assert len(dfa.runs()) == 2
         again = dfa("sweep", *words)
         assert again.code == 0

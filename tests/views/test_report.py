@@ -140,7 +140,7 @@ def test_the_page_says_what_the_table_says(page: str):
     assert ["commit", "0123456789abcdef0123456789abcdef01234567", "23"] in tables["provenance"]
     assert len(tables["runs"]) == 1 + 23
     assert "Rules &amp; devices" in page
-    assert "test at best validation" in page
+    assert "test accuracy at best validation epoch" in page
     assert "140 train, 500 validation, 1000 test" in page
     assert page.count("data:image/svg+xml;base64,") == 2
 
@@ -150,7 +150,9 @@ def test_a_numeric_key_gets_its_figure(factory: Factory, call: Call):
         for seed in range(2):
             factory.run(device="opu_sim", seed=seed, config={"device.noise": noise})
     call("report", "--out", "noise.html")
-    assert 'alt="test at best validation against device.noise"' in Path("noise.html").read_text("utf-8")
+    assert 'alt="test accuracy at best validation epoch against device.noise"' in Path(
+        "noise.html"
+    ).read_text("utf-8")
 
 
 def test_hostile_text_is_only_text(hostile: str):
@@ -213,7 +215,10 @@ def test_of_many_rows_the_best_are_drawn_and_the_others_are_counted(factory: Fac
     call("report", "--baseline", "rule=shallow", "--out", "some.html")
     call("report", "--all", "--out", "all.html")
     some, every = (Path(name).read_text("utf-8") for name in ("some.html", "all.html"))
-    assert "20 of 24 rows: those with the highest test at best validation, and the best baseline" in some
+    assert (
+        "20 of 24 rows: those with the highest test accuracy at best validation epoch, and the best baseline"
+        in some
+    )
     assert "--all</code> draws them all" in some
     assert "of 24 rows" not in every
     assert "--all" not in every
@@ -232,7 +237,10 @@ def test_each_data_set_has_rows_among_the_drawn_ones(factory: Factory, call: Cal
             factory.run(data=data, accuracy=accuracy, config={"optimizer.lr": 0.001 * (i + 1)})
     result = summarise([factory.root])
     groups, about = choose(result, [[group] for group in result.groups], 20, "rows")
-    assert about == "20 of 44 rows: those with the highest test at best validation of each data set"
+    assert (
+        about
+        == "20 of 44 rows: those with the highest test accuracy at best validation epoch of each data set"
+    )
     assert {data: sum(group.data == data for group in groups) for data in ("cora", "mnist")} == {
         "cora": 10,
         "mnist": 10,
