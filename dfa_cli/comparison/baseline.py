@@ -131,6 +131,8 @@ def _best_bases(group: Group, bases: Sequence[Group], baseline: Baseline) -> tup
     """Returns the baselines that fit a row best, or none and the reason why there are none."""
     if not group.by_unit:
         return [], "it has no completed run"
+    if not bases:
+        return [], "no row is such a baseline"
     judged = [(list(_unfair(group, base, baseline)), base) for base in bases]
     fair = [base for unfair, base in judged if not unfair]
     if not fair:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +39,21 @@ def hydra_argument_parser(prog: str) -> argparse.ArgumentParser:
     return parser
 
 
+class SeparateChoices(ConfigLoaderImpl):
+    """Hydra's own loader, with the choices of each composition apart from those of the compositions before.
+
+    Hydra adds all choices of a process to one node. After `device=opu_sim`, a run with `device=cpu` would have a camera
+    among its choices.
+    """
+
+    def load_configuration(self, *arguments: Any, **more: Any) -> DictConfig:
+        composed = super().load_configuration(*arguments, **more)
+        config = copy.deepcopy(composed)
+        with open_dict(composed.hydra):
+            composed.hydra.runtime.choices.clear()
+        return config
+
+
 @contextlib.contextmanager
 def open_hydra(folder: Path, config_dir: str | None, job_name: str = JOB_NAME) -> Iterator[Hydra]:
     """Open Hydra on the configuration in `folder`. The files of `config_dir` are added to it, as by `--config-dir`."""
@@ -49,7 +65,9 @@ def open_hydra(folder: Path, config_dir: str | None, job_name: str = JOB_NAME) -
         search_path.prepend("command-line", path, SearchPathQuery(provider="schema"))
     GlobalHydra.instance().clear()
     try:
-        yield Hydra.create_main_hydra2(job_name, search_path)
+        hydra = Hydra.create_main_hydra2(job_name, search_path)
+        hydra.config_loader = SeparateChoices(search_path)
+        yield hydra
     finally:
         GlobalHydra.instance().hydra = state
 
@@ -142,8 +160,8 @@ def launch_jobs(
     callbacks.on_multirun_end(config=master, config_name=name)
 
 
-class NamedTrials(ConfigLoaderImpl):
-    """Hydra's own loader, extended to give each trial of a search a run id, which its folder and record share."""
+class NamedTrials(SeparateChoices):
+    """The loader, extended to give each trial of a search a run id, which its folder and record share."""
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         config = super().load_sweep_config(master_config, sweep_overrides)

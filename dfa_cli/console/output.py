@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dfa_cli.console.values import plural
+from dfa_cli.console.values import plural, printable
 from dfa_cli.errors import DfaError
 
 _ASCII = str.maketrans(
@@ -30,6 +31,7 @@ _ASCII = str.maketrans(
         "≤": "<=",
     }
 )
+_CONTROL = re.compile(r"(?!\x1b\[\d{1,2}m)[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _COLOURS = {
     "completed": "32",
     "running": "36",
@@ -92,11 +94,20 @@ def terminal_width() -> int | None:
     return max(shutil.get_terminal_size().columns, 20) if sys.stdout.isatty() else None
 
 
+def _without_controls(text: str) -> str:
+    """Spells out control characters, but for line ends, tabs and colours: a record's text must not rule the terminal.
+
+    The values of a record are spelled out where they are formatted. This is for the names of its keys.
+    """
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def write_stdout(text: str) -> None:
     """Writes `text` to standard output.
 
     If the encoding lacks a character of `text`, special characters are replaced by plain ones.
     """
+    text = _without_controls(text)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
         text.encode(encoding)
@@ -109,7 +120,7 @@ def write_stdout(text: str) -> None:
 def write_stderr(text: str) -> None:
     """Writes `text` and a newline to standard error."""
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-    sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    sys.stderr.write(_without_controls(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def colour_status(status: str) -> str:
@@ -121,7 +132,7 @@ def colour_status(status: str) -> str:
 def name_skipped(skipped: Sequence[tuple[str, str]], most: int = 5) -> None:
     """Writes to standard error which folders were skipped and why, at most `most` of them."""
     for folder, reason in skipped[:most]:
-        write_stderr(f"skipped {folder}: {reason}")
+        write_stderr(f"skipped {printable(folder)}: {reason}")
     if len(skipped) > most:
         write_stderr(
             f"skipped {plural(len(skipped) - most, 'more folder')} (`dfa runs --skipped` names them all)"

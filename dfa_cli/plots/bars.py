@@ -91,7 +91,7 @@ def draw_bars(result: Comparison, look: Look = Look()) -> Figure:
     axis.tick_params(axis="y", length=0)
     if look.start is not None:
         axis.set_xlim(left=look.start)
-        axis.set_xlabel(axis_title(metric.title) + f"\n(axis begins at {look.start:g})")
+        axis.set_xlabel(f"{axis.get_xlabel()}\n(axis begins at {look.start:g})")
     if metric.unit == "%":
         # The axis ends just beyond the highest value.
         axis.set_xlim(

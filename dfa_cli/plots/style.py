@@ -246,8 +246,19 @@ def is_narrow(figure: Figure) -> bool:
 def dress(axis: Axes, heading: str, below: str, beside: str) -> None:
     """Gives a panel the grid, spines and labels that all figures share.
 
-    `heading` stands at the top left, `below` is the label of the x axis, and `beside` is the label of the y axis.
+    `heading` stands at the top left, `below` is the label of the x axis, and `beside` is the label of the y axis. A
+    label that is longer than its axis takes several lines.
     """
+    figure, place_in_grid = axis.get_figure(root=True), axis.get_subplotspec()
+    if figure is not None and place_in_grid is not None:
+        down, across = place_in_grid.get_gridspec().get_geometry()
+        rooms = (figure.get_figwidth() / across, figure.get_figheight() / down)
+        below, beside = (
+            "\n".join(
+                wrap(label, max(int(15 * (room - 0.9)), 12))
+            )  # letters to the inch, less what is beside the axis
+            for label, room in zip((below, beside), rooms, strict=True)
+        )
     axis.set_axisbelow(True)
     axis.grid(color=PALE, linewidth=0.6)
     axis.spines[["top", "right"]].set_visible(False)

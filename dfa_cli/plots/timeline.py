@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dfa_cli.console.values import format_value
 from dfa_cli.errors import DfaError
-from dfa_cli.plots.style import COLOURS, INK, Look, dress, finish
+from dfa_cli.plots.style import COLOURS, INK, Look, dress, finish, place
 from dfa_cli.records.run import Run
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def measured_timelines(runs: Sequence[Run]) -> dict[str, Timeline]:
 
     Raises `DfaError` when no run is parallel, or too many are.
     """
-    runs = [run for run in runs if any(stage.get("timeline") for stage in _stages(run))]
+    runs = [run for run in runs if any(any(_bars(0, stage)) for stage in _stages(run))]
     if not runs:
         raise DfaError(
             "no run here has a timeline; a completed run with parallel=pipeline or parallel=data has one."
@@ -67,17 +68,7 @@ def measured_timelines(runs: Sequence[Run]) -> dict[str, Timeline]:
     found: dict[str, Timeline] = {}
     for run in runs:
         stages = _stages(run)
-        bars = [
-            Bar(
-                row,
-                span["from"],
-                span["to"] - span["from"],
-                "weight gradients" if span["kind"] == "weights" else span["kind"],
-                span["micro_batch"],
-            )
-            for row, stage in enumerate(stages)
-            for span in stage.get("timeline") or []
-        ]
+        bars = [bar for row, stage in enumerate(stages) for bar in _bars(row, stage)]
         schedule = run.flat.get("parallel.schedule")
         name = f"{run.choices.get('rule')}{f', {schedule}' if schedule else ''}"
         name += f" ({run.id})" if name in found else ""
@@ -85,9 +76,20 @@ def measured_timelines(runs: Sequence[Run]) -> dict[str, Timeline]:
     return found
 
 
+def _bars(row: int, stage: Mapping[str, Any]) -> Iterator[Bar]:
+    """Yields the work that a process has recorded. What is no such work, as in a damaged record, is left out."""
+    spans = stage.get("timeline")
+    for span in spans if isinstance(spans, list) else ():
+        if isinstance(span, dict):
+            start, end, micro_batch = (place(span.get(name)) for name in ("from", "to", "micro_batch"))
+            work = "weight gradients" if span.get("kind") == "weights" else format_value(span.get("kind"))
+            if start is not None and end is not None and micro_batch is not None and work in WORK:
+                yield Bar(row, start, end - start, work, int(micro_batch))
+
+
 def _stages(run: Run) -> list[dict[str, Any]]:
-    stages = (run.record.get("parallel") or {}).get("stages") or []
-    return [stage for stage in stages if isinstance(stage, dict)]
+    stages = (run.record.get("parallel") or {}).get("stages")
+    return [stage for stage in stages if isinstance(stage, dict)] if isinstance(stages, list) else []
 
 
 def draw_timelines(timelines: Mapping[str, Timeline], caption: str = "", title: str | None = None) -> Figure:

@@ -61,7 +61,7 @@ def origin_in_words(made_by: Mapping[str, Any], other: Mapping[str, Any]) -> str
     """Describes an origin by the parts that differ from another: `commit 4af7c01, torch 2.12`."""
     words = []
     if any(made_by.get(name) != other.get(name) for name in ("commit", "changes")):
-        changes = f" with changes {made_by['changes'][:8]}" if made_by.get("changes") else ""
+        changes = f" with changes {str(made_by['changes'])[:8]}" if made_by.get("changes") else ""
         words.append(f"commit {str(made_by.get('commit') or 'unknown')[:7]}{changes}")
     for name in sorted({*made_by, *other} - {"commit", "changes"}, key=lambda name: (name != "torch", name)):
         if made_by.get(name) != other.get(name):

@@ -88,7 +88,11 @@ def verify(folders: Paths) -> Verification:
         raise DfaError(no_runs_message(found))
     # A folder without a record holds no run: it was never begun, or another program made it.
     without = [folder for folder, _ in found.skipped if _was_never_begun(folder)]
-    damaged = [(folder, [reason]) for folder, reason in found.skipped if folder not in without]
+    damaged = [
+        (folder, [reason if os.path.lexists(os.path.join(folder, RECORD)) else f"{RECORD} is gone"])
+        for folder, reason in found.skipped
+        if folder not in without
+    ]
     for run in found.runs:
         if reasons := [*changes(run), *changes_of_files(run)]:
             damaged.append((run.folder, reasons))

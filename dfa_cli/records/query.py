@@ -164,7 +164,7 @@ class Query:
 
 def _parse_word(word: str) -> Any:
     """Reads a bare word as YAML would: as a number, true, false, null or a list, and otherwise as text."""
-    if word.lower() in ("true", "false", "null", "none"):
+    if word.lower() in ("true", "false", "null"):
         return {"true": True, "false": False}.get(word.lower())
     if word.startswith("["):
         try:
@@ -180,6 +180,8 @@ def _parse_word(word: str) -> Any:
 def _equal(value: Any, wanted: Any) -> bool:
     if number(value) is not None and number(wanted) is not None:
         return value == wanted
+    if value is None and str(wanted).lower() == "none":  # `none` is also an option of some groups
+        return True
     return format_value(value) == format_value(wanted)
 
 

@@ -77,6 +77,9 @@ class Run:
         device = self.config.get("device")
         if choices.get("device") == "auto" and isinstance(device, dict) and device.get("where") in DIGITAL:
             choices = {**choices, "device": DIGITAL[device["where"]]}
+        if isinstance(device, dict) and device.get("where") in DIGITAL:
+            # An earlier version also recorded the choices of a simulated device from an earlier job of the sweep.
+            choices = {name: option for name, option in choices.items() if not name.startswith("device/")}
         later = ("parallel", "device/drift") if "device/medium" in choices else ("parallel",)
         return {**choices, **{name: choices.get(name, "none") for name in later}}
 
@@ -204,7 +207,7 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
             f"and this version of dfa reads formats up to {FORMAT}"
         )
     if is_changed(text, record):
-        raise ValueError(f"run.json {CHANGED}: its content does not have the sum at its end")
+        raise ValueError(f"run.json {CHANGED}: its content does not fit the sum at its end")
     if wrong := _wrong_parts(record):
         raise ValueError(f"run.json is damaged: dfa does not write such values for {', '.join(wrong)}")
     return Run(folder, record)
@@ -220,12 +223,11 @@ def record_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 _ACCURACIES = ("test_accuracy_at_best_validation", "test_accuracy_at_last_epoch", "best_validation_accuracy")
 _NOTHING = type(None)
-_PART_TYPES: dict[str, tuple[type, ...]] = {  # A part may be missing, but must not have another type.
+_PART_TYPES: dict[str, tuple[type, ...]] = {  # Most parts may be missing, but none may have another type.
     "id": (str,),
     **dict.fromkeys(("identity", "created", "ended", "data_fallback"), (str, _NOTHING)),
-    **dict.fromkeys(
-        ("choices", "config", "result", "error", "time", "projection", "parallel"), (dict, _NOTHING)
-    ),
+    **dict.fromkeys(("choices", "config"), (dict,)),
+    **dict.fromkeys(("result", "error", "time", "projection", "parallel"), (dict, _NOTHING)),
     **dict.fromkeys(("code", "code.files", "code.late"), (dict, _NOTHING)),
     **dict.fromkeys(("result.sizes", "projection.notes", "provenance"), (dict, _NOTHING)),
     **dict.fromkeys(("provenance.versions", "provenance.git", "provenance.data_checksums"), (dict, _NOTHING)),

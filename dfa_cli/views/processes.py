@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from dfa_cli.console.table import lay_out
@@ -21,13 +21,14 @@ SECONDS = ("computing", "sending", "waiting")
 
 def process_table(parallel: Mapping[str, Any], width: int) -> list[str]:
     """Lays out what each process sent in a training step, on average, and how long it computed, sent and waited."""
-    stages = [stage for stage in parallel.get("stages") or () if isinstance(stage, dict)]
-    sent = [name for name in DIRECTIONS if any((stage.get("sent") or {}).get(name) for stage in stages)]
+    listed = parallel.get("stages")
+    stages = [stage for stage in listed if isinstance(stage, dict)] if isinstance(listed, list) else []
+    sent = [name for name in DIRECTIONS if any(_sent(stage, name) != NOTHING for stage in stages)]
     heads = ["process", "blocks", *(f"{DIRECTIONS[name]} sent" for name in sent), *SECONDS, "peak memory"]
     rows = [
         [
             str(place),
-            _span(stage.get("blocks") or ()),
+            _span(stage.get("blocks")),
             *(_sent(stage, name) for name in sent),
             *(_seconds(stage, name) for name in SECONDS),
             quantity((number(stage.get("peak_memory_mb")) or 0) * 1e6, "B"),
@@ -37,10 +38,12 @@ def process_table(parallel: Mapping[str, Any], width: int) -> list[str]:
     return lay_out(heads, rows, [False] * len(heads), keys=1, width=width) if rows else []
 
 
-def _span(blocks: Sequence[int]) -> str:
-    """Writes block numbers in short: `1-3`, or `1-2, 7-8`."""
+def _span(blocks: Any) -> str:
+    """Writes block numbers in short: `1-3`, or `1-2, 7-8`. Anything else, as in a damaged record, is left out."""
     parts: list[list[int]] = []
-    for block in blocks:
+    for block in blocks if isinstance(blocks, list) else ():
+        if type(block) is not int:
+            continue
         if parts and block == parts[-1][1] + 1:
             parts[-1][1] = block
         else:
@@ -49,13 +52,20 @@ def _span(blocks: Sequence[int]) -> str:
 
 
 def _sent(stage: Mapping[str, Any], name: str) -> str:
-    counts = (stage.get("sent") or {}).get(name)
-    steps = number(stage.get("steps"))
-    if not counts or not steps:
+    messages, size = (_number_at(stage, "sent", name, what) for what in ("messages", "bytes"))
+    steps = _number_at(stage, "steps")
+    if not messages or not steps or size is None:
         return NOTHING
-    return f"{counts['messages'] / steps:.3g} x {quantity(counts['bytes'] / counts['messages'], 'B')}"
+    return f"{messages / steps:.3g} x {quantity(size / messages, 'B')}"
 
 
 def _seconds(stage: Mapping[str, Any], name: str) -> str:
-    steps, seconds = number(stage.get("steps")), number((stage.get("seconds") or {}).get(name))
+    steps, seconds = _number_at(stage, "steps"), _number_at(stage, "seconds", name)
     return duration(seconds / steps, fine=True) if steps and seconds is not None else NOTHING
+
+
+def _number_at(stage: Any, *place: str) -> float | None:
+    """Returns the number at a place of nested dictionaries; `None` where there is none."""
+    for name in place:
+        stage = stage.get(name) if isinstance(stage, dict) else None
+    return number(stage)

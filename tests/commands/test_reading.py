@@ -194,9 +194,22 @@ def test_show_a_failure(factory: Factory, call: Call, how: list[str]):
 
 
 def test_show_prints_no_control_characters_of_a_record(factory: Factory, call: Call):
-    factory.run(config={"note": "\x1b[2J\x1b]0;owned\x07"}, choices={"model": "\x1b[31mred"})
-    for command in (["show", "last"], ["show", "last", "--all"], ["runs"], ["compare"]):
-        assert "\x1b" not in call(*command).stdout
+    odd = "\x1b[2J\x1b]0;owned\x07\x9b2J"
+    factory.run(record={"id": "aaaa0000"})
+    factory.run(
+        config={"note": odd, odd: 1},
+        choices={"model": odd, odd: "x"},
+        record={"provenance": {odd: odd, "versions": {odd: odd}}, "id": "bbbb0000"},
+    )
+    form = ("--format", "json")
+    for command in (
+        ["show", "bbbb"], ["show", "bbbb", "--all"], ["show", "bbbb", "--json"], ["runs"], ["runs", *form],
+        ["compare"], ["compare", *form], ["compare", "--by", "seed"], ["diff", "aaaa", "bbbb"],
+    ):  # fmt: skip
+        said = call(*command).stdout
+        assert not set("\x1b\x07\x9b") & set(said)
+        if "json" in command[-1]:
+            json.loads(said)
 
 
 def test_the_terminal_chart():

@@ -46,6 +46,12 @@ def compose_with_hydra(words: list[str]) -> dict[str, Any]:
     return {str(key): value for key, value in content.items() if key not in ("grids", "run_id")}
 
 
+def test_a_job_has_no_choices_of_the_jobs_before_it() -> None:
+    simulated, digital = compose_sweep(["data=digits", "rule=dfa", "device=opu_sim,cpu"])
+    assert not [name for name in digital.choices if name.startswith("device/")]
+    assert simulated.choices["device/camera"] == "cmos"
+
+
 def test_jobs_that_share_a_composition_equal_those_of_hydra() -> None:
     expected = [compose_with_hydra(words) for words in JOBS]
     with Composer(parse_command([], "dfa sweep")) as composer:
