@@ -16,7 +16,8 @@ from reading import call, factory, swept  # noqa: F401  (fixtures of the tests t
 
 # pytest resets the warning filters that modules install, so they are repeated here.
 NOT_OURS = (
-    "ignore:.*torch.jit.*:DeprecationWarning",  # of torch_geometric, as it is imported
+    # torch_geometric as it is imported; a DeprecationWarning until torch 2.13, a FutureWarning from 2.14 on
+    "ignore:.*torch.jit.*",
     "ignore:Sparse CSR tensor support is in beta:UserWarning",
     "ignore:Sparse invariant checks are implicitly disabled:UserWarning",
 )
