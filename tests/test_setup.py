@@ -507,7 +507,11 @@ def test_the_scripts_pass_shellcheck() -> None:
     )
     if shellcheck is None:
         pytest.skip("shellcheck is not installed; the extra 'test' brings it")
-    candidates = [*(ROOT / "scripts").iterdir(), ROOT / ".ci/run"]
+    candidates = [
+        *(ROOT / "scripts").iterdir(),
+        ROOT / ".ci/run",
+        ROOT / "studies/installation/bundle/install",
+    ]
     scripts = [path for path in candidates if path.is_file() and b"bash" in path.read_bytes().split(b"\n")[0]]
     assert {"dfa", "run", "setup", "test"} <= {path.name for path in scripts}
     done = subprocess.run([shellcheck, *scripts], capture_output=True, text=True)

@@ -82,7 +82,7 @@ def lower_bounds(requirements: Iterable[Requirement]) -> list[str]:
     return pins
 
 
-def attempt(kind: str, folder: Path, python: str, pytest: Sequence[str]) -> Trial:
+def attempt(kind: str, folder: Path, python: str, extras: str, pytest: Sequence[str]) -> Trial:
     """Make an environment below `folder`, or take the one that was made there, and try dfa in it."""
     trial, room = Trial(kind), folder / kind
     room.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def attempt(kind: str, folder: Path, python: str, pytest: Sequence[str]) -> Tria
     if not made.exists():
         began = time.monotonic()
         try:
-            _make(kind, room, python)
+            _make(kind, room, python, extras)
         except FailedError as error:
             trial.environment = "cannot be made"
             trial.fail(f"{kind}: the environment cannot be made here: {error}")
@@ -104,7 +104,7 @@ def attempt(kind: str, folder: Path, python: str, pytest: Sequence[str]) -> Tria
     return trial
 
 
-def _make(kind: str, room: Path, python: str) -> None:
+def _make(kind: str, room: Path, python: str, extras: str) -> None:
     constraints = ROOT / "constraints.txt"
     if kind == "oldest":
         constraints = room / "constraints.txt"
@@ -119,7 +119,7 @@ def _make(kind: str, room: Path, python: str) -> None:
     pip += ["--upgrade"] if kind == "newest" else ["--constraint", constraints]
     # As in scripts/setup: the build tools first, so that no build fetches its own.
     _output([*pip, "hatchling", "setuptools"], room)
-    _output([*pip, "--no-build-isolation", "--editable", f"{ROOT}[test]"], room)
+    _output([*pip, "--no-build-isolation", "--editable", f"{ROOT}[{extras}]", "pytest", "pytest-xdist"], room)
 
 
 def _test(trial: Trial, inside: Path, room: Path, pytest: Sequence[str]) -> None:
@@ -201,6 +201,9 @@ def main() -> None:
         "--python", default=sys.executable, help="the Python of the environments (that of .venv)"
     )
     parser.add_argument(
+        "--extras", default="test", help="the extras of dfa to install (test, which has all others)"
+    )
+    parser.add_argument(
         "--keep", type=Path, metavar="FOLDER", help="keep environments and logs in FOLDER, and use them again"
     )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table to FILE too")
@@ -217,7 +220,7 @@ def main() -> None:
                 f"{kind}: making the environment, then testing; the log is {folder / kind / 'log'}",
                 file=sys.stderr,
             )
-            trials.append(attempt(kind, folder, given.python, words[cut + 1 :] or SUITE))
+            trials.append(attempt(kind, folder, given.python, given.extras, words[cut + 1 :] or SUITE))
             if not given.keep:
                 shutil.rmtree(folder / kind / "environment", ignore_errors=True)
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ it refuses every package that has no wheel.
 from __future__ import annotations
 
 import email
+import itertools
 import subprocess
 import sys
 import zipfile
@@ -22,9 +23,8 @@ from packaging.version import Version
 
 from dfa_cli.errors import DfaError
 
-GLIBC = (
-    28  # the newest glibc, 2.28, that wheels may ask for: PyTorch asks for it, and clusters of 2019 have it
-)
+CONFLICT = "The conflict is caused by:"
+GLIBC = 28  # the newest glibc that wheels may ask for is 2.28: PyTorch asks for it, and RHEL 8 has it
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,12 @@ def requirements_of(wheel: Path) -> list[Requirement]:
 def run_pip(*arguments: str | Path) -> None:
     """Run pip of this environment, with the user's configuration. Raises `DfaError` with its last word on failure."""
     command = [sys.executable, "-m", "pip", *map(str, arguments)]
-    command += ["--disable-pip-version-check", "--no-input", "--quiet"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    command += ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     if done.returncode:
-        raise DfaError(last_word(done.stderr))
+        raise DfaError(last_word(done.stdout))
 
 
 def build_wheel(source: Path, folder: Path, *options: str) -> None:
@@ -135,8 +137,11 @@ def build_wheel(source: Path, folder: Path, *options: str) -> None:
 
 
 def last_word(output: str) -> str:
-    """Return the last error that pip printed: the ones before it are its circumstances."""
+    """Return the last error that pip printed: the ones before it are its circumstances. A conflict is told whole."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
+    if CONFLICT in lines:
+        told = lines[lines.index(CONFLICT) + 1 :]
+        return "; ".join(itertools.takewhile(lambda line: not line.startswith("To fix this"), told))
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
     return (errors or lines or ["pip said nothing"])[-1]
 

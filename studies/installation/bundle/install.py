@@ -37,8 +37,7 @@ def check_sums() -> None:
             f"{BUNDLE / SUMS} is missing, so the bundle is not whole. Copy it again."
         ) from None
     expected = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-    there = {path.relative_to(BUNDLE).as_posix() for path in BUNDLE.rglob("*") if path.is_file()}
-    there = {name for name in there if "__pycache__" not in name} - {SUMS}
+    there = {path.relative_to(BUNDLE).as_posix() for path in BUNDLE.rglob("*") if path.is_file()} - {SUMS}
     for what, names in (
         ("is missing", expected.keys() - there),
         ("does not belong to it", there - expected.keys()),
