@@ -28,6 +28,10 @@ VARIANTS = {
     "fc bp adamw": [*ROWS, "rule=bp", "optimizer=adamw"],
     "gat with attention dropout": [*THIRD_PARTY, "rule=dfa", "device=cpu"],
     "gat with attention dropout, opu": [*THIRD_PARTY, "rule=dfa", "device=opu_sim"],
+    "opu that drifts, with the sum removed": [
+        *(*ROWS, "rule=dfa", "device=opu_sim", "device/encoding=ternary", "device.remove_sum=true"),
+        *("device/drift=medium", "device.drift.tau=9", "device.drift.walk=0.2", "device.drift.jitter=0.3"),
+    ],
 }
 
 
