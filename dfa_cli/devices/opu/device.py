@@ -99,7 +99,8 @@ class OPU:
     A frame with no mirror on is not shown: it is not counted, and has no noise. On CUDA,
     `cost().measured_seconds` is the time to queue the work. `cost()` warns in the log when more pixels were
     saturated than the noise model of `Statistical` allows. `cost().warnings` tells when no mirror was lit, no light
-    reached the camera, noise drowned it, or most pixels were saturated, since the call before.
+    reached the camera, noise drowned it, or most pixels were saturated, since the call before, and when the read-out is
+    not to be trusted.
 
     Raises `DfaError` for sizes beyond `limits`.
 
@@ -429,16 +430,20 @@ class OPU:
         self._judged = now
         if not rows:
             return []
+        caution = getattr(self.readout, "caution", None)
+        found = [caution] if caution else []
         if not shown:
             # The scale of a row without an error is zero. Such a row lights no mirror, and that is right.
-            return [NO_MIRROR] if bool(self._last_scale.any()) else []
+            return [*found, NO_MIRROR] if bool(self._last_scale.any()) else found
         light = light_of_a_pixel(self.readout, self._calibration_mirrors) * self._pixels_per_frame
         if light < 1:
-            return [NO_LIGHT.format(self._keys_of_light())]
-        if snr_db < LEAST_SNR_DB:
+            found.append(NO_LIGHT.format(self._keys_of_light()))
+        elif snr_db < LEAST_SNR_DB:
             less_noise = " or lower device.camera.read_noise" if self.camera.read_noise else ""
-            return [DROWNED.format(snr_db, self._keys_of_light() + less_noise)]
-        return [SATURATED] if full > 0.5 * shown * self._pixels_per_frame > 0 else []
+            found.append(DROWNED.format(snr_db, self._keys_of_light() + less_noise))
+        elif full > 0.5 * shown * self._pixels_per_frame > 0:
+            found.append(SATURATED)
+        return found
 
     def _keys_of_light(self) -> str:
         """Name the keys that bring more light to the camera."""

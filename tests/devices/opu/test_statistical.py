@@ -1,12 +1,12 @@
 """The statistical model of a read-out agrees with the pixels of the same read-out."""
 
 import itertools
-import logging
 import math
 
 import pytest
 import torch
 from optics import LIT, noise, one_frame, speckle
+from program import Dfa
 
 from dfa_cli.devices.opu import Camera, OffAxis, PhaseShifting, Statistical
 from dfa_cli.devices.opu.encoding import Frames
@@ -102,17 +102,23 @@ def test_a_camera_without_noise_gives_the_exact_field() -> None:
     assert full == 0
 
 
-def test_a_camera_of_few_bits_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        Statistical().calibrate(LIT, Camera(bits=5))
-        assert not caplog.records
-        readout = Statistical(PhaseShifting())
-        for _ in range(2):
-            readout.calibrate(LIT, Camera(bits=4))
-    assert [record.getMessage() for record in caplog.records] == [
+def test_a_run_warns_of_a_camera_of_few_bits_once(dfa: Dfa) -> None:
+    words = ["data=digits", "model.hidden=[4]", "epochs=2", "device=opu_sim", "device.camera.bits=4"]
+    answer = dfa.train(*words, "progress=lines")
+    assert " ".join(answer.out.split()).count("does not hold for a camera of 4 bits") == 1
+    (run,) = dfa.runs()
+    assert run.record["warnings"] == [
         "device/readout=statistical does not hold for a camera of 4 bits, where it can be twice too optimistic: "
-        "use device/readout=phase_shifting, or device.camera.bits=5 or more."
+        "use device/readout=off_axis, or device.camera.bits=5 or more."
     ]
+
+
+def test_the_read_out_of_a_camera_of_few_bits_has_a_caution() -> None:
+    readout = Statistical(PhaseShifting())
+    readout.calibrate(LIT, Camera(bits=4))
+    assert "use device/readout=phase_shifting," in (readout.caution or "")
+    readout.calibrate(LIT, Camera(bits=5))
+    assert readout.caution is None
 
 
 @pytest.mark.parametrize(("bits", "light"), [(5, 1.0), (5, 0.02), (8, 0.2), (12, 1.0)])

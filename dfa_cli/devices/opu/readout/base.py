@@ -34,7 +34,8 @@ class Readout(Protocol):
     `exposures`: number of images for each frame.
     `pixels_per_mode`: number of camera pixels for each mode.
     `imaginary`: whether it needs the imaginary part of the field.
-    An optional `linear = False` says that its values are not linear in the error.
+    An optional `linear = False` says that its values are not linear in the error. An optional `caution` says why they
+    are not to be trusted; a run records it as a warning.
     """
 
     exposures: int

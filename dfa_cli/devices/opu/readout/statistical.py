@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import torch
 from torch import Tensor
 
@@ -14,7 +12,6 @@ from dfa_cli.devices.opu.readout.holography import PhaseShifting
 from dfa_cli.devices.opu.readout.off_axis import OffAxis
 from dfa_cli.devices.opu.workspace import Workspace
 
-log = logging.getLogger(__name__)
 RELIABLE_BITS = 5  # from here on, the model agrees with the pixels in all light (studies/optics/agreement.py)
 
 
@@ -30,7 +27,7 @@ class Statistical:
     random number for each mode is then enough. The noise of neighbouring modes is independent here; on the pixels it is
     slightly correlated.
 
-    The model holds where the grey levels act as independent noise, from 5 bits on. With fewer, the log says so. Full
+    The model holds where the grey levels act as independent noise, from 5 bits on. With fewer, `caution` says so. Full
     pixels are clipped as if the field were constant over them.
     """
 
@@ -40,18 +37,16 @@ class Statistical:
         self.wrapped = wrapped or OffAxis()
         self.exposures = self.wrapped.exposures
         self.pixels_per_mode = self.wrapped.pixels_per_mode
+        self.caution: str | None = None
         self._scratch = Workspace()
-        self._has_warned = False
 
     def calibrate(self, lit: float, camera: Camera) -> None:
-        if camera.bits is not None and camera.bits < RELIABLE_BITS and not self._has_warned:
-            self._has_warned = True
-            log.warning(
-                "device/readout=statistical does not hold for a camera of %d bits, where it can be twice too "
-                "optimistic: use device/readout=%s, or device.camera.bits=%d or more.",
-                camera.bits,
-                "off_axis" if isinstance(self.wrapped, OffAxis) else "phase_shifting",
-                RELIABLE_BITS,
+        self.caution = None
+        if camera.bits is not None and camera.bits < RELIABLE_BITS:
+            pixels = "off_axis" if isinstance(self.wrapped, OffAxis) else "phase_shifting"
+            self.caution = (
+                f"device/readout=statistical does not hold for a camera of {camera.bits} bits, where it can be twice "
+                f"too optimistic: use device/readout={pixels}, or device.camera.bits={RELIABLE_BITS} or more."
             )
         self.wrapped.calibrate(lit, camera)
         fringes, moments = self.wrapped.fringes, self.wrapped.moments
