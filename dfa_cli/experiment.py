@@ -26,7 +26,7 @@ from dfa_cli.errors import DfaError
 from dfa_cli.machine.files import disk_errors_as_sentences, write_atomically
 from dfa_cli.machine.memory import keep_freed_memory, return_freed_memory
 from dfa_cli.machine.provenance import packages, provenance
-from dfa_cli.parallel.run import together
+from dfa_cli.parallel.run import Together
 from dfa_cli.records.locks import owned
 from dfa_cli.records.record import Record
 from dfa_cli.records.run import CHECKPOINT, PACKAGES
@@ -79,7 +79,7 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
     with (
         record,
         Progress(config, spec.choices) as progress,
-        together(spec, folder, resumed) as processes,
+        Together(spec, folder, resumed) as processes,
     ):
         with record.timed("data_seconds"):
             data = load_data(config, spec.code.sums)
@@ -133,7 +133,7 @@ def run_stage(spec: RunSpec, folder: Path, resumed: bool = False) -> None:
     add_plugin_folder(spec.config_dir)
     import_exactly(spec.code)
     keep_freed_memory()
-    with together(spec, folder) as processes:
+    with Together(spec, folder) as processes:
         experiment = build_experiment(config, load_data(config, spec.code.sums))
         if resumed:
             load_checkpoint(folder, experiment)

@@ -90,8 +90,25 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
     "a word that is no override": (["rule dfa"], ["rule dfa cannot be read", "key=value"]),
     "a key of another option": (
         ["data=digits", "data.validation=3"],
-        [r"The chosen option of data has no key data\.validation;(?!.*did you mean)"],
+        [r"data\.validation is a key of data=mnist, and another option of data is chosen; type data=mnist"],
     ),
+    "a key of several other options": (
+        ["rule=bp", "rule.scale=2"],
+        [
+            r"rule\.scale is a key of rule=dfa, rule=drtp, and another option of rule is chosen; choose one of them"
+        ],
+    ),
+    "a key of a part of another option": (
+        ["device=cpu", "device.camera.bits=4"],
+        [r"The chosen option of device has no key device\.camera\.bits;(?!.*did you mean)"],
+    ),
+    "stages without a pipeline": (
+        ["parallel.stages=3"],
+        ["parallel.stages is a key of parallel=pipeline", "type parallel=pipeline"],
+    ),
+    "stages of replicas": (["parallel=data", "parallel.stages=3"], ["type parallel=pipeline"]),
+    "stages added without a pipeline": (["+parallel.stages=3"], ["type parallel=pipeline"]),
+    "a misspelt key of a pipeline": (["parallel.stage=3"], ["did you mean parallel.stages?"]),
     "a pattern of options": (["-m", "rule=glob(*)"], [r"rule=glob\(\*\)", "one by one"]),
     "a launcher's key without the launcher": (["-m", "launcher.n_jobs=2"], ["launcher=joblib"]),
     "more threads than there can be": (["threads=100000"], ["threads is 100000", "1024"]),

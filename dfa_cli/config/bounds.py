@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dfa_cli.errors import DfaError
@@ -152,7 +152,9 @@ BOUNDS: dict[str, Bound] = {
     "parallel.stages": whole(1, 1024),
     "parallel.replicas": whole(1, 1024),
     "parallel.micro_batches": AT_LEAST_ONE,
-    "parallel.split": optional(WIDTHS),
+    "parallel.split": optional(
+        replace(WIDTHS, words="a list with the number of blocks of each stage, at least 1, such as [3,2]")
+    ),
     "parallel.schedule": optional(choice("gpipe", "1f1b", "interleaved", "zero-bubble", "zbv")),
     "parallel.projector": choice("local", "central"),
     "data.neighbours": AT_LEAST_ONE,

@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -19,6 +20,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from dfa_cli.config import bounds, identity, schema
+from dfa_cli.config.paths import conf_dir
 from dfa_cli.errors import DfaError, nearest, one_of
 
 
@@ -136,6 +138,8 @@ def require_known_keys(config: Mapping[str, Any]) -> None:
     for key in config:
         if sentence := identity.no_longer(key):
             raise DfaError(sentence)
+        if key == "parallel" and (added := config[key]) and "_target_" not in added:
+            raise DfaError(unknown_key_message(f"{key}.{next(iter(added))}"))
         if key not in ours and (guesses := nearest(key, ours, most=1)):
             raise DfaError(
                 f"There is no key {key} here (did you mean {guesses[0]}?); dfa train --help lists them."
@@ -197,13 +201,28 @@ def unknown_key_message(key: str) -> str:
         if key.startswith(f"hydra.{group}."):
             word = key.removeprefix("hydra.")
             return f"{word} is a key of a {group} that is not chosen; choose it as well, such as {group}={example}."
-    group = key.partition(".")[0]
+    group, _, rest = key.partition(".")
+    if options := [f"{group}={name}" for name in _options_with(group, rest)]:
+        advice = f"type {options[0]}" if len(options) == 1 else "choose one of them"
+        return (
+            f"{key} is a key of {', '.join(options)}, and another option of {group} is chosen; {advice}, or leave "
+            f"{key} out."
+        )
     if key in bounds.BOUNDS and group != key:
         return f"The chosen option of {group} has no key {key}; dfa train --help lists its keys."
     known = {*bounds.BOUNDS, *(one.name for one in fields(schema.Config)), "tuned", "experiment"}
     guesses = nearest(key, known, most=1)
     hint = f" (did you mean {guesses[0]}?)" if guesses else ""
     return f"There is no key {key} here{hint}; dfa train --help lists them."
+
+
+def _options_with(group: str, key: str) -> list[str]:
+    """Return the options of a group whose YAML files have this key."""
+    if group not in (one.name for one in fields(schema.Config)):
+        return []
+    files = sorted((conf_dir() / group).glob("*.yaml"))
+    contents = {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in files}
+    return [name for name, content in contents.items() if bounds.lookup(content, key)[1]]
 
 
 def quote_override(value: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from dfa_cli.config.spec import RunSpec
@@ -67,6 +68,7 @@ def resume(
         _require_incomplete(
             read_run(folder)
         )  # another process may have continued the run before the lock was ours
+        stack.enter_context(_options_of_resume())
         stack.enter_context(interruption_reported(folder))
         stack.enter_context(mendable_errors_as_sentences(folder))
         stack.enter_context(logged(folder))
@@ -82,7 +84,21 @@ def _spec(run: Run, trust: Trust, stages: int | None) -> RunSpec:
         return spec
     if "stages" not in spec.config["parallel"]:
         raise DfaError(f"run {run.id} is not divided into stages; leave --stages out.")
-    return spec.with_values(parallel={**spec.config["parallel"], "stages": stages, "split": None})
+    parallel = spec.config["parallel"]
+    if stages == parallel["stages"]:
+        return spec
+    return spec.with_values(parallel={**parallel, "stages": stages, "split": None})
+
+
+@contextlib.contextmanager
+def _options_of_resume() -> Iterator[None]:
+    """Let a message name the option of this command in place of the key that `dfa train` takes."""
+    try:
+        yield
+    except DfaError as error:
+        if (words := str(error).replace("parallel.stages=", "--stages ")) != str(error):
+            raise DfaError(words) from error
+        raise
 
 
 def _require_ended(run: Run, force: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from dfa_cli.parallel.processes import Team, allow_waiting
 from dfa_cli.parallel.traffic import KINDS, Traffic
 
 Arrival = Callable[[], Tensor]  # waits for a tensor, and returns it
@@ -35,13 +36,17 @@ class Link(Protocol):
 class ProcessLink:
     """A link over `torch.distributed`. `device` is the torch device that computes."""
 
-    def __init__(self, rank: int, device: torch.device):
-        self.rank = rank
+    def __init__(self, team: Team, device: torch.device):
+        self.rank = team.rank
         self.device = device
         self.traffic = Traffic()
         self._sends: list[tuple[Any, Tensor]] = []  # the tensors are kept until they are sent
         # Kinds do not wait for one another: NCCL would otherwise send and receive in the order of the calls.
-        self._groups: dict[str, Any] = {kind: torch.distributed.new_group() for kind in KINDS}
+        self._groups: dict[str, Any] = team.connect(
+            lambda timeout: {kind: torch.distributed.new_group(timeout=timeout) for kind in KINDS}
+        )
+        for group in self._groups.values():
+            allow_waiting(group)
 
     def send(self, kind: str, to: int, tensor: Tensor) -> None:
         with self.traffic.timed("sending"):

@@ -52,6 +52,5 @@ def require_rows(batch: Batch, advice: str = "parallel.micro_batches=1") -> None
     """Raise `DfaError` for a batch whose rows depend on one another, or that has rows without a label."""
     if batch.graph is not None or batch.rows is not None or not isinstance(batch.x, Tensor):
         raise DfaError(
-            "A graph cannot be divided into micro-batches, since its rows depend on one another. "
-            f"Use {advice}."
+            f"The rows of a graph cannot be divided, since they depend on one another. Use {advice}."
         )

@@ -17,23 +17,28 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, distributed
-from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
+from torch._C._distributed_c10d import PrefixStore, ProcessGroup, Store, TCPStore
+from torch.distributed.distributed_c10d import _set_pg_timeout, _world
 
 from dfa_cli.errors import DfaError
+from dfa_cli.machine import signals
 
 STARTING_SECONDS = 300.0  # a process that is not there by then counts as lost
 ENDING_SECONDS = 5.0  # how long a process may take to end by itself
 PAUSE_SECONDS = 0.05
 WAITING = timedelta(hours=1)  # how long a message may take, while its sender is alive
+CONNECTING = timedelta(seconds=6)  # how long two processes may take to connect that are both there
 LOCAL = "127.0.0.1"
+ENDED = "another process has ended"
 log = logging.getLogger("dfa")
+Result = TypeVar("Result")
 
 
 class StageError(DfaError):
@@ -43,12 +48,18 @@ class StageError(DfaError):
 class Team:
     """The processes of a run. `rank`: the number of this one, from 0. `size`: how many there are.
 
-    `local`: the number of this process on its machine.
+    `local`: the number of this process on its machine. `part`: what a message calls the part of a process. `others`:
+    the processes that this one has started, if any.
     """
 
-    def __init__(self, rank: int, size: int, local: int, store: Store):
+    def __init__(
+        self, rank: int, size: int, local: int, store: Store, part: str, others: _Others | None = None
+    ):
         self.rank, self.size, self.local = rank, size, local
         self.store = store
+        self.part = part
+        self.others = others
+        self._met = 0
         self._told = 0
 
     def tell(self, value: Any) -> Any:
@@ -57,7 +68,32 @@ class Team:
         self._told += 1
         if self.rank == 0:
             self.store.set(key, json.dumps(value))
+        self._await([key])
         return json.loads(self.store.get(key))
+
+    def connect(self, make: Callable[[timedelta], Result]) -> Result:
+        """Return the groups of torch that `make` makes with the timeout it is given. Every process calls this.
+
+        In there torch waits for the other processes without a connection that would break if one ended, and heeds no
+        signal. So all meet here before, and the timeout is short.
+        """
+        self._met += 1
+        self.store.set(f"met/{self._met}/{self.rank}", "")
+        self._await([f"met/{self._met}/{rank}" for rank in range(self.size)])
+        try:
+            return make(CONNECTING)
+        except RuntimeError as error:
+            raise RuntimeError(ENDED) from error
+
+    def _await(self, keys: list[str]) -> None:
+        """Wait until all keys are set. Raises `RuntimeError` when a process that this one has started has ended."""
+        until = time.monotonic() + STARTING_SECONDS
+        while not self.store.check(keys):
+            if self.others is not None and self.others.first_exits:
+                raise RuntimeError(ENDED)
+            if time.monotonic() > until:
+                raise DfaError(f"Not all {self.size} processes were there after {STARTING_SECONDS:.0f} s.")
+            time.sleep(PAUSE_SECONDS)
 
     def gather(self, tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
         """Return in the process with rank 0 what each of the others has passed, by rank. The others get `[]`."""
@@ -85,7 +121,7 @@ class Team:
 
 
 @contextlib.contextmanager
-def joined(size: int, arguments: list[str], compute: str) -> Iterator[Team]:
+def joined(size: int, arguments: list[str], compute: str, part: str = "Stage") -> Iterator[Team]:
     """Be one of `size` connected processes for the block.
 
     The environment says which one, in the variables of torch's launchers. Without them this process has the rank 0,
@@ -96,12 +132,12 @@ def joined(size: int, arguments: list[str], compute: str) -> Iterator[Team]:
     if "RANK" not in os.environ:
         if size == 1:
             alone = TCPStore(LOCAL, 0, is_master=True, wait_for_workers=False)
-            with _connected(0, 1, 0, alone, compute, None) as team:
+            with _connected(Team(0, 1, 0, alone, part), compute) as team:
                 yield team
             return
         with (
             _started(size, arguments) as (store, others),
-            _connected(0, size, 0, store, compute, others) as team,
+            _connected(Team(0, size, 0, store, part, others), compute) as team,
         ):
             yield team
         return
@@ -119,25 +155,30 @@ def joined(size: int, arguments: list[str], compute: str) -> Iterator[Team]:
         wait_for_workers=False,
         timeout=timedelta(seconds=STARTING_SECONDS),
     )
-    with _connected(rank, size, local, store, compute, None) as team:
+    with _connected(Team(rank, size, local, store, part), compute) as team:
         yield team
 
 
 class _Others:
     """The processes that this one has started. A thread watches them."""
 
-    def __init__(self, size: int, arguments: list[str], port: int):
+    def __init__(self, size: int):
         self.size = size
         self._closing = threading.Event()
         self._context: Any = None
         self.first_exits: dict[int, int] = {}  # rank -> exit code, of those that ended first
         self.pids: dict[int, int] = {}
         self._started = threading.Event()
+
+    def start(self, arguments: list[str], port: int) -> None:
+        """Start the processes. `close` must be called afterwards, whatever comes of it."""
         self._thread = threading.Thread(target=self._watch, args=(arguments, port), daemon=True)
-        self._thread.start()
-        self._started.wait()
+        with signals.held_back():  # `close` has to know all processes that were started.
+            self._thread.start()
+            self._started.wait()
+        signals.raise_if_received()
         if self._context is None:
-            raise DfaError("The processes of the other stages could not be started; run.log says why.")
+            raise DfaError("The other processes of the run could not be started; run.log says why.")
 
     def _watch(self, arguments: list[str], port: int) -> None:
         """Start the processes, and end the rest once one has ended with an error.
@@ -147,7 +188,7 @@ class _Others:
         try:
             self._context = self._start(arguments, port)
         except Exception:
-            log.exception("the processes of the other stages could not be started")
+            log.exception("the other processes of the run could not be started")
         finally:
             self._started.set()
         handlers = self._context.subprocess_handlers if self._context else {}
@@ -184,7 +225,7 @@ class _Others:
         return context
 
     def _running(self) -> list[Any]:
-        handlers = self._context.subprocess_handlers.values()
+        handlers = self._context.subprocess_handlers.values() if self._context else ()
         return [handler.proc for handler in handlers if handler.proc.poll() is None]
 
     def _kill(self) -> None:
@@ -199,7 +240,10 @@ class _Others:
             time.sleep(PAUSE_SECONDS)
         self._closing.set()
         self._kill()
-        self._context.close(signal.SIGKILL)  # This also waits for them, and ends the launcher's own threads.
+        if self._context is not None:
+            self._context.close(
+                signal.SIGKILL
+            )  # This also waits for them, and ends the launcher's own threads.
         self._thread.join()
 
 
@@ -213,9 +257,10 @@ def _started(size: int, arguments: list[str]) -> Iterator[tuple[Store, _Others]]
         os.environ["GLOO_SOCKET_IFNAME"] = interface
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     store = TCPStore(LOCAL, 0, is_master=True, wait_for_workers=False)
-    others = _Others(size, arguments, store.port)
+    others = _Others(size)
     seconds = 0.0
     try:
+        others.start(arguments, store.port)
         yield store, others
         seconds = ENDING_SECONDS
     finally:
@@ -225,30 +270,32 @@ def _started(size: int, arguments: list[str]) -> Iterator[tuple[Store, _Others]]
 
 
 @contextlib.contextmanager
-def _connected(
-    rank: int, size: int, local: int, store: Store, compute: str, others: _Others | None
-) -> Iterator[Team]:
-    team = Team(rank, size, local, store)
+def _connected(team: Team, compute: str) -> Iterator[Team]:
     try:
         try:
-            _meet(team, others)
             if compute == "cuda":
-                torch.cuda.set_device(local % torch.cuda.device_count())
-            distributed.init_process_group(
-                "cpu:gloo,cuda:nccl" if compute == "cuda" else "gloo",
-                store=PrefixStore("group", store),
-                rank=rank,
-                world_size=size,
-                timeout=WAITING,
+                torch.cuda.set_device(team.local % torch.cuda.device_count())
+            _world.group_count = (
+                0  # Torch numbers its groups, and counts one that an earlier run failed to make.
             )
+            team.connect(
+                lambda timeout: distributed.init_process_group(
+                    "cpu:gloo,cuda:nccl" if compute == "cuda" else "gloo",
+                    store=PrefixStore("group", team.store),
+                    rank=team.rank,
+                    world_size=team.size,
+                    timeout=timeout,
+                )
+            )
+            allow_waiting(None)
             yield team
         except Exception as error:
-            if rank:
+            if team.rank:
                 _report(error, team)
                 raise
             if isinstance(error, DfaError):
                 raise
-            if sentence := _cause(error, team, others):
+            if sentence := _cause(error, team):
                 raise StageError(sentence) from error
             raise
     finally:
@@ -257,23 +304,15 @@ def _connected(
                 distributed.destroy_process_group()
 
 
-def _meet(team: Team, others: _Others | None) -> None:
-    """Wait until every process is there, or one has ended."""
-    team.store.set(f"here/{team.rank}", "")
-    until = time.monotonic() + STARTING_SECONDS
-    while not team.store.check([f"here/{rank}" for rank in range(team.size)]):
-        if others is not None and others.first_exits:
-            raise RuntimeError("another process has ended")
-        if time.monotonic() > until:
-            raise DfaError(f"Not all {team.size} processes were there after {STARTING_SECONDS:.0f} s.")
-        time.sleep(PAUSE_SECONDS)
+def allow_waiting(group: ProcessGroup | None) -> None:
+    """Let messages of a group take as long as their senders compute. `None`: the group of all processes."""
+    _set_pg_timeout(WAITING, group)
 
 
 def _is_of_connection(error: BaseException) -> bool:
     """Tell whether an exception says that the connection to another process has failed."""
     return isinstance(error, RuntimeError) and any(
-        word in str(error)
-        for word in ("gloo", "Connection", "NCCL", "another process has ended", "Broken pipe")
+        word in str(error) for word in ("gloo", "Connection", "NCCL", ENDED, "Broken pipe")
     )
 
 
@@ -291,29 +330,30 @@ def _report(error: Exception, team: Team) -> None:
         team.store.compare_set("error", "", json.dumps(said))
 
 
-def _cause(error: Exception, team: Team, others: _Others | None) -> str | None:
+def _cause(error: Exception, team: Team) -> str | None:
     """Say which process has ended and why; `None` when all others are fine, so that the error is our own."""
     follows = _is_of_connection(error)
     until = time.monotonic() + (ENDING_SECONDS if follows else 0.0)
     while True:
         if team.store.check(["error"]):
             said = json.loads(team.store.get("error"))
-            log.error("stage %s failed:\n%s", said["rank"] + 1, said["traceback"])
-            return f"{_name(said['rank'], team, others)} failed: {said['sentence']}"
-        exits = dict(others.first_exits) if others is not None else {}
+            log.error("%s %s failed:\n%s", team.part.lower(), said["rank"] + 1, said["traceback"])
+            return f"{_name(said['rank'], team)} failed: {said['sentence']}"
+        exits = dict(team.others.first_exits) if team.others is not None else {}
         # One that was killed is the cause. One with another exit code may have ended because of it.
         for rank, code in sorted(exits.items(), key=lambda item: item[1]):
             if code < 0:
-                return f"{_name(rank, team, others)} was killed by {signal.Signals(-code).name}."
+                return f"{_name(rank, team)} was killed by {signal.Signals(-code).name}."
         if time.monotonic() >= until:
             for rank, code in exits.items():
-                return f"{_name(rank, team, others)} has ended with exit code {code}."
+                return f"{_name(rank, team)} has ended with exit code {code}."
             if follows:
-                return f"Another stage has ended: {' '.join(str(error).split())}"
+                return f"Another {team.part.lower()} has ended: {' '.join(str(error).split())}"
             return None
         time.sleep(PAUSE_SECONDS)
 
 
-def _name(rank: int, team: Team, others: _Others | None) -> str:
-    process = f" (process {others.pids[rank]})" if others is not None and rank in others.pids else ""
-    return f"Stage {rank + 1} of {team.size}{process}"
+def _name(rank: int, team: Team) -> str:
+    pid = team.others.pids.get(rank) if team.others is not None else None
+    process = "" if pid is None else f" (process {pid})"
+    return f"{team.part} {rank + 1} of {team.size}{process}"

@@ -39,22 +39,27 @@ class DataParallel:
     above it, so its sum begins as soon as its own gradient is there.
     """
 
+    part = "Replica"
+
     def __init__(self, replicas: int = 2):
         require("parallel.replicas", replicas)
         self.processes = replicas
 
     def require(self, config: Mapping[str, Any]) -> None:
-        """Raise `DfaError` for what does not go together. This is called before the processes are started."""
+        """Raise `DfaError` for options that do not go together. This is called before the data are read."""
         if config["alignment_every"] is not None:
             raise DfaError(
                 "parallel=data cannot measure the alignment. Use alignment_every=null or parallel=none."
             )
 
+    def require_divisible(self, experiment: Experiment, choices: Mapping[str, str]) -> None:
+        """Raise `DfaError` for an experiment that cannot be divided. This is called before a process is started."""
+        require_divisible_rule(experiment.rule, str(choices.get("rule")), "data")
+        require_divisible_rows(experiment, "parallel.replicas", self.processes, "parallel=none")
+
     def divide(self, experiment: Experiment, team: Team) -> Experiment:
         """Return the part of the experiment that this process computes. Every process calls it."""
         rule = experiment.rule
-        require_divisible_rule(rule, "data")
-        require_divisible_rows(experiment, "parallel=none")
         traffic = Traffic()
         replica = Replica(experiment.model, rule, team, traffic, getattr(experiment.device, "rowwise", False))
         parts = {field.name: getattr(experiment, field.name) for field in fields(Experiment)}

@@ -18,7 +18,6 @@ from torch.distributed.pipelining import (
 )
 from torch.nn.functional import pad
 
-from dfa_cli.errors import DfaError
 from dfa_cli.models.base import Model
 from dfa_cli.models.batch import Batch
 from dfa_cli.models.dropout import micro_batches
@@ -98,18 +97,12 @@ class ScheduledBackpropagation:
             for c, owner in enumerate(self.placement.owners)
             if owner == self.link.rank
         ]
-        try:
-            made = SCHEDULES[self.schedule](
-                stages[0] if self.schedule in SINGLE else stages,
-                self.micro_batches,
-                loss_fn=stages[-1].chunk.loss,
-                scale_grads=False,
-            )
-        except (ValueError, AssertionError) as error:
-            raise DfaError(
-                f"parallel.schedule={self.schedule} cannot have parallel.micro_batches={self.micro_batches} with "
-                f"{len(set(self.placement.owners))} stages: {' '.join(str(error).split())}"
-            ) from error
+        made = SCHEDULES[self.schedule](
+            stages[0] if self.schedule in SINGLE else stages,
+            self.micro_batches,
+            loss_fn=stages[-1].chunk.loss,
+            scale_grads=False,
+        )
         return made, stages
 
 

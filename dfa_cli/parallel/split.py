@@ -23,7 +23,7 @@ def chunks_of(sizes: Sequence[int], blocks: int) -> list[range]:
     """Return the chunks with these numbers of blocks. Raises `DfaError` unless they add up to all blocks."""
     if sum(sizes) != blocks:
         raise DfaError(
-            f"parallel.split is {list(sizes)}, which is {sum(sizes)} blocks in all. The model has {blocks} blocks."
+            f"parallel.split is {list(sizes)}. Its numbers must add up to {blocks}, the number of blocks of the model."
         )
     stops = [sum(sizes[: i + 1]) for i in range(len(sizes))]
     return [range(stop - size, stop) for stop, size in zip(stops, sizes, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,7 +52,12 @@ def run(question: Question) -> None:
     """Plan, and write tables and pictures. Raises `DfaError` for options that do not go together."""
     if question.form not in FORMS:
         raise DfaError(f"--format: {one_of(question.form, FORMS)}.")
-    swept = parse_sweep(question.sweep) if question.sweep else None
+    swept = parse_sweep(question.sweep) if question.sweep is not None else None
+    if swept and (given := getattr(question, swept[0])) is not None:
+        option = swept[0].replace("_", "-")
+        raise DfaError(
+            f"--sweep {question.sweep} and --{option} {given} exclude each other; leave one of them out."
+        )
     if question.picture is not None:
         from dfa_cli.plots.style import check_suffix
 
@@ -101,7 +107,7 @@ def parse_sweep(words: str) -> tuple[str, list[int]]:
     name = key.strip().replace("_", "-")
     first, dots, last = values.partition("..")
     parts = [first, last] if dots else values.split(",")
-    if name not in SWEPT or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+    if name not in SWEPT or not all(re.fullmatch(r"\s*[1-9][0-9]{0,8}\s*", part) for part in parts):
         raise DfaError(
             f"--sweep {words} is not understood. It must be stages or micro-batches with whole numbers above 0, such "
             "as stages=2..64, which doubles from 2 to 64, or micro-batches=1,4,16."
@@ -109,7 +115,9 @@ def parse_sweep(words: str) -> tuple[str, list[int]]:
     numbers = [int(part) for part in parts]
     if dots:
         low, high = numbers
-        numbers = [low * 2**i for i in range(max(high // low, 1).bit_length()) if low * 2**i <= high] or [low]
+        if low > high:
+            raise DfaError(f"--sweep {words} goes backwards; type {key}={high}..{low}.")
+        numbers = [low * 2**i for i in range((high // low).bit_length())]
         numbers += [high] if numbers[-1] < high else []
     return name.replace("-", "_"), sorted(set(numbers))
 
@@ -128,12 +136,20 @@ def _workload(question: Question, swept: tuple[str, list[int]] | None) -> tuple[
         raise DfaError(
             "--measure times the blocks of a configuration; name one, such as model=fc data=digits."
         )
+    elif question.config_dir is not None:
+        raise DfaError(
+            f"--config-dir {question.config_dir} has the options of a configuration; name one, such as model=mine."
+        )
     else:
         work = read_preset(question.preset or PRESET)
     if question.batch is not None:
         if work.row == "node":
             raise DfaError(
                 f"--batch {question.batch}: a graph is always one batch, of {work.rows} nodes; leave it out."
+            )
+        if question.batch < work.unit:
+            raise DfaError(
+                f"--batch is {question.batch} {work.row}s. It must be at least {work.unit}, which is one sequence."
             )
         work = work.with_rows(question.batch)
     return question, work
@@ -147,13 +163,26 @@ def _compose(question: Question) -> RunSpec:
 
 
 def _filled_in(question: Question, spec: RunSpec) -> Question:
-    """Take `parallel.stages`, `parallel.micro_batches` and `activations` from the configuration, if it has them."""
+    """Take from the configuration what no option gives, if it has it.
+
+    This is `parallel.stages`, `parallel.micro_batches`, `activations` and `rule.share_columns`.
+    """
     parallel = spec.config.get("parallel") or {}
+    if parallel and "stages" not in parallel:
+        option = f"parallel={spec.choices.get('parallel')}"
+        raise DfaError(
+            f"dfa plan plans the stages of parallel=pipeline, and {option} has none; leave {option} out."
+        )
+    if parallel.get("split"):
+        output.write_stderr(
+            "note: dfa plan divides the blocks by their costs, and not as parallel.split does."
+        )
     return replace(
         question,
         stages=question.stages or parallel.get("stages"),
         micro_batches=question.micro_batches or parallel.get("micro_batches"),
         activations=question.activations or spec.config.get("activations"),
+        share_columns=question.share_columns or bool(spec.config["rule"].get("share_columns")),
     )
 
 

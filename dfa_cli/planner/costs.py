@@ -190,11 +190,7 @@ def split(costs: Sequence[float], stages: int) -> list[int]:
     Returns the end of each part: `[2, 3]` for the parts `[0:2]` and `[2:3]`. Raises `DfaError` when there are fewer
     blocks than parts.
     """
-    if stages > len(costs):
-        raise DfaError(
-            f"{stages} stages are more than the {len(costs)} blocks of the model, and a stage holds at least one; "
-            f"give at most --stages {len(costs)}."
-        )
+    require_blocks(stages, len(costs))
     sums = np.concatenate([[0.0], np.cumsum(costs)])
     # The bound on a part is found by bisection; the parts are then filled from the left up to the bound.
     low, high = max(costs), float(sums[-1])
@@ -213,6 +209,15 @@ def split(costs: Sequence[float], stages: int) -> list[int]:
         half = int(np.searchsorted(sums, (sums[begin] + sums[end]) / 2))
         ends.insert(widest, min(max(half, begin + 1), end - 1))
     return ends
+
+
+def require_blocks(stages: int, blocks: int) -> None:
+    """Raise `DfaError` for more stages than blocks."""
+    if stages > blocks:
+        raise DfaError(
+            f"{stages} stages are more than the {blocks} blocks of the model, and a stage holds at least one; give at "
+            f"most --stages {blocks}."
+        )
 
 
 def balanced(costs: Sequence[float], ends: Sequence[int], owners: np.ndarray) -> list[int]:

@@ -11,7 +11,7 @@ import numpy as np
 from dfa_cli.console.values import quantity
 from dfa_cli.devices.optics import PIXELS, PIXELS_PER_MODE, FrameTime
 from dfa_cli.errors import DfaError
-from dfa_cli.planner.costs import Hardware, StageCosts, Workload, stage_costs
+from dfa_cli.planner.costs import Hardware, StageCosts, Workload, require_blocks, stage_costs
 from dfa_cli.planner.schedules import (
     FORWARD,
     Order,
@@ -34,6 +34,9 @@ SCHEDULES: dict[str, Callable[..., Order]] = {
     "zb-h2": zero_bubble_h2,
     "zbv": zero_bubble_v,
 }
+LARGEST_COUNT = 10**12
+MOST_PARTS = 2**23  # micro-batches times stages: twice 1,024 stages with 4,096 micro-batches each
+SLOWEST, FASTEST = 1e-9, 1e18  # frames a second
 FORWARD_FIRST = "forward-first"  # the order in which `dfa train` runs direct feedback alignment
 
 
@@ -157,21 +160,30 @@ def plan(work: Workload, hardware: Hardware, options: Options) -> Plan:
 
 
 def require_counts(**counts: int | None) -> None:
-    """Raise `DfaError` for a count of an option that is below 1."""
+    """Raise `DfaError` for a count of an option that is below 1, or too large to be computed with."""
     for name, value in counts.items():
-        if value is not None and value < 1:
+        if value is not None and not 1 <= value <= LARGEST_COUNT:
             option = name.replace("_", "-")
-            raise DfaError(f"--{option} is {value}. It must be a whole number of at least 1.")
+            raise DfaError(f"--{option} is {value}. It must be a whole number from 1 to 10^12.")
 
 
 def _check(work: Workload, options: Options) -> None:
-    if options.frame_rate is not None and not options.frame_rate > 0:
-        raise DfaError(f"--frame-rate is {options.frame_rate:g}. It must be a number greater than 0.")
+    rate = options.frame_rate
+    if rate is not None and not SLOWEST <= rate <= FASTEST:
+        raise DfaError(
+            f"--frame-rate is {rate:g}. It must be a number of frames a second, from {SLOWEST:g} to {FASTEST:g}."
+        )
+    require_blocks(options.stages, len(work.blocks))
     if options.micro_batches > work.units:
         parts = {"token": "sequences", "node": "graph, which cannot be divided"}.get(work.row, f"{work.row}s")
         raise DfaError(
             f"{options.micro_batches} micro-batches are more than the batch of {work.rows} {work.row}s allows: it has "
             f"{work.units} {parts}; give at most --micro-batches {work.units}."
+        )
+    if options.stages * options.micro_batches > MOST_PARTS:
+        raise DfaError(
+            f"{options.micro_batches} micro-batches on {options.stages} stages are too many to plan; give at most "
+            f"--micro-batches {MOST_PARTS // options.stages}."
         )
 
 

@@ -17,6 +17,7 @@ FASTEST_MIRRORS = (
     32_552  # binary patterns a second: Texas Instruments, data sheet of the DLP7000 (1024 x 768 mirrors)
 )
 BOUND = "bp never waiting"
+FAST_ENOUGH = "dfa OPU just fast enough"
 NEARLY_ALL = 0.9  # the share of a step that all lines wait
 LEGEND = (
     "A step takes one batch through all stages, and back if the rule is bp. Idle is the share of it in which a stage "
@@ -126,7 +127,7 @@ def _percent(share: float) -> str:
 
 def conclusions(plan: Plan) -> list[str]:
     """Say where direct feedback alignment wins, where it does not, and what an optical device would have to do."""
-    if min(line.idle for line in plan.lines) > NEARLY_ALL:
+    if _only_waits(plan):
         waiting = (
             "Nearly all of a step is spent waiting for messages: the network is too small for this hardware to divide, "
             "and how fast an optical device would have to be means nothing here."
@@ -213,7 +214,7 @@ def _projection(plan: Plan) -> Iterator[str]:
 
 def _optics(plan: Plan) -> Iterator[str]:
     """Say which frame rate, how many cameras and how many mirrors the optical projection needs."""
-    work, options, costs = plan.work, plan.options, plan.costs
+    work, options = plan.work, plan.options
     modelled = plan.modelled_frame_rate
     needed, frames = plan.needed_frame_rate, work.rows * work.labelled * options.frames_per_row
     slower = needed / modelled
@@ -238,18 +239,39 @@ def _optics(plan: Plan) -> Iterator[str]:
         )
     if work.classes > MIRRORS:
         yield f"The error has {work.classes:,} entries, more than the {MIRRORS:,} mirrors."
-    slices = (
-        (costs.widest.max() if options.share_columns else costs.columns.sum())
-        * costs.error_rows
-        * work.value_bytes
-    )
-    rate = float(slices) / plan.busiest
-    if rate > plan.hardware.bandwidth:
+    for what, rate in _slow_links(plan).items():
         yield (
-            f"Its host would have to send {quantity(rate, 'B/s')} of feedback; the link carries "
-            f"{quantity(plan.hardware.bandwidth, 'B/s')}, which then holds the stages up, however fast the light is."
-            + ("" if options.share_columns else " With --share-columns it sends one slice for all blocks.")
+            f"Its host would have to {'send' if what == 'feedback' else 'receive'} {quantity(rate, 'B/s')} of {what}; "
+            f"the link carries {quantity(plan.hardware.bandwidth, 'B/s')}, which then holds the stages up, however "
+            "fast the light is."
+            + (
+                " With --share-columns it sends one slice for all blocks."
+                if what == "feedback" and not options.share_columns
+                else ""
+            )
         )
+
+
+def _slow_links(plan: Plan) -> dict[str, float]:
+    """Return what the optical device must receive and send faster than a link carries it, in bytes a second.
+
+    Then the link holds the stages up, even if the light never does.
+    """
+    costs = plan.costs
+    columns = {
+        "errors": plan.work.classes,
+        "feedback": costs.widest.max() if plan.options.share_columns else costs.columns.sum(),
+    }
+    rates = {
+        what: float(count * costs.error_rows * plan.work.value_bytes / plan.busiest)
+        for what, count in columns.items()
+    }
+    return {what: rate for what, rate in rates.items() if rate > plan.hardware.bandwidth}
+
+
+def _only_waits(plan: Plan) -> bool:
+    """Tell whether nearly all of a step is spent waiting, whatever the rule and the schedule."""
+    return min(line.idle for line in plan.lines) > NEARLY_ALL
 
 
 def _memory(plan: Plan) -> Iterator[str]:
@@ -352,26 +374,36 @@ def sweep_text(plans: Sequence[Plan], key: str, width: int | None) -> str:
 def _short(plan: Plan, line: Line) -> str:
     if line.frame_rate is None:
         return line.name
-    return "dfa OPU just fast enough" if line is plan.lines[-1] else line.name
+    return FAST_ENOUGH if line is plan.lines[-1] else line.name
 
 
 def _sweep_conclusions(plans: Sequence[Plan], key: str) -> Iterator[str]:
     """Say for each way to train by DFA at which values of `key` it is faster than the best schedule of bp."""
-    words = key.replace("_", "-")
+
+    def where(chosen: Sequence[Plan]) -> str:
+        values = [str(getattr(plan.options, key)) for plan in chosen]
+        if len(chosen) == len(plans):
+            return "everywhere"
+        return f"at {', '.join(values)} {key.replace('_', '-')}" if values else "nowhere"
+
     for way in dict.fromkeys(
         _short(plan, line) for plan in plans for line in plan.lines if line.rule == "dfa"
     ):
         ahead = [
-            str(getattr(plan.options, key))
+            plan
             for plan in plans
             for line in plan.lines
             if _short(plan, line) == way and line.seconds < plan.best_bp.seconds
         ]
-        where = (
-            "nowhere"
-            if not ahead
-            else "everywhere"
-            if len(ahead) == len(plans)
-            else f"at {', '.join(ahead)} {words}"
+        yield f"{way} is ahead of bp's best schedule {where(ahead)}."
+    if waiting := [plan for plan in plans if _only_waits(plan)]:
+        yield (
+            f"Nearly all of a step is spent waiting for messages {where(waiting)}: there the network is too small for "
+            "this hardware to divide, and what an OPU needs means nothing."
         )
-        yield f"{way} is ahead of bp's best schedule {where}."
+    if held_up := [plan for plan in plans if _slow_links(plan) and not _only_waits(plan)]:
+        carried = quantity(plans[0].hardware.bandwidth, "B/s")
+        yield (
+            f"{FAST_ENOUGH} is held up by a link, and not by its light, {where(held_up)}: its host would have to send "
+            f"or receive more than the {carried} that a link carries."
+        )

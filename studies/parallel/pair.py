@@ -128,7 +128,7 @@ def _rounds(
     team: Team, network: Network, contenders: Sequence[Contender], rounds: int, steps: int
 ) -> list[list[Measured]]:
     # One link serves all: the threads of each group of processes wake up a hundred times a second until the end.
-    link = ProcessLink(team.rank, torch.device("cpu"))
+    link = ProcessLink(team, torch.device("cpu"))
     found: list[list[Measured]] = [[] for _ in contenders]
     for _ in range(rounds):
         for place, contender in enumerate(contenders):

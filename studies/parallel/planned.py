@@ -173,7 +173,7 @@ def of_steps(line: Line, steps: int) -> float:
 def compare(team: Team, network: Network, kind: str, rounds: int, steps: int) -> list[Compared]:
     """Plan and measure, in each round. All processes call it. What rank 0 times and plans is told to the others."""
     torch.set_num_threads(1)
-    link = ProcessLink(team.rank, torch.device("cpu"))
+    link = ProcessLink(team, torch.device("cpu"))
     found: dict[tuple[str, str, int], Compared] = {}
     for _ in range(rounds):
         bandwidth, latency = team.tell(measure_link(team, link, (16, network.rows * network.width)))

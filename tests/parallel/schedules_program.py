@@ -63,7 +63,7 @@ def main() -> None:
                 owners = chunk_owners(schedule, 2)
                 bounds = [BLOCKS * i // len(owners) for i in range(len(owners) + 1)]
                 placement = Placement([range(a, b) for a, b in pairwise(bounds)], owners)
-                ours, link = model(), ProcessLink(rank, torch.device("cpu"))
+                ours, link = model(), ProcessLink(team, torch.device("cpu"))
                 stages = ScheduledBackpropagation(ours, placement, link, parts, schedule)
                 loss, gradient, rows = 0.0, 0.0, 0
                 for batch, (whole, gradients) in zip(batches(), expected, strict=True):

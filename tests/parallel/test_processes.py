@@ -211,25 +211,34 @@ def test_a_sweep_trains_parallel_runs_and_reuses_them(dfa: Dfa) -> None:
     ("words", "sentence"),
     [
         (("alignment_every=1", *THREE), "alignment_every needs the whole model in one process"),
-        ((*THREE, "parallel.split=[2,2]"), "parallel.split is [2, 2], so it has 2 parts. It must have 3"),
-        (("rule=bp", "parallel.schedule=zbv"), "parallel.schedule=zbv needs as many micro-batches as stages"),
-        (("parallel=pipeline", "parallel.stages=0"), "parallel.stages is 0. It must be a whole number from 1"),
-        (("parallel.stages=1", "parallel.split=[3]"), "which is 3 blocks in all. The model has 4 blocks"),
-        (("parallel.stages=1", "rule=fa"), "FeedbackAlignment sends the error back through all blocks"),
-        (("parallel.stages=1", "rule=dfa", "parallel.schedule=zbv"), "DirectFeedbackAlignment has no backward pass"),
-        (("parallel.stages=1", "rule=bp", "activations=recompute"), "parallel=pipeline with Backpropagation keeps"),
+        ((*THREE, "parallel.split=[2,2]"), "With parallel.stages=3 its length must be 3."),
+        (("parallel.split=[4,0]",), "the number of blocks of each stage, at least 1, such as [3,2], or null"),
+        (("rule=bp", "parallel.schedule=zbv"), "Use parallel.micro_batches=2 or more, parallel.stages=1 or fewer, or"),
+        (("parallel.stages=0",), "parallel.stages is 0. It must be a whole number from 1"),
+        (("parallel.split=[3,2]",), "must add up to 4, the number of blocks of the model."),
+        (("rule=fa",), "parallel=pipeline: rule=fa sends the error back through all blocks"),
+        (("rule=dfa", "parallel.schedule=zbv"), "rule=dfa has no backward pass"),
+        (("rule=bp", "activations=recompute"), "parallel=pipeline with rule=bp keeps"),
+        (("parallel.stages=6",), "model of 6 blocks or more, and this one has 4. Use parallel.stages=4 or fewer."),
         (
-            ("parallel.stages=1", "parallel.micro_batches=2", "model=gcn", "data=digits_graph", "model.hidden=[4]"),
-            "A graph cannot be divided into micro-batches",
+            ("parallel.micro_batches=257",),
+            "is more than the 256 rows of a batch. Use parallel.micro_batches=256 or fewer, or a larger batch_size.",
+        ),
+        (("parallel=data", "parallel.replicas=257"), "Use parallel.replicas=256 or fewer"),
+        (("rule=bp", "parallel.micro_batches=7", "parallel.schedule=zero-bubble"), "Use parallel.micro_batches=6."),
+        (
+            ("parallel.micro_batches=2", "model=gcn", "data=digits_graph", "model.hidden=[4]"),
+            "The rows of a graph cannot be divided",
         ),
         (
-            ("parallel.stages=2", "model.hidden=[4]", "parallel.micro_batches=2", "parallel.schedule=zbv", "rule=bp"),
-            "The model has 2 blocks, and 2 stages need 4 or more. Use parallel.stages=1 or fewer",
+            ("model.hidden=[4]", "parallel.micro_batches=2", "parallel.schedule=zbv", "rule=bp"),
+            "of 4 blocks or more, and this one has 2. Use parallel.stages=1 or fewer, or parallel.schedule",
         ),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together_is_refused(dfa: Dfa, words: tuple[str, ...], sentence: str) -> None:
-    answer = dfa.train(*NET, "epochs=1", "parallel=pipeline", *words)
+    kind = () if words[0].startswith("parallel=") else ("parallel=pipeline",)
+    answer = dfa.train(*NET, "epochs=1", *kind, *words)
     assert answer.code == 2
     assert sentence in answer.sentence
     assert not dfa.left()

@@ -182,7 +182,5 @@ def test_what_is_sent_is_what_the_formula_says() -> None:
 
 def test_a_graph_is_not_divided() -> None:
     graph = Graph(torch.tensor([[0], [1]]), 4)
-    with pytest.raises(
-        DfaError, match=r"A graph cannot be divided into micro-batches.* parallel\.micro_batches=1"
-    ):
+    with pytest.raises(DfaError, match=r"The rows of a graph cannot be divided.* parallel\.micro_batches=1"):
         split_batch(Batch(torch.randn(4, FEATURES), torch.tensor([0, 1, 2, 3]), None, graph), 2)

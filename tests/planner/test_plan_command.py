@@ -20,8 +20,8 @@ from dfa_cli.planner.command import parse_sweep
 from dfa_cli.planner.costs import Block, Hardware, Workload
 from dfa_cli.planner.files import read_hardware, read_preset
 from dfa_cli.planner.pictures import timeline
-from dfa_cli.planner.plan import Options, plan
-from dfa_cli.planner.report import conclusions
+from dfa_cli.planner.plan import Options, plan, sweep
+from dfa_cli.planner.report import conclusions, sweep_text
 
 LARGE = Hardware("large", peak=1.0, achieved=1.0, bandwidth=1e30, latency=0.0, memory=1e30)
 
@@ -223,6 +223,34 @@ def test_pictures_are_drawn_and_not_overwritten(dfa: Dfa) -> None:
     assert curves.read_bytes().startswith(b"<?xml")
 
 
+def test_a_sweep_says_where_a_link_holds_the_light_up() -> None:
+    work = equal_blocks(8)
+    swept = [Options(stages, 8) for stages in (1, 2, 4, 8)]
+    # The OPU sends 80 bytes for a row, on which a stage of n blocks works 2 n seconds.
+    slow = Hardware("slow", peak=1.0, achieved=1.0, bandwidth=15.0, latency=0.0, memory=1e30)
+    plans, _ = sweep(work, slow, swept)
+    said = " ".join(sweep_text(plans, "stages", 80).split())
+    held = [plan for plan in plans if "which then holds the stages up" in " ".join(conclusions(plan))]
+    assert [plan.options.stages for plan in held] == [4, 8]
+    assert "just fast enough is held up by a link, and not by its light, at 4, 8 stages" in said
+    fast, _ = sweep(work, LARGE, swept)
+    assert "held up" not in sweep_text(fast, "stages", 80)
+
+
+def test_the_configuration_counts_where_no_option_is_given(dfa: Dfa) -> None:
+    words = ["model=fc", "data=digits", "model.hidden=[8,8,8]", "parallel=pipeline", "--format", "json"]
+    more = [
+        "parallel.micro_batches=2",
+        "rule.share_columns=true",
+        "activations=recompute",
+        "parallel.split=[1,3]",
+    ]
+    answer = dfa("plan", *words, *more)
+    options = ["--stages", "2", "--micro-batches", "2", "--share-columns", "--activations", "recompute"]
+    assert json.loads(ok(answer)) == json.loads(ok(dfa("plan", *words[:3], *options, *words[-2:])))
+    assert "and not as parallel.split does" in answer.err
+
+
 def test_a_sweep_goes_on_without_the_values_that_the_model_does_not_allow(dfa: Dfa) -> None:
     answer = dfa("plan", "--preset", "mnist-fc", "--sweep", "stages=2..8")
     assert "left out: 4 stages are more than the 3 blocks" in answer.err
@@ -248,8 +276,8 @@ def test_the_values_of_a_sweep(words: str, numbers: list[int]) -> None:
     [
         (["--preset", "gtp3"], "--preset: 'gtp3' is not one of cora-gcn, gpt2-1.5b"),
         (["--hardware", "h1000"], "(did you mean h100?)"),
-        (["--stages", "0"], "--stages is 0. It must be a whole number of at least 1."),
-        (["--batch", "0"], "--batch is 0. It must be a whole number of at least 1."),
+        (["--stages", "0"], "--stages is 0. It must be a whole number from 1 to 10^12."),
+        (["--batch", "0"], "--batch is 0. It must be a whole number from 1"),
         (["--stages", "500"], "500 stages are more than the 193 blocks of the model"),
         (["--micro-batches", "2000"], "it has 1562 sequences; give at most --micro-batches 1562."),
         (["--preset", "cora-gcn", "--stages", "2", "--micro-batches", "2"], "graph, which cannot be divided"),
@@ -257,8 +285,26 @@ def test_the_values_of_a_sweep(words: str, numbers: list[int]) -> None:
             ["--preset", "cora-gcn", "--batch", "5"],
             "a graph is always one batch, of 2708 nodes; leave it out.",
         ),
-        (["--frame-rate", "0"], "--frame-rate is 0. It must be a number greater than 0."),
+        (["--frame-rate", "0"], "--frame-rate is 0. It must be a number of frames a second, from 1e-09"),
+        (["--frame-rate", "nan"], "--frame-rate is nan. It must be a number"),
+        (["--frame-rate", "inf"], "--frame-rate is inf. It must be a number"),
+        (["--stages", "1000000000"], "1000000000 stages are more than the 193 blocks of the model"),
+        (["--batch", "1" + "0" * 400], "It must be a whole number from 1 to 10^12."),
+        (
+            ["--batch", "1000000000000", "--micro-batches", "100000000"],
+            "give at most --micro-batches 1048576.",
+        ),
+        (["--batch", "5"], "--batch is 5 tokens. It must be at least 2048, which is one sequence."),
         (["--sweep", "width=2..4"], "--sweep width=2..4 is not understood."),
+        (["--sweep", ""], "--sweep is not understood."),
+        (["--sweep", "stages=0..4"], "--sweep stages=0..4 is not understood."),
+        (["--sweep", "stages=" + "9" * 5000], "is not understood."),
+        (["--sweep", "stages=8..2"], "--sweep stages=8..2 goes backwards; type stages=2..8."),
+        (
+            ["--sweep", "stages=2..8", "--stages", "4"],
+            "--sweep stages=2..8 and --stages 4 exclude each other",
+        ),
+        (["--sweep", "micro_batches=2", "--micro-batches", "4"], "and --micro-batches 4 exclude each other"),
         (["--format", "xml"], "--format: 'xml' is not one of csv, json, table"),
         (["--activations", "keeep"], "(did you mean keep?)"),
         (["--preset", "mnist-fc", "model=fc"], "name two models; give a preset or overrides."),
@@ -266,6 +312,9 @@ def test_the_values_of_a_sweep(words: str, numbers: list[int]) -> None:
         (["model=fc", "data=digits", "--measure"], "give --stages and --micro-batches."),
         (["model=gat", "data=digits_graph"], "The operations of model=gat cannot be counted"),
         (["model=fc", "data=digits", "model.hiden=[3]"], "hiden"),
+        (["model=fc", "data=digits", "parallel.stages=3"], "type parallel=pipeline"),
+        (["model=fc", "data=digits", "parallel=data"], "parallel=data has none; leave parallel=data out."),
+        (["--preset", "mnist-fc", "--config-dir", "."], "name one, such as model=mine."),
         (["--plot", "--out", "plan.gif"], "the name must end in .png, .svg or .pdf"),
         (
             ["--plot", "--stages", "64", "--micro-batches", "1024", "--out", "x.png"],

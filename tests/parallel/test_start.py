@@ -1,0 +1,53 @@
+"""What happens when a process of a parallel run ends, or a signal comes, while the processes start up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from starting_program import MOMENTS
+from test_processes import SECONDS, children
+
+from dfa_cli.machine import signals
+from dfa_cli.parallel.links import ProcessLink
+from dfa_cli.parallel.processes import StageError, joined
+
+PROGRAM = str(Path(__file__).parent / "starting_program.py")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_stage_that_is_killed_while_it_starts_is_named(tmp_path: Path, moment: str) -> None:
+    died, before = tmp_path / "died", set(children(os.getpid()))
+    with (
+        pytest.raises(StageError, match=r"^Stage 2 of 2 \(process \d+\) was killed by SIGKILL\.$"),
+        joined(2, [PROGRAM, moment, str(died)], "cpu") as team,
+    ):
+        ProcessLink(team, torch.device("cpu"))
+    assert time.time() - float(died.read_text()) < SECONDS
+    assert set(children(os.getpid())) <= before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_heeded_while_a_stage_starts(number: signal.Signals) -> None:
+    before = set(children(os.getpid()))
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), number))
+    began = time.monotonic()
+    try:
+        with (  # noqa: PT012  (the signal comes while the block is entered)
+            signals.raised_as_interrupts(also_ignored=(number,)),
+            pytest.raises(KeyboardInterrupt),
+        ):
+            timer.start()
+            with joined(2, ["-c", "import time; time.sleep(600)"], "cpu"):
+                pass
+        assert signals.received() == number.name
+    finally:
+        signals.forget()
+    assert time.monotonic() - began < SECONDS
+    assert set(children(os.getpid())) <= before
