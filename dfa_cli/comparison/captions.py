@@ -19,14 +19,14 @@ def constants(result: Comparison) -> str:
     The data set is left out if a run used a stand-in, since the rows name it then.
     """
     return ", ".join(
-        f"{key} {format_value(value)}{_not_used(result, key)}"
+        f"{key} {format_value(value)}{not_used(result, key)}"
         for key, value in result.constant.items()
         if key != "data" or not result.has_stand_ins
     )
 
 
-def _not_used(result: Comparison, key: str) -> str:
-    """Names the rules that do not use the projection device, where `key` is one of the device."""
+def not_used(result: Comparison, key: str) -> str:
+    """Names the rules that do not use the projection device, where `key` is one of the device: ` (not used by bp)`."""
     rules = {
         format_value(run.choices.get("rule"))
         for group in result.groups

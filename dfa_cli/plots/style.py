@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dfa_cli.comparison.captions import split_caption
+from dfa_cli.comparison.captions import not_used, split_caption
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.group import Group, interval_of
 from dfa_cli.comparison.statistics import deviation, mean
@@ -285,7 +285,7 @@ def caption(result: Comparison, look: Look, groups: Sequence[Group]) -> str:
     shared = ", ".join(
         data_of_row([run for group in groups for run in group.shown])
         if key == "data"
-        else format_value(value)
+        else f"{format_value(value)}{not_used(result, key)}"
         for key, value in result.constant.items()
         if key in ("data", "model", "rule", "device")
     )

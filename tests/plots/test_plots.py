@@ -29,6 +29,7 @@ def test_the_note_tells_over_how_many_seeds_each_mean_is(factory: Factory):
     for draw in (draw_bars, lambda result: draw_curves(result, "validation_accuracy")):
         words = " ".join(str(text.get_text()) for text in draw(summarise([factory.root])).findobj(Text))
         assert "each mean is over at least 2 and at most 4 seeds" in words.replace("\n", " ")
+        assert "cora, gcn, cpu (not used by bp)" in words
 
 
 @pytest.fixture

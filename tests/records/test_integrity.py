@@ -100,6 +100,8 @@ def test_a_damaged_record_is_skipped_and_the_others_are_shown(
     Run(copy).rewrite({**record, "result": {**record["result"], "best_validation_accuracy": 730.0}})
     (reason,) = [reason for _, reason in find([tmp_path]).skipped]
     assert reason == "run.json is damaged: dfa does not write such values for result.best_validation_accuracy"
+    (copy / "run.json").unlink()
+    assert "changed: run.json is gone\n" in dfa("verify", str(tmp_path)).out
 
 
 def test_curves_that_were_changed_are_not_shown_and_the_run_is_not_repeated(

@@ -61,7 +61,7 @@ def test_a_claim_on_one_configuration_leaves_others_free(tmp_path: Path) -> None
 def test_the_last_run_is_found_after_the_output_folder_was_moved(tmp_path: Path) -> None:
     outputs, run = tmp_path / "outputs", tmp_path / "outputs" / "day" / "run"
     run.mkdir(parents=True)
-    record = {"format": 1, "id": "1", "status": "completed", "identity": "abc"}
+    record = {"format": 1, "id": "1", "status": "completed", "identity": "abc", "choices": {}, "config": {}}
     (run / "run.json").write_text(json.dumps(record))
     with claim(outputs, "abc") as ours:
         assert ours.last_run() is None

@@ -58,6 +58,7 @@ def test_damaged_and_foreign_folders_are_named_with_the_reason(factory: Factory)
     damaged("later", text.replace('"format": 1', '"format": 2'))
     damaged("no_status", json.dumps({**json.loads(text), "status": "asleep"}))
     damaged("config_is_text", json.dumps({**json.loads(text), "config": "x"}))
+    damaged("no_config", json.dumps({**json.loads(text), "config": None}))
     damaged("deep", "[" * 100_000)
     (factory.root / "never_began" / ".hydra").mkdir(parents=True)
     (factory.root / "unrelated").mkdir()
@@ -73,6 +74,7 @@ def test_damaged_and_foreign_folders_are_named_with_the_reason(factory: Factory)
     assert "format 2" in reasons["later"]
     assert "status" in reasons["no_status"]
     assert "config" in reasons["config_is_text"]
+    assert "config" in reasons["no_config"]
     assert "no run.json" in reasons["never_began"]
     assert "unrelated" not in reasons
 
