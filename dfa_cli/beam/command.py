@@ -62,12 +62,14 @@ def run(
 
     from dfa_cli.beam.follow import follow
     from dfa_cli.beam.pictures import SOURCES, draw
+    from dfa_cli.devices.opu.readout.statistical import RELIABLE_BITS
 
     beam = follow(device, n_in, n_out, lit)
     width = output.terminal_width() or 80
     sentences = [
         f"A frame of device={name} with {lit} of {n_in} components lit, "
-        f"{device.mirrors_a_component:,} mirrors each, read at {n_out:,} modes. "
+        f"{device.mirrors_a_component:,} mirror{'' if device.mirrors_a_component == 1 else 's'} each, "
+        f"read at {n_out:,} modes. "
         f"It takes {duration(device.readout.exposures * device.seconds_a_frame, fine=True)}, modelled."
     ]
     if beam.budget and beam.budget.noise:
@@ -79,6 +81,12 @@ def run(
         lines.append(["together", "100.0 %", f"{beam.budget.snr_db:.1f} dB"])
         table = lay_out(["noise", "share", "signal over it"], lines, [True, False, False])
         output.write_stdout("\n".join([*wrap(sentences.pop(), width), "", *table, ""]) + "\n")
+    if beam.budget and device.camera.bits is not None and device.camera.bits < RELIABLE_BITS:
+        sentences.append(
+            f"With fewer than {RELIABLE_BITS} bits grey levels are no independent noise, and the formula does not hold."
+        )
+    if device.drift:
+        sentences.append("The frame is one of the first step, without the drift of the optics.")
     sentences.append(
         f"Measured here over {n_out:,} modes: {beam.measured_snr_db:.1f} dB between {beam.what} and what is read."
     )
@@ -86,7 +94,8 @@ def run(
     if out is not None:
         from dfa_cli.plots.style import save
 
-        words = " ".join([*device_words, *overrides])
+        sizes = [f"--inputs {n_in} --outputs {n_out} --lit {lit}"]
+        words = " ".join([*device_words, *overrides, *sizes])
         below = f"dfa beam {words}. Simulated."
         if beam.image and beam.image.band:
             below += " Shaded in the spectrum: the band of the fringes."

@@ -51,9 +51,17 @@ def draw(beam: Beam, mirrors: int, mirrors_a_component: int, below: str) -> Figu
 
 
 def _mirrors(axis: Axes, beam: Beam, mirrors: int, of_a_component: int) -> None:
-    """Draw each mirror, row by row, the mirrors of a component one after another."""
+    """Draw each mirror, row by row, the mirrors of a component one after another.
+
+    If less than a hundredth of the mirrors are used, only these are drawn: the others would hide them.
+    """
     import torch
 
+    used = len(beam.pattern) * of_a_component
+    count = f"{of_a_component:,} mirror{'' if of_a_component == 1 else 's'} a component"
+    if used < mirrors / 100:
+        count += f"\n{mirrors - used:,} others are not shown"
+        mirrors = used
     high = max(1, round(math.sqrt(mirrors * 912 / 1140)))
     wide = math.ceil(mirrors / high)
     shown = torch.full((high * wide,), 0.5)  # neither on nor off: not used
@@ -62,7 +70,6 @@ def _mirrors(axis: Axes, beam: Beam, mirrors: int, of_a_component: int) -> None:
     axis.imshow(
         shown.view(high, wide).numpy(), cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest"
     )
-    count = f"{of_a_component:,} mirror{'' if of_a_component == 1 else 's'} a component"
     dress(axis, f"Mirrors: {int(beam.pattern.sum())} of {len(beam.pattern)} components lit", count, "")
     axis.grid(visible=False)
     axis.spines[["top", "right"]].set(visible=True, color="#888888")
@@ -101,6 +108,7 @@ def _scale(axis: Axes, shown: AxesImage, words: str) -> None:
 
 def _of_pixels(axis: Axes, heading: str, below: str) -> None:
     dress(axis, heading, below, "row of the camera")
+    axis.yaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axis.grid(visible=False)
 
 
