@@ -61,6 +61,24 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
         ["device=opu_sim", "device/encoding=ternary", "device.encoding.threshold=-0.1"],
         [r"device\.encoding\.threshold is -0\.1", "0"],
     ),
+    "a threshold that no error passes, and no key that makes it absolute": (
+        ["device=opu_sim", "device/encoding=two_scales", "device.encoding.threshold=1"],
+        [
+            r"device\.encoding\.threshold is 1\. .*below 1, since it is relative to each row's largest error\.$"
+        ],
+    ),
+    "a wavelength in nanometres": (
+        ["device=opu_sim", "device.laser.wavelength=532"],
+        [r"device\.laser\.wavelength is 532\. .*metres.*532e-9"],
+    ),
+    "exposures without end": (
+        ["device=opu_phase_shifting", "device.readout.steps=1000000000"],
+        [r"device\.readout\.steps is 1000000000\. .*from 4 to 256"],
+    ),
+    "a grain that is wider than the camera": (
+        ["device=opu_sim", "device.readout.wrapped.grain=1000000"],
+        [r"device\.readout\.wrapped\.grain is 1000000\. .*from 4 to 256"],
+    ),
     "a graph model on samples": (
         ["model=gcn", "data=mnist"],
         ["model=gcn", "data=mnist", "graph", "cora", "fc"],

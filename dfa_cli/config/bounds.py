@@ -46,7 +46,6 @@ POSITIVE = Bound(lambda v: is_number(v) and v > 0, "a number greater than 0", re
 A_SEED = Bound(lambda v: is_whole(v) and 0 <= v < 2**63, "a whole number of at least 0")
 FRACTION = Bound(lambda v: is_number(v) and 0 <= v < 1, "a number from 0 to below 1", real=True)
 UP_TO_ONE = Bound(lambda v: is_number(v) and 0 < v <= 1, "a number above 0 and up to 1", real=True)
-AT_LEAST_FOUR = Bound(lambda v: is_whole(v) and v >= 4, "a whole number of at least 4")
 YES_OR_NO = Bound(lambda v: isinstance(v, bool), "true or false")
 WIDTHS = Bound(
     lambda v: isinstance(v, list) and len(v) > 0 and all(is_whole(w) and w >= 1 for w in v),
@@ -107,7 +106,11 @@ BOUNDS: dict[str, Bound] = {
     "device.frame_time.row": NOT_NEGATIVE,
     "device.frame_time.row_pixels": AT_LEAST_ONE,
     "device.laser.watts": POSITIVE,
-    "device.laser.wavelength": POSITIVE,
+    "device.laser.wavelength": Bound(
+        lambda v: is_number(v) and 1e-8 <= v <= 1e-4,
+        "a number of metres from 1e-8 to 1e-4, such as 532e-9",
+        real=True,
+    ),
     "device.laser.exposure_seconds": POSITIVE,
     "device.laser.efficiency": UP_TO_ONE,
     "device.power_watts": NOT_NEGATIVE,
@@ -131,13 +134,13 @@ BOUNDS: dict[str, Bound] = {
     "device.drift.walk": NOT_NEGATIVE,
     "device.drift.jitter": NOT_NEGATIVE,
     "device.drift.refresh": AT_LEAST_ONE,
-    "device.readout.steps": AT_LEAST_FOUR,
+    "device.readout.steps": whole(4, 256),
     # A read-out may wrap another read-out, which has the same keys below `wrapped`.
     **{
         f"device.readout.{prefix}{key}": bound
         for prefix in ("", "wrapped.")
         for key, bound in {
-            "grain": AT_LEAST_FOUR,
+            "grain": whole(4, 256),
             "band_limited": YES_OR_NO,
             "demodulation": choice("fourier", "local"),
             "reference": POSITIVE,
@@ -175,14 +178,18 @@ def require(key: str, value: Any, bound: Bound | None = None) -> None:
         raise DfaError(f"{key} is {shown(value)}. It must be {bound.words}.")
 
 
-def require_threshold(threshold: Any, relative: Any) -> None:
-    """Raise `DfaError` for a threshold of the ternary encoding that no entry of the error could pass."""
+def require_threshold(threshold: Any, relative: Any = True, fixed: bool = False) -> None:
+    """Raise `DfaError` for a threshold of an encoding that no entry of the error could pass.
+
+    `fixed`: the encoding has no key `relative`, and its threshold is always relative.
+    """
     require("device.encoding.threshold", threshold)
     require("device.encoding.relative", relative)
     if relative and threshold >= 1:
+        advice = "" if fixed else "; device.encoding.relative=false makes it absolute"
         raise DfaError(
             f"device.encoding.threshold is {shown(threshold)}. It must be a number from 0 to below 1, "
-            "since it is relative to each row's largest error; device.encoding.relative=false makes it absolute."
+            f"since it is relative to each row's largest error{advice}."
         )
 
 

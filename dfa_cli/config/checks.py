@@ -26,7 +26,7 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
     threshold, present = lookup(config, "device.encoding.threshold")
     if present:
         relative, has_relative = lookup(config, "device.encoding.relative")
-        require_threshold(threshold, relative if has_relative else True)  # the encoding takes true by default
+        require_threshold(threshold, relative if has_relative else True, fixed=not has_relative)
     needs, gives = config["model"].get("needs"), config["data"].get("gives")
     if needs == "graph" and gives != "graph":
         raise DfaError(

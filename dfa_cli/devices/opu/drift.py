@@ -16,6 +16,8 @@ from dfa_cli.seeding import generator
 
 TICKS = 1024  # of a tau in hours; within one, the correlation falls by 0.0005, and the medium stands still
 
+SHORTEST_HOURS = 1e-9  # 3.6 microseconds
+
 
 class Drift:
     """How much the optics change from one projection (a step) to the next.
@@ -35,7 +37,7 @@ class Drift:
     All modes share one `phi`, and so do the images that a read-out takes of one frame. An intensity has no phase, so
     nothing happens to the read-out `intensity`.
 
-    `tau`: in `unit`s; above 1 if these are steps. `None`: the medium stands still.
+    `tau`: in `unit`s; above 1 if these are steps, at least 1e-9 if these are hours. `None`: the medium stands still.
     `walk` [radians per square root of a step], `jitter` [radians, r.m.s.].
     `refresh` [steps]: after so many, a device that takes back the sum of the errors (`remove_sum`) measures it again.
     """
@@ -55,6 +57,11 @@ class Drift:
             raise DfaError(
                 f"device.drift.tau is {tau} steps. It must be above 1 step: a medium that is new at each step teaches "
                 "nothing. Give a larger device.drift.tau, or device/drift=none."
+            )
+        if tau is not None and unit == "hours" and tau < SHORTEST_HOURS:
+            raise DfaError(
+                f"device.drift.tau is {tau} hours. It must be at least {SHORTEST_HOURS} hours: within less, no "
+                "frame is shown. Give a larger device.drift.tau, or device/drift=none."
             )
         self.tau, self.in_hours, self.walk, self.jitter = tau, unit == "hours", walk, jitter
         self.refresh = refresh

@@ -22,6 +22,8 @@ class Limits:
 
     def check(self, n_in: int, macropixel: int, n_out: int, pixels_per_mode: int) -> None:
         """Raise `DfaError`, which names the limit, when `n_in` components or `n_out` modes are too many."""
+        if n_in < 1 or n_out < 1:
+            raise DfaError(f"A projection has at least one component and one mode, not {n_in} and {n_out}.")
         if self.lift:
             return
         lift = "plan for larger hardware with device.limits.lift=true"

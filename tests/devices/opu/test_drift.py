@@ -283,5 +283,9 @@ def test_a_tau_of_a_step_is_refused(dfa: Dfa) -> None:
     assert answer.sentence.startswith(
         "error: device.drift.tau is 0.5 steps. It must be above 1 step: a medium that is new"
     )
+    with pytest.raises(
+        DfaError, match=r"^device\.drift\.tau is 1e-310 hours. It must be at least 1e-09 hours"
+    ):
+        Drift(1e-310, "hours")
     answer = dfa.train("data=digits", "device=opu_sim", "device/drift=medium", "device.drift.unit=days")
     assert "device.drift.unit is days. It must be one of steps, hours" in answer.sentence

@@ -8,7 +8,7 @@ import pytest
 import torch
 from optics import LIT, noise, one_frame, speckle
 
-from dfa_cli.devices.opu import Camera, Ideal, Intensity, OffAxis, PhaseShifting
+from dfa_cli.devices.opu import OPU, Camera, Ideal, Intensity, OffAxis, PhaseShifting, Row
 from dfa_cli.devices.opu.encoding import Frames
 from dfa_cli.devices.opu.readout.base import Reading
 from dfa_cli.errors import DfaError
@@ -188,13 +188,13 @@ def test_a_frame_that_is_not_shown_adds_no_noise() -> None:
 
 def test_arguments_out_of_bounds_are_refused() -> None:
     for make, words in (
-        (lambda: OffAxis(3), "grain is 3. It must be a whole number of at least 4"),
+        (lambda: OffAxis(3), "grain is 3. It must be a whole number from 4 to 256"),
         (
             lambda: OffAxis(demodulation="hilbert"),
             "demodulation is hilbert. It must be one of fourier, local",
         ),
         (lambda: OffAxis(band_limited=False), "demodulation=fourier needs a field that is limited to a band"),
-        (lambda: PhaseShifting(2), "steps is 2. It must be a whole number of at least 4"),
+        (lambda: PhaseShifting(2), "steps is 2. It must be a whole number from 4 to 256"),
         (lambda: OffAxis(reference=0), "reference is 0. It must be a number greater than 0"),
         (
             lambda: OffAxis(visibility=1.5),
@@ -202,6 +202,16 @@ def test_arguments_out_of_bounds_are_refused() -> None:
         ),
         (lambda: OffAxis(headroom=0), "headroom is 0. It must be a number greater than 0"),
         (lambda: Intensity(headroom=-1), "headroom is -1"),
+        (lambda: Row(0), "modes is 0. It must be a whole number of at least 1"),
+        (lambda: Row(8, grain=2), "grain is 2. It must be a whole number from 4 to 256"),
+        (
+            lambda: OPU().prepare(10, 0, torch.device("cpu")),
+            "at least one component and one mode, not 10 and 0",
+        ),
+        (
+            lambda: OPU().prepare(0, 10, torch.device("cpu")),
+            "at least one component and one mode, not 0 and 10",
+        ),
     ):
         with pytest.raises(DfaError, match=words):
             make()

@@ -13,6 +13,7 @@ import math
 import torch
 from torch import Tensor
 
+from dfa_cli.config.bounds import AT_LEAST_ONE, require
 from dfa_cli.devices.opu.readout.holography import Moments
 
 
@@ -38,7 +39,7 @@ class Row:
     - `local`: the carrier has one cycle a grain, so the fringes overlap with `|E|^2`. The pixels of a grain are summed,
       `E = 1 / (grain V R) sum_p I_p exp(-2 pi i x_p)` with `V = visibility sinc(1 / grain)`.
 
-    The row is periodic, so that it has no ends at which a spectrum leaks.
+    The row is periodic, so that it has no ends at which a spectrum leaks. Raises `DfaError` for values out of bounds.
 
     Cuche, Marquet and Depeursinge 2000, Appl. Opt. 39, 4070.
     """
@@ -46,6 +47,9 @@ class Row:
     def __init__(
         self, modes: int, grain: int = 4, demodulation: str = "fourier", visibility: float = 1.0
     ) -> None:
+        require("modes", modes, AT_LEAST_ONE)
+        for name, value in {"grain": grain, "demodulation": demodulation, "visibility": visibility}.items():
+            require(f"device.readout.{name}", value)
         self.modes = modes
         self.grain = grain
         self.demodulation = demodulation
