@@ -151,7 +151,7 @@ class OPU:
         self.limits = limits or Limits()
 
     def prepare(self, n_in: int, n_out: int, compute: torch.device) -> None:
-        as_many = max(1, self.limits.mirrors // n_in)
+        as_many = max(1, self.limits.mirrors // max(1, n_in))
         self.mirrors_a_component = as_many if self.macropixel == "auto" else int(self.macropixel)
         pixels = n_out * self.readout.pixels_per_mode
         self.limits.check(n_in, self.mirrors_a_component, n_out, self.readout.pixels_per_mode)
@@ -162,8 +162,9 @@ class OPU:
             n_in * self._rows_of_a_component, n_out, stream_seed(self.matrix_seed, "feedback"), self._compute
         )
         self.readout.calibrate(self._calibration_mirrors, self.camera.lit(self._light(pixels)))
+        full_exposures = 1.0 if self.camera.exposure == "auto" else float(self.camera.exposure)
         self.seconds_a_frame = (
-            self.frame_time.seconds(pixels, self.laser.exposure_seconds)
+            self.frame_time.seconds(pixels, full_exposures * self.laser.exposure_seconds)
             if self.frame_seconds == "auto"
             else float(self.frame_seconds)
         )

@@ -341,6 +341,11 @@ def test_a_frame_takes_the_time_of_the_mirrors_or_of_the_camera(
     assert device.cost().modelled_seconds == pytest.approx(4 * seconds)
 
 
+def test_the_light_of_several_exposures_takes_their_time() -> None:
+    for exposure, seconds in (("auto", 500e-6), (1.0, 500e-6), (10.0, 50e-6 + 10 * 400e-6)):
+        assert made(10, 20, camera=Camera(exposure=exposure)).seconds_a_frame == pytest.approx(seconds)
+
+
 def test_a_fixed_frame_time_takes_the_place_of_the_formula() -> None:
     device = made(10, 500_000, frame_seconds=1e-3)
     device.project(errors(1))
