@@ -37,7 +37,7 @@ from dfa_cli.machine.startup import prepare_process
 
 app = typer.Typer(
     name="dfa",
-    help="Train neural networks without backpropagation, the error projected by (simulated) light.",
+    help="Train neural networks without backpropagation, with the error projected by (simulated) light.",
     epilog="dfa train --help lists all options and keys; docs/configuration.md explains them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

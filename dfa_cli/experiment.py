@@ -29,14 +29,14 @@ from dfa_cli.machine.provenance import packages, provenance
 from dfa_cli.parallel.run import Together
 from dfa_cli.records.locks import owned
 from dfa_cli.records.record import Record
-from dfa_cli.records.run import CHECKPOINT, PACKAGES
+from dfa_cli.records.run import CHECKPOINT, PACKAGES, WEIGHTS
 from dfa_cli.seeding import STREAMS, stream_seed
 from dfa_cli.training.checkpoint import load_checkpoint, save_checkpoint
-from dfa_cli.training.loop import Course, History, train
+from dfa_cli.training.loop import History, LoopSettings, train
 from dfa_cli.training.progress import Progress
 from dfa_cli.training.setup import build_experiment
 from dfa_cli.training.soundness import require_finite
-from dfa_cli.training.weights import WEIGHTS, save_weights
+from dfa_cli.training.weights import save_weights
 
 # The random streams whose seeds are recorded. dfa_cli/seeding.py explains what a stream is.
 SEEDED = ("weights", "order", "dropout", "layers")
@@ -82,25 +82,27 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
         Together(spec, folder, resumed) as processes,
     ):
         with record.timed("data_seconds"):
-            data = load_data(config, spec.code.sums)
+            data = load_data(config, spec.code.checksums)
         experiment = build_experiment(config, data)  # model, rule, device, optimizer, batches
         after = load_checkpoint(folder, experiment) if resumed else 0
         experiment = processes.divide(experiment)
-        history = History.of(record.begin(data.split, data.sizes, repeat_conditions(config, data), after))
+        history = History.from_rows(
+            record.begin(data.split, data.sizes, repeat_conditions(config, data), after)
+        )
         processes.tell(asdict(history))
         with disk_errors_as_sentences(folder):
             spec.code.keep(Path(config["outputs"]))
         with record.timed("train_seconds", before=history.seconds):
-            progress.train(experiment.batches, history.epoch)
+            progress.begin_training(experiment.batches, history.epoch)
             epoch = None
-            for epoch in train(experiment, Course.of(config), history):
+            for epoch in train(experiment, LoopSettings.from_config(config), history):
                 record.warn(epoch.warnings)
-                record.epoch(epoch.row())
-                progress.epoch(epoch)
+                record.add_epoch(epoch.row())
+                progress.show_epoch(epoch)
                 if is_due(epoch.epoch, config["checkpoint_every"]):
                     # `resume` needs metrics.csv up to the epoch of the checkpoint, so metrics.csv comes first.
                     record.sync()
-                    with experiment.whole():
+                    with experiment.gather_state():
                         require_finite(experiment, epoch)
                         save_checkpoint(folder, epoch.epoch, experiment)
         if report := experiment.report():
@@ -113,7 +115,7 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
         if late := late_modules(spec.code, imported_before):
             record.update(code={"late": late})
         record.sync()
-        with experiment.whole():
+        with experiment.gather_state():
             require_finite(experiment, epoch)
             checksum = save_weights(folder / WEIGHTS, experiment.model, experiment.device)
         record.update(files={WEIGHTS: checksum})
@@ -134,17 +136,17 @@ def run_stage(spec: RunSpec, folder: Path, resumed: bool = False) -> None:
     import_exactly(spec.code)
     keep_freed_memory()
     with Together(spec, folder) as processes:
-        experiment = build_experiment(config, load_data(config, spec.code.sums))
+        experiment = build_experiment(config, load_data(config, spec.code.checksums))
         if resumed:
             load_checkpoint(folder, experiment)
         experiment = processes.divide(experiment)
         history = History(**processes.tell(None))
-        for epoch in train(experiment, Course.of(config), history):
+        for epoch in train(experiment, LoopSettings.from_config(config), history):
             if is_due(epoch.epoch, config["checkpoint_every"]):
-                with experiment.whole():
+                with experiment.gather_state():
                     pass
         experiment.report()
-        with experiment.whole():
+        with experiment.gather_state():
             pass
 
 
@@ -169,7 +171,7 @@ def is_due(epoch: int, every: int | None) -> bool:
 
 def _record_head(spec: RunSpec) -> dict[str, Any]:
     """Return the part of the record that is known before the training starts."""
-    code = {"files": spec.code.sums, "repositories": spec.code.repositories()}
+    code = {"files": spec.code.checksums, "repositories": spec.code.repositories()}
     origin = {"command": spec.command, "config_dir": spec.config_dir}
     return {
         "id": spec.config["run_id"],

@@ -50,7 +50,7 @@ class Run:
         return json.loads((self.folder / "run.json").read_text("utf-8"), parse_constant=_refuse)
 
     def rewrite(self, record: dict[str, Any]) -> None:
-        """Write another record, as a version of dfa that wrote no sums would."""
+        """Write another record, as a version of dfa that wrote no checksums would."""
         old = {name: value for name, value in record.items() if name not in ("sum", "files")}
         (self.folder / "run.json").write_text(json.dumps(old))
 
@@ -196,7 +196,7 @@ def interrupted_in_epoch(number: int) -> Iterator[None]:
     """Send Ctrl-C right after this epoch has been measured."""
     from dfa_cli.records.record import Record
 
-    measured = Record.epoch
+    measured = Record.add_epoch
 
     def epoch(self: Record, metrics: Any, *rest: Any) -> None:
         measured(self, metrics, *rest)
@@ -204,7 +204,7 @@ def interrupted_in_epoch(number: int) -> Iterator[None]:
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Record, "epoch", epoch)
+        patch.setattr(Record, "add_epoch", epoch)
         yield
 
 

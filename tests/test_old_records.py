@@ -85,7 +85,7 @@ def require_repeated(dfa: Dfa, run: Run) -> None:
     assert answer.code == 0, answer.err + answer.out
     assert "the metrics match exactly, in 2 epochs" in answer.out or "within the tolerance" in answer.out
     assert (
-        "random streams: version 1 before, 2 now, so dropout and optical noise are other numbers"
+        "random streams: version 1 before, 2 now, so dropout and optical noise draw other numbers"
         in answer.out
     )
     (again,) = (dfa.root / "again").rglob("run.json")

@@ -68,9 +68,9 @@ def run(
     width = output.terminal_width() or 80
     sentences = [
         f"A frame of device={name} with {lit} of {n_in} components lit, "
-        f"{device.mirrors_a_component:,} mirror{'' if device.mirrors_a_component == 1 else 's'} each, "
+        f"{device.mirrors_per_component:,} mirror{'' if device.mirrors_per_component == 1 else 's'} each, "
         f"read at {n_out:,} modes. "
-        f"It takes {duration(device.readout.exposures * device.seconds_a_frame, fine=True)}, modelled."
+        f"It takes {duration(device.readout.exposures * device.seconds_per_frame, fine=True)}, modelled."
     ]
     if beam.budget and beam.budget.noise:
         lines = []
@@ -99,6 +99,6 @@ def run(
         below = f"dfa beam {words}. Simulated."
         if beam.image and beam.image.band:
             below += " Shaded in the spectrum: the band of the fringes."
-        figure = draw(beam, device.limits.mirrors, device.mirrors_a_component, below)
+        figure = draw(beam, device.limits.mirrors, device.mirrors_per_component, below)
         output.write_file(out, save(figure, out.suffix), force)
         output.write_stderr(f"wrote {out}")

@@ -23,7 +23,7 @@ class Image:
     """What the camera sees of a frame.
 
     `speckle` `[rows, pixels]`: intensity without the reference beam, over its mean. `levels` `[rows, pixels]`: what the
-    camera gives, with its noise, in `unit`. `spectrum`: mean power of `levels` at `frequencies` [cycles a sample].
+    camera gives, with its noise, in `unit`. `spectrum`: mean power of `levels` at `frequencies` [cycles per sample].
     `carrier`: where the fringes lie, `None` without a reference beam. `band`: lowest and highest frequency of the
     fringes, where they have a width. `samples`: what lies side by side in a row of `levels`, pixels or exposures.
     """

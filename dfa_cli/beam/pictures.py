@@ -1,4 +1,4 @@
-"""Draws the way of one frame in six panels."""
+"""Draws the path of one frame through the optics, in six panels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SOURCES = {
 }
 
 
-def draw(beam: Beam, mirrors: int, mirrors_a_component: int, below: str) -> Figure:
+def draw(beam: Beam, mirrors: int, mirrors_per_component: int, below: str) -> Figure:
     """Draw mirrors, speckle, fringes, spectrum, true against read values, and the noise by its sources.
 
     `below`: the text under the figure.
@@ -36,7 +36,7 @@ def draw(beam: Beam, mirrors: int, mirrors_a_component: int, below: str) -> Figu
 
     figure = Figure(figsize=(10.2, 5.6), layout="constrained")
     axes = figure.subplots(2, 3).flatten().tolist()
-    _mirrors(axes[0], beam, mirrors, mirrors_a_component)
+    _mirrors(axes[0], beam, mirrors, mirrors_per_component)
     if beam.image is None:
         for axis in axes[1:4]:
             _empty(axis, "no camera")
@@ -50,22 +50,22 @@ def draw(beam: Beam, mirrors: int, mirrors_a_component: int, below: str) -> Figu
     return figure
 
 
-def _mirrors(axis: Axes, beam: Beam, mirrors: int, of_a_component: int) -> None:
+def _mirrors(axis: Axes, beam: Beam, mirrors: int, per_component: int) -> None:
     """Draw each mirror, row by row, the mirrors of a component one after another.
 
     If less than a hundredth of the mirrors are used, only these are drawn: the others would hide them.
     """
     import torch
 
-    used = len(beam.pattern) * of_a_component
-    count = f"{of_a_component:,} mirror{'' if of_a_component == 1 else 's'} a component"
+    used = len(beam.pattern) * per_component
+    count = f"{per_component:,} mirror{'' if per_component == 1 else 's'} per component"
     if used < mirrors / 100:
         count += f"\n{mirrors - used:,} others are not shown"
         mirrors = used
     high = max(1, round(math.sqrt(mirrors * 912 / 1140)))
     wide = math.ceil(mirrors / high)
     shown = torch.full((high * wide,), 0.5)  # neither on nor off: not used
-    lit = beam.pattern.repeat_interleave(of_a_component)[: high * wide]
+    lit = beam.pattern.repeat_interleave(per_component)[: high * wide]
     shown[: len(lit)] = lit
     axis.imshow(
         shown.view(high, wide).numpy(), cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest"
@@ -107,8 +107,10 @@ def _scale(axis: Axes, shown: AxesImage, words: str) -> None:
 
 
 def _of_pixels(axis: Axes, heading: str, below: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     dress(axis, heading, below, "row of the camera")
-    axis.yaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    axis.yaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     axis.grid(visible=False)
 
 

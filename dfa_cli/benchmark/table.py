@@ -225,7 +225,7 @@ def print_table(lines: list[Measurement]) -> None:
         ]
         for line in lines
     ]
-    write_stdout("\n".join(lay_out(heads, rows, [True] + 6 * [False], rule=False)) + "\n")
+    write_stdout("\n".join(lay_out(heads, rows, [True] + 6 * [False], header_line=False)) + "\n")
     write_sentence(
         f"* modelled, not measured: {FRAMES} frames a vector, in the time that their mirrors and the camera take "
         f"(docs/opu.md), {POWER_WATTS:.0f} W. Memory is above the import baseline."

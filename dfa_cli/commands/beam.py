@@ -19,15 +19,18 @@ def beam(
         int, typer.Option("--outputs", help="Modes that are read, as many as the feedback has columns.")
     ] = 8192,
     lit: Annotated[
-        int | None, typer.Option("--lit", help="Components that are lit; else as in the calibration frame.")
+        int | None,
+        typer.Option(
+            "--lit", help="Number of components that are lit; default: as in the calibration frame."
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Draw the way of the light: a .png, .svg or .pdf file.")
+        Path | None, typer.Option("--out", help="Draw the path of the light: a .png, .svg or .pdf file.")
     ] = None,
     force: Force = False,
     config_dir: ConfigDir = None,
 ) -> None:
-    """Follow a frame through the simulated optics, from mirrors to values, with the noise by its sources:
+    """Follow a frame through the simulated optics, and divide the noise by its sources:
     dfa beam device=opu_holographic device.camera.photons=10 --out beam.png."""
     from dfa_cli.beam.command import run
 

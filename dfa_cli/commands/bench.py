@@ -18,7 +18,7 @@ def bench(
         bool, typer.Option("--trillion", help="One projection of 10^12 coefficients, with its checks.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results.  [default: outputs/bench/TIME]")
+        Path | None, typer.Option(help="Folder for the results; default: outputs/bench/TIME.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite earlier results in the folder.")] = False,
 ) -> None:

@@ -44,7 +44,9 @@ def compare(
     equivalent: Equivalent = None,
     format: Annotated[
         str | None,
-        typer.Option("--format", help="table, md, csv, json or latex.  [default: by --out, else table]"),
+        typer.Option(
+            "--format", help="table, md, csv, json or latex; default: by the ending of --out, else table."
+        ),
     ] = None,
     as_float: Annotated[
         bool, typer.Option("--float", help="LaTeX: a floating table around the tabular.")

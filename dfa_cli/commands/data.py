@@ -86,5 +86,5 @@ def _write_table(heads: Sequence[str], rows: Sequence[Sequence[str]], sides: str
 
     left = [side == "l" for side in sides]
     width = output.terminal_width()
-    lines = lay_out(heads, rows, left, keys=len(heads) - 1, width=width, rule=False)
+    lines = lay_out(heads, rows, left, keys=len(heads) - 1, width=width, header_line=False)
     output.write_stdout("\n".join(lines) + "\n")

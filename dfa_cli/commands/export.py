@@ -16,7 +16,7 @@ def export(
     to: Annotated[str, typer.Option("--to", help="csv, mlflow or tensorboard.")] = "csv",
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="File or folder.  [default: dfa-runs.csv, mlruns, tensorboard]"),
+        typer.Option("--out", help="File or folder to write; default: dfa-runs.csv, mlruns or tensorboard."),
     ] = None,
     curves: Annotated[
         bool, typer.Option("--curves", help="With csv: one line for each epoch, not for each run.")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 Folders = Annotated[
-    list[Path] | None, typer.Argument(help="Folders to search for runs, at any depth.  [default: outputs]")
+    list[Path] | None, typer.Argument(help="Folders to search for runs, at any depth; default: outputs.")
 ]
 Name = Annotated[str, typer.Argument(help="The start of an id, a run's folder, or 'last'.", metavar="RUN")]
 Where = Annotated[
@@ -31,12 +31,12 @@ TrustRecord = Annotated[
 ]
 ForceOwner = Annotated[
     bool,
-    typer.Option("--force", help="Also a run of another machine that cannot be asked whether it is running."),
+    typer.Option("--force", help="Include runs of other machines, which may still be running."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")]
 By = Annotated[
     str | None,
-    typer.Option("--by", help="Keys that define the groups: rule,device.  [default: all that differ]"),
+    typer.Option("--by", help="Keys that define the groups: rule,device; default: all that differ."),
 ]
 MetricOption = Annotated[
     str | None, typer.Option("--metric", help="The metric to compare: accuracy, loss, time, ...")
@@ -48,7 +48,7 @@ Baseline = Annotated[
     str | None,
     typer.Option("--baseline", help="The rows to test the others against: rule=bp.", metavar="EXPRESSION"),
 ]
-Test = Annotated[str, typer.Option("--test", help="Against the baseline: t (paired) or wilcoxon.")]
+Test = Annotated[str, typer.Option("--test", help="Test against the baseline: t (paired) or wilcoxon.")]
 Equivalent = Annotated[
     float | None,
     typer.Option("--equivalent", help="Call rows equal that are within this many points of the baseline."),

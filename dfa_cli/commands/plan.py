@@ -23,12 +23,15 @@ def plan(
     ] = "h100",
     stages: Annotated[
         int | None,
-        typer.Option("--stages", help="Processes in a row; default: 8, or as many as there are blocks."),
+        typer.Option(
+            "--stages", help="Number of stages, each a process; default: 8, but no more than blocks."
+        ),
     ] = None,
     micro_batches: Annotated[
         int | None,
         typer.Option(
-            "--micro-batches", help="Parts of a batch; default: 4 for each stage, if the batch has them."
+            "--micro-batches",
+            help="Number of parts of a batch; default: 4 for each stage, if it can be divided so.",
         ),
     ] = None,
     chunks: Annotated[
@@ -40,10 +43,12 @@ def plan(
     ] = None,
     frame_rate: Annotated[
         float | None,
-        typer.Option("--frame-rate", help="Frames a second of the OPU; default: the rate of docs/opu.md."),
+        typer.Option(
+            "--frame-rate", help="Frames per second of the OPU; default: as docs/opu.md computes it."
+        ),
     ] = None,
     frames_per_row: Annotated[
-        int, typer.Option("--frames-per-row", help="Frames that the OPU shows a row.")
+        int, typer.Option("--frames-per-row", help="Frames of the OPU for each row of the error.")
     ] = 2,
     share_columns: Annotated[
         bool, typer.Option("--share-columns", help="All blocks read one slice of the projection.")

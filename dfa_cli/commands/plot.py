@@ -15,7 +15,7 @@ def plot(
     folders: Folders = None,
     kind: Annotated[
         str | None,
-        typer.Option("--kind", help="curves, bars, key (with --x) or timeline.  [default: curves]"),
+        typer.Option("--kind", help="curves, bars, key (with --x) or timeline; default: curves."),
     ] = None,
     x: Annotated[
         str | None, typer.Option("--x", help="A numeric key to draw the metric against: optimizer.lr.")
@@ -49,7 +49,7 @@ def plot(
     height: Annotated[str | None, typer.Option("--height", help="Its height, in the same units.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="File: .png, .svg or .pdf.  [default: dfa-curves.png, dfa-bars.png, ...]"),
+        typer.Option("--out", help="File: .png, .svg or .pdf; default: dfa-curves.png, dfa-bars.png, ...."),
     ] = None,
     force: Force = False,
 ) -> None:

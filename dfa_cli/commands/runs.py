@@ -22,7 +22,9 @@ def runs(
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", min=0, help="Number of runs to list; 0 lists all.  [default: 50, all in a pipe]"
+            "--limit",
+            min=0,
+            help="Number of runs to list, 0 for all; default: 50 on a terminal, all in a pipe.",
         ),
     ] = None,
     format: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",

@@ -28,8 +28,10 @@ def verify(
     if more := len(found.damaged) - len(shown):
         output.write_stdout(f"damaged {plural(more, 'more folder')} (--all names them)\n")
     remarks = []
-    if found.unsummed:
-        remarks.append(f"{found.unsummed} made by a version of dfa that wrote no sums, taken as they are")
+    if found.without_checksum:
+        remarks.append(
+            f"{found.without_checksum} made by a version of dfa that wrote no checksums, taken as they are"
+        )
     if found.running:
         remarks.append(f"{found.running} still running, of which only the record was checked")
     summary = f"{plural(found.checked, 'run')} checked, {len(found.damaged) or 'none'} damaged"

@@ -83,7 +83,7 @@ class Group:
 
     def average(self, metric: Metric) -> float | None:
         """Returns the mean of another metric over the counted runs, or `None` where none has measured it."""
-        values = [value for run in self.counted if (value := metric.of(run)) is not None]
+        values = [value for run in self.counted if (value := metric.value_of(run)) is not None]
         return mean(values) if values else None
 
     def label(self, without: Sequence[str] = ()) -> str:
@@ -123,7 +123,7 @@ def make_group(
     repeated = 0
     for run in members:  # newest first
         unit = tuple(format_value(key_value(run, part)) for part in units)
-        value = metric.of(run) if run.status == "completed" else None
+        value = metric.value_of(run) if run.status == "completed" else None
         if value is None:
             uncounted.append((unit, "without a value" if run.status == "completed" else run.status))
         elif once and unit in by_unit:

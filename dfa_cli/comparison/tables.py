@@ -175,7 +175,7 @@ def as_markdown(result: Comparison, chosen: Sequence[Column]) -> str:
 
 
 def as_csv(result: Comparison, chosen: Sequence[Column]) -> str:
-    """Writes one line a row, with the numbers of the records (fractions, seconds, joules), not rounded."""
+    """Writes one line per row, with the numbers of the records (fractions, seconds, joules), not rounded."""
     return csv_text([_raw(result, chosen, group) for group in result.groups])
 
 

@@ -45,9 +45,9 @@ class Dropped:
     value: Any
 
 
-# Dotted keys that are younger than the first records, each with the value that describes every run made before it.
-# At that value the key is left out of the identity, so the identities of old records stay the same. `modernised` adds
-# the key with this value to a configuration that lacks it.
+# Dotted keys that were added after the first records, each with the value that describes every run made before. At that
+# value the key is left out of the identity, so the identities of old records stay the same. `modernised` adds the key
+# with this value to a configuration that lacks it.
 LATER: dict[str, Any] = {
     "precision": "fp32",
     "activations": "keep",
@@ -74,7 +74,8 @@ LATER: dict[str, Any] = {
         "efficiency": 2.0e-3,
     },
 }
-# The `_target_` of the class that has a key of `LATER`, if not all options of the key's group have it.
+# Some keys of `LATER` belong to one class, and other options of the same group do not have them: the `_target_` of
+# that class.
 LATER_OF: dict[str, str] = {
     "device.remove_sum": "dfa_cli.devices.opu.OPU",
     "data.split_seed": "dfa_cli.data.Planetoid",
@@ -113,10 +114,10 @@ DROPPED: dict[str, Dropped] = {
 def identity(config: Mapping[str, Any], code: Mapping[str, str | None] | None = None) -> str:
     """Compute 16 hexadecimal digits that are equal for configurations with equal results.
 
-    They are the first digits of the SHA-256 of the configuration as JSON with sorted keys. `code` holds the sums of the
-    files of the user's own that the run imports; they are part of it. What cannot change a result is left out: the keys
-    of `OUTSIDE_IDENTITY`, the projection device of a rule that projects nothing, and each key of `LATER` at its value
-    in that table. `lr: 1` counts as `lr: 1.0`.
+    They are the first digits of the SHA-256 of the configuration as JSON with sorted keys. `code`, the checksums of the
+    user's own files that the run imports, is included. What cannot change a result is left out: the keys of
+    `OUTSIDE_IDENTITY`, the projection device of a rule that projects nothing, and each key of `LATER` at its value in
+    that table. `lr: 1` counts as `lr: 1.0`.
 
     A configuration keeps its identity for ever. To that end each key and class is spelt as in its first version, and
     dropped options are included at the values to which this version is equivalent.

@@ -72,7 +72,7 @@ class OwnCode:
     modules: Mapping[str, OwnModule] = field(default_factory=dict)
 
     @property
-    def sums(self) -> dict[str, str | None]:
+    def checksums(self) -> dict[str, str | None]:
         """The SHA-256 of each file, by the name that does not depend on the machine, such as `pkg/net.py`."""
         return {module.file: module.sum for _, module in sorted(self.modules.items())}
 
@@ -398,7 +398,7 @@ def import_exactly(code: OwnCode) -> None:
 
 
 def late_modules(known: OwnCode, before: Iterable[str]) -> dict[str, str | None]:
-    """Return the sums of own files that were imported and that no import statement shows, by their names.
+    """Return the SHA-256 of own files that were imported and that no import statement shows, by their names.
 
     `before`: the names of the modules that had been imported before the run.
     """

@@ -33,7 +33,7 @@ class RunSpec:
     @cached_property
     def identity(self) -> str:
         """The identity of the configuration, in which every `auto` must be resolved (`config/auto.py`)."""
-        return identity(self.config, self.code.sums)
+        return identity(self.config, self.code.checksums)
 
     def with_values(self, **values: Any) -> RunSpec:
         """Return the same run with other values at the top level of its configuration."""

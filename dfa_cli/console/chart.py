@@ -17,7 +17,7 @@ def draw(
 ) -> list[str]:
     """Draws curves over epochs, and returns the lines of the chart, or none when nothing was measured.
 
-    `curves` maps the character that draws a curve to its values, one an epoch. Straight lines join the values. Where
+    `curves` maps the character that draws a curve to its values, one per epoch. Straight lines join the values. Where
     two curves meet, the later one covers the earlier one. `show` formats the labels at the left.
     """
     known_values = [value for curve in curves.values() for value in curve if value is not None]

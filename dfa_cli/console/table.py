@@ -59,20 +59,20 @@ def lay_out(
     *,
     keys: int = 0,
     width: int | None = None,
-    rule: bool = True,
+    header_line: bool = True,
 ) -> list[str]:
     """Lays out a table, and returns its lines.
 
-    `left` tells which columns are aligned to the left, and `rule` draws a line under the headings. A table wider than
-    `width` is divided into blocks of columns, one below the other. Each block begins with the first `keys` columns.
-    Without a width nothing is folded or cut.
+    `left` tells which columns are aligned to the left, and `header_line` draws a line under the headings. A table wider
+    than `width` is divided into blocks of columns, one below the other. Each block begins with the first `keys`
+    columns. Without a width nothing is folded or cut.
     """
     sizes = [max(display_width(cell) for cell in column) for column in zip(heads, *rows, strict=True)]
     if width is None or _total(sizes) <= width:
-        return _block(range(len(heads)), heads, rows, left, sizes, rule)
+        return _block(range(len(heads)), heads, rows, left, sizes, header_line)
     sizes = _sizes_with_folded_heads(heads, rows)
     if _total(sizes) <= width:
-        return _block(range(len(heads)), heads, rows, left, sizes, rule)
+        return _block(range(len(heads)), heads, rows, left, sizes, header_line)
     others = range(keys, len(heads))
     for i in others:
         # One of several text columns is folded at 24 cells.
@@ -98,7 +98,10 @@ def lay_out(
             spare = width - used - sum(sizes[k] + len(GAP) for k in block) + len(GAP)
             more = display_width(heads[i]) - sizes[i]
             sizes[i] += more if 0 < more <= spare else 0
-        lines += [*([""] if lines else []), *_block([*range(keys), *block], heads, rows, left, sizes, rule)]
+        lines += [
+            *([""] if lines else []),
+            *_block([*range(keys), *block], heads, rows, left, sizes, header_line),
+        ]
     return lines
 
 
@@ -157,10 +160,10 @@ def _block(
     rows: Sequence[Sequence[str]],
     left: Sequence[bool],
     sizes: Sequence[int],
-    rule: bool,
+    header_line: bool,
 ) -> list[str]:
     lines = _row(chosen, heads, left, sizes, hang=True)
-    lines += [GAP.join("─" * sizes[i] for i in chosen)] if rule else []
+    lines += [GAP.join("─" * sizes[i] for i in chosen)] if header_line else []
     for row in rows:
         lines += _row(chosen, row, left, sizes)
     return lines

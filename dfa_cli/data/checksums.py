@@ -66,7 +66,7 @@ def read_checked(path: Path, file: RawFile) -> bytes:
 
 
 def gzip_size_limit(file: RawFile) -> int:
-    """The largest size [bytes] that a gzip of `file` can have: gzip adds little even to random bytes."""
+    """Compute the largest size [bytes] that a gzip of `file` can have: gzip adds little even to random bytes."""
     return file.size + file.size // 1000 + 4096
 
 

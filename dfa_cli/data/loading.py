@@ -23,7 +23,7 @@ from dfa_cli.errors import DfaError
 def _loaded(data: str, data_dir: str | None, mirrors: tuple[str, ...], compute: str, code: str) -> Data:
     """Load a data set. `data`: its configuration as JSON, because `lru_cache` needs hashable arguments.
 
-    `code`: the sums of the user's own code, so that a changed class loads the data set again.
+    `code`: the checksums of the user's own code, so that a changed class loads the data set again.
     """
     source = Source.from_config(data_dir, mirrors, warn=notify)
     return build(json.loads(data)).load(source).to(torch.device(compute))
@@ -33,15 +33,15 @@ def load_data(config: Mapping[str, Any], code: Mapping[str, str | None] = Mappin
     """Load the data set of `config`. The jobs of a sweep that run in one process share the returned data.
 
     Nobody may change the tensors, since other jobs read them too. Raises `DfaError` for a data set that cannot be had.
-    What was tried is then in the log of the run. `code`: the sums of the user's own code.
+    What was tried is then in the log of the run. `code`: the checksums of the user's own code.
     """
     mirrors = config["mirrors"]
     mirrors = (mirrors,) if isinstance(mirrors, str) else tuple(mirrors or ())
     data = json.dumps(config["data"], sort_keys=True)
     try:
         own_class = not is_of_package(config["data"]["_target_"])
-        sums = json.dumps(dict(code), sort_keys=True) if own_class else ""
-        return _loaded(data, config["data_dir"], mirrors, config["compute"], sums)
+        checksums = json.dumps(dict(code), sort_keys=True) if own_class else ""
+        return _loaded(data, config["data_dir"], mirrors, config["compute"], checksums)
     except MissingDataError as error:
         if error.item.name not in CATALOGUE:  # `dfa data fetch` does not know a data set of the user's own
             raise

@@ -31,7 +31,7 @@ class SparseMatrix:
     order: Tensor
 
     @classmethod
-    def of(cls, matrix: Tensor) -> SparseMatrix:
+    def from_tensor(cls, matrix: Tensor) -> SparseMatrix:
         """Build from a `torch.sparse_csr` or `torch.sparse_coo` tensor."""
         coo = matrix.detach().to_sparse_coo().coalesce()
         rows, columns = coo.indices()
@@ -164,4 +164,6 @@ def normalised_adjacency(edge_index: Tensor, nodes: int) -> SparseMatrix:
     scale = degree.rsqrt()
     indices = torch.stack([target, source])
     values = scale[target] * scale[source]
-    return SparseMatrix.of(torch.sparse_coo_tensor(indices, values, (nodes, nodes), check_invariants=False))
+    return SparseMatrix.from_tensor(
+        torch.sparse_coo_tensor(indices, values, (nodes, nodes), check_invariants=False)
+    )

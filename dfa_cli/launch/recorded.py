@@ -75,7 +75,11 @@ def spec_of_record(run: Run, trust: Trust = NO_TRUST) -> RunSpec:
 
 
 def _trusted_code(run: Run, config: Mapping[str, Any], trust: Trust) -> tuple[str | None, OwnCode]:
-    """Return the folder to import from, if any, and the own code that the run imports. Nothing is imported."""
+    """Check that `trust` covers all code that a run would import. Nothing is imported yet.
+
+    Asks the user about code that only `trust.everything` covers. Returns the folder to import from, if any, and the own
+    code of the run. Raises `DfaError` for code that is not covered.
+    """
     foreign = sorted({target for target in targets(config) if not is_of_package(target)})
     recorded = run.provenance.get("config_dir")
     config_dir = trust.config_dir or (recorded if trust.everything else None)
@@ -83,7 +87,7 @@ def _trusted_code(run: Run, config: Mapping[str, Any], trust: Trust) -> tuple[st
         return config_dir, NO_CODE
     add_plugin_folder(config_dir)
     code = find_own_code(config)
-    inside = [
+    in_named_folder = [
         target
         for target in foreign
         if trust.config_dir
@@ -91,7 +95,7 @@ def _trusted_code(run: Run, config: Mapping[str, Any], trust: Trust) -> tuple[st
         and Path(module.path).is_relative_to(os.path.abspath(trust.config_dir))
         and module.defines(target.rpartition(".")[2])
     ]
-    unknown = [target for target in foreign if target not in inside]
+    unknown = [target for target in foreign if target not in in_named_folder]
     if unknown and not trust.everything:
         raise DfaError(
             f"run {run.id} uses code that is no part of dfa: {', '.join(map(printable, unknown))}. "

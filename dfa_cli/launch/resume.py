@@ -11,7 +11,7 @@ from dfa_cli.console.messages import shortest
 from dfa_cli.errors import DfaError
 from dfa_cli.launch.interruption import interruption_reported
 from dfa_cli.launch.recorded import NO_TRUST, Trust, spec_of_record
-from dfa_cli.launch.task import is_stage, of_record, resume_recorded, run_spec, run_stage
+from dfa_cli.launch.task import continue_as, is_stage, resume_recorded, run_spec, run_stage
 from dfa_cli.machine.files import mendable_errors_as_sentences
 from dfa_cli.records.find import Paths, pick_run
 from dfa_cli.records.integrity import require_unchanged
@@ -40,7 +40,7 @@ def resume(
     folder = Path(run.folder).absolute()
     if is_stage(run.config):
         # The process with rank 0 checks the run. It may be ahead, and have begun to change the record.
-        run_stage(of_record(run, _spec(run, trust, stages)), folder, resumed=not from_start)
+        run_stage(continue_as(run, _spec(run, trust, stages)), folder, resumed=not from_start)
         return
     _require_ended(run, force)
     if not from_start and not (folder / CHECKPOINT).is_file():

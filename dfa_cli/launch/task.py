@@ -49,8 +49,8 @@ def run_stage(spec: RunSpec, folder: Path = Path(), resumed: bool = False) -> No
     experiment.run_stage(resolve_spec(spec), folder, resumed)
 
 
-def of_record(run: Run, spec: RunSpec) -> RunSpec:
-    """Give `spec` what a run keeps when it goes on."""
+def continue_as(run: Run, spec: RunSpec) -> RunSpec:
+    """Give `spec` the id and the number of threads of `run`, which it keeps when it is resumed."""
     return spec.with_values(run_id=run.id, threads=run.provenance.get("threads") or spec.config["threads"])
 
 
@@ -62,10 +62,10 @@ def resume_recorded(run: Run, spec: RunSpec) -> dict[str, Any]:
     """
     if spec.code.modules and not run.code:
         raise DfaError(
-            f"run {run.id} recorded no sums of its code, so nobody can tell whether the code is unchanged; begin again "
-            "with --from-start."
+            f"run {run.id} recorded no checksums of its code, so nobody can tell whether the code is unchanged; "
+            "begin again with --from-start."
         )
-    if changed := changed_files(run.code, spec.code.sums):
+    if changed := changed_files(run.code, spec.code.checksums):
         raise DfaError(
             f"run {run.id} was begun with other code: {'; '.join(changed)}. Put the code back, or begin again with "
             f"dfa resume {shortest(Path(run.folder))} --from-start --config-dir FOLDER."
@@ -73,7 +73,7 @@ def resume_recorded(run: Run, spec: RunSpec) -> dict[str, Any]:
     with import_undisturbed("torch"):
         from dfa_cli import experiment
 
-    return experiment.resume(resolve_spec(of_record(run, spec)), Path(run.folder))
+    return experiment.resume(resolve_spec(continue_as(run, spec)), Path(run.folder))
 
 
 def why_not_reused(run: Run, spec: RunSpec) -> str | None:
@@ -96,7 +96,7 @@ def why_not_reused(run: Run, spec: RunSpec) -> str | None:
         installed = hashlib.sha256(packages().encode()).hexdigest()
         if run.provenance.get("packages") not in (None, installed):
             return "other packages are installed now"
-    # The files of our own data sets are checked against fixed sums, whenever they are read.
+    # The files of our own data sets are checked against fixed checksums whenever they are read.
     if is_of_package(spec.config["data"]["_target_"]):
         return None
     before, now = run.provenance.get("data_checksums") or {}, _checksums_now(spec)
@@ -114,7 +114,7 @@ def _checksums_now(spec: RunSpec) -> dict[str, str] | None:
     add_plugin_folder(spec.config_dir)
     import_exactly(spec.code)
     try:
-        return dict(load_data(spec.config, spec.code.sums).checksums)
+        return dict(load_data(spec.config, spec.code.checksums).checksums)
     except Exception:  # noqa: BLE001  (the run itself will say what is wrong with the user's class)
         return None
 

@@ -1,4 +1,4 @@
-"""Measures the peak memory of this process, and decides what becomes of freed memory."""
+"""Measures the peak memory of this process, and chooses whether it keeps freed memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TRIM_THRESHOLD, MMAP_THRESHOLD, MAX_INT = -1, -3, 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """Makes this process keep freed memory for the next tensor. It has an effect with glibc only.
+    """Makes this process keep freed memory for the next tensor. It works with glibc only.
 
     By default glibc returns the memory of every freed tensor above 32 MB to the system. It also returns the free end of
     its heap. For the next tensor the system then maps and clears pages again. This takes longer than many operations
@@ -23,17 +23,17 @@ def keep_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Makes this process return the memory of each freed tensor of 1 MB or more at once. glibc only.
+    """Makes this process return the memory of each freed tensor of 1 MB or more at once. It works with glibc only.
 
-    Memory that is kept has holes, since a freed tensor is often a little too small for the next. The holes take several
-    times as much as the tensors of a step that holds few of them.
+    Use it where a training step holds few tensors at a time. Kept memory is fragmented, since a freed tensor is often a
+    little too small for the next one. The fragments then take several times as much memory as the tensors.
     """
     _set_malloc(mmap_threshold=2**20, trim_threshold=2**20)
 
 
 def _set_malloc(mmap_threshold: int, trim_threshold: int) -> None:
-    # torch asks Linux for large pages, so that large tensors are mapped and cleared sooner. It reads this variable when
-    # it makes its first tensor.
+    # With this variable torch asks Linux for huge pages, so that the memory of large tensors is mapped and cleared
+    # faster. torch reads it when it allocates its first tensor, so it must be set before that.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     if (library := _glibc()) is not None:
         library.mallopt(MMAP_THRESHOLD, mmap_threshold)

@@ -112,7 +112,7 @@ def repository_of(path: Path) -> Path | None:
 
 @functools.cache
 def packages() -> str:
-    """Lists every installed package with its version, one a line, as `pip freeze` does. It takes 0.2 s."""
+    """Lists every installed package with its version, one per line, as `pip freeze` does. It takes 0.2 s."""
     found = {f"{item.name}=={item.version}" for item in distributions() if item.name}
     return "".join(f"{line}\n" for line in sorted(found, key=str.lower))
 

@@ -111,7 +111,7 @@ class DividedExperiment(Experiment):
         parts = {field.name: getattr(whole, field.name) for field in fields(Experiment)}
         if 0 not in placement.blocks_of(team.rank):
             # Only the owner of the first block needs the inputs.
-            parts["batches"] = whole.batches.of_inputs(
+            parts["batches"] = whole.batches.with_inputs(
                 torch.zeros(len(whole.batches.y), 0, device=whole.batches.y.device)
             )
         parts["model"] = StagedModel(whole.model, placement, link, micro_batches).train(whole.model.training)
@@ -138,7 +138,7 @@ class DividedExperiment(Experiment):
                 self.optimizer.state.pop(parameter, None)
 
     @contextmanager
-    def whole(self) -> Iterator[None]:
+    def gather_state(self) -> Iterator[None]:
         """Bring the state of all processes together in the one with rank 0, for the block. All processes call it."""
         gathered = self.team.gather(self._own_state())
         if self.team.rank:

@@ -188,7 +188,7 @@ class ReplicatedExperiment(Experiment):
     team: Team
     traffic: Traffic
 
-    def whole(self) -> AbstractContextManager[None]:
+    def gather_state(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     def report(self) -> dict[str, Any] | None:

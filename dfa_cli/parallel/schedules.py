@@ -72,11 +72,12 @@ class ScheduledBackpropagation:
                 )
             for stage in stages:
                 stage.chunk.parts = parts
-            # Torch divides these two into micro-batches. The first chunk and the loss have their own.
-            places = torch.empty(rows * len(parts), 1, device=batch.y.device)
+            # Torch divides its input and its target into micro-batches, so it gets a placeholder for both. The chunks
+            # and the loss take their micro-batches from `parts`.
+            placeholder = torch.empty(rows * len(parts), 1, device=batch.y.device)
             began = time.perf_counter()
-            first = [places] if any(stage.is_first for stage in stages) else []
-            target = places if any(stage.is_last for stage in stages) else None
+            first = [placeholder] if any(stage.is_first for stage in stages) else []
+            target = placeholder if any(stage.is_last for stage in stages) else None
             schedule.step(*first, target=target, return_outputs=False)
             traffic.seconds["waiting"] += (
                 time.perf_counter() - began - (traffic.seconds["computing"] - computed)

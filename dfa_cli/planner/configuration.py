@@ -176,7 +176,7 @@ def time_blocks(
 def _load(spec: RunSpec, compute: str = "cpu") -> Data:
     from dfa_cli.data.loading import load_data
 
-    return load_data({**spec.config, "compute": compute}, spec.code.sums)
+    return load_data({**spec.config, "compute": compute}, spec.code.checksums)
 
 
 def _strided() -> Any:

@@ -82,8 +82,8 @@ class Workload:
 class Hardware:
     """The processor of one stage, and the link between two stages.
 
-    `peak`: operations a second. `achieved`: the part of them that training reaches. `bandwidth`: bytes a second of a
-    link, in each direction. `latency`: seconds of a message. `memory`: bytes.
+    `peak`: operations per second. `achieved`: the part of them that training reaches. `bandwidth`: bytes per second of
+    a link, in each direction. `latency`: seconds of a message. `memory`: bytes.
     """
 
     name: str
@@ -140,7 +140,8 @@ def stage_costs(
 ) -> StageCosts:
     """Add the costs of the blocks of each virtual stage. `owners`: the stage of each virtual stage.
 
-    `even_stages`: where a stage has several of them, the stages are made alike, and not the virtual stages.
+    `even_stages`: a stage that has several virtual stages gets about as much work as every other stage, while its
+    virtual stages may differ.
     `share_columns`: all blocks read the same columns of one projection, as with `rule.share_columns`, so that a stage
     projects once, to the width of its widest block.
     """

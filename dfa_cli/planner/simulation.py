@@ -86,6 +86,8 @@ def simulate(
     """
     stages, length = order.codes.shape
     virtual, count = order.virtual, order.micro_batches
+    # `ready`: when what an operation needs is there, by the code of the operation (`Order.codes`). The last entry,
+    # `nowhere`, is for results that no operation needs.
     nowhere = 3 * virtual * count
     ready = np.full(nowhere + 1, np.inf)
     ready[:count] = 0.0  # F of the first virtual stage reads the data
@@ -109,6 +111,8 @@ def simulate(
     travel, wait = travel.reshape(-1), wait.reshape(-1)
     durations = timing.durations.reshape(-1)
 
+    # `free`: when each stage has ended its last operation. `port`: when each stage has sent its last message downwards,
+    # upwards, and to itself. `position`: the place of each stage's next operation in its order.
     starts = np.empty((stages, length))
     free, port = np.zeros(stages), np.zeros((3, stages))
     position = np.zeros(stages, np.int64)

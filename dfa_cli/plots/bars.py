@@ -39,7 +39,7 @@ def draw_bars(result: Comparison, look: Look = Look()) -> Figure:
         raise DfaError("no completed run has the metric, so there are no bars to draw")
     metric = result.metric
     labels = [arranged.label(group, panel=False) for group in groups]
-    figure, (axis,) = new_figure(look, 1, labels, height=0.9 + 0.42 * len(groups), grows=False)
+    figure, (axis,) = new_figure(look, 1, labels, height=0.9 + 0.42 * len(groups), is_fixed=True)
     highest = max(max(group.values) for group in measured) * metric.scale
     says_n = not is_narrow(figure) or len({group.n for group in groups}) > 1
     for i, group in enumerate(groups):

@@ -49,7 +49,7 @@ def draw_curves(result: Comparison, column: str, look: Look = Look()) -> Figure:
             drawn.append(group)
             label = arranged.label(group)
             if arranged.is_reference(group):
-                last = [value for run in group.counted if (value := metric.of(run)) is not None]
+                last = [value for run in group.counted if (value := metric.value_of(run)) is not None]
                 style = reference_look(references)
                 axis.axhline(metric.scale * mean(last), label=f"{label}, last epoch", **style)
                 fill_across(axis, last, look.band, metric)

@@ -199,32 +199,31 @@ def band_ends(values: Sequence[float], band: str, metric: Metric) -> tuple[float
 
 
 def new_figure(
-    look: Look, panels: int, labels: Sequence[str], height: float = 3.4, grows: bool = True
+    look: Look, panels: int, labels: Sequence[str], height: float = 3.4, is_fixed: bool = False
 ) -> tuple[Figure, list[Axes]]:
     """Makes an empty figure with room for its panels and for the `labels` beside them.
 
-    `height` is the height of a row of panels, in inches. If it `grows`, a long legend makes the figure higher.
+    `height` is the height of a row of panels, in inches. Unless it `is_fixed`, a long legend makes the figure higher,
+    and a small `look.width` makes it lower.
     """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
-    across = min(panels, 3)
+    columns = min(panels, 3)
     longest = max(len(label) for label in shorten(labels))
-    width = (5.6 if panels == 1 else 3.6 * across) + 0.07 * max(longest - 14, 0)
+    width = (5.6 if panels == 1 else 3.6 * columns) + 0.07 * max(longest - 14, 0)
     if look.width:
-        asked = inches(look.width, "--width")
-        across = max(min(across, int(asked / 2.2)), 1)
-        # A smaller figure is lower, too, unless its height is what its rows need.
-        height *= min(max(asked / width, 0.7), 1.0) if grows else 1.0
-        width = asked
-    down = math.ceil(panels / across)
-    high = max(height * down, 0.19 * len(labels) + 0.6 if grows else 0.0)
-    figure = Figure(
-        figsize=(width, inches(look.height, "--height") if look.height else high), layout="constrained"
-    )
-    axes = figure.subplots(down, across, squeeze=False).flatten().tolist()
+        default_width, width = width, inches(look.width, "--width")
+        columns = max(min(columns, int(width / 2.2)), 1)
+        if not is_fixed:
+            height *= min(max(width / default_width, 0.7), 1.0)
+    rows = math.ceil(panels / columns)
+    legend_height = 0.0 if is_fixed else 0.19 * len(labels) + 0.6
+    total = inches(look.height, "--height") if look.height else max(height * rows, legend_height)
+    figure = Figure(figsize=(width, total), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
     for spare in axes[panels:]:
         spare.remove()
     return figure, axes[:panels]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dfa_cli.records.checksums import change_of_checkpoint
 from dfa_cli.records.run import CHECKPOINT, read_run, record_of
-from dfa_cli.records.sums import change_of_checkpoint
 
 FORMAT = 2  # version of the checkpoint file; 1: one generator for all dropout, one for all noise
 

@@ -7,11 +7,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-NO_SUM = "no sum"
+NO_FILE = "no file"  # in place of the checksum of a class that has no file, such as one of a notebook
 
 
 def changed_files(before: Mapping[str, str | None], now: Mapping[str, str | None]) -> list[str]:
-    """Lists the files that differ, each with the first digits of both sums: `mine.py 3f2a9c01 before, 9bc1d2e3 now`."""
+    """Lists the files that differ, with the start of both checksums: `mine.py 3f2a9c01 before, 9bc1d2e3 now`."""
     return [
         f"{file} {_short(before, file)} before, {_short(now, file)} now"
         for file in sorted({*before, *now})
@@ -19,17 +19,17 @@ def changed_files(before: Mapping[str, str | None], now: Mapping[str, str | None
     ]
 
 
-def _short(sums: Mapping[str, str | None], file: str) -> str:
-    return "absent" if file not in sums else (sums[file] or NO_SUM)[:8]
+def _short(checksums: Mapping[str, str | None], file: str) -> str:
+    return "absent" if file not in checksums else (checksums[file] or NO_FILE)[:8]
 
 
-def code_in_short(config: Mapping[str, Any], sums: Mapping[str, str | None]) -> str | None:
-    """Returns the first digits of a sum over all files, `unknown` for a run that recorded none, and else `None`.
+def code_in_short(config: Mapping[str, Any], checksums: Mapping[str, str | None]) -> str | None:
+    """Returns the first digits of a checksum over all files; `None` for a run without own code.
 
-    Versions of dfa up to 0.1.0 recorded no sums. A run with a class that is not of dfa's own options used own code.
+    It is `unknown` for a run with own code that recorded no checksums, as versions of dfa up to 0.1.0 did.
     """
-    if sums:
-        return hashlib.sha256(json.dumps(dict(sums), sort_keys=True).encode()).hexdigest()[:8]
+    if checksums:
+        return hashlib.sha256(json.dumps(dict(checksums), sort_keys=True).encode()).hexdigest()[:8]
     return "unknown" if any(_uses_own_class(node) for node in config.values()) else None
 
 

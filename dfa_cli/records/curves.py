@@ -19,7 +19,7 @@ _END_BYTES = 2000  # enough for the last lines, whatever columns are measured
 
 
 def read_curves(folder: str | os.PathLike[str]) -> dict[str, list[float | None]]:
-    """Reads the columns of `metrics.csv`, one value an epoch.
+    """Reads the columns of `metrics.csv`, one value per epoch.
 
     A value that was not measured, or is not finite, is `None`. Without a file to read, the result is `{}`.
     """

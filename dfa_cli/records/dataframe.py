@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def load(*folders: str | os.PathLike[str], where: str | None = None, curves: bool = False) -> DataFrame:
-    """Loads all runs below `folders` into a pandas DataFrame: one row a run, newest first, indexed by id.
+    """Loads all runs below `folders` into a pandas DataFrame: one row per run, newest first, indexed by id.
 
     `load()` is the same as `load("outputs")`. The columns are:
 
@@ -71,7 +71,7 @@ def flat_columns(run: Run) -> dict[str, Any]:
         "identity": run.identity,
         **run.choices,
         **run.flat,
-        **{metric.name: metric.of(run) for metric in METRICS},
+        **{metric.name: metric.value_of(run) for metric in METRICS},
         **{f"notes.{name}": note for name, note in (projection.get("notes") or {}).items()},
         "data_fallback": run.record.get("data_fallback"),
         "split": run.result.get("split"),

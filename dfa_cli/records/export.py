@@ -56,7 +56,7 @@ def export_runs(runs: Sequence[Run], to: str, path: Path, force: bool = False, c
 
 
 def runs_csv(runs: Sequence[Run]) -> str:
-    """Formats the runs as CSV: one line a run, with the columns of `load`."""
+    """Formats the runs as CSV: one line per run, with the columns of `load`."""
     return csv_text([flat_columns(run) for run in runs])
 
 
@@ -115,7 +115,7 @@ def to_mlflow(runs: Sequence[Run], path: Path) -> int:
         metrics = [
             Metric(metric.name, value, start_time, 0)
             for metric in METRICS
-            if (value := metric.of(run)) is not None
+            if (value := metric.value_of(run)) is not None
         ]
         for column, epoch, value in _points(run):
             metrics.append(Metric(column, value, start_time, epoch))
@@ -161,7 +161,7 @@ def to_tensorboard(runs: Sequence[Run], path: Path) -> int:
         points += [
             (f"result/{metric.name}", last_epoch, value)
             for metric in METRICS
-            if (value := metric.of(run)) is not None
+            if (value := metric.value_of(run)) is not None
         ]
         # The writer grows its file, and a killed export must leave no part of one.
         with tempfile.TemporaryDirectory() as elsewhere, disk_errors_as_sentences(folder, "--out=FOLDER"):

@@ -1,4 +1,4 @@
-"""Tells whether a whole run is still what dfa has written: its record, and the files that its record sums up."""
+"""Tells whether a whole run is still what dfa has written: its record, and the files whose checksums it holds."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from dfa_cli.config.identity import identity
 from dfa_cli.console.values import format_value
 from dfa_cli.errors import DfaError
+from dfa_cli.records.checksums import FILES, SUM, change_of_checkpoint, change_of_file
 from dfa_cli.records.curves import METRICS
 from dfa_cli.records.find import Paths, find, no_runs_message
 from dfa_cli.records.run import CHECKPOINT, PACKAGES, RECORD, WEIGHTS, Run
-from dfa_cli.records.sums import FILES, SUM, change_of_checkpoint, change_of_file
 
 
 def change_of_identity(run: Run) -> str | None:
     """Says that the identity of a run does not follow from its configuration; `None` if it does.
 
-    Records of versions that wrote no sums are taken as they are.
+    Records of versions that wrote no checksums are taken as they are.
     """
     if SUM not in run.record:
         return None
@@ -33,7 +33,7 @@ def change_of_identity(run: Run) -> str | None:
 def changes(run: Run) -> list[str]:
     """Lists how a run differs from what dfa has written. Its record was checked when it was read.
 
-    Only the small files are read: the identity is computed anew, and the sum of `metrics.csv`.
+    Only the small files are read: the identity is computed anew, and the checksum of `metrics.csv`.
     """
     return [change for change in (change_of_identity(run), run.change_of_metrics) if change]
 
@@ -45,10 +45,10 @@ def changes_of_files(run: Run) -> list[str]:
     """
     if run.status == "running":
         return []
-    sums = run.record.get(FILES) or {}
+    checksums = run.record.get(FILES) or {}
     is_new = SUM in run.record and run.record["status"] == "completed"
     found = (
-        change_of_file(os.path.join(run.folder, WEIGHTS), sums.get(WEIGHTS)),
+        change_of_file(os.path.join(run.folder, WEIGHTS), checksums.get(WEIGHTS)),
         change_of_file(
             os.path.join(run.folder, PACKAGES), run.provenance.get("packages") if is_new else None
         ),
@@ -71,13 +71,13 @@ def require_unchanged(run: Run, metrics: bool = True) -> None:
 class Verification:
     """What `verify` has found.
 
-    `damaged`: each damaged folder with its reasons. `checked`: how many folders were checked. `unsummed`: how many runs
-    have no sum. `running`: how many runs are running, so that their files still change.
+    `damaged`: each damaged folder with its reasons. `checked`: how many folders were checked. `without_checksum`: how
+    many runs have none. `running`: how many runs are running, so that their files still change.
     """
 
     damaged: list[tuple[str, list[str]]]
     checked: int
-    unsummed: int
+    without_checksum: int
     running: int
 
 
@@ -99,7 +99,7 @@ def verify(folders: Paths) -> Verification:
     return Verification(
         damaged,
         checked=len(found.runs) + len(found.skipped) - len(without),
-        unsummed=sum(SUM not in run.record for run in found.runs),
+        without_checksum=sum(SUM not in run.record for run in found.runs),
         running=sum(run.status == "running" for run in found.runs),
     )
 

@@ -78,7 +78,7 @@ def value_of(run: Run, key: str) -> Any:
         return run.flat[key]
     metric = find_metric(key)
     if metric is not None:
-        value = metric.of(run)
+        value = metric.value_of(run)
         return MISSING if value is None else value
     if key.startswith("notes."):
         return ((run.record.get("projection") or {}).get("notes") or {}).get(key[6:], MISSING)

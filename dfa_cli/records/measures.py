@@ -35,7 +35,7 @@ class Metric:
         """The factor from the unit of files to the unit of tables."""
         return 100.0 if self.unit == "%" else 1.0
 
-    def of(self, run: Run) -> float | None:
+    def value_of(self, run: Run) -> float | None:
         """Returns the value of one run in the unit of files, or `None` where it was not measured."""
         if self.place == "curve":
             measured = [value for value in run.curves.get(self.name, []) if value is not None]

@@ -1,7 +1,7 @@
 """Writes the record of a run: `run.json` and `metrics.csv` in the run's folder, beside `run.log`.
 
 `run.json` is whole at every moment, because it is written under another name and then moved into place. `metrics.csv`
-grows by one line an epoch. Each line is flushed at once, so a killed process leaves all that it measured.
+grows by one line per epoch. Each line is flushed at once, so a killed process leaves all that it measured.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from dfa_cli.machine.files import disk_errors_as_sentences, force_onto_disk, wri
 from dfa_cli.machine.locks import Lock
 from dfa_cli.machine.memory import peak_bytes, reset_peak_memory
 from dfa_cli.machine.startup import startup_seconds
+from dfa_cli.records.checksums import FILES, sha256_of_file, with_checksum
 from dfa_cli.records.code import changed_files
 from dfa_cli.records.curves import METRICS, metrics_line, metrics_text, rows_until, steady_seconds
 from dfa_cli.records.locks import owned
 from dfa_cli.records.result import ResultSoFar
 from dfa_cli.records.run import CHECKPOINT, FORMAT, RECORD, record_of
-from dfa_cli.records.sums import FILES, sealed, sum_of_file
 
 # The result in run.json of a killed run can be this old. metrics.csv is never behind, so `Run.result` reads it instead.
 WRITE_EVERY_SECONDS = 2.0
@@ -44,7 +44,7 @@ class Record:
         with Record(folder, head) as record:
             record.begin(split, sizes, conditions)
             for epoch in train(...):
-                record.epoch(epoch.row())
+                record.add_epoch(epoch.row())
             record.complete()
 
     `head` holds what is known before the run: id, identity, choices, overrides, configuration, provenance. In the block
@@ -164,7 +164,7 @@ class Record:
         with disk_errors_as_sentences(self.folder):
             if not after:
                 (self.folder / CHECKPOINT).unlink(missing_ok=True)
-            # The record comes before `metrics.csv`, since the earlier record holds the sum of the earlier file.
+            # The record comes before `metrics.csv`, since the earlier record holds the checksum of the earlier file.
             self._write()
             self._replaces = False
             write_atomically(self.folder / METRICS, metrics_text(rows))
@@ -212,7 +212,7 @@ class Record:
         finally:
             self.content["time"][name] = time.perf_counter() - began
 
-    def epoch(self, metrics: Mapping[str, Any]) -> None:
+    def add_epoch(self, metrics: Mapping[str, Any]) -> None:
         """Adds a line to `metrics.csv`, and updates the result so far.
 
         Raises `KeyboardInterrupt` if a signal has come that a library swallowed.
@@ -300,7 +300,7 @@ class Record:
     def _end(self, status: str) -> None:
         self._close_table()
         with suppress(OSError):  # A run that ended before its first epoch has no such file.
-            self.update(files={METRICS: sum_of_file(self.folder / METRICS)})
+            self.update(files={METRICS: sha256_of_file(self.folder / METRICS)})
             seconds = [row.get("seconds") for row in rows_until(self.folder)]
             self.content["time"]["steady_seconds"] = steady_seconds(seconds)
         self.content["status"] = status
@@ -313,7 +313,7 @@ class Record:
 
     def _write(self) -> None:
         self._require_ownership()
-        write_atomically(self.folder / RECORD, sealed(self.content))
+        write_atomically(self.folder / RECORD, with_checksum(self.content))
         self._written = time.perf_counter()
 
     def _open_table(self, columns: list[str]) -> TextIO:

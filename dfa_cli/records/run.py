@@ -15,10 +15,10 @@ from dfa_cli.config.identity import modernised
 from dfa_cli.console.output import name_skipped
 from dfa_cli.console.values import format_value
 from dfa_cli.machine.process import is_running
+from dfa_cli.records.checksums import CHANGED, FILES, change_of_file, is_changed
 from dfa_cli.records.code import code_in_short
 from dfa_cli.records.curves import LARGEST_EPOCH, METRICS, read_curves, rows_until
 from dfa_cli.records.result import ResultSoFar
-from dfa_cli.records.sums import CHANGED, FILES, change_of_file, is_changed
 
 if TYPE_CHECKING:
     from dfa_cli.machine.locks import Holder
@@ -131,7 +131,7 @@ class Run:
 
     @property
     def code(self) -> dict[str, str | None]:
-        """The sums of the files of the user's own that the run imported, by their names."""
+        """The checksums of the user's own files that the run imported, by their names."""
         code = self.record.get("code") or {}
         return {**(code.get("files") or {}), **(code.get("late") or {})}
 
@@ -139,8 +139,8 @@ class Run:
     def flat(self) -> dict[str, Any]:
         """The configuration with dotted keys: `{"optimizer.lr": 0.01, ...}`. A list stays one value.
 
-        The key `code` holds the first digits of a sum over the code of the user's own, if the run used any, and
-        `data.files` those of a sum over the files of the data set.
+        The key `code` holds the first digits of a checksum over the user's own code, if the run used any, and
+        `data.files` those of a checksum over the files of the data set.
         """
         flat = flatten(self.config)
         for name in ("parallel", "device.drift"):
@@ -164,7 +164,7 @@ class Run:
 
     @cached_property
     def curves(self) -> dict[str, list[float | None]]:
-        """The columns of `metrics.csv`, one value an epoch, with `None` where nothing was measured.
+        """The columns of `metrics.csv`, one value per epoch, with `None` where nothing was measured.
 
         A file that was changed after dfa wrote it has no columns, and is named on standard error.
         """
@@ -207,7 +207,7 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
             f"and this version of dfa reads formats up to {FORMAT}"
         )
     if is_changed(text, record):
-        raise ValueError(f"run.json {CHANGED}: its content does not fit the sum at its end")
+        raise ValueError(f"run.json {CHANGED}: its content does not have the checksum at its end")
     if wrong := _wrong_parts(record):
         raise ValueError(f"run.json is damaged: dfa does not write such values for {', '.join(wrong)}")
     return Run(folder, record)

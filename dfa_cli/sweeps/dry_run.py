@@ -99,7 +99,15 @@ def _rank(run: SweepRun) -> int:
     earlier = run.earlier
     if earlier.is_reused:
         return 0
-    return 1 if earlier.resumes_after is not None else 2 if earlier.running else 3 if earlier.why_again else 4
+    return (
+        1
+        if earlier.resumes_after is not None
+        else 2
+        if earlier.running
+        else 3
+        if earlier.why_not_reused
+        else 4
+    )
 
 
 def _fate(run: SweepRun) -> tuple[str, str]:
@@ -112,8 +120,8 @@ def _fate(run: SweepRun) -> tuple[str, str]:
         return "resumed", f"{name}, after epoch {earlier.resumes_after} of {run.epochs}"
     if earlier.running:
         return "run by another process now, and waited for", ""
-    if earlier.why_again:
-        return f"run again, because {earlier.why_again}", name
+    if earlier.why_not_reused:
+        return f"run again, because {earlier.why_not_reused}", name
     return "to run", ""
 
 

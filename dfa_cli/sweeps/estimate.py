@@ -29,7 +29,11 @@ WORK = ("batch_size", "precision", "compute", "alignment_every")
 
 @dataclass
 class Estimate:
-    """The runs of one kind. `records`: the number of records that the estimate is made from. In seconds and bytes."""
+    """What the runs of one kind will take, all together.
+
+    `runs`: their number. `records`: the number of records that the estimate is made from. `seconds`: the time of all
+    runs. `longest` [seconds]: the time of the longest run. `size` [bytes]: the disk space of all runs.
+    """
 
     kind: str
     runs: int = 0

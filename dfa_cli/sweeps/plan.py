@@ -25,26 +25,26 @@ ENDED = ("completed", "reused", "failed", "interrupted", "stopped")
 
 
 @dataclass(frozen=True)
-class Earlier:
-    """What is there of a run already, from which the job may take over.
+class EarlierRun:
+    """What is known of earlier runs of a job's configuration. All fields are empty if there were none.
 
-    `run`: an earlier run of the same configuration.
-    `why_again`: why this run is completed, but not reused.
-    `resumes_after`: the epoch after which this run is resumed.
-    `running`: another process runs the configuration now.
+    `run`: the run that the job reuses, resumes or repeats.
+    `why_not_reused`: why `run` is repeated although it is completed.
+    `resumes_after`: the epoch after which the job resumes `run`.
+    `running`: whether another process runs the configuration now.
     """
 
     run: Run | None = None
-    why_again: str | None = None
+    why_not_reused: str | None = None
     resumes_after: int | None = None
     running: bool = False
 
     @property
     def is_reused(self) -> bool:
-        return self.run is not None and self.why_again is None and self.resumes_after is None
+        return self.run is not None and self.why_not_reused is None and self.resumes_after is None
 
 
-NOTHING = Earlier()
+NO_EARLIER_RUN = EarlierRun()
 
 
 @dataclass(eq=False)
@@ -57,7 +57,7 @@ class SweepRun:
     `composed`: its configuration, or `None` for a trial of a search, which is composed by the sweeper.
     `folder`: the folder of its record, which may not exist yet.
     `attempts`: how often its process was killed.
-    `earlier`: what was there of the run already when the sweep was planned.
+    `earlier`: what was known of earlier runs when the sweep was planned.
     """
 
     label: str
@@ -71,7 +71,7 @@ class SweepRun:
     epoch: int = 0
     accuracy: float | None = None
     seconds: float | None = None
-    earlier: Earlier = NOTHING
+    earlier: EarlierRun = NO_EARLIER_RUN
 
     @property
     def ended(self) -> bool:
@@ -100,7 +100,7 @@ class Plan:
     `merged`: the number of jobs that were left out because they equal another job.
     `without_device`: the rules of such jobs that do not use the device. With these rules, runs that differ only in the
     device are equal.
-    `found`: what is below the output folder already.
+    `found`: the runs that are below the output folder already.
     """
 
     runs: list[SweepRun]
@@ -135,7 +135,7 @@ def plan(jobs: Sequence[Composed], outputs: Path) -> Plan:
                 without_device[spec.choices["rule"]] = None
             continue
         run = runs[spec.identity] = SweepRun(label, spec.identity, spec.config["epochs"], job)
-        run.earlier = history.of(spec)
+        run.earlier = history.earlier_run(spec)
         if run.earlier.is_reused:
             assert run.earlier.run is not None
             run.state, run.folder = "reused", Path(run.earlier.run.folder)
@@ -153,27 +153,27 @@ def completed_runs(found: Found) -> list[Run]:
 
 
 class _History:
-    """Finds what is there of a run already. `completed`: the completed runs below `outputs`, newest first."""
+    """Finds earlier runs of a job. `completed`: the completed runs below `outputs`, newest first."""
 
     def __init__(self, completed: Sequence[Run], outputs: Path):
         self._outputs = outputs
         self._completed = completed
         self._by_identity = {run.identity: run for run in reversed(completed) if run.identity}
 
-    def of(self, spec: RunSpec) -> Earlier:
-        """Tell what a job can take over, as far as it is known before the job starts and looks again (`task.py`)."""
+    def earlier_run(self, spec: RunSpec) -> EarlierRun:
+        """Tell what the job will reuse or resume. The job looks once more when it starts (`task.py`)."""
         run = self._by_identity.get(spec.identity)
         why = why_not_reused(run, spec) if run is not None else None
         if run is not None and why is None:
-            return Earlier(run)
+            return EarlierRun(run)
         if runner(self._outputs, spec.identity) is not None:
-            return Earlier(running=True)
+            return EarlierRun(running=True)
         folder = last_run(self._outputs, spec.identity) if spec.config["reuse"] else None
         if folder is not None and (epoch := resumes_after(folder)) is not None:
-            return Earlier(read_run(folder), resumes_after=epoch)
+            return EarlierRun(read_run(folder), resumes_after=epoch)
         if run is None and spec.code.modules and (run := self._with_other_code.get(identity(spec.config))):
-            why = f"the code has changed: {'; '.join(changed_files(run.code, spec.code.sums))}"
-        return Earlier(run, why)
+            why = f"the code has changed: {'; '.join(changed_files(run.code, spec.code.checksums))}"
+        return EarlierRun(run, why)
 
     @functools.cached_property
     def _with_other_code(self) -> dict[str, Run]:

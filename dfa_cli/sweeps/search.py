@@ -116,7 +116,7 @@ class Study:
 
         The user's own code is part of either name, so that trials of old and new code never share a study.
         """
-        code = json.dumps(self.code.sums, sort_keys=True) if self.code.modules else ""
+        code = json.dumps(self.code.checksums, sort_keys=True) if self.code.modules else ""
         if self.node["study_name"]:
             suffix = f"-{hashlib.sha256(code.encode()).hexdigest()[:8]}" if code else ""
             return f"{self.node['study_name']}{suffix}"

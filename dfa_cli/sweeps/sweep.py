@@ -146,7 +146,7 @@ def _run_study(command: Command, first: Composed, study: Study, code: OwnCode, s
 
 def _is_run_again(run: SweepRun) -> bool:
     """Tell whether a completed job runs again for a reason that the user has not typed."""
-    return run.earlier.why_again not in (None, "reuse=false")
+    return run.earlier.why_not_reused not in (None, "reuse=false")
 
 
 def _opening_line(planned: Plan, to_run: int) -> str:

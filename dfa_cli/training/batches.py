@@ -27,7 +27,7 @@ class Batches:
         self.order = order
         self.observer: Callable[[float], None] = lambda done: None
         self.x: Tensor | SparseMatrix = (
-            SparseMatrix.of(data.x) if data.x.layout == torch.sparse_csr else data.x
+            SparseMatrix.from_tensor(data.x) if data.x.layout == torch.sparse_csr else data.x
         )
         self.y = data.y
         self.train = data.train
@@ -42,21 +42,21 @@ class Batches:
             return
         rows = self.train
         if self.size is None:
-            yield self.of(rows)
+            yield self.batch_of(rows)
             return
         # The order is drawn on the CPU, so that it does not depend on the device that trains.
         rows = rows[
             torch.randperm(len(rows), generator=self.order).to(rows.device, non_blocking=rows.is_cuda)
         ]
         for number, chunk in enumerate(rows.split(self.size), 1):
-            yield self.of(chunk)
+            yield self.batch_of(chunk)
             self.observer(min(number * self.size / len(rows), 1.0))
 
     def sample(self, size: int = 1024) -> Batch:
         """Return the same batch in every call, for measurements: the first `size` training rows, or the whole graph."""
-        return self.whole if self.whole is not None else self.of(self.train[:size])
+        return self.whole if self.whole is not None else self.batch_of(self.train[:size])
 
-    def of_inputs(self, x: Tensor) -> Batches:
+    def with_inputs(self, x: Tensor) -> Batches:
         """Return batches of the same rows in the same order, with `x` `[rows, columns]` in place of the features."""
         other = copy.copy(self)
         other.x = x
@@ -64,7 +64,7 @@ class Batches:
             other.whole = replace(self.whole, x=x)
         return other
 
-    def of(self, rows: Tensor) -> Batch:
+    def batch_of(self, rows: Tensor) -> Batch:
         """Return the batch of these rows `[n]`."""
         assert isinstance(self.x, Tensor)
         # index_select takes a third of the time of x[rows].

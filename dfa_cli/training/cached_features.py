@@ -29,7 +29,7 @@ def cache_hidden_features(model: Model, rule: LearningRule, batches: Batches) ->
         return model, batches
     if len(batches.y) * hidden[-1].width * BYTES_PER_FLOAT > MAX_BYTES:
         return model, batches
-    return Model([last]), batches.of_inputs(_hidden_features(hidden, batches))
+    return Model([last]), batches.with_inputs(_hidden_features(hidden, batches))
 
 
 def _is_deterministic(block: Block) -> bool:
@@ -44,7 +44,7 @@ def _hidden_features(hidden: list[Block], batches: Batches) -> Tensor:
     all_rows = torch.arange(len(batches.y), device=batches.y.device)
     features: Tensor | None = None
     for rows in all_rows.split(ROWS_AT_ONCE):
-        h = _through_hidden_blocks(hidden, batches.of(rows))
+        h = _through_hidden_blocks(hidden, batches.batch_of(rows))
         features = h.new_empty(len(all_rows), h.shape[1]) if features is None else features
         features[rows] = h
     assert features is not None

@@ -20,8 +20,8 @@ from torch import Tensor
 from dfa_cli.errors import DfaError
 from dfa_cli.machine.files import disk_errors_as_sentences, whole_file
 from dfa_cli.records.checkpoint import FORMAT
+from dfa_cli.records.checksums import ZEROS, change_of_checkpoint, with_checksum_in_metadata
 from dfa_cli.records.run import CHECKPOINT
-from dfa_cli.records.sums import NO_SUM, change_of_checkpoint, sealed_checkpoint
 from dfa_cli.rules.base import Stateful
 
 if TYPE_CHECKING:
@@ -59,14 +59,14 @@ def save_checkpoint(folder: Path, epoch: int, experiment: Experiment) -> None:
         "format": str(FORMAT),
         "epoch": str(epoch),
         "optimizer": json.dumps(not_tensors),
-        "sum": NO_SUM,
+        "sum": ZEROS,
     }
     # The tensors are cloned because safetensors refuses tensors that share memory.
     content = save(
         {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, metadata
     )
     with disk_errors_as_sentences(folder), whole_file(folder / CHECKPOINT) as file:
-        file.writelines(sealed_checkpoint(content))
+        file.writelines(with_checksum_in_metadata(content))
 
 
 def load_checkpoint(folder: Path, experiment: Experiment) -> int:

@@ -41,10 +41,10 @@ def _evaluate_graph(model: Model, batches: Batches, validation: Tensor, test: Te
 def _evaluate_samples(model: Model, batches: Batches, validation: Tensor, test: Tensor) -> Tensor:
     """Run a forward pass for every `ROWS_AT_ONCE` rows."""
     loss, hits, test_hits = torch.zeros(3, device=validation.device)
-    for batch in map(batches.of, validation.split(ROWS_AT_ONCE)):
+    for batch in map(batches.batch_of, validation.split(ROWS_AT_ONCE)):
         logits, y = model(batch), batch.targets
         loss += nll_loss(log_softmax(logits), y, reduction="sum")
         hits += (logits.argmax(1) == y).sum()
-    for batch in map(batches.of, test.split(ROWS_AT_ONCE)):
+    for batch in map(batches.batch_of, test.split(ROWS_AT_ONCE)):
         test_hits += (model(batch).argmax(1) == batch.targets).sum()
     return torch.stack([loss, hits, test_hits])

@@ -22,8 +22,8 @@ from dfa_cli.training.soundness import divergence
 
 
 @dataclass(frozen=True)
-class Course:
-    """Settings of the loop: how long it trains, how the learning rate falls, and when the alignment is measured.
+class LoopSettings:
+    """How long the loop trains, how the learning rate falls, and when the alignment is measured.
 
     Training ends after `epochs` epochs, or when the validation accuracy has not risen for `patience` epochs.
     `schedule`: a key of `SCHEDULES`. `alignment_every`: the number of epochs from one measurement of the
@@ -36,7 +36,7 @@ class Course:
     alignment_every: int | None = None
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Course:
+    def from_config(cls, config: Mapping[str, Any]) -> LoopSettings:
         """Read the settings from the configuration keys of the same names."""
         return cls(config["epochs"], config["patience"], config["schedule"], config["alignment_every"])
 
@@ -83,7 +83,7 @@ class History:
     seconds: float = 0.0
 
     @classmethod
-    def of(cls, rows: Iterable[Mapping[str, float]]) -> History:
+    def from_rows(cls, rows: Iterable[Mapping[str, float]]) -> History:
         """Build the history from the lines of metrics.csv."""
         history = cls()
         for row in rows:
@@ -97,7 +97,7 @@ class History:
         return History(epoch, self.best_accuracy, self.best_epoch, seconds)
 
 
-def train(experiment: Experiment, course: Course, history: History = History()) -> Iterator[Epoch]:
+def train(experiment: Experiment, settings: LoopSettings, history: History = History()) -> Iterator[Epoch]:
     """Train, and yield the measurements of each epoch. A resumed run goes on after the last epoch of its `history`.
 
     The test accuracy is measured but decides nothing. Raises `DivergenceError` when the training loss is
@@ -108,10 +108,10 @@ def train(experiment: Experiment, course: Course, history: History = History()) 
     validation, test = experiment.validation, experiment.test
     start = time.perf_counter() - history.seconds
     model.train()
-    for epoch in range(history.epoch + 1, course.epochs + 1):
-        if course.patience is not None and epoch - 1 - history.best_epoch >= course.patience:
+    for epoch in range(history.epoch + 1, settings.epochs + 1):
+        if settings.patience is not None and epoch - 1 - history.best_epoch >= settings.patience:
             return
-        set_rate(optimizer, course.schedule, epoch, course.epochs)
+        set_rate(optimizer, settings.schedule, epoch, settings.epochs)
         train_totals, rows = train_epoch(model, rule, optimizer, batches)
         scores = evaluate(model, batches, validation, test)
         # Read all numbers at once, because every read makes the CPU wait for the accelerator.
@@ -130,7 +130,7 @@ def train(experiment: Experiment, course: Course, history: History = History()) 
             test_accuracy=test_hits / len(test),
             seconds=history.seconds,
             frames=cost.frames if cost else None,
-            alignment=experiment.alignment(epoch, course.alignment_every),
+            alignment=experiment.alignment(epoch, settings.alignment_every),
             warnings=cost.warnings if cost else (),
         )
 

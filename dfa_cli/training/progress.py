@@ -57,8 +57,8 @@ class Progress:
             self._draw("reading data, building the model")
         return self
 
-    def train(self, batches: Batches, after: int) -> None:
-        """Take note that the training begins, and follow its batches. `after`: the last epoch of a resumed run."""
+    def begin_training(self, batches: Batches, after: int) -> None:
+        """Start the clock, and follow the batches. `after`: the last epoch of the run that is resumed, or 0."""
         self._began = self._last_shown = time.monotonic()
         self._after = after
         if self._live is not None:
@@ -72,7 +72,7 @@ class Progress:
             self._last_shown, self._rows_done = now, done
             self._draw(self._position(now))
 
-    def epoch(self, epoch: Epoch) -> None:
+    def show_epoch(self, epoch: Epoch) -> None:
         self._last_epoch = epoch
         self._rows_done = None if self._rows_done is None else 0.0
         now = time.monotonic()

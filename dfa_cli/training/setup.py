@@ -42,7 +42,7 @@ class Experiment:
     test: Tensor
     generators: dict[str, torch.Generator]
 
-    def whole(self) -> AbstractContextManager[None]:
+    def gather_state(self) -> AbstractContextManager[None]:
         """Gather the state of the whole run, within the `with` block, in the process that writes the record."""
         return nullcontext()
 

@@ -125,7 +125,7 @@ def _all_rows(experiment: Experiment) -> Iterator[Batch]:
         yield batches.whole
         return
     for rows in torch.cat([batches.train, experiment.validation]).split(ROWS_AT_ONCE):
-        yield batches.of(rows)
+        yield batches.batch_of(rows)
 
 
 def is_finite(values: Tensor) -> bool:

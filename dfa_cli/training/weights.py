@@ -12,7 +12,6 @@ from torch import Tensor
 from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.machine.files import disk_errors_as_sentences, write_atomically
 from dfa_cli.models.base import Model
-from dfa_cli.records.run import WEIGHTS as WEIGHTS  # experiment.py takes the name from here
 
 
 def save_weights(path: Path, model: Model, device: ProjectionDevice | None) -> str:

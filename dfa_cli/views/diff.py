@@ -8,7 +8,7 @@ from typing import Any
 
 from dfa_cli.console.table import lay_out, wrap
 from dfa_cli.console.values import MISSING, format_value, printable
-from dfa_cli.records.code import NO_SUM
+from dfa_cli.records.code import NO_FILE
 from dfa_cli.records.keys import DERIVED_CHOICES, IRRELEVANT
 from dfa_cli.records.measures import METRICS
 from dfa_cli.records.run import Run, flatten
@@ -40,7 +40,7 @@ def diff(one: Run, other: Run) -> Diff:
     irrelevant = [line for line in keys if line[0].partition(".")[0] in IRRELEVANT]
     results = []
     for metric in METRICS:
-        first, second = metric.of(one), metric.of(other)
+        first, second = metric.value_of(one), metric.value_of(other)
         if first != second:
             results.append((metric.title, metric.show(first), metric.show(second)))
     return Diff(
@@ -56,8 +56,8 @@ def diff(one: Run, other: Run) -> Diff:
 
 
 def _code(run: Run) -> dict[str, str]:
-    """Returns the first digits of the sum of each file of the user's own, as `dfa rerun` shows them."""
-    return {f"code: {name}": (code or NO_SUM)[:8] for name, code in run.code.items()}
+    """Returns the first digits of the checksum of each of the user's own files, as `dfa rerun` shows them."""
+    return {f"code: {name}": (code or NO_FILE)[:8] for name, code in run.code.items()}
 
 
 def _conditions(run: Run) -> dict[str, Any]:

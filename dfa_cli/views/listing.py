@@ -49,9 +49,12 @@ COLUMNS = (
         lambda run: run.config.get("seed"),
         False,
     ),
-    Column("test %", lambda run: DEFAULT.show(DEFAULT.of(run)), DEFAULT.of, False),
+    Column("test %", lambda run: DEFAULT.show(DEFAULT.value_of(run)), DEFAULT.value_of, False),
     Column(
-        "time", lambda run: duration(BY_NAME["total_seconds"].of(run)), BY_NAME["total_seconds"].of, False
+        "time",
+        lambda run: duration(BY_NAME["total_seconds"].value_of(run)),
+        BY_NAME["total_seconds"].value_of,
+        False,
     ),
 )
 FORMATS = ("table", "csv", "json")
@@ -102,7 +105,7 @@ def list_as_text(runs: Sequence[Run], width: int | None = None) -> str:
             columns = [column for column in columns if column.name != name]
     cut_to(8)
     rows = [[cells[column.name][i] for column in columns] for i in range(len(runs))]
-    heading, *table = lay_out([c.name for c in columns], rows, [c.left for c in columns], rule=False)
+    heading, *table = lay_out([c.name for c in columns], rows, [c.left for c in columns], header_line=False)
     room = width or 100_000
     lines = [*wrap(f"in all of them: {', '.join(shared)}", room), ""] if shared else []
     lines.append(heading)

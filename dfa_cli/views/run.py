@@ -47,7 +47,7 @@ def run_as_text(run: Run, width: int | None = None) -> str:
         add_line("result", "nothing was measured")
     lines += _charts(run, min(room, 80), height=7, titles=("accuracy, %",))
     lines.append("")
-    measured = {metric.name: value for metric in METRICS if (value := metric.of(run)) is not None}
+    measured = {metric.name: value for metric in METRICS if (value := metric.value_of(run)) is not None}
     times = [
         f"{duration(measured[name])} {words}"
         for name, words in (
@@ -75,7 +75,7 @@ def run_as_text(run: Run, width: int | None = None) -> str:
             words.append(f"signal to noise {snr:.1f} dB")
         add_line("optics", ", ".join(words))
     if parallel := run.record.get("parallel"):
-        lines += ["", "Processes (sent, and seconds, in a training step on average)"]
+        lines += ["", "Processes (messages sent and seconds per training step, on average)"]
         lines += [f"  {line}" for line in process_table(parallel, room - 2)]
         lines.append("")
     if run.status in UNFINISHED and os.path.isfile(os.path.join(run.folder, CHECKPOINT)):
@@ -98,7 +98,7 @@ def run_in_full(run: Run, width: int | None = None) -> str:
     begin_part("Result")
     result = run.result
     for metric in METRICS:
-        measured = metric.of(run)
+        measured = metric.value_of(run)
         if measured is not None and metric.place == "result":
             add_line(f"  {metric.words}", metric.show(measured) + (" %" if metric.unit == "%" else ""))
     if result:
@@ -111,7 +111,7 @@ def run_in_full(run: Run, width: int | None = None) -> str:
 
     begin_part("Cost")
     for metric in METRICS:
-        measured = metric.of(run)
+        measured = metric.value_of(run)
         if measured is None or metric.place == "result":
             continue
         if metric.name == "peak_memory_mb":
@@ -125,7 +125,7 @@ def run_in_full(run: Run, width: int | None = None) -> str:
         add_line(f"  {note_in_words(name)}", note)
 
     if parallel := run.record.get("parallel"):
-        begin_part("Processes (sent, and seconds, in a training step on average)")
+        begin_part("Processes (messages sent and seconds per training step, on average)")
         lines += [f"  {line}" for line in process_table(parallel, room - 2)]
 
     begin_part("Configuration")
@@ -191,7 +191,7 @@ def _split(result: dict[str, Any]) -> str:
 
 
 def _percentage(run: Run, metric: Metric) -> str:
-    return f"{metric.show(metric.of(run)):>5} %"
+    return f"{metric.show(metric.value_of(run)):>5} %"
 
 
 def _charts(

@@ -127,7 +127,7 @@ class Compared:
 
 
 def measure_link(team: Team, link: ProcessLink, sizes: Sequence[int]) -> tuple[float, float]:
-    """Return the bytes a second of a link, and the seconds of a message, from messages to and fro."""
+    """Return the bytes per second of a link, and the seconds of a message, from messages to and fro."""
 
     def once(count: int) -> float:
         tensor = torch.zeros(count)
@@ -151,6 +151,7 @@ def measure_link(team: Team, link: ProcessLink, sizes: Sequence[int]) -> tuple[f
 def planned_lines(
     network: Network, blocks: Sequence[Block], hardware: Hardware, options: Options
 ) -> list[Line]:
+    """Plan a step with the rules and schedules that `dfa train` can run on so many stages and micro-batches."""
     work = Workload("", tuple(blocks), network.rows, network.classes, network.features, measured=True)
     lines = plan(work, hardware, options).lines
     return [
@@ -165,8 +166,8 @@ def planned_lines(
     ]
 
 
-def of_steps(line: Line, steps: int) -> float:
-    """Return how long one of so many steps in a row takes, on average."""
+def seconds_per_step(line: Line, steps: int) -> float:
+    """Return the mean time of a step when `steps` steps follow each other."""
     return ((steps - 1) * line.run.seconds + line.run.between_barriers) / steps
 
 
@@ -185,7 +186,7 @@ def compare(team: Team, network: Network, kind: str, rounds: int, steps: int) ->
                 one = found.setdefault(
                     (line.rule, schedule, parts), Compared(kind, team.size, line.rule, schedule, parts)
                 )
-                one.planned.append(of_steps(line, steps))
+                one.planned.append(seconds_per_step(line, steps))
                 contender = Contender(line.rule, schedule, parts, tuple(line.split))
                 one.measured.append(measure(team, link, network, contender, steps).seconds)
     return list(found.values())

@@ -30,7 +30,7 @@ from dfa_cli.data import loading
 from dfa_cli.data.base import Data
 from dfa_cli.devices.opu.media.procedural import Procedural
 from dfa_cli.machine.files import write_atomically
-from dfa_cli.training.loop import Course, train, train_epoch
+from dfa_cli.training.loop import LoopSettings, train, train_epoch
 from dfa_cli.training.setup import Experiment, build_experiment
 from studies.performance.page import ROOT, conditions
 from studies.performance.rounds import dfa, resolved_config
@@ -176,7 +176,7 @@ def mnist(check: Check) -> None:
             steps = -(-len(data.train) // 256)
             products = shapes(data, "bp" if label == "bp" else "dfa")
             limit = sum(2 * a[0] * a[1] * b[1] for a, b in products) * steps / rate
-        loop = train(_experiment(data, *words, *rule), Course(10**6))
+        loop = train(_experiment(data, *words, *rule), LoopSettings(10**6))
         times = check.seconds(lambda loop=loop: next(loop))
         whole[label] = check.add(
             f"{name}, an epoch with its evaluation, {label}", "s", times, limit, goals.get(label, "")
@@ -203,7 +203,7 @@ def cora(check: Check) -> None:
     for label, rule in RULES.items():
         if "bf16" in label:
             continue
-        loop = train(_experiment(data, *words, *rule), Course(10**6))
+        loop = train(_experiment(data, *words, *rule), LoopSettings(10**6))
         times = check.seconds(lambda loop=loop: [next(loop) for _ in range(epochs)])
         goal = "<= 0.12 s" if label in ("bp", "dfa") else ""
         check.add(f"{name}, {epochs} epochs, {label}", "s", times, goal=goal)
@@ -241,7 +241,7 @@ def seeds(check: Check) -> None:
         ends = []
         for _ in range(2):
             made = _experiment(data, *words, "rule=dfa", "device=auto")
-            for _ in train(made, Course(3 if check.dry else 20)):
+            for _ in train(made, LoopSettings(3 if check.dry else 20)):
                 pass
             ends.append([p.detach().clone() for p in made.model.parameters()])
         if not all(map(torch.equal, *ends)):

@@ -12,7 +12,7 @@ from dfa_cli.data.base import Data
 from dfa_cli.errors import DfaError
 from dfa_cli.kernels.onednn import matmul
 from dfa_cli.training import cached_features, setup
-from dfa_cli.training.loop import Course, train, train_epoch
+from dfa_cli.training.loop import LoopSettings, train, train_epoch
 from dfa_cli.training.setup import Experiment
 from dfa_cli.training.threads import process_threads
 from studies.performance.page import Section
@@ -64,7 +64,7 @@ def graphs(rounds: int) -> Section:
         }
         for label, words in RULES.items():
             config = resolved_config(*common, *words)
-            loop = train(setup.build_experiment(config, data), Course(FOREVER))
+            loop = train(setup.build_experiment(config, data), LoopSettings(FOREVER))
             contenders[label] = with_threads(torch.get_num_threads(), epochs_at_a_time(loop, epochs))
         times = alternate(contenders, rounds)
         add_times(section, times, recipe, f"{name}, ms an epoch", 1e3 / epochs)
@@ -120,7 +120,7 @@ def published(rounds: int) -> Section:
             contenders[f"TinyDFA's loop, {rule}"] = with_threads(
                 1, epochs_at_a_time(published_loop(data, rule), epochs)
             )
-            loop = train(setup.build_experiment(resolved_config(*common, *more), data), Course(FOREVER))
+            loop = train(setup.build_experiment(resolved_config(*common, *more), data), LoopSettings(FOREVER))
             contenders[rule] = with_threads(1, epochs_at_a_time(loop, epochs))
         times = alternate(contenders, rounds)
         add_times(section, times, "torch_geometric's example", f"{name}, ms an epoch", 1e3 / epochs)
@@ -226,7 +226,7 @@ def shallow(rounds: int) -> Section:
         contenders: dict[str, Round] = {}
         for label, most in (("every time", 0), ("once", bound)):
             cached_features.MAX_BYTES = most
-            loop = train(setup.build_experiment(config, data), Course(FOREVER))
+            loop = train(setup.build_experiment(config, data), LoopSettings(FOREVER))
             contenders[label] = with_threads(torch.get_num_threads(), epochs_at_a_time(loop, count))
         cached_features.MAX_BYTES = bound
         times = alternate(contenders, rounds)
@@ -256,7 +256,7 @@ def epochs_at_a_time(epochs: Iterator[object], count: int) -> Round:
 
 def accuracy(data: Data, epochs: int, seed: int, *words: str) -> float:
     config = resolved_config(*FC, "compute=cpu", *words, f"epochs={epochs}", f"seed={seed}")
-    *_, last = train(setup.build_experiment(config, data), Course.of(config))
+    *_, last = train(setup.build_experiment(config, data), LoopSettings.from_config(config))
     return last.test_accuracy
 
 

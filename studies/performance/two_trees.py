@@ -36,12 +36,16 @@ MNIST = ("model=fc", "data=mnist", "model.hidden=[1024,1024]", "rule=dfa", "devi
 TINY = ("model=fc", "data=digits", "model.hidden=[16]")
 FOUR = ("rule=bp,dfa,shallow", "device=cpu,opu_sim")  # bp and shallow project nothing: four runs
 IMPORT = "import"
-FEW, MANY = 20, 5000
+FEW, MANY = 20, 5000  # records in a folder
 
 
 @dataclass(frozen=True)
 class Part:
-    """One measurement: `seconds` times one round of one tree. `prepare`, if there is one, is called once before."""
+    """One measurement.
+
+    `seconds`: times one round of one tree. `data`: the data set that it needs. `prepare`: is called once before the
+    rounds. `beside_import`: the table also shows the time as a multiple of that of `import torch`.
+    """
 
     what: str
     seconds: Callable[[Tree], float]

@@ -17,7 +17,8 @@ from studies.reliability.report import FAILED, Report, Wrong
 
 ALWAYS = ("threads=1", "progress=none")
 IN_USE = "in use"
-LATEST_EARLY = 3.0  # seconds after the start of a process; training begins after about two
+# An early kill comes within so many seconds after the start of a process. Training begins after about two.
+EARLY_KILL_SECONDS = 3.0
 
 
 class KillTest:
@@ -55,7 +56,7 @@ class KillTest:
         if len(self.report.wrong) == before:
             shutil.rmtree(folder)
 
-    def undisturbed(self, name: str, words_for: Callable[[Path], Sequence[str | Path]]) -> Path:
+    def run_undisturbed_once(self, name: str, words_for: Callable[[Path], Sequence[str | Path]]) -> Path:
         """Return a folder that an undisturbed command has filled.
 
         The command is run at the first call with this name. `words_for`: takes the folder and returns its words.
@@ -67,9 +68,9 @@ class KillTest:
                 if trial.end(command) != 0:
                     raise RuntimeError(f"An undisturbed command failed: {command.output[-3000:]}")
 
-        return self.made(name, make)
+        return self.make_once(name, make)
 
-    def made(self, name: str, make: Callable[[Path], None]) -> Path:
+    def make_once(self, name: str, make: Callable[[Path], None]) -> Path:
         """Return a folder that `make` fills at the first call with this name. The seconds are kept in `durations`."""
         if name not in self._made:
             folder = self.root / f"made_{name}"
@@ -158,35 +159,35 @@ class Trial:
         output = command.output
         shown = f"dfa {command.words[0]} ended with code {code}, {command.log.name}"
         if code == -9 and not command.killed:
-            self.wrong(FAILED, f"{shown}: it hung and was killed")
+            self.add_finding(FAILED, f"{shown}: it hung and was killed")
         elif "Traceback (most recent call last)" in output:
-            self.wrong(FAILED, f"{shown}: a traceback")
+            self.add_finding(FAILED, f"{shown}: a traceback")
         elif code == code_of_refusal and any(re.search(refusal, output) for refusal in refusals):
             return code
         elif code not in (0, -9):
-            self.wrong(FAILED, f"{shown}: {' '.join(output.split())[-300:]}")
+            self.add_finding(FAILED, f"{shown}: {' '.join(output.split())[-300:]}")
         return code
 
-    def refused(self, command: Command, sentence: str) -> None:
-        """Wait for a command that has to be refused with this sentence."""
+    def expect_refusal(self, command: Command, sentence: str) -> None:
+        """Wait for a command, and note a finding unless it is refused with this sentence."""
         if self.end(command, [sentence]) == 0:
-            self.wrong(FAILED, f"dfa {command.words[0]} was not refused with: {sentence}")
+            self.add_finding(FAILED, f"dfa {command.words[0]} was not refused with: {sentence}")
 
-    def look(self, restarted: Collection[Path] = (), removable: bool = False) -> None:
-        """Look at all runs of the round, and note what has gone wrong since the last look. See `Ledger.look`."""
-        self.wrongs(self.ledger.look(restarted, removable))
+    def check_runs(self, restarted: Collection[Path] = (), removable: bool = False) -> None:
+        """Note what has gone wrong in the runs of this round since the last call. See `Ledger.look`."""
+        self.add_findings(self.ledger.look(restarted, removable))
 
     def compare(self, undisturbed: Path, disturbed: Path) -> None:
         self.report.compared += 1
         self.report.resumes += resumes_of(disturbed)
-        self.wrongs(differences(undisturbed, disturbed))
+        self.add_findings(differences(undisturbed, disturbed))
 
-    def wrong(self, kind: str, what: str) -> None:
+    def add_finding(self, kind: str, what: str) -> None:
         self.report.wrong.append(Wrong(kind, what, self.scenario, self.folder))
 
-    def wrongs(self, findings: Collection[Finding]) -> None:
+    def add_findings(self, findings: Collection[Finding]) -> None:
         for kind, what in findings:
-            self.wrong(kind, what)
+            self.add_finding(kind, what)
 
     def end_processes(self) -> None:
         """End all processes that this round has started."""
@@ -200,8 +201,8 @@ class Trial:
 def complete(trial: Trial, words: tuple[str, ...], folder: Path, killed_again: float = 0.0) -> Path:
     """Go on with a run until it is completed, as a user would, and return its folder.
 
-    A run without a record is begun again in another folder, one without a checkpoint in the same folder, and any other
-    goes on from its checkpoint. `killed_again`: the probability that such a command is killed, too.
+    A run without a record is begun again in another folder. A run without a checkpoint is begun again in the same
+    folder. Any other goes on from its checkpoint. `killed_again`: the probability that such a command is killed, too.
     """
     for attempt in range(1, 30):
         state = read_state(folder)
@@ -212,7 +213,7 @@ def complete(trial: Trial, words: tuple[str, ...], folder: Path, killed_again: f
             folder = folder.with_name(f"{folder.name}_{attempt}")
             command = trial.start("train", *words, f"hydra.run.dir={folder}")
         elif state.checkpoint is None:
-            trial.refused(trial.start("resume", folder), "has no checkpoint")
+            trial.expect_refusal(trial.start("resume", folder), "has no checkpoint")
             command = trial.start("resume", folder, "--from-start")
             restarted.append(folder)
         else:
@@ -221,8 +222,8 @@ def complete(trial: Trial, words: tuple[str, ...], folder: Path, killed_again: f
         if again and kill_training(trial, command, command.words[0], folder):
             note_what_is_left(trial, folder)
         trial.end(command)
-        trial.look(restarted)
-    trial.wrong(FAILED, f"{folder.name}: the run was not completed after {attempt} commands")
+        trial.check_runs(restarted)
+    trial.add_finding(FAILED, f"{folder.name}: the run was not completed after {attempt} commands")
     return folder
 
 
@@ -240,7 +241,7 @@ def kill_training(
     `window` seconds after its first checkpoint.
     """
     if trial.rng.random() < early:
-        return trial.kill(command, detail, trial.rng.uniform(0.0, LATEST_EARLY))
+        return trial.kill(command, detail, trial.rng.uniform(0.0, EARLY_KILL_SECONDS))
     began = time.time()
 
     def trains() -> bool:

@@ -27,26 +27,28 @@ DEPTHS = {"64": "2 blocks", "64 64 64": "4 blocks"}
 
 
 def at_depth(rows: Sequence[Row], hidden: str, device: str = "opu_sim") -> list[Row]:
-    """Return the runs without drift."""
+    """Return the runs without drift of a network with these hidden blocks."""
     drift = {"drift": "none"} if device == "opu_sim" else {}
     return pick(rows, experiment="drift", device=device, **{"model.hidden": hidden}, **drift)
 
 
 def with_drift(rows: Sequence[Row], hidden: str, key: str) -> dict[str, list[Row]]:
-    """Return the runs of each value of a key, from small to large. The other keys of the drift are zero."""
-    some = [
+    """Return the runs of each value of a key of `device.drift`, from small to large; its other keys are zero."""
+    drifting = [
         row for row in pick(rows, experiment="drift", **{"model.hidden": hidden}) if row[key] not in ("", "0")
     ]
-    return {value: pick(some, **{key: value}) for value in sorted({row[key] for row in some}, key=float)}
+    return {
+        value: pick(drifting, **{key: value}) for value in sorted({row[key] for row in drifting}, key=float)
+    }
 
 
 def tolerated(rows: Sequence[Row], hidden: str, key: str) -> str | None:
     """Return the strongest drift up to which the mean accuracy stays within `BREAKS` points of that without drift."""
-    still = average(at_depth(rows, hidden))
+    without_drift = average(at_depth(rows, hidden))
     found = list(with_drift(rows, hidden, key).items())
     last = None
-    for value, some in found[::-1] if key == TAU else found:  # from weak to strong
-        if 100 * (still - average(some)) > BREAKS:
+    for value, drifting in found[::-1] if key == TAU else found:  # from weak to strong
+        if 100 * (without_drift - average(drifting)) > BREAKS:
             break
         last = value
     return last
@@ -67,19 +69,19 @@ def text(rows: Sequence[Row]) -> str:
         ),
     ):
         line = [words]
-        for hidden, some in zip(DEPTHS, cells, strict=True):
-            line += [percent(some), _difference(some, at_depth(rows, hidden))]
+        for hidden, runs in zip(DEPTHS, cells, strict=True):
+            line += [percent(runs), _difference(runs, at_depth(rows, hidden))]
         lines.append(line)
     heads = [
         "test accuracy, %",
-        *(f"{blocks}{more}" for blocks in DEPTHS.values() for more in ("", " − still")),
+        *(f"{blocks}{more}" for blocks in DEPTHS.values() for more in ("", " − without drift")),
     ]
-    seeds = min(len(some) for hidden in DEPTHS for some in with_drift(rows, hidden, TAU).values())
+    seeds = min(len(drifting) for hidden in DEPTHS for drifting in with_drift(rows, hidden, TAU).values())
     return "\n\n".join(
         [
             table(heads, lines),
             f"Mean and standard deviation over {seeds} seeds. The difference is taken seed by seed, with its 95 % "
-            f"interval.\nThe accuracy stays within {BREAKS:g} points of the optics that hold still:",
+            f"interval.\nThe accuracy stays within {BREAKS:g} points of that without drift:",
             "\n".join(f"- with {blocks}, {_tolerances(rows, hidden)}." for hidden, blocks in DEPTHS.items()),
         ]
     )
@@ -94,10 +96,11 @@ def _tolerances(rows: Sequence[Row], hidden: str) -> str:
     )
 
 
-def _difference(some: Sequence[Row], still: Sequence[Row]) -> str:
-    if some == still:
+def _difference(runs: Sequence[Row], without_drift: Sequence[Row]) -> str:
+    """Write the difference in points with its 95 % interval. The runs without drift have none to themselves."""
+    if runs == without_drift:
         return ""
-    points, ends = points_between(some, still)
+    points, ends = points_between(runs, without_drift)
     return f"{points:+.1f}" + ("" if ends is None else f" [{ends[0]:+.1f}, {ends[1]:+.1f}]")
 
 
@@ -107,16 +110,18 @@ def figure(rows: Sequence[Row]) -> Figure:
     panels: Sequence[Axes] = drawn.subplots(1, 3, sharey=True)
     for axis, (key, words) in zip(panels, WORDS.items(), strict=True):
         for place, (hidden, blocks) in enumerate(DEPTHS.items()):
-            found = {float(value): numbers(some) for value, some in with_drift(rows, hidden, key).items()}
+            found = {
+                float(value): numbers(drifting) for value, drifting in with_drift(rows, hidden, key).items()
+            }
             line = draw_line(axis, sorted(found), found, place, f"{blocks}, drifting")
             for device, dashes in (("opu_sim", "--"), ("cpu", ":")):
-                if still := numbers(at_depth(rows, hidden, device)):
+                if without_drift := numbers(at_depth(rows, hidden, device)):
                     axis.axhline(
-                        100 * mean(still),
+                        100 * mean(without_drift),
                         color=line,
                         linestyle=dashes,
                         linewidth=1.0,
-                        label=f"{blocks}, {'optics that hold still' if device == 'opu_sim' else 'cpu'}",
+                        label=f"{blocks}, {'without drift' if device == 'opu_sim' else 'cpu'}",
                     )
         values = list(with_drift(rows, "64", key))
         axis.set_xscale("log")

@@ -382,10 +382,10 @@ def noise(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
             at = [value for value, some in found.items() if 100 * (base - average(some)) > BREAKS]
             broken.append(f"{NAMES[data]} at {_join_with_and(at) if at else 'none of these'}")
         if "photons" in knob:
-            for name in (OPTICS, TERNARY):
-                some = of_series(pick(rows, experiment="noise", **{"model.hidden": DEEP}), name)
+            for series in (OPTICS, TERNARY):
+                some = of_series(pick(rows, experiment="noise", **{"model.hidden": DEEP}), series)
                 if some:
-                    label = "Cora, 4 blocks" + (", ternary" if name == TERNARY else "")
+                    label = "Cora, 4 blocks" + (", ternary" if series == TERNARY else "")
                     lines.append((label, *(percent(pick(some, **{knob: value})) for value in values)))
         knobs.append((name, bold(values, usual), lines, ", ".join(broken)))
     return knobs if chosen else []

@@ -86,7 +86,7 @@ def collect(
 def identities(name: str, words: Sequence[str]) -> list[str]:
     """Return the identities of the configurations of an experiment."""
     jobs = compose_sweep([f"experiment={name}", *words])
-    return list(dict.fromkeys(identity(resolve_auto(job.config), job.code.sums) for job in jobs))
+    return list(dict.fromkeys(identity(resolve_auto(job.config), job.code.checksums) for job in jobs))
 
 
 def line(name: str, run: Run) -> Row:

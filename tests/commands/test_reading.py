@@ -414,4 +414,6 @@ def test_clean_asks_in_a_terminal(factory: Factory):
 
 def test_every_command_has_help_and_an_example(call: Call):
     for command in ("runs", "show", "compare", "plot", "report", "diff", "clean", "export"):
-        assert "Usage:" in call(command, "--help").stdout
+        shown = call(command, "--help").stdout
+        assert "Usage:" in shown
+        assert "default: outputs" in shown, "rich takes text in square brackets for markup and drops it"

@@ -38,7 +38,7 @@ def test_output_and_gradients_are_those_of_the_plain_line(
     weight, bias, signal = drawn(2, inputs, width), drawn(3, width), drawn(4, NODES, width)
     ours = [tensor.clone().requires_grad_() for tensor in (h, weight, bias)]
     exact = [tensor.double().requires_grad_() for tensor in (h, weight, bias)]
-    given: Any = SparseMatrix.of(h.to_sparse_coo()) if sparse else ours[0]
+    given: Any = SparseMatrix.from_tensor(h.to_sparse_coo()) if sparse else ours[0]
     out = graph_convolution(
         adjacency, given, ours[1], ours[2], ACTIVATIONS[activation] if activation else None
     )
@@ -54,7 +54,7 @@ def test_output_and_gradients_are_those_of_the_plain_line(
 
 
 def network(input_dropout: float) -> tuple[GraphConvolutional, Batch]:
-    x = SparseMatrix.of((drawn(0, NODES, 8) * (drawn(1, NODES, 8) > 0)).to_sparse_coo())
+    x = SparseMatrix.from_tensor((drawn(0, NODES, 8) * (drawn(1, NODES, 8) > 0)).to_sparse_coo())
     shape = ModelShape(8, 3, torch.Generator().manual_seed(5), torch.Generator().manual_seed(6))
     model = GraphConvolutional(shape, [4], "tanh", 0.5, input_dropout)
     return model, Batch(x, torch.tensor([0, 1, 2, 0, 1, 2]), torch.tensor([0, 3]), Graph(EDGES, NODES))

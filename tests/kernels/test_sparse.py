@@ -41,7 +41,7 @@ def pair(request: pytest.FixtureRequest) -> tuple[Tensor, SparseMatrix]:
     dense[4] = 0
     dense[:, 2] = 0
     sparse = dense.to_sparse_coo() if request.param == "coo" else dense.to_sparse_csr()
-    return dense, SparseMatrix.of(sparse)
+    return dense, SparseMatrix.from_tensor(sparse)
 
 
 def test_a_matrix_is_kept_with_its_transpose(pair: tuple[Tensor, SparseMatrix]) -> None:
@@ -72,7 +72,7 @@ def test_float32_is_exact_to_its_rounding_by_either_library(
     """Strided columns of a wider matrix are multiplied too."""
     monkeypatch.setattr(sparse_module, "_has_fast_embedding_bag", lambda: bags)
     dense, double = pair
-    single = SparseMatrix.of(double.csr.float())
+    single = SparseMatrix.from_tensor(double.csr.float())
     wide = random_sparse(dense.shape[1], 2 * width, seed=1, density=1).float()
     signal = random_sparse(dense.shape[0], width, seed=2, density=1).float()
     for h in (wide[:, :width], wide[:, ::2]):
@@ -95,7 +95,7 @@ def test_nan_reaches_exactly_the_rows_that_read_it(
     dense, double = pair
     h = torch.ones(dense.shape[1], 16)
     h[3] = torch.nan
-    result = SparseMatrix.of(double.csr.float()) @ h
+    result = SparseMatrix.from_tensor(double.csr.float()) @ h
     assert torch.equal(result.isnan(), (dense[:, 3] != 0)[:, None].expand(-1, 16))
 
 
@@ -113,7 +113,7 @@ def test_duplicate_entries_are_added() -> None:
     twice = torch.sparse_coo_tensor(
         torch.tensor([[1, 1, 0], [2, 2, 0]]), torch.tensor([1.0, 2.0, 5.0]), (3, 4)
     )
-    matrix = SparseMatrix.of(twice)
+    matrix = SparseMatrix.from_tensor(twice)
     expected = torch.zeros(3, 4)
     expected[1, 2], expected[0, 0] = 3, 5
     assert torch.equal(matrix.dense, expected)
@@ -121,7 +121,7 @@ def test_duplicate_entries_are_added() -> None:
 
 
 def test_an_empty_matrix_gives_zeros() -> None:
-    matrix = SparseMatrix.of(torch.zeros(3, 4).to_sparse_coo())
+    matrix = SparseMatrix.from_tensor(torch.zeros(3, 4).to_sparse_coo())
     assert torch.equal(matrix @ torch.ones(4, 2), torch.zeros(3, 2))
     assert torch.equal(matrix.transpose_matmul(torch.ones(3, 2)), torch.zeros(4, 2))
 

@@ -106,7 +106,7 @@ def test_the_code_is_named_in_the_record_and_kept(dfa: Dfa) -> None:
     assert any(line.startswith("torch==") for line in packages)
 
 
-def test_rerun_names_the_file_that_changed_with_both_sums(dfa: Dfa) -> None:
+def test_rerun_names_the_file_that_changed_with_both_checksums(dfa: Dfa) -> None:
     own = Own(dfa, "repeated")
     run = dfa.run(*own.words, *SMALL, "rule=mine")
     again = ["rerun", run.record["id"], str(dfa.outputs), "--outputs", str(dfa.root / "again"), *own.words]
@@ -307,7 +307,7 @@ def test_a_sweep_runs_the_code_that_it_began_with(dfa: Dfa, monkeypatch: pytest.
     own.edit("FACTOR = 9.0")
     (own.folder / "begun.py").unlink()
     read = read_code(path, dfa.outputs)
-    assert read.sums == code.sums
+    assert read.checksums == code.checksums
     import_exactly(read.used_by(config))
     try:
         module = __import__("begun")
@@ -315,7 +315,7 @@ def test_a_sweep_runs_the_code_that_it_began_with(dfa: Dfa, monkeypatch: pytest.
         assert module.__file__ == str(own.folder / "begun.py")
     finally:
         import_exactly(OwnCode())
-    copy = dfa.outputs / ".code" / str(code.sums["begun_parts/deep.py"])
+    copy = dfa.outputs / ".code" / str(code.checksums["begun_parts/deep.py"])
     copy.write_text("FACTOR = 7.0")  # a copy is checked before it is executed
     with pytest.raises(
         DfaError, match=r"deep\.py has changed since the run was planned \(sum \w{8} then, \w{8} now\)"
@@ -330,8 +330,8 @@ def test_a_file_that_is_too_large_has_no_copy_but_a_sum(dfa: Dfa, monkeypatch: p
     code = find_own_code({"rule": {"_target_": "large.Mine"}})
     code.keep(dfa.outputs)
     copies = {path.name for path in (dfa.outputs / ".code").iterdir()}
-    assert {file for file, name in code.sums.items() if name not in copies} == {"large_parts/deep.py"}
-    assert OwnCode.from_copies(code.as_json(), dfa.outputs).sums == code.sums
+    assert {file for file, name in code.checksums.items() if name not in copies} == {"large_parts/deep.py"}
+    assert OwnCode.from_copies(code.as_json(), dfa.outputs).checksums == code.checksums
     own.edit("FACTOR = 2.0")
     with pytest.raises(DfaError, match="no copy of it can be imported"):
         OwnCode.from_copies(code.as_json(), dfa.outputs)

@@ -45,7 +45,7 @@ def started(dfa: Dfa, folder: Path, *words: str, **more: Any) -> subprocess.Pope
 
 def interrupted_run(dfa: Dfa, *words: str) -> Run:
     """Train three epochs with checkpoints, interrupt the run, and return it."""
-    epoch = Record.epoch
+    epoch = Record.add_epoch
 
     def interrupt(self: Record, metrics: Any) -> None:
         epoch(self, metrics)
@@ -53,7 +53,7 @@ def interrupted_run(dfa: Dfa, *words: str) -> Run:
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Record, "epoch", interrupt)
+        patch.setattr(Record, "add_epoch", interrupt)
         assert dfa.train(*SMALL, "epochs=5", "checkpoint_every=1", *words).code == 130
     return dfa.runs()[-1]
 
@@ -254,14 +254,14 @@ class TestAnErrorOfTheDisk:
     """It ends in one sentence, and a completed run stays completed."""
 
     def test_that_the_folder_was_deleted(self, dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
-        epoch = Record.epoch
+        epoch = Record.add_epoch
 
         def delete(self: Record, metrics: Any) -> None:
             if metrics["epoch"] == 3:
                 shutil.rmtree(self.folder)
             epoch(self, metrics)
 
-        monkeypatch.setattr(Record, "epoch", delete)
+        monkeypatch.setattr(Record, "add_epoch", delete)
         answer = dfa.train(*SMALL, "epochs=5", "checkpoint_every=1")
         assert answer.code == 2
         assert "was moved or deleted" in answer.sentence

@@ -83,7 +83,7 @@ def test_it_does_nothing_and_draws_nothing(case: str) -> None:
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 def test_of_a_sparse_input_the_stored_entries_are_dropped(p: float) -> None:
     dense = torch.rand(1000, 800, generator=generator(2, "x")).sub_(0.5).clamp_(min=0)
-    sparse = SparseMatrix.of(dense.to_sparse_csr())
+    sparse = SparseMatrix.from_tensor(dense.to_sparse_csr())
     h = layer(p)(sparse)
     assert isinstance(h, SparseMatrix)
     assert torch.equal(h.csr.crow_indices(), sparse.csr.crow_indices())

@@ -49,7 +49,7 @@ def test_a_layer_equals_torch_geometrics_in_outputs_and_gradients(
     signal = torch.randn(NODES, width, generator=generator(0, "signal"))
 
     mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
-    h = SparseMatrix.of(x.to_sparse_csr()) if sparse else mine
+    h = SparseMatrix.from_tensor(x.to_sparse_csr()) if sparse else mine
     out = layer(h, Graph(edge_index, NODES))
     expected = reference(theirs, edge_index)
     torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
@@ -70,7 +70,9 @@ def test_a_network_equals_its_formula(hidden: list[int], activation: str, sparse
     sizes = ModelShape(12, 5, generator(0, "weights"))
     model = GraphConvolutional(sizes, hidden, activation, dropout=0.5, input_dropout=0.5).eval()
     x, graph = features(12, sparse), Graph(edges(), NODES)
-    batch = Batch(SparseMatrix.of(x.to_sparse_csr()) if sparse else x, torch.zeros(NODES), None, graph)
+    batch = Batch(
+        SparseMatrix.from_tensor(x.to_sparse_csr()) if sparse else x, torch.zeros(NODES), None, graph
+    )
     expected = x
     for i, block in enumerate(model.blocks):
         expected = graph.adjacency.dense @ expected @ block.get_parameter(
@@ -94,7 +96,7 @@ def test_a_fully_connected_network_equals_its_formula(hidden: list[int], sparse:
         expected = expected @ block.get_parameter("layer.weight") + block.get_parameter("layer.bias")
         if i < len(hidden):
             expected = torch.tanh(expected)
-    batch = Batch(SparseMatrix.of(x.to_sparse_csr()) if sparse else x, torch.zeros(NODES))
+    batch = Batch(SparseMatrix.from_tensor(x.to_sparse_csr()) if sparse else x, torch.zeros(NODES))
     torch.testing.assert_close(model.eval()(batch), expected)
 
 

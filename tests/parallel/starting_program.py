@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import distributed
@@ -34,7 +35,7 @@ def before_it_connects() -> None:
 def between_two_groups() -> None:
     make = distributed.new_group
 
-    def make_one(**more: object) -> object:
+    def make_one(**more: Any) -> Any:
         distributed.new_group = die
         return make(**more)
 

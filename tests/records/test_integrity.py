@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from program import Dfa, Run
 
+from dfa_cli.records.checksums import change_of_checkpoint
 from dfa_cli.records.find import find
 from dfa_cli.records.record import Record
 from dfa_cli.records.run import read_run
-from dfa_cli.records.sums import change_of_checkpoint
 
 WORDS = ["data=digits", "model.hidden=[8]", "epochs=3", "progress=none"]
 FLIPS = 60  # bytes of a file that are changed, one at a time
@@ -123,13 +123,13 @@ def test_curves_that_were_changed_are_not_shown_and_the_run_is_not_repeated(
 def test_an_identity_that_does_not_follow_from_the_configuration_is_reported(
     made: tuple[Dfa, Run, bytes], tmp_path: Path
 ) -> None:
-    from dfa_cli.records.sums import sealed
+    from dfa_cli.records.checksums import with_checksum
 
     dfa, run, _ = made
     copy = shutil.copytree(run.folder, tmp_path / "copy")
     record = json.loads((copy / "run.json").read_text())
     record["config"]["seed"] = 7
-    (copy / "run.json").write_bytes(sealed(record))
+    (copy / "run.json").write_bytes(with_checksum(record))
     assert "does not follow from the configuration" in dfa("verify", str(copy)).out
     assert dfa("rerun", str(copy), "--outputs", str(tmp_path / "again")).code == 2
 

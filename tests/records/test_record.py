@@ -72,9 +72,9 @@ def test_a_record_is_on_disk_from_the_start_and_whole_at_every_moment(tmp_path: 
         assert first["id"] == "0123abcd"
         assert first["result"] is None
         assert first["ended"] is None
-        record.epoch(metrics(1, 0.5))
+        record.add_epoch(metrics(1, 0.5))
         assert len(table(tmp_path)) == 1, "a line is on disk as soon as its epoch has ended"
-        record.epoch(metrics(2, 0.6))
+        record.add_epoch(metrics(2, 0.6))
         assert len(table(tmp_path)) == 2
         record.complete()
     last = record_of(tmp_path)
@@ -91,7 +91,9 @@ def test_best_and_last_epoch_are_those_of_the_table(seed: int, tmp_path: Path) -
     with Record(tmp_path, head()) as record:
         record.begin("a split", SIZES, {})
         for epoch in range(1, 13):
-            record.epoch(metrics(epoch, rng.choice([0.5, 0.6, 0.7]), rng.choice([1.0, 0.9]), rng.random()))
+            record.add_epoch(
+                metrics(epoch, rng.choice([0.5, 0.6, 0.7]), rng.choice([1.0, 0.9]), rng.random())
+            )
         record.complete()
     rows = table(tmp_path)
     ranked = sorted(
@@ -113,7 +115,7 @@ def test_the_test_accuracy_plays_no_part_in_the_best_epoch(tmp_path: Path) -> No
     with Record(tmp_path, head()) as record:
         record.begin("a split", SIZES, {})
         for epoch, test in ((1, 0.1), (2, 0.9)):
-            record.epoch(metrics(epoch, 0.5, 1.0, test))
+            record.add_epoch(metrics(epoch, 0.5, 1.0, test))
         record.complete()
     assert record_of(tmp_path)["result"]["best_epoch"] == 1
 
@@ -122,7 +124,7 @@ def test_numbers_read_back_as_they_were(tmp_path: Path) -> None:
     value = 0.1 + 0.2
     with Record(tmp_path, head()) as record:
         record.begin("a split", SIZES, {})
-        record.epoch(metrics(1, value))
+        record.add_epoch(metrics(1, value))
         record.complete()
     assert float(table(tmp_path)[0]["validation_accuracy"]) == value
     assert record_of(tmp_path)["result"]["best_validation_accuracy"] == value
@@ -131,8 +133,8 @@ def test_numbers_read_back_as_they_were(tmp_path: Path) -> None:
 def test_a_value_that_was_not_measured_is_an_empty_cell(tmp_path: Path) -> None:
     with Record(tmp_path, head()) as record:
         record.begin("a split", SIZES, {})
-        record.epoch(metrics(1, 0.5, alignment_1=None))
-        record.epoch(metrics(2, 0.5, alignment_1=0.25))
+        record.add_epoch(metrics(1, 0.5, alignment_1=None))
+        record.add_epoch(metrics(2, 0.5, alignment_1=0.25))
         record.complete()
     assert [row["alignment_1"] for row in table(tmp_path)] == ["", "0.25"]
 
@@ -140,7 +142,7 @@ def test_a_value_that_was_not_measured_is_an_empty_cell(tmp_path: Path) -> None:
 def fail(folder: Path, error: BaseException, epochs: int = 2) -> dict[str, Any]:
     with pytest.raises(type(error)), Record(folder, head()) as record:  # noqa: PT012
         for epoch in range(1, epochs + 1):
-            record.epoch(metrics(epoch, 0.5))
+            record.add_epoch(metrics(epoch, 0.5))
         raise error
     return record_of(folder)
 
@@ -225,7 +227,7 @@ def test_a_disk_that_runs_full_is_a_sentence(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "metrics.csv").symlink_to("/dev/full")
     with pytest.raises(DfaError, match=r"[Nn]o space.*outputs=FOLDER"), Record(tmp_path, head()) as record:  # noqa: PT012
         for epoch in range(1, 1000):
-            record.epoch(metrics(epoch, 0.5))
+            record.add_epoch(metrics(epoch, 0.5))
     assert record_of(tmp_path)["status"] == "failed"
 
 
@@ -266,9 +268,9 @@ def test_ctrl_c_between_a_line_and_its_part_of_the_result_leaves_them_equal(
     def run() -> None:
         with Record(tmp_path, head()) as record:
             record.begin("a split", SIZES, {})
-            record.epoch(metrics(1, 0.5))
+            record.add_epoch(metrics(1, 0.5))
             monkeypatch.setattr(Record, "_update_best", interrupted_once)
-            record.epoch(metrics(2, 0.75, test=0.625))
+            record.add_epoch(metrics(2, 0.75, test=0.625))
 
     with pytest.raises(KeyboardInterrupt):
         run()
@@ -280,7 +282,7 @@ def test_ctrl_c_between_a_line_and_its_part_of_the_result_leaves_them_equal(
 def test_a_folder_takes_no_second_record(tmp_path: Path) -> None:
     with Record(tmp_path, head()) as record:
         record.begin("a split", SIZES, {})
-        record.epoch(metrics(1, 0.5))
+        record.add_epoch(metrics(1, 0.5))
         record.complete()
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(DfaError, match="holds the record of another run"), Record(tmp_path, head()):

@@ -142,7 +142,7 @@ def test_the_result_of_a_killed_run_is_that_of_its_metrics(factory: Factory):
     assert run.status == "killed"
     assert run.result["last_epoch"] == len(rows) == 6
     assert run.result["best_epoch"] == int(best["epoch"])
-    assert DEFAULT.of(run) == float(best["test_accuracy"])
+    assert DEFAULT.value_of(run) == float(best["test_accuracy"])
     assert run.result["split"] == "a split"
     (folder / METRICS).write_text("epoch,mine\n1,2\n")
     assert read_run(folder).result == old

@@ -65,7 +65,7 @@ def graph(nodes: int = ROWS) -> Graph:
     source, target = torch.randint(nodes - 1, (2, 3 * nodes), generator=generator(4, "edges"))
     one_way = torch.stack([source, target])[:, source != target]  # the last node has no edges
     made = Graph(torch.cat([one_way, one_way.flip(0)], 1).unique(dim=1), nodes)
-    made.__dict__["adjacency"] = SparseMatrix.of(made.adjacency.csr.double())
+    made.__dict__["adjacency"] = SparseMatrix.from_tensor(made.adjacency.csr.double())
     return made
 
 

@@ -81,7 +81,7 @@ class TestCommittedFiles:
         if name == "citation_gcn":
             more = [f"data={','.join(sorted({r['data'] for r in RESULTS} & CITED))}"]
         jobs = compose_sweep([f"experiment={name}", "compute=cpu", *more])
-        today = {identity(resolve_auto(job.config), job.code.sums) for job in jobs}
+        today = {identity(resolve_auto(job.config), job.code.checksums) for job in jobs}
         rows = [row for row in (*RESULTS, *TUNING) if row["experiment"] == name]
         different = [row for row in rows if row["identity"] not in today]
         if name in EARLIER_OPTICS:

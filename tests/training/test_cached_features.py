@@ -15,7 +15,7 @@ from dfa_cli.data.source import Source
 from dfa_cli.models.base import Block
 from dfa_cli.training import cached_features
 from dfa_cli.training.cached_features import cache_hidden_features
-from dfa_cli.training.loop import Course, train
+from dfa_cli.training.loop import LoopSettings, train
 from dfa_cli.training.setup import Experiment, build_experiment
 from dfa_cli.training.weights import load_tensors
 
@@ -62,11 +62,11 @@ def test_metrics_and_weights_are_those_without_the_cache(
 ) -> None:
     short = parts(*words)
     assert is_cached(short)
-    fast = list(train(short, Course(4)))
+    fast = list(train(short, LoopSettings(4)))
     monkeypatch.setattr(cached_features, "MAX_BYTES", 0)
     plain = parts(*words)
     assert not is_cached(plain)
-    for a, b in zip(fast, train(plain, Course(4)), strict=True):
+    for a, b in zip(fast, train(plain, LoopSettings(4)), strict=True):
         assert a.train_loss == pytest.approx(b.train_loss, rel=1e-5)
         assert a.validation_loss == pytest.approx(b.validation_loss, rel=1e-5)
         assert a.train_accuracy == pytest.approx(b.train_accuracy, abs=2e-3)
@@ -84,7 +84,7 @@ def test_hidden_blocks_are_computed_once_a_run(monkeypatch: pytest.MonkeyPatch) 
     calls: list[Block] = []
     forward = Block.forward
     monkeypatch.setattr(Block, "forward", lambda self, *rest: calls.append(self) or forward(self, *rest))
-    list(train(made, Course(3)))
+    list(train(made, LoopSettings(3)))
     hidden, last = made.model.blocks
     assert (calls.count(hidden), calls.count(last)) == (1, 6)
 

@@ -154,7 +154,7 @@ def test_a_damaged_checkpoint_is_reported_and_from_start_trains_again(dfa: Dfa) 
 
 def test_missing_lines_of_the_metrics_are_reported(dfa: Dfa) -> None:
     run = interrupted(dfa, *GRAPH, f"epochs={EPOCHS}", "progress=none")
-    run.rewrite(run.record)  # as of a version without sums, which would show the change by themselves
+    run.rewrite(run.record)  # as of a version without checksums, which would show the change by themselves
     table = run.folder / "metrics.csv"
     table.write_text("".join(table.read_text().splitlines(keepends=True)[:2]))
 

@@ -14,7 +14,7 @@ from dfa_cli.config.compose import compose_run
 from dfa_cli.config.instantiate import build
 from dfa_cli.data.source import Source
 from dfa_cli.training.evaluation import evaluate
-from dfa_cli.training.loop import Course, train, train_epoch
+from dfa_cli.training.loop import LoopSettings, train, train_epoch
 from dfa_cli.training.setup import Experiment, build_experiment
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")
@@ -70,8 +70,8 @@ def test_an_epoch_and_its_evaluation_never_wait(data: tuple[str, ...], words: tu
 @pytest.mark.parametrize("data", DATA.values(), ids=DATA)
 def test_the_numbers_are_those_of_the_cpu(data: tuple[str, ...], words: tuple[str, ...]) -> None:
     still = ("model.dropout=0", "model.input_dropout=0")
-    here = list(train(parts("cpu", *data, *words, *still), Course(3)))
-    there = list(train(parts("cuda", *data, *words, *still), Course(3)))
+    here = list(train(parts("cpu", *data, *words, *still), LoopSettings(3)))
+    there = list(train(parts("cuda", *data, *words, *still), LoopSettings(3)))
     for a, b in zip(here, there, strict=True):
         assert b.train_loss == pytest.approx(a.train_loss, rel=1e-3)
         assert b.test_accuracy == pytest.approx(a.test_accuracy, abs=0.02)

@@ -18,7 +18,7 @@ from dfa_cli.data.source import Source
 from dfa_cli.errors import DfaError
 from dfa_cli.models import Batch
 from dfa_cli.models.batch import Graph
-from dfa_cli.training.loop import Course, Epoch, train
+from dfa_cli.training.loop import Epoch, LoopSettings, train
 from dfa_cli.training.setup import Experiment, build_experiment
 
 FC = ("data=digits", "model.hidden=[12]", "batch_size=null", "device=cpu")
@@ -39,7 +39,7 @@ def parts(*words: str, given: Data | None = None) -> Experiment:
 
 
 def epochs(made: Experiment, count: int, patience: int | None = None) -> list[Epoch]:
-    return list(train(made, Course(count, patience)))
+    return list(train(made, LoopSettings(count, patience)))
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +68,7 @@ def scores(made: Experiment, given: Data, rows: Tensor) -> tuple[float, float]:
 def test_validation_and_test_are_measured_after_the_epoch_without_dropout(words: tuple[str, ...]) -> None:
     given = data(*words)
     made = parts(*words, given=given)
-    for epoch in train(made, Course(3)):
+    for epoch in train(made, LoopSettings(3)):
         loss, accuracy = scores(made, given, given.validation)
         assert epoch.validation_loss == pytest.approx(loss, rel=1e-5)
         assert epoch.validation_accuracy == pytest.approx(accuracy, abs=1e-6)
@@ -81,7 +81,7 @@ def test_the_training_loss_and_accuracy_are_those_of_the_steps() -> None:
     made = parts(*FC, given=given)
     for before in range(3):
         loss, accuracy = scores(made, given, given.train)
-        (epoch,) = train(made, Course(1))
+        (epoch,) = train(made, LoopSettings(1))
         assert epoch.train_loss == pytest.approx(loss, rel=1e-5), f"epoch {before + 1}"
         assert epoch.train_accuracy == pytest.approx(accuracy, abs=1e-6)
 
@@ -92,7 +92,7 @@ def test_the_training_loss_of_uneven_batches_is_the_mean_over_rows() -> None:
     given = data(*words)
     made = parts(*words, given=given)
     loss, accuracy = scores(made, given, given.train)
-    (epoch,) = train(made, Course(1))
+    (epoch,) = train(made, LoopSettings(1))
     assert epoch.train_loss == pytest.approx(loss, rel=1e-5)
     assert epoch.train_accuracy == pytest.approx(accuracy, abs=1e-6)
 
@@ -169,7 +169,7 @@ def test_patience_counts_epochs_without_a_better_validation_accuracy(
 
 
 def test_seconds_count_from_the_start_of_training() -> None:
-    seconds = [epoch.seconds for epoch in train(parts(*FC), Course(4))]
+    seconds = [epoch.seconds for epoch in train(parts(*FC), LoopSettings(4))]
     assert seconds == sorted(seconds)
     assert seconds[0] > 0
 
@@ -178,7 +178,7 @@ def test_a_loss_that_is_not_finite_ends_training_and_names_the_epoch() -> None:
     words = (*FC, "optimizer=sgd", "optimizer.lr=1e30", "rule=bp", "model.activation=relu")
     found: list[Epoch] = []
     with pytest.raises(DfaError, match=r"(nan|inf).*epoch \d+") as caught:
-        found.extend(train(parts(*words), Course(50)))
+        found.extend(train(parts(*words), LoopSettings(50)))
     # `extend` keeps the epochs that came before the exception.
     assert f"epoch {len(found) + 1}" in str(caught.value)
     assert "optimizer.lr" in str(caught.value)

@@ -99,13 +99,17 @@ class Camera:
             # rounding of single precision.
             gain = 1e15 / mean if gain == float("inf") else gain
             brightest = gain * peak + READ_NOISE_MARGIN * self.read_noise
-            top = min(well, brightest) if self.full_well is not None else well
+            full_scale = min(well, brightest) if self.full_well is not None else well
         else:
-            gain, top = full_gain * float(self.exposure), well
-        return Exposure(gain, top, 0.0 if self.bits is None else top / (2**self.bits - 1))
+            gain, full_scale = full_gain * float(self.exposure), well
+        step = 0.0 if self.bits is None else full_scale / (2**self.bits - 1)
+        return Exposure(gain, range=full_scale, step=step)
 
-    def lit(self, light: float) -> Camera:
-        """Return this camera in a `light` of so many photoelectrons per unit of intensity, for `photons="auto"`."""
+    def with_light(self, light: float) -> Camera:
+        """Return a copy of this camera that collects `light` photoelectrons per unit of intensity in a full exposure.
+
+        Only `photons="auto"` uses it.
+        """
         camera = copy(self)
         object.__setattr__(camera, "light", light)
         return camera

@@ -17,7 +17,7 @@ from dfa_cli.devices.base import Cost
 from dfa_cli.devices.optics import POWER_WATTS, FrameTime
 from dfa_cli.devices.opu.camera import Camera
 from dfa_cli.devices.opu.dithering import Dithered
-from dfa_cli.devices.opu.drift import Drift, turn
+from dfa_cli.devices.opu.drift import Drift, rotate_phase
 from dfa_cli.devices.opu.encoding import Encoding, Float, Frames
 from dfa_cli.devices.opu.laser import Laser
 from dfa_cli.devices.opu.limits import Limits
@@ -94,7 +94,7 @@ class OPU:
     `limits`: mirrors and pixels of the modelled hardware.
     `drift`: how the optics change from one projection to the next; by default they do not.
 
-    `prepare` sets `mirrors_a_component` and `seconds_a_frame`, the time of one exposure.
+    `prepare` sets `mirrors_per_component` and `seconds_per_frame`, the time of one exposure.
 
     A frame with no mirror on is not shown: it is not counted, and has no noise. On CUDA,
     `cost().measured_seconds` is the time to queue the work. `cost()` warns in the log when more pixels were
@@ -134,7 +134,7 @@ class OPU:
         self.encoding: Encoding = Float() if perfect else encoding or Dithered()
         self.readout: Readout = Ideal() if perfect else readout or Statistical()
         self.drift = None if perfect else drift or None
-        self.medium: Medium = self.drift.of(medium or Auto()) if self.drift else medium or Auto()
+        self.medium: Medium = self.drift.apply_to(medium or Auto()) if self.drift else medium or Auto()
         self.camera = camera or Camera()
         self.matrix_seed = matrix_seed
         self.noise_seed = noise_seed
@@ -152,18 +152,18 @@ class OPU:
 
     def prepare(self, n_in: int, n_out: int, compute: torch.device) -> None:
         as_many = max(1, self.limits.mirrors // max(1, n_in))
-        self.mirrors_a_component = as_many if self.macropixel == "auto" else int(self.macropixel)
+        self.mirrors_per_component = as_many if self.macropixel == "auto" else int(self.macropixel)
         pixels = n_out * self.readout.pixels_per_mode
-        self.limits.check(n_in, self.mirrors_a_component, n_out, self.readout.pixels_per_mode)
+        self.limits.check(n_in, self.mirrors_per_component, n_out, self.readout.pixels_per_mode)
         self._sizes = (n_in, n_out)
         self._compute = torch.device(compute)
-        self._rows_of_a_component = 1 if self.macropixel == "auto" else self.mirrors_a_component
+        self._rows_per_component = 1 if self.macropixel == "auto" else self.mirrors_per_component
         self.medium.prepare(
-            n_in * self._rows_of_a_component, n_out, stream_seed(self.matrix_seed, "feedback"), self._compute
+            n_in * self._rows_per_component, n_out, stream_seed(self.matrix_seed, "feedback"), self._compute
         )
-        self.readout.calibrate(self._calibration_mirrors, self.camera.lit(self._light(pixels)))
+        self.readout.calibrate(self._calibration_mirrors, self.camera.with_light(self._light(pixels)))
         full_exposures = 1.0 if self.camera.exposure == "auto" else float(self.camera.exposure)
-        self.seconds_a_frame = (
+        self.seconds_per_frame = (
             self.frame_time.seconds(pixels, full_exposures * self.laser.exposure_seconds)
             if self.frame_seconds == "auto"
             else float(self.frame_seconds)
@@ -182,8 +182,8 @@ class OPU:
         """Return the photoelectrons per unit of intensity in a full exposure."""
         # The light falls on all mirrors and pixels, also on those that are not used.
         full = self.laser.photoelectrons(max(pixels, self.limits.pixels))
-        used = self._sizes[0] * self.mirrors_a_component
-        component = self.mirrors_a_component / max(used, self.limits.mirrors)
+        used = self._sizes[0] * self.mirrors_per_component
+        component = self.mirrors_per_component / max(used, self.limits.mirrors)
         return full * component / INTENSITY_OF_A_MIRROR
 
     def project(self, error: Tensor) -> Tensor:
@@ -219,7 +219,7 @@ class OPU:
         return error, self._with_phases(frames)
 
     def _with_phases(self, frames: Frames) -> Frames:
-        if self.drift and self.drift.turns:
+        if self.drift and self.drift.changes_phase:
             return replace(frames, phases=self.drift.phases(frames.shown))
         return frames
 
@@ -313,7 +313,7 @@ class OPU:
             noise = self._noise_of(stream or str(piece.start))
             field = field.view(count, rows, -1, width)
             if frames.phases is not None:
-                field = turn(field, frames.phases)
+                field = rotate_phase(field, frames.phases)
             reading = self.readout.read(field, frames, noise)
             if isinstance(reading.full, Tensor):
                 self._full += reading.full
@@ -334,24 +334,24 @@ class OPU:
         return self._noise[part]
 
     def _fields(self, patterns: Tensor, spans: Spans) -> Iterator[Tensor]:
-        count = self._rows_of_a_component
+        count = self._rows_per_component
         if count > 1:
             patterns = patterns.repeat_interleave(count, 1)
         # The factor keeps the variance of the entries of `B` at 1, though each entry adds up several mirrors.
-        imaginary = self.readout.imaginary or (self.drift is not None and self.drift.turns)
+        imaginary = self.readout.imaginary or (self.drift is not None and self.drift.changes_phase)
         for field in self.medium.fields_at(patterns, imaginary, spans):
             yield field if count == 1 else field.mul_(count**-0.5)
 
     def field(self, patterns: Tensor) -> Tensor:
         """Return the complex field `[rows, n_out]` that `patterns` `[rows, n_in]` give."""
-        count = self._rows_of_a_component
+        count = self._rows_per_component
         field = self.medium.fields(patterns.repeat_interleave(count, 1), imaginary=True) * count**-0.5
         return torch.complex(field[:, 0], field[:, 1])
 
     def matrix(self) -> Tensor:
         """Return the matrix of the last projection; before the first, that of the first."""
         matrix = self.drift.feedback_matrix() if self.drift else self.medium.feedback_matrix()
-        count = self._rows_of_a_component
+        count = self._rows_per_component
         if count == 1:
             return matrix
         n_in, n_out = self._sizes
@@ -388,7 +388,7 @@ class OPU:
             self.drift.load(state["drift"])
 
     def _modelled_seconds(self) -> float:
-        return int(self._frames) * self.readout.exposures * self.seconds_a_frame
+        return int(self._frames) * self.readout.exposures * self.seconds_per_frame
 
     def cost(self) -> Cost:
         n_in, n_out = self._sizes

@@ -67,12 +67,12 @@ class Drift:
         self.refresh = refresh
 
     @property
-    def turns(self) -> bool:
+    def changes_phase(self) -> bool:
         """Whether the phase of the reference beam changes."""
         return self.walk > 0 or self.jitter > 0
 
-    def of(self, medium: Medium) -> Medium:
-        """Return the medium that drifts, or `medium` itself if it stands still."""
+    def apply_to(self, medium: Medium) -> Medium:
+        """Make a medium drift. Returns `medium` itself if it stands still."""
         if self.tau is None:
             return medium
         # Half of the logarithm by which the correlation squared falls in a step, or in a tick of a tau in hours.
@@ -113,8 +113,8 @@ class Drift:
         if not self._phase:
             return real
         rows, columns = (torch.arange(size, device=real.device) for size in real.shape)
-        turned = self._medium.entries(rows, columns) * cmath.exp(1j * self._phase)
-        return turned.real.contiguous()
+        rotated = self._medium.entries(rows, columns) * cmath.exp(1j * self._phase)
+        return rotated.real.contiguous()
 
     def notes(self) -> dict[str, float]:
         """Return what a record should say: how much of the first matrix is left."""
@@ -130,7 +130,7 @@ class Drift:
         self._move_to(int(tick))
 
 
-def turn(field: Tensor, phases: Tensor) -> Tensor:
+def rotate_phase(field: Tensor, phases: Tensor) -> Tensor:
     """Multiply the field `[frames, rows, 2, modes]` by `exp(i phases)`, one of the `phases` for each frame and row."""
     cosine, sine = phases.cos()[..., None], phases.sin()[..., None]
     real, imaginary = field[:, :, 0], field[:, :, 1]

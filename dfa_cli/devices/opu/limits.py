@@ -36,5 +36,5 @@ class Limits:
             raise DfaError(
                 f"{n_out} modes on {pixels_per_mode} camera pixel(s) each need {n_out * pixels_per_mode} "
                 f"pixels, but the camera has device.limits.pixels={self.pixels}. Project to fewer modes, use "
-                f"device/readout=phase_shifting (one pixel a mode), or {lift}."
+                f"device/readout=phase_shifting (one pixel per mode), or {lift}."
             )

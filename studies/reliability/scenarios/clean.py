@@ -39,26 +39,28 @@ def round_of(test: KillTest) -> None:
                 command = trial.start("clean", trial.outputs, "--yes")
                 was_killed = trial.kill(command, "clean", trial.rng.uniform(0.4 * duration, duration))
                 trial.end(command)
-                trial.look(removable=True)
+                trial.check_runs(removable=True)
                 trial.report.left["a half deleted folder"] += len(half_removed(trial.outputs))
                 for folder in unfinished:
                     if folder.exists() and file_count(folder) - (folder / ".lock").exists() != count:
-                        trial.wrong(LOST, f"{folder.name} is half deleted under its own name")
+                        trial.add_finding(LOST, f"{folder.name} is half deleted under its own name")
                 if not was_killed or trial.rng.random() < 0.6:
                     break
             trial.end(trial.start("clean", trial.outputs, "--yes"))
-            trial.look(removable=True)
+            trial.check_runs(removable=True)
             if not (running / RECORD).exists():
-                trial.wrong(LOST, f"{running.name}: a running run was deleted")
+                trial.add_finding(LOST, f"{running.name}: a running run was deleted")
         if left := [*half_removed(trial.outputs), *(folder for folder in unfinished if folder.exists())]:
-            trial.wrong(LOST, f"the last dfa clean has left {', '.join(map(str, left))}")
+            trial.add_finding(LOST, f"the last dfa clean has left {', '.join(map(str, left))}")
         if before != {folder: tree_digest(folder) for folder in finished}:
-            trial.wrong(LOST, "dfa clean has changed completed runs")
+            trial.add_finding(LOST, "dfa clean has changed completed runs")
 
 
 def completed_run(test: KillTest) -> Path:
     """Return the folder of a completed run."""
-    return test.undisturbed("completed_run", lambda folder: ("train", *WORDS, f"hydra.run.dir={folder}"))
+    return test.run_undisturbed_once(
+        "completed_run", lambda folder: ("train", *WORDS, f"hydra.run.dir={folder}")
+    )
 
 
 def copies_of_a_killed_run(trial: Trial) -> tuple[list[Path], list[Path]]:
@@ -80,7 +82,7 @@ def copies_of_a_killed_run(trial: Trial) -> tuple[list[Path], list[Path]]:
         copy(made, trial.outputs / f"completed{number}", 50 + number, "completed")
         for number in range(COMPLETED)
     ]
-    trial.look()
+    trial.check_runs()
     return unfinished, finished
 
 

@@ -34,7 +34,7 @@ def kinds() -> list[str]:
 def round_of(test: KillTest, number: int) -> None:
     """Kill one kind of export, and then export again; the kinds take turns."""
     kind = kinds()[number % len(kinds())]
-    made = test.made("runs_to_export", lambda folder: _make_runs(test, folder))
+    made = test.make_once("runs_to_export", lambda folder: _make_runs(test, folder))
     runs = sorted(made.iterdir())[: MLFLOW_RUNS if kind == "mlflow" else RUNS]
     expected = content(kind, _undisturbed(test, kind, runs))
     with test.trial(NAME) as trial:
@@ -52,21 +52,21 @@ def round_of(test: KillTest, number: int) -> None:
         trial.end(trial.start("export", *runs, *KINDS[kind], "--force"))
         check(trial, kind, expected, exported)
         if tree_digest(made) != before:
-            trial.wrong(LOST, "dfa export has changed the records")
+            trial.add_finding(LOST, "dfa export has changed the records")
 
 
 def check(trial: Trial, kind: str, expected: Content, exported: Path) -> None:
     """Check that all that an export wrote is there."""
     there = content(kind, exported)
     if different := sorted(name for name in expected | there if expected.get(name) != there.get(name)):
-        trial.wrong(LOST, f"{kind}: not as an undisturbed export: {', '.join(different[:4])}")
+        trial.add_finding(LOST, f"{kind}: not as an undisturbed export: {', '.join(different[:4])}")
 
 
 def check_killed(trial: Trial, kind: str, expected: Content, exported: Path) -> None:
     """Check that each thing that a killed export has left is whole."""
     there = content(kind, exported)
     if cut := sorted(name for name in there if there[name] != expected.get(name)):
-        trial.wrong(LOST, f"{kind}: a killed export has left, not whole: {', '.join(cut[:4])}")
+        trial.add_finding(LOST, f"{kind}: a killed export has left, not whole: {', '.join(cut[:4])}")
 
 
 Content = dict[str, object]  # what was exported, by the name of a file or of a run
@@ -130,4 +130,6 @@ def _undisturbed(test: KillTest, kind: str, runs: Sequence[Path]) -> Path:
     """Return the folder with an export that nothing disturbs."""
     *words, target = KINDS[kind]
     file = "" if kind in MODULES else Path(target).name
-    return test.undisturbed(f"export_{kind}", lambda folder: ("export", *runs, *words, folder / file))
+    return test.run_undisturbed_once(
+        f"export_{kind}", lambda folder: ("export", *runs, *words, folder / file)
+    )

@@ -54,7 +54,7 @@ def two_trains(test: KillTest) -> None:
         for one, other in (pair, pair[::-1]):
             if one.process.returncode == 2 and IN_USE in one.output:
                 _check_holder(trial, one, other)
-        trial.look()
+        trial.check_runs()
         if was_killed:
             note_what_is_left(trial, folder)
         trial.compare(undisturbed, complete(trial, WORDS, folder))
@@ -69,7 +69,7 @@ def two_resumes(test: KillTest) -> None:
         kill_training(trial, pair, "two resume", folder, early=0.6)
         codes = [trial.end(command, [IN_USE, IS_COMPLETED]) for command in pair]
         _check_codes(trial, codes)
-        trial.look()
+        trial.check_runs()
         trial.compare(undisturbed, complete(trial, WORDS, folder))
 
 
@@ -87,14 +87,14 @@ def resume_and_clean(test: KillTest) -> None:
             kill_training(trial, resume, "resume and clean", folder)
         trial.end(clean, [rf"left .*({IN_USE}|it is )"], code_of_refusal=1)
         trial.end(resume, [IN_USE, IS_COMPLETED, GONE])
-        trial.look(removable=True)
+        trial.check_runs(removable=True)
         if read_state(folder) is not None:
             trial.compare(undisturbed, complete(trial, WORDS, folder))
         elif folder.exists():
-            trial.wrong(LOST, f"{folder.name} is half deleted: {sorted(os.listdir(folder))}")
+            trial.add_finding(LOST, f"{folder.name} is half deleted: {sorted(os.listdir(folder))}")
         trial.end(trial.start("clean", trial.outputs, "--yes"))
         if left := half_removed(trial.outputs):
-            trial.wrong(LOST, f"dfa clean has left {left}")
+            trial.add_finding(LOST, f"dfa clean has left {left}")
 
 
 def two_cleans(test: KillTest) -> None:
@@ -108,13 +108,13 @@ def two_cleans(test: KillTest) -> None:
         trial.kill(pair, "two clean", trial.rng.uniform(0.1, 0.5))
         for command in pair:
             trial.end(command, [rf"left .*({IN_USE}|it is )"], code_of_refusal=1)
-        trial.look(removable=True)
+        trial.check_runs(removable=True)
         trial.end(trial.start("clean", trial.outputs, "--yes"))
-        trial.look(removable=True)
+        trial.check_runs(removable=True)
         if left := [*half_removed(trial.outputs), *(folder for folder in unfinished if folder.exists())]:
-            trial.wrong(LOST, f"dfa clean has left {left}")
+            trial.add_finding(LOST, f"dfa clean has left {left}")
         if gone := [folder for folder in kept if not folder.exists()]:
-            trial.wrong(LOST, f"dfa clean has deleted {gone}")
+            trial.add_finding(LOST, f"dfa clean has deleted {gone}")
 
 
 def two_sweeps(test: KillTest) -> None:
@@ -140,7 +140,7 @@ KINDS = (two_trains, two_resumes, resume_and_clean, two_sweeps, two_cleans)
 
 def _undisturbed(test: KillTest) -> Path:
     """Return the folder of the run that every pair of `train` or `resume` has to equal."""
-    return test.undisturbed("pair", lambda folder: ("train", *WORDS, f"hydra.run.dir={folder}"))
+    return test.run_undisturbed_once("pair", lambda folder: ("train", *WORDS, f"hydra.run.dir={folder}"))
 
 
 def _killed_run(trial: Trial) -> Path:
@@ -150,7 +150,7 @@ def _killed_run(trial: Trial) -> Path:
         command = trial.start("train", *WORDS, f"hydra.run.dir={folder}")
         kill_training(trial, command, "train before such a pair", folder, window=0.3, early=0.0)
         trial.end(command)
-        trial.look()
+        trial.check_runs()
         state = read_state(folder)
         if state is not None and state.checkpoint is not None:
             break
@@ -160,12 +160,12 @@ def _killed_run(trial: Trial) -> Path:
 def _check_codes(trial: Trial, codes: list[int]) -> None:
     """Check that one of a pair was refused, unless the other one was killed."""
     if codes.count(2) == 2:
-        trial.wrong(FAILED, "both of a pair were refused")
+        trial.add_finding(FAILED, "both of a pair were refused")
     if codes.count(0) == 2:
-        trial.wrong(DOUBLED, "both of a pair succeeded")
+        trial.add_finding(DOUBLED, "both of a pair succeeded")
 
 
 def _check_holder(trial: Trial, refused: Command, other: Command) -> None:
     """Check that the sentence of the refused one names the process of the other one."""
     if f"process {other.process.pid} " not in refused.output:
-        trial.wrong(FAILED, f"the refusal does not name process {other.process.pid}: {refused.output}")
+        trial.add_finding(FAILED, f"the refusal does not name process {other.process.pid}: {refused.output}")

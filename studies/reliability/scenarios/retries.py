@@ -63,9 +63,9 @@ def of_a_completed_job(trial: Trial, sweep: Command, folder: Path) -> None:
         again = start_again(trial, folder, number)
         trial.kill(again, "second start of a completed job", trial.rng.uniform(0.0, 2.5))
         trial.end(again)
-        trial.look()
+        trial.check_runs()
     trial.end(start_again(trial, folder, _numbers(folder)[0]))
-    trial.look()
+    trial.check_runs()
 
 
 def of_a_killed_job(trial: Trial, sweep: Command, folder: Path) -> None:
@@ -120,7 +120,10 @@ def start_again(trial: Trial, folder: Path, number: str) -> Command:
 
 
 def kill_task(number: str) -> bool:
-    """Kill the process that runs the job of this number, and tell whether there was one."""
+    """Kill the process that runs a job, and tell whether there was one.
+
+    The number of a job is the process id of its controller in submitit, which is the parent of that process.
+    """
     tasks = [pid for pid, parent in parents_of_all().items() if parent == int(number)]
     for pid in tasks:
         with contextlib.suppress(ProcessLookupError):
@@ -129,7 +132,7 @@ def kill_task(number: str) -> bool:
 
 
 def _numbers(folder: Path) -> list[str]:
-    """List the numbers of the jobs that were submitted so far. The process with this id controls the job."""
+    """List the numbers of the jobs that were submitted so far."""
     return sorted(path.parent.name for path in (folder / SUBMITIT).glob("*/*_submitted.pkl"))
 
 

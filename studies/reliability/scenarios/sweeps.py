@@ -51,7 +51,7 @@ def round_of(test: KillTest) -> None:
 
 def undisturbed_sweep(test: KillTest, name: str, jobs: tuple[str, ...], extra: tuple[str, ...] = ()) -> Path:
     """Return the output folder of a sweep that nothing disturbs. It is made at the first call with this name."""
-    return test.undisturbed(name, lambda folder: ("sweep", f"outputs={folder}", *jobs, *extra))
+    return test.run_undisturbed_once(name, lambda folder: ("sweep", f"outputs={folder}", *jobs, *extra))
 
 
 def sweep(
@@ -71,8 +71,8 @@ def end_of_sweep(trial: Trial, command: Command, refusals: Collection[str] = ())
     code = trial.end(command, [GIVEN_UP], code_of_refusal=1) if gave_up else trial.end(command, refusals)
     for line in command.output.splitlines():
         if line.startswith(NOT_COMPLETED) and "was killed" not in line:
-            trial.wrong(FAILED, f"the sweep says: {line}")
-    trial.look()
+            trial.add_finding(FAILED, f"the sweep says: {line}")
+    trial.check_runs()
     return code
 
 
@@ -92,16 +92,16 @@ def check_outcome(trial: Trial, undisturbed: Path) -> None:
     there = completed(trial.outputs)
     count = Counter(identity for identity, _ in there)
     if twice := [identity for identity, number in count.items() if number > 1]:
-        trial.wrong(DOUBLED, f"completed more than once: {', '.join(twice)}")
+        trial.add_finding(DOUBLED, f"completed more than once: {', '.join(twice)}")
     if missing := {identity for identity, _ in expected} - set(count):
-        trial.wrong(LOST, f"not completed: {', '.join(missing)}")
+        trial.add_finding(LOST, f"not completed: {', '.join(missing)}")
     for identity, folder in there:
         if identity not in dict(expected):
-            trial.wrong(DOUBLED, f"{folder.name}: the undisturbed sweep has no such configuration")
+            trial.add_finding(DOUBLED, f"{folder.name}: the undisturbed sweep has no such configuration")
         else:
             trial.compare(dict(expected)[identity], folder)
     if table(undisturbed) != table(trial.outputs):
-        trial.wrong(DIFFERENT, f"the table differs from that of {undisturbed}")
+        trial.add_finding(DIFFERENT, f"the table differs from that of {undisturbed}")
 
 
 def completed(outputs: Path) -> list[tuple[str, Path]]:

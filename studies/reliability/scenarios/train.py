@@ -105,5 +105,5 @@ def disturb(trial: Trial, words: tuple[str, ...], name: str, window: float = 0.8
     if kill_training(trial, command, "train", folder, window):
         note_what_is_left(trial, folder)
     trial.end(command)
-    trial.look()
+    trial.check_runs()
     return complete(trial, words, folder, killed_again=0.3)

@@ -49,7 +49,7 @@ def errors(rows: int = 12, n_in: int = 6, seed: int = 0) -> torch.Tensor:
 
 def matrices(medium: Medium, tau: float, steps: int, n_out: int = 2000) -> torch.Tensor:
     """Return the matrices of the first steps, `[steps, 6 n_out]`."""
-    drifting = Drift(tau).of(medium)
+    drifting = Drift(tau).apply_to(medium)
     assert isinstance(drifting, Drifting)
     drifting.prepare(6, n_out, 0, CPU)
     found = []
@@ -199,7 +199,7 @@ def test_hours_are_those_of_the_modelled_time() -> None:
         rho = math.exp(-h / 2)
         bound = float(stats.norm.ppf(1 - (1 - LEVEL) / 2)) * math.sqrt((1 + rho**2) / n)
         assert abs(float((found[0] * matrix).mean()) - rho) < bound + 1 / 2048
-    fast = made(drift=Drift(1.0, "hours"))  # half a millisecond a frame
+    fast = made(drift=Drift(1.0, "hours"))  # half a millisecond per frame
     before = fast.matrix().clone()
     fast.project(errors())
     fast.project(errors())

@@ -343,7 +343,7 @@ def test_a_frame_takes_the_time_of_the_mirrors_or_of_the_camera(
 
 def test_the_light_of_several_exposures_takes_their_time() -> None:
     for exposure, seconds in (("auto", 500e-6), (1.0, 500e-6), (10.0, 50e-6 + 10 * 400e-6)):
-        assert made(10, 20, camera=Camera(exposure=exposure)).seconds_a_frame == pytest.approx(seconds)
+        assert made(10, 20, camera=Camera(exposure=exposure)).seconds_per_frame == pytest.approx(seconds)
 
 
 def test_a_fixed_frame_time_takes_the_place_of_the_formula() -> None:

@@ -59,8 +59,8 @@ class Drifting:
     wrapped medium. The matrix at a tick depends on nothing but the seed and the tick: no state has to be saved, and
     a part of the modes, or another medium with the same matrices, drifts in the same way.
 
-    The matrix is a weighted sum of media with other seeds (`weights`). Stored matrices are added up once a tick: all of
-    them are held. Of other media the fields are added, so that a projection costs as much as that many media.
+    The matrix is a weighted sum of media with other seeds (`weights`). Stored matrices are added up once per tick, and
+    all of them are held. Of other media the fields are added, so a projection costs as much as that many media.
     """
 
     def __init__(self, medium: Medium, rate: float):

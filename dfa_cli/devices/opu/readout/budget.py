@@ -1,4 +1,4 @@
-"""The signal-to-noise ratio of a holographic read-out, with its budget by source, by formula."""
+"""Computes the signal-to-noise ratio of a holographic read-out by formula, and the variance of each source of noise."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from dfa_cli.devices.opu.readout.off_axis import OffAxis
 from dfa_cli.devices.opu.readout.statistical import Statistical
 from dfa_cli.devices.opu.workspace import Workspace
 
-POINTS = 200  # of the integral over the intensity of the speckle, and over its phase
-BRIGHTEST = 20.0  # of that intensity over its mean; a fraction exp(-20) of the modes is brighter
+POINTS = 200  # of the integrals over the intensity and over the phase of the speckle
+BRIGHTEST = (
+    20.0  # where the first integral ends, in mean intensities; a fraction exp(-20) of the modes is brighter
+)
 
 
 @dataclass(frozen=True)

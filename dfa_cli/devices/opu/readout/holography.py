@@ -41,7 +41,7 @@ class PhaseShifting:
         I_p = |E|^2 + R^2 + 2 V R Re(E exp(-i phi_p)),   phi_p = 2 pi p / P,  p = 0 .. P - 1
         E   = 1 / (P V R) sum_p I_p exp(i phi_p)
 
-    with `P = steps` and `V = visibility`. This read-out takes one pixel a mode and `steps` times the frames, and loses
+    with `P = steps` and `V = visibility`. This read-out takes one pixel per mode and `steps` times the frames. It loses
     no contrast on the pixels. Use it where the camera has too few pixels for `OffAxis`. The model assumes that the
     medium and the light do not change between the steps, and that the field is constant over a pixel: a speckle grain
     must cover a pixel at least.

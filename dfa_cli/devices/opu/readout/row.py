@@ -21,14 +21,14 @@ class Row:
     """Speckle grains side by side on a row of pixels, under fringes of a tilted reference beam.
 
     The light leaves the medium through a uniform rectangular pupil. So the field along the row is limited to a band of
-    `1 / grain` cycles a pixel, and its samples at a distance of one grain are independent (Goodman 2007, Speckle
+    `1 / grain` cycles per pixel, and its samples at a distance of one grain are independent (Goodman 2007, Speckle
     Phenomena in Optics). One sample is one mode. Between the samples the field is their band-limited interpolation:
 
         E(x)  = sum_f F_f exp(2 pi i f x / modes),   f = -modes/2 .. modes/2 - 1,   x in grains
         I_p   = mean over the pixel of |E|^2 + R^2 + 2 visibility R Re(E exp(2 pi i carrier x / modes))
         x_p   = (p - (grain - 1) / 2) / grain,   p = 0 .. modes grain - 1
 
-    A pixel averages over its width, which multiplies the spectrum by `sinc(k / pixels)` at `k` cycles a row. `|E|^2`
+    A pixel averages over its width, which multiplies the spectrum by `sinc(k / pixels)` at `k` cycles per row. `|E|^2`
     takes the frequencies below `modes`, and the fringes those within `modes / 2` of the carrier.
 
     `demodulation`:
@@ -55,9 +55,9 @@ class Row:
         self.demodulation = demodulation
         self.visibility = visibility
         self.pixels = modes * grain
-        self.carrier = modes + (modes // 2 if demodulation == "fourier" else 0)  # in cycles a row
+        self.carrier = modes + (modes // 2 if demodulation == "fourier" else 0)  # in cycles per row
         first = self.carrier - modes // 2
-        self.band = slice(first, first + modes)  # the frequencies of the fringes, in cycles a row
+        self.band = slice(first, first + modes)  # the frequencies of the fringes, in cycles per row
         frequency = torch.arange(self.pixels // 2 + 1, dtype=torch.float64)
         self.contrast = torch.sinc(frequency / self.pixels)  # what a pixel's width leaves of each frequency
         # The first pixel lies half a grain, less half a pixel, before the first mode.
@@ -92,7 +92,7 @@ class Row:
         return torch.fft.irfft(light, n=self.pixels, norm="forward")
 
     def spectrum(self, intensity: Tensor) -> Tensor:
-        """Return the complex amplitudes `[..., pixels // 2 + 1]` at 0, 1, ... cycles a row."""
+        """Return the complex amplitudes `[..., pixels // 2 + 1]` at 0, 1, ... cycles per row."""
         return torch.fft.rfft(intensity, norm="forward")
 
     def demodulate(self, intensity: Tensor, reference: float) -> Tensor:
@@ -122,7 +122,7 @@ class Row:
 
             Re E = c_0 S_0 + 2 Re sum_k c_k S_k   at the first mode, for a reference of amplitude 1
 
-        `S_k` is the amplitude at `k` cycles a row, its phase taken at the first mode.
+        `S_k` is the amplitude at `k` cycles per row, its phase taken at the first mode.
         """
         response = torch.zeros(self.pixels // 2 + 1, dtype=torch.complex128)
         if self.demodulation == "fourier":
@@ -144,7 +144,7 @@ class Row:
         transfer = 2 * self.visibility * self.contrast[self.band] * self.response()[self.band]
         gain = float(transfer.real.mean())
         crosstalk = 0.5 * (float(transfer.abs().square().mean()) - gain**2)
-        # |E|^2 has the variance (modes - k) (S / modes)^2 at `k` cycles a row.
+        # |E|^2 has the variance (modes - k) (S / modes)^2 at `k` cycles per row.
         k = torch.arange(1, modes)
         passed = (self.contrast[1:modes].square() * squared[1:modes] * (modes - k)).sum()
         return Moments(noise, gain, self._own(), max(0.0, crosstalk), 2 * float(passed) / modes**2)

@@ -53,6 +53,7 @@ class Statistical:
         reference = fringes.amplitude**2
         factor = moments.noise / reference
         fixed, by_intensity = camera.variance(fringes.exposure)
+        # The variance of the class, sorted by powers: by_frame + by_signal |E|^2 + by_mean S + by_squared_mean S^2
         self._by_signal = by_intensity * factor * moments.own
         self._by_frame = (fixed + by_intensity * reference) * factor
         self._by_mean = by_intensity * factor * (1 - moments.own) + moments.crosstalk

@@ -1,10 +1,10 @@
-"""The sums over what a run leaves on disk: `run.json`, `metrics.csv`, the weights and the checkpoint.
+"""Computes the checksums of what a run leaves on disk: `run.json`, `metrics.csv`, the weights and the checkpoint.
 
-- `run.json` ends with the key `sum`, the SHA-256 of all bytes before this key. Each write has a sum of its own.
+- `run.json` ends with the key `sum`, the SHA-256 of all bytes before this key. Each write computes it anew.
 - The key `files` of a run that has ended holds the SHA-256 of `metrics.csv` and of the weights.
-- A checkpoint has the SHA-256 of its file in its metadata. The file is summed with zeros in the place of the sum.
+- A checkpoint has the SHA-256 of its file in its metadata, computed with zeros in the place of the checksum.
 
-The sums show damage, and an edit by hand. They are no signature: whoever edits a record can compute a new sum.
+The checksums show damage, and an edit by hand. They are no signature: whoever edits a record can compute a new one.
 """
 
 from __future__ import annotations
@@ -20,39 +20,43 @@ from typing import Any
 
 SUM, FILES = "sum", "files"  # keys of run.json
 CHANGED = "was changed after dfa wrote it"
-NO_SUM = "0" * 64  # what stands in the place of a sum while it is computed
+ZEROS = "0" * 64  # what stands in the place of a checksum while it is computed
 _BEFORE_SUM, _AFTER_SUM = b',\n "sum": "', b'"\n}\n'
 _IN_METADATA = re.compile(rb'"sum":"([0-9a-f]{64})"')
-_WITHOUT_SUM = {"format", "epoch", "optimizer"}  # the metadata of a checkpoint of a version that wrote no sum
+_METADATA_WITHOUT = {
+    "format",
+    "epoch",
+    "optimizer",
+}  # the metadata of a checkpoint without a checksum, from an earlier version
 _BYTES_AT_ONCE = 1 << 20
 
 
-def sealed(record: Mapping[str, Any]) -> bytes:
-    """Formats a record as the content of `run.json`, with its sum as the last key."""
+def with_checksum(record: Mapping[str, Any]) -> bytes:
+    """Formats a record as the content of `run.json`, with its checksum as the last key."""
     text = json.dumps({name: value for name, value in record.items() if name != SUM}, indent=1)
     before = text.removesuffix("\n}").encode()
-    return before + _BEFORE_SUM + _sum(before) + _AFTER_SUM
+    return before + _BEFORE_SUM + _sha256(before) + _AFTER_SUM
 
 
 def is_changed(text: bytes, record: Mapping[str, Any]) -> bool:
     """Tells whether the content `text` of a `run.json`, which reads as `record`, was changed after dfa wrote it.
 
-    The content of a version that wrote no sum counts as unchanged.
+    The content of a version that wrote no checksum counts as unchanged.
     """
     before, mark, end = text.rpartition(_BEFORE_SUM)
     if mark:
-        return end != _sum(before) + _AFTER_SUM
+        return end != _sha256(before) + _AFTER_SUM
     # A damaged name of the key would let the content pass as that of an earlier version. No such content ended with a
     # text of this length.
     *_, last = record.values()
-    return SUM in record or (isinstance(last, str) and len(last) == len(NO_SUM))
+    return SUM in record or (isinstance(last, str) and len(last) == len(ZEROS))
 
 
-def _sum(content: bytes) -> bytes:
+def _sha256(content: bytes) -> bytes:
     return hashlib.sha256(content).hexdigest().encode()
 
 
-def sum_of_file(path: str | os.PathLike[str]) -> str:
+def sha256_of_file(path: str | os.PathLike[str]) -> str:
     """Computes the SHA-256 of a file. Raises `OSError` when it cannot be read."""
     total = hashlib.sha256()
     with open(path, "rb") as file:
@@ -64,24 +68,24 @@ def sum_of_file(path: str | os.PathLike[str]) -> str:
 
 
 def change_of_file(path: str | os.PathLike[str], expected: str | None) -> str | None:
-    """Says how a file differs from the one with the sum `expected`; `None` if it does not, or if no sum is known."""
+    """Says that a file does not have the checksum `expected`; `None` if it has it, or if none is known."""
     name = os.path.basename(path)
     try:
-        return None if expected is None or sum_of_file(path) == expected else f"{name} {CHANGED}"
+        return None if expected is None or sha256_of_file(path) == expected else f"{name} {CHANGED}"
     except FileNotFoundError:
         return f"{name} is gone"
     except OSError as error:
         return f"{name} cannot be read ({error.strerror})"
 
 
-def sealed_checkpoint(content: bytes) -> tuple[bytes, memoryview]:
-    """Puts the sum into the content of a checkpoint that has `NO_SUM` as `sum` in its metadata.
+def with_checksum_in_metadata(content: bytes) -> tuple[bytes, memoryview]:
+    """Puts the checksum into the content of a checkpoint, whose metadata has `ZEROS` in its place.
 
-    Returns the head with the sum, and the rest, so that large content is not copied.
+    Returns the beginning with the checksum, and the rest, so that large content is not copied.
     """
-    start = content.index(NO_SUM.encode())
-    end = start + len(NO_SUM)
-    return content[:start] + _sum(content), memoryview(content)[end:]
+    start = content.index(ZEROS.encode())
+    end = start + len(ZEROS)
+    return content[:start] + _sha256(content), memoryview(content)[end:]
 
 
 def change_of_checkpoint(path: str | os.PathLike[str]) -> str | None:
@@ -95,9 +99,9 @@ def change_of_checkpoint(path: str | os.PathLike[str]) -> str | None:
             metadata = json.loads(head)["__metadata__"]
             found = _IN_METADATA.search(head)
             if found is None:
-                return None if metadata.keys() == _WITHOUT_SUM else f"{name} {CHANGED}"
+                return None if metadata.keys() == _METADATA_WITHOUT else f"{name} {CHANGED}"
             start, end = found.span(1)
-            total = hashlib.sha256(size + head[:start] + NO_SUM.encode() + head[end:])
+            total = hashlib.sha256(size + head[:start] + ZEROS.encode() + head[end:])
             while part := file.read(_BYTES_AT_ONCE):
                 total.update(part)
     except FileNotFoundError:
