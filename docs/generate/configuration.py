@@ -62,9 +62,9 @@ TYPES = {
 HEAD = f"""\
 # Configuration
 
-Every key that can be set, with its default, its bounds and its meaning. A *group* is a folder of `conf/`, and an
-*option* is a file in it. `group=option` chooses an option. `key=value` sets one key. A key of a group is written with
-dots:
+This page lists every key that can be set, with its default, its bounds and its meaning. A *group* is a folder of
+`conf/`, and an *option* is a file in it. `group=option` chooses an option. `key=value` sets one key. A key of a group
+is written with dots:
 
     dfa train model=gcn data=cora rule=dfa device=opu_sim device/readout=off_axis optimizer.lr=0.02 seed=3
     dfa sweep data=digits rule=bp,dfa device=opu_sim device.camera.bits=4,6,8 seed='range(10)'
