@@ -136,7 +136,7 @@ class OwnCode:
             module = OwnModule(**{**item, "imports": tuple(item["imports"])})
             if module.sum is not None:
                 copy = outputs / COPIES / module.sum
-                content = _content_with_sum(copy, module.sum) if copy.is_file() else None
+                content = _content_with_checksum(copy, module.sum) if copy.is_file() else None
                 if content is None:
                     _require_unchanged(module)
                 module = replace(module, content=content)
@@ -181,7 +181,7 @@ def keep_copy(outputs: Path, name: str, content: bytes) -> None:
         write_atomically(copy, content)
 
 
-def _content_with_sum(path: Path, expected: str) -> bytes | None:
+def _content_with_checksum(path: Path, expected: str) -> bytes | None:
     with contextlib.suppress(OSError):
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() == expected:
@@ -198,8 +198,8 @@ def _require_unchanged(module: OwnModule) -> None:
         ) from error
     if now != module.sum:
         raise DfaError(
-            f"{module.path} has changed since the run was planned (sum {str(module.sum)[:8]} then, {now[:8]} now), and "
-            "no copy of it can be imported. Give the command again to run the new code."
+            f"{module.path} has changed since the run was planned (checksum {str(module.sum)[:8]} then, "
+            f"{now[:8]} now), and no copy of it can be imported. Give the command again to run the new code."
         )
 
 

@@ -12,7 +12,7 @@ from dfa_cli.data import checksums
 from dfa_cli.data.catalogue import Entry, RawFile, entry
 from dfa_cli.data.checksums import UnusableError
 from dfa_cli.errors import DfaError
-from dfa_cli.machine.files import cannot_write, landing
+from dfa_cli.machine.files import cannot_write, open_atomically_in_new_folder
 
 DEFAULT_MIRRORS = ("../shared/datasets",)
 PROBE_SECONDS = 3.0  # the most time for finding out whether a server offers a file
@@ -163,7 +163,7 @@ class Source:
         """Write `data` to the file `relative` of the cache. When the cache cannot be written, this only warns."""
         if self.cache is not None:
             try:
-                with landing(self.cache / relative) as out:
+                with open_atomically_in_new_folder(self.cache / relative) as out:
                     out.write(data)
             except OSError as error:
                 self._warn_once(
@@ -202,7 +202,7 @@ class Source:
             if place is None:
                 return network.download(file, self.timeout, self._unresponsive)
             # The part file is opened first, so that a cache that cannot be written is found before the download.
-            with landing(place) as out:
+            with open_atomically_in_new_folder(place) as out:
                 data = network.download(file, self.timeout, self._unresponsive)
                 out.write(data)
             return data
@@ -218,7 +218,7 @@ class Source:
         if place is None:
             return
         try:
-            with landing(place) as out:
+            with open_atomically_in_new_folder(place) as out:
                 out.write(data)
         except OSError as error:
             if must_cache:

@@ -17,7 +17,7 @@ _STALE_SECONDS = 24 * 3600  # no process is still writing a temporary file of th
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
+def open_atomically(path: Path) -> Iterator[IO[bytes]]:
     """Opens a file that replaces `path` when the block ends; if the block fails, `path` stays as it was.
 
     The content is written to a temporary file beside `path`, forced onto the disk, and renamed. Two processes may do
@@ -51,14 +51,14 @@ def force_onto_disk(descriptor: int) -> None:
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Replaces `path` by a file with this content; on an error `path` stays as it was."""
-    with whole_file(path) as file:
+    with open_atomically(path) as file:
         # A record from elsewhere may hold half of a character pair, which has no bytes; it is spelt out.
         file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
 
 @contextmanager
-def landing(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a `whole_file`, and makes the missing folders above it. It is meant for downloads above all.
+def open_atomically_in_new_folder(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a file as `open_atomically` does, and makes the missing folders above it. Use it for downloads.
 
     If the block fails, the folders that were made are removed again. Temporary files that a killed process left in the
     folder more than a day ago are deleted.
@@ -69,11 +69,11 @@ def landing(path: Path) -> Iterator[IO[bytes]]:
             path.parent.mkdir(parents=True, exist_ok=True)
             _remove_stale(path.parent)
             try:
-                out = stack.enter_context(whole_file(path))
+                out = stack.enter_context(open_atomically(path))
             except FileNotFoundError:
                 # Another process has just failed here, and has removed the folder that it had made.
                 path.parent.mkdir(parents=True, exist_ok=True)
-                out = stack.enter_context(whole_file(path))
+                out = stack.enter_context(open_atomically(path))
             yield out
     except BaseException:
         with suppress(OSError):  # A folder that another process has filled in the meantime cannot be removed.

@@ -32,8 +32,9 @@ class GraphConvolution(nn.Module):
         self.weight = nn.Parameter(glorot_(torch.empty(inputs, width), generator))
         self.bias = nn.Parameter(torch.zeros(width))
         self.matmul_dtype: torch.dtype | None = None
-        self.keeps_evaluated = False
-        self._evaluated: _Evaluated | None = None
+        # Whether a training step takes over the output of the evaluation before it. `_of_features` says when it may.
+        self.reuses_evaluation = False
+        self._last_evaluation: _Evaluation | None = None
 
     def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
         return self.activated(h, graph, None)
@@ -65,12 +66,12 @@ class GraphConvolution(nn.Module):
         Without dropout of the features, an evaluation and the training step after it compute the same output. So it is
         kept from the evaluation, and the step computes only the gradients.
         """
-        known, self._evaluated = self._evaluated, None
+        known, self._last_evaluation = self._last_evaluation, None
         if not torch.is_grad_enabled():
             out = graph_convolution(adjacency, x, self.weight, self.bias, activation)
-            if self.keeps_evaluated and not self.training:
+            if self.reuses_evaluation and not self.training:
                 parameters = self.weight.detach().clone(), self.bias.detach().clone()
-                self._evaluated = _Evaluated(x, adjacency, activation, *parameters, out)
+                self._last_evaluation = _Evaluation(x, adjacency, activation, *parameters, out)
             return out
         same = known is not None and known.x is x and known.adjacency is adjacency
         if (
@@ -84,7 +85,7 @@ class GraphConvolution(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class _Evaluated:
+class _Evaluation:
     """The output of a layer in an evaluation, and everything that it was computed from."""
 
     x: SparseMatrix
@@ -117,4 +118,4 @@ class GraphConvolutional(Model):
             stack_blocks(GraphConvolution, sizes, hidden, activation, dropout, input_dropout), sizes.dropout
         )
         if isinstance(first := self.blocks[0].layer, GraphConvolution):
-            first.keeps_evaluated = not input_dropout
+            first.reuses_evaluation = not input_dropout

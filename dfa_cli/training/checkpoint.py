@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from dfa_cli.errors import DfaError
-from dfa_cli.machine.files import disk_errors_as_sentences, whole_file
+from dfa_cli.machine.files import disk_errors_as_sentences, open_atomically
 from dfa_cli.records.checkpoint import FORMAT
 from dfa_cli.records.checksums import ZEROS, change_of_checkpoint, with_checksum_in_metadata
 from dfa_cli.records.run import CHECKPOINT
@@ -65,7 +65,7 @@ def save_checkpoint(folder: Path, epoch: int, experiment: Experiment) -> None:
     content = save(
         {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, metadata
     )
-    with disk_errors_as_sentences(folder), whole_file(folder / CHECKPOINT) as file:
+    with disk_errors_as_sentences(folder), open_atomically(folder / CHECKPOINT) as file:
         file.writelines(with_checksum_in_metadata(content))
 
 

@@ -23,7 +23,7 @@ class Differences:
 
     `table`: the keys that tell the rows apart first, then those set by hand, then the others. `folded`: the keys that
     only some rows have, with one value in all of these. `options`: the options that have the folded keys.
-    `side_by_side`: whether each row of the comparison has a column.
+    `side_by_side`: whether each row of the comparison has a column. If not, the rows with each value are counted.
     """
 
     table: Table | None
@@ -35,12 +35,13 @@ class Differences:
 def differences(result: Comparison) -> Differences | None:
     """Finds the keys in which the rows differ, or returns `None` if there is none."""
     typed = overridden(run for group in result.groups for run in group.shown)
-    following = sorted(result.dependent_keys, key=lambda key: key not in typed)  # The sort is stable.
+    dependent = sorted(result.dependent_keys, key=lambda key: key not in typed)  # The sort is stable.
     keys = [
-        key for key in [*result.columns, *following] if affects_result(key) and not key.endswith("_target_")
+        key for key in [*result.columns, *dependent] if affects_result(key) and not key.endswith("_target_")
     ]
     if not keys or len(result.groups) < 2:
         return None
+    # Keys that only come with an option, such as those of `device=opu_sim`, are folded away on the page.
     folded = [
         key for key in keys if key not in result.columns and key not in typed and _only_some_have(result, key)
     ]

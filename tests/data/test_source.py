@@ -19,7 +19,7 @@ from dfa_cli.data import checksums, network, source
 from dfa_cli.data.catalogue import RawFile
 from dfa_cli.data.source import Source
 from dfa_cli.errors import DfaError
-from dfa_cli.machine.files import landing
+from dfa_cli.machine.files import open_atomically_in_new_folder
 
 Toy = tuple[RawFile, Server, Server]
 OTHER = CONTENT[::-1]
@@ -352,7 +352,7 @@ assert len(Source(Path({str(tmp_path)!r})).read("toy", file)) == {len(CONTENT)}
         self, tmp_path: Path, interruption: type[BaseException]
     ) -> None:
         def stop_half_way(path: Path) -> None:
-            with landing(path) as out:
+            with open_atomically_in_new_folder(path) as out:
                 out.write(b"half of")
                 raise interruption
 
@@ -370,13 +370,13 @@ assert len(Source(Path({str(tmp_path)!r})).read("toy", file)) == {len(CONTENT)}
         for part in (old, young):
             part.write_bytes(b"half of")
         os.utime(old, (0, 0))
-        with landing(tmp_path / "file") as out:
+        with open_atomically_in_new_folder(tmp_path / "file") as out:
             out.write(b"all of it")
         assert leftovers(tmp_path) == [young.name, "file"]
 
     def test_a_written_file_has_the_usual_permissions(self, tmp_path: Path) -> None:
         (tmp_path / "usual").write_bytes(b"")
-        with landing(tmp_path / "file") as out:
+        with open_atomically_in_new_folder(tmp_path / "file") as out:
             out.write(b"...")
         assert (tmp_path / "file").stat().st_mode == (tmp_path / "usual").stat().st_mode
 

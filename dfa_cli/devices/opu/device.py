@@ -83,8 +83,8 @@ class OPU:
     `calibration`: fraction of the components that are lit in the calibration frame. The reference beam and the
     exposure are set for this frame.
     `macropixel`: number of mirrors that show one component of the error. With a number, the medium has a row for each
-    mirror. `auto` takes as many mirrors as there are, and gives the medium a row for each component: the sum of `k`
-    independent complex Gaussian entries over `sqrt(k)` is such an entry again, so the law of `T` is the same.
+    mirror. `auto` shares out all mirrors, and gives the medium one row for each component: the sum of `k` independent
+    complex Gaussian entries, divided by `sqrt(k)`, has the distribution of one entry.
     `remove_sum`: take back the sum that the encoding adds to a row (`Frames.without_sum`), `y - excess b1`. For this
     the projection `b1` of a row of ones is measured once, before the first error is shown; if the optics drift, it is
     measured again each `drift.refresh` steps.
