@@ -11,7 +11,7 @@ from studies.results.table import Row
 
 _OPU = Path(__file__).resolve().parents[2] / "conf" / "device" / "opu_sim.yaml"
 _DEFAULTS = yaml.safe_load(_OPU.read_text("utf-8"))
-# The encoding of opu_sim where none is named, and whether it takes the sum back.
+# The encoding of opu_sim where none is named, and whether its added sum is subtracted.
 ENCODING: str = next(one["encoding"] for one in _DEFAULTS["defaults"] if "encoding" in one)
 REMOVES_SUM: bool = _DEFAULTS["remove_sum"]
 DEFAULT = f"`{ENCODING}`" + (" with `device.remove_sum=true`" if REMOVES_SUM else "")

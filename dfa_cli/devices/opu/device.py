@@ -85,7 +85,7 @@ class OPU:
     `macropixel`: number of mirrors that show one component of the error. With a number, the medium has a row for each
     mirror. `auto` shares out all mirrors, and gives the medium one row for each component: the sum of `k` independent
     complex Gaussian entries, divided by `sqrt(k)`, has the distribution of one entry.
-    `remove_sum`: take back the sum that the encoding adds to a row (`Frames.without_sum`), `y - excess b1`. For this
+    `remove_sum`: subtract the sum that the encoding adds to a row (`Frames.without_sum`), `y - excess b1`. For this
     the projection `b1` of a row of ones is measured once, before the first error is shown; if the optics drift, it is
     measured again each `drift.refresh` steps.
     `laser`: the light, for `camera.photons=auto`.

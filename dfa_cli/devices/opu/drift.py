@@ -39,7 +39,7 @@ class Drift:
 
     `tau`: in `unit`s; above 1 if these are steps, at least 1e-9 if these are hours. `None`: the medium stands still.
     `walk` [radians per square root of a step], `jitter` [radians, r.m.s.].
-    `refresh` [steps]: after so many, a device that takes back the sum of the errors (`remove_sum`) measures it again.
+    `refresh` [steps]: after so many, a device with `remove_sum` measures the projection of a row of ones again.
     """
 
     def __init__(

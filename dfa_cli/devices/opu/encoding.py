@@ -22,7 +22,7 @@ class Frames:
     so it is not shown and costs no frame.
     `weights`: for each frame a number, or a number for each row, `[rows, 1]`.
     `scale` `[rows, 1]`: sets the norm of each row. Where the encoding does not say otherwise, `|q| = |e|`.
-    `excess` `[rows, 1]`: what the device takes back from every component, `e ~ q - excess`; `None` for nothing.
+    `excess` `[rows, 1]`: what the device subtracts from every component, `e ~ q - excess`; `None` for nothing.
     `phases` `[frames, rows]`: of the reference beam in the exposure of each frame, in radians; `None`: all zero.
     `unbiased`: `q` is `e` on average, and `scale` must not depend on the draw.
     """
@@ -48,7 +48,7 @@ class Frames:
         )
 
     def without_sum(self, error: Tensor) -> Frames:
-        """Let the device take back the sum that the encoding has added to each row of `error`.
+        """Let the device subtract the sum that the encoding has added to each row of `error`.
 
             c = (sum_j q_j - sum_j e_j) / n_in,   k = |e| / |q - c|
             scale <- k scale,   excess = k c,     |k (q - c)| = |e|
