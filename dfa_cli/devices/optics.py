@@ -31,7 +31,7 @@ class FrameTime:
     `row` [s]: to read a row of the camera's pixels. `row_pixels`: pixels of a row.
 
     The formula, `shortest`, `pause` and `row_pixels` are those of LightOn's open library lightonml 1.4. `row` is
-    that of a sensor with 340 images of 1,088 rows a second (CMOSIS CMV2000).
+    that of a sensor with 340 images of 1,088 rows per second (CMOSIS CMV2000).
     """
 
     shortest: float = 500e-6

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dfa_cli.console.messages import shortest
 from dfa_cli.errors import DfaError
-from dfa_cli.machine.files import make_folder, mendable_errors_as_sentences, remove_folder
+from dfa_cli.machine.files import make_folder, fixable_errors_as_sentences, remove_folder
 from dfa_cli.records.curves import progress_of
 from dfa_cli.records.locks import owned
 from dfa_cli.records.run import LOCK, RECORD, record_of
@@ -34,7 +34,7 @@ def new_run_folder(folder: Path) -> Iterator[Path]:
                     "name another with hydra.run.dir=FOLDER."
                 )
             try:
-                with mendable_errors_as_sentences(folder):
+                with fixable_errors_as_sentences(folder):
                     yield folder
             except (DfaError, KeyboardInterrupt) as error:
                 refused = isinstance(error, DfaError) and not _has_trained(folder)

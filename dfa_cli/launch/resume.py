@@ -12,7 +12,7 @@ from dfa_cli.errors import DfaError
 from dfa_cli.launch.interruption import interruption_reported
 from dfa_cli.launch.recorded import NO_TRUST, Trust, spec_of_record
 from dfa_cli.launch.task import continue_as, is_stage, resume_recorded, run_spec, run_stage
-from dfa_cli.machine.files import mendable_errors_as_sentences
+from dfa_cli.machine.files import fixable_errors_as_sentences
 from dfa_cli.records.find import Paths, pick_run
 from dfa_cli.records.integrity import require_unchanged
 from dfa_cli.records.locks import CLAIMS, InUseError, claim, in_use_by, owned
@@ -70,7 +70,7 @@ def resume(
         )  # another process may have continued the run before the lock was ours
         stack.enter_context(_options_of_resume())
         stack.enter_context(interruption_reported(folder))
-        stack.enter_context(mendable_errors_as_sentences(folder))
+        stack.enter_context(fixable_errors_as_sentences(folder))
         stack.enter_context(logged(folder))
         if from_start:
             run_spec(spec, folder, replaces=True)

@@ -127,7 +127,7 @@ _GONE = "{place} is not there any more ({reason}): it was deleted or moved meanw
 _SILENT = "The disk of {place} does not answer ({reason}): see whether it is still there, then give the command again."
 _TOO_MANY = "Too many files are open to write {place} ({reason}): raise the limit, as with ulimit -n 4096."
 # The errors of the system that the user can mend, each with a sentence. Any other error is a bug.
-MENDABLE = {
+FIXABLE = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FULL),
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG), _REFUSED),
     **dict.fromkeys((errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EEXIST), _REFUSED),
@@ -141,13 +141,13 @@ MENDABLE = {
 
 def cannot_write(place: Path | str, error: OSError, option: str = "outputs=FOLDER") -> str:
     """Says in one sentence why nothing can be written to `place`, and what to do, such as to give `option`."""
-    sentence = MENDABLE.get(error.errno or 0, _REFUSED)
+    sentence = FIXABLE.get(error.errno or 0, _REFUSED)
     kind = option.rpartition("=")[2].lower()
     return sentence.format(place=place, reason=error.strerror or str(error), kind=kind, option=option)
 
 
 @contextmanager
-def mendable_errors_as_sentences(place: Path) -> Iterator[None]:
+def fixable_errors_as_sentences(place: Path) -> Iterator[None]:
     """Turns an error of the system that concerns the folder `place` into a `DfaError`. Any other error is a bug.
 
     It is for a block that does more than write to `place`.
@@ -155,7 +155,7 @@ def mendable_errors_as_sentences(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in MENDABLE or not _concerns(error, place):
+        if error.errno not in FIXABLE or not _concerns(error, place):
             raise
         raise DfaError(cannot_write(place, error)) from error
 

@@ -202,7 +202,7 @@ def is_optuna(node: dict[str, Any]) -> bool:
 
 
 def combinations_for_each_option(words: Sequence[str], groups: Collection[str]) -> list[list[str]]:
-    """Return combinations of a search in which each listed option of each of the groups occurs at least once."""
+    """Return combinations in which each option that a search lists for these groups occurs at least once."""
     first = first_combination(words)
     combinations = [first]
     for number, override in enumerate(parse_overrides(words)):

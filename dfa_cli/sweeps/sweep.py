@@ -20,7 +20,7 @@ from dfa_cli.launch.exit_codes import COMPLETED, FAILED
 from dfa_cli.launch.fallback import require_data
 from dfa_cli.launch.help import help_text
 from dfa_cli.machine import signals
-from dfa_cli.machine.files import mendable_errors_as_sentences
+from dfa_cli.machine.files import fixable_errors_as_sentences
 from dfa_cli.machine.provenance import provenance
 from dfa_cli.records.code import origin, origin_in_words
 from dfa_cli.records.locks import only_one
@@ -55,9 +55,10 @@ def sweep(command: Command) -> int:
     with Composer(command) as composer:
         first = composer.job(first_combination(command.overrides))
         sweep_folder = first.sweep_folder()
-        with mendable_errors_as_sentences(sweep_folder):
+        with fixable_errors_as_sentences(sweep_folder):
             if is_grid_sweep(first):
                 return _run_grid(command, composer, sweep_folder)
+            # A search picks its trials later. Whatever they pick, their own code and their data sets must be known now.
             combinations = combinations_for_each_option(command.overrides, composer.group_options())
             searched = [*searched_data(first.sweeper, command.overrides), *command.overrides]
             specs = [
