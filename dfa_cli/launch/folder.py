@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dfa_cli.console.messages import shortest
 from dfa_cli.errors import DfaError
-from dfa_cli.machine.files import make_folder, fixable_errors_as_sentences, remove_folder
+from dfa_cli.machine.files import fixable_errors_as_sentences, make_folder, remove_folder
 from dfa_cli.records.curves import progress_of
 from dfa_cli.records.locks import owned
 from dfa_cli.records.run import LOCK, RECORD, record_of
