@@ -149,7 +149,10 @@ def _best_bases(group: Group, bases: Sequence[Group], baseline: Baseline) -> tup
 def _least_unfair(
     group: Group, judged: Sequence[tuple[list[_Differing], Group]], baseline: Baseline
 ) -> list[_Differing]:
-    """Returns the keys in which a row differs from the baseline that is nearest to it, or only the data set."""
+    """Returns the keys in which a row differs from the baseline that is nearest to it.
+
+    If the data sets differ, `data` is the only key that is returned: the other keys then follow from it.
+    """
     unfair, _ = min(judged, key=lambda pair: (len(pair[0]), -_likeness(group, pair[1], baseline)))
     return [one for one in unfair if one.key == "data"] or unfair
 

@@ -305,6 +305,7 @@ def _direct_feedback(
             exposures,
         )
 
+    # What a stage computes for a micro-batch when the feedback or the error has arrived: the operation W of the plan.
     taught = costs.inner + costs.weight_gradient + again + (costs.projection if projector == "local" else 0.0)
     timing = Timing(
         np.array([costs.forward, np.zeros(stages), taught]),
