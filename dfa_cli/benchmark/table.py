@@ -119,7 +119,7 @@ def _measurement(
 
 
 def break_even(lines: list[Measurement]) -> float | None:
-    """Find the number of coefficients a vector at which a device takes as long as the modelled optics.
+    """Find the number of coefficients per vector at which a device takes as long as the modelled optics.
 
     Between two measured sizes the ratio of the two times is interpolated as a power of the size. Returns `None` when
     the device is faster than the optics at every measured size.

@@ -7,9 +7,9 @@ is alive:
   it ends. Some network disks do not pass it on to other machines, and some have no such locks at all.
 - The holder's *heartbeat*: a thread touches the file every `HEARTBEAT_SECONDS`.
 
-So a lock that is free with `flock` proves that the holder is dead only to a process under the same start of the same
-system, and in the same PID namespace (a container has its own). To every other process, and where there is no
-`flock`, a holder counts as dead when its last heartbeat is `SILENT_SECONDS` old.
+So a lock that is free with `flock` proves that the holder is dead only to a process on the same machine, since the same
+boot, and in the same PID namespace (a container has its own). To every other process, and where there is no `flock`, a
+holder counts as dead when its last heartbeat is `SILENT_SECONDS` old.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ TRIES, PAUSE_SECONDS = 4, 0.05
 class Holder:
     """The process that holds a lock.
 
-    `boot` and `namespace` name the start of the system and the PID namespace; `None` where the system does not tell.
+    `boot` and `namespace` name the boot of the system and the PID namespace; `None` where the system does not tell.
     `started`: when the process started, in clock ticks after the boot. `slurm_job`, `slurm_restarts`: the SLURM job,
     and how often SLURM has put it back into its queue. `has_flock`: whether it could lock the file with `flock`.
     `certain`: whether it is proved that the process is alive. If not, only its last heartbeat, `silent` seconds ago,
