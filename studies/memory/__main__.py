@@ -103,7 +103,7 @@ def times(rounds: int) -> Section:
     for case, (more, blocks, against_bp, against_keep) in cases.items():
         found = alternated(blocks, rounds, steps=3, **more)
         kept = {
-            name: [measure(setting(name, blocks, steps=3, holes=True, **more)) for _ in range(rounds)]
+            name: [measure(setting(name, blocks, steps=3, keeps_freed=True, **more)) for _ in range(rounds)]
             for name in ("bp", "dfa")
         }
         for name in CONTENDERS:

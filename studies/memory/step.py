@@ -30,8 +30,8 @@ class Setting:
     """What is measured: a fully connected network of `blocks` hidden blocks of `width`, on batches of `rows` rows.
 
     `whole`: whether parameters, gradients and the state of Adam count too. Otherwise only what a step adds to them
-    does. `holes`: whether the process keeps freed memory, as a run with activations=keep does. It is faster, and leaves
-    holes that count. Otherwise freed memory is returned at once, as in a run with activations=recompute.
+    does. `keeps_freed`: whether the process keeps freed memory, as a run with activations=keep does. This is faster, but
+    fragments the memory, so the peak is higher. Otherwise freed memory is returned at once, as in a run with activations=recompute.
     """
 
     rule: str
@@ -42,7 +42,7 @@ class Setting:
     dropout: float = 0.0
     steps: int = 1
     whole: bool = False
-    holes: bool = False
+    keeps_freed: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def measure(setting: Setting) -> Measured:
 
 def measure_here(setting: Setting) -> Measured:
     torch.set_num_threads(1)
-    keep_freed_memory() if setting.holes else return_freed_memory()
+    keep_freed_memory() if setting.keeps_freed else return_freed_memory()
     x = torch.randn(setting.rows, setting.width, generator=generator(0, "x"))
     batch = Batch(x, torch.randint(CLASSES, (setting.rows,), generator=generator(0, "y")))
     few = Batch(x[:32].clone(), batch.y[:32].clone())

@@ -81,12 +81,12 @@ class Row:
         """Return the intensity `[..., pixels]` of a complex field `[..., modes]` and a reference of that amplitude."""
         modes = self.modes
         spectrum = torch.fft.fftshift(torch.fft.fft(field, norm="forward"), dim=-1)
-        # `|E|^2` has twice the bandwidth of `E`, so it is computed at two points a mode.
+        # `|E|^2` has twice the bandwidth of `E`, so it is computed at two points per mode.
         fine = torch.view_as_real(torch.fft.ifft(spectrum, n=2 * modes, norm="forward")).square()
         squared = fine[..., 0] + fine[..., 1]
         light = spectrum.new_zeros(*field.shape[:-1], self.pixels // 2 + 1)
-        dim = torch.fft.rfft(squared, norm="forward")[..., :modes]
-        torch.mul(dim, self._to_pixels[:modes], out=light[..., :modes])
+        squared_spectrum = torch.fft.rfft(squared, norm="forward")[..., :modes]
+        torch.mul(squared_spectrum, self._to_pixels[:modes], out=light[..., :modes])
         light[..., 0] += reference**2
         light[..., self.band] += spectrum.mul_(self._to_fringes * reference)
         return torch.fft.irfft(light, n=self.pixels, norm="forward")
