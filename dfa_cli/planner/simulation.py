@@ -11,9 +11,9 @@ import numpy as np
 from dfa_cli.planner.schedules import BACKWARD, FORWARD, WEIGHT, Order
 
 STEADY = 1e-9  # distances in time are equal if they differ by no more than this part of the step
-LONG = (
-    4096  # micro-batches; the order of a longer batch is not made only to find how far its operations reach
-)
+# `simulate_steady` finds how many micro-batches are in flight from the order of a batch of about so many micro-batches.
+# The order of a longer batch takes too long to make, and shows the same.
+LONG = 4096
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,9 @@ def simulate_steady(
     """Do what `simulate` does, but enumerate no more micro-batches than are needed to see a steady state.
 
     `order_of`: makes the order for a number of micro-batches, the middle of which repeats itself after `period` of
-    them. A shorter batch is simulated first. If in its middle all operations follow those of up to four periods before
-    at one distance, for longer than any operation depends on an earlier one, then as many further periods add this
-    distance to the step.
+    them. A shorter batch is simulated first. Its middle is steady if all operations start at the same distance in time
+    after those of one to four periods before, and do so for longer than any operation depends on an earlier one. Then
+    each further group of so many periods adds this distance to the step.
     """
 
     def run(order: Order) -> Simulated:

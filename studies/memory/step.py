@@ -30,8 +30,9 @@ class Setting:
     """What is measured: a fully connected network of `blocks` hidden blocks of `width`, on batches of `rows` rows.
 
     `whole`: whether parameters, gradients and the state of Adam count too. Otherwise only what a step adds to them
-    does. `keeps_freed`: whether the process keeps freed memory, as a run with activations=keep does. This is faster, but
-    fragments the memory, so the peak is higher. Otherwise freed memory is returned at once, as in a run with activations=recompute.
+    does. `keeps_freed`: whether the process keeps freed memory, as a run with activations=keep does. This is faster,
+    but fragments the memory, so the peak is higher. Otherwise freed memory is returned at once, as in a run with
+    activations=recompute.
     """
 
     rule: str
