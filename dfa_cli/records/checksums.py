@@ -23,11 +23,8 @@ CHANGED = "was changed after dfa wrote it"
 ZEROS = "0" * 64  # what stands in the place of a checksum while it is computed
 _BEFORE_SUM, _AFTER_SUM = b',\n "sum": "', b'"\n}\n'
 _IN_METADATA = re.compile(rb'"sum":"([0-9a-f]{64})"')
-_METADATA_WITHOUT = {
-    "format",
-    "epoch",
-    "optimizer",
-}  # the metadata of a checkpoint without a checksum, from an earlier version
+# The metadata of a checkpoint of an earlier version, which wrote no checksum.
+_METADATA_WITHOUT = {"format", "epoch", "optimizer"}
 _BYTES_AT_ONCE = 1 << 20
 
 
