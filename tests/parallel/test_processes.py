@@ -50,7 +50,7 @@ def wait_until_gone(pids: list[int]) -> None:
 def started(dfa: Dfa, *words: str) -> tuple[subprocess.Popen[str], list[int], Path]:
     """Start a run, wait for its first checkpoint, and return its process, the other processes, and its folder."""
     process = dfa.start("train", *dfa.arguments(*words))
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while not (found := list(dfa.outputs.rglob("checkpoint.safetensors"))):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
@@ -120,6 +120,13 @@ def test_a_killed_run_leaves_no_process_and_is_continued_in_more_stages(dfa: Dfa
     process.communicate()
     wait_until_gone(others)
     assert Run(folder).record["status"] == "running"
+    before = (folder / "run.json").read_bytes()
+    refused = dfa("resume", str(folder), "--stages", "9").sentence
+    assert (
+        "--stages 9 needs a model of 9 blocks or more, and this one has 4. Use --stages 4 or fewer."
+        in refused
+    )
+    assert (folder / "run.json").read_bytes() == before
     assert dfa("resume", str(folder), "--stages", "3").code == 0
     assert len(Run(folder).record["parallel"]["stages"]) == 3
     one = dfa.run(*words)
