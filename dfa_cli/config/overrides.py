@@ -201,13 +201,13 @@ def unknown_key_message(key: str) -> str:
         if key.startswith(f"hydra.{group}."):
             word = key.removeprefix("hydra.")
             return f"{word} is a key of a {group} that is not chosen; choose it as well, such as {group}={example}."
-    group, _, rest = key.partition(".")
-    if options := [f"{group}={name}" for name in _options_with(group, rest)]:
-        advice = f"type {options[0]}" if len(options) == 1 else "choose one of them"
-        return (
-            f"{key} is a key of {', '.join(options)}, and another option of {group} is chosen; {advice}, or leave "
-            f"{key} out."
-        )
+    group = key.partition(".")[0]
+    if options := _options_with(key):
+        if len(options) == 1:
+            advice = f"which is not chosen; type {options[0]}"
+        else:
+            advice = "none of which is chosen; choose one of them"
+        return f"{key} is a key of {', '.join(options)}, {advice}, or leave {key} out."
     if key in bounds.BOUNDS and group != key:
         return f"The chosen option of {group} has no key {key}; dfa train --help lists its keys."
     known = {*bounds.BOUNDS, *(one.name for one in fields(schema.Config)), "tuned", "experiment"}
@@ -216,13 +216,22 @@ def unknown_key_message(key: str) -> str:
     return f"There is no key {key} here{hint}; dfa train --help lists them."
 
 
-def _options_with(group: str, key: str) -> list[str]:
-    """Return the options of a group whose YAML files have this key."""
-    if group not in (one.name for one in fields(schema.Config)):
+def _options_with(key: str) -> list[str]:
+    """Return the options that have a key, such as `device/drift=medium` for `device.drift.tau`.
+
+    A key of a group inside a group stands in the file of the inner group.
+    """
+    parts = key.split(".")
+    if parts[0] not in (one.name for one in fields(schema.Config)):
         return []
-    files = sorted((conf_dir() / group).glob("*.yaml"))
-    contents = {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in files}
-    return [name for name, content in contents.items() if bounds.lookup(content, key)[1]]
+    found = []
+    for depth in range(1, len(parts)):
+        group, rest = "/".join(parts[:depth]), ".".join(parts[depth:])
+        for file in sorted((conf_dir() / group).glob("*.yaml")):
+            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+            if bounds.lookup(content, rest)[1]:
+                found.append(f"{group}={file.stem}")
+    return found
 
 
 def quote_override(value: str) -> str:
