@@ -189,7 +189,7 @@ def accuracy(out: Path, runs: Path) -> None:
             continue
         camera = record["config"]["device"]["camera"]
         name = f"{record['choices']['model']} on {record['choices']['data']}"
-        if camera["photons"] is not None:
+        if camera["photons"] not in (None, "auto"):
             score = record["result"]["test_accuracy_at_best_validation"]
             found[name, camera["bits"]][float(camera["photons"])].append(score)
     if not found:
