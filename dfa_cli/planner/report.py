@@ -384,7 +384,9 @@ def _sweep_conclusions(plans: Sequence[Plan], key: str) -> Iterator[str]:
         values = [str(getattr(plan.options, key)) for plan in chosen]
         if len(chosen) == len(plans):
             return "everywhere"
-        return f"at {', '.join(values)} {key.replace('_', '-')}" if values else "nowhere"
+        noun = {"stages": "stage", "micro_batches": "micro-batch"}[key]
+        noun = noun if values == ["1"] else key.replace("_", "-")
+        return f"at {', '.join(values)} {noun}" if values else "nowhere"
 
     for way in dict.fromkeys(
         _short(plan, line) for plan in plans for line in plan.lines if line.rule == "dfa"
