@@ -33,7 +33,7 @@ class Dithered:
         patterns = error.new_empty(2, *error.shape)
         torch.gt(error, cut, out=patterns[0])
         torch.lt(error, cut.neg_(), out=patterns[1])
-        return Frames(patterns, shown=patterns.amax(2), weights=(1.0, -1.0), scale=largest, unbiased=True)
+        return Frames(patterns, shown=patterns.amax(2), weights=(1.0, -1.0), scale=largest)
 
 
 class DitheredTwoScales:
@@ -56,5 +56,4 @@ class DitheredTwoScales:
         uniform = torch.rand(error.shape, generator=draws, device=error.device)
         patterns = (parts > uniform * largest).to(error.dtype)
         shown = (largest > 0).to(error.dtype).squeeze(2)
-        scale = shown.amax(0).unsqueeze(1)
-        return Frames(patterns, shown, weights=(largest[0], -largest[1]), scale=scale, unbiased=True)
+        return Frames(patterns, shown, weights=(largest[0], -largest[1]), scale=shown.amax(0).unsqueeze(1))

@@ -24,7 +24,6 @@ class Frames:
     `scale` `[rows, 1]`: sets the norm of each row. Where the encoding does not say otherwise, `|q| = |e|`.
     `excess` `[rows, 1]`: what the device subtracts from every component, `e ~ q - excess`; `None` for nothing.
     `phases` `[frames, rows]`: of the reference beam in the exposure of each frame, in radians; `None`: all zero.
-    `unbiased`: `q` is `e` on average, and `scale` must not depend on the draw.
     """
 
     patterns: Tensor
@@ -33,7 +32,6 @@ class Frames:
     scale: Tensor
     excess: Tensor | None = None
     phases: Tensor | None = None
-    unbiased: bool = False
 
     def rows(self, first: int, last: int) -> Frames:
         """Return the frames of the rows `first` to `last - 1`."""
@@ -44,7 +42,6 @@ class Frames:
             self.scale[first:last],
             None if self.excess is None else self.excess[first:last],
             None if self.phases is None else self.phases[:, first:last],
-            self.unbiased,
         )
 
     def without_sum(self, error: Tensor) -> Frames:
@@ -53,15 +50,13 @@ class Frames:
             c = (sum_j q_j - sum_j e_j) / n_in,   k = |e| / |q - c|
             scale <- k scale,   excess = k c,     |k (q - c)| = |e|
 
-        An unbiased encoding keeps its scale, `k = 1`: the mean of `c` is zero, so `q - c` is `e` on average, and a `k`
-        that depends on the draw would bias it. A row without a lit mirror gets no excess: it stays a row of zeros.
+        For a dithered encoding `k` depends on the draw, and the mean of `k (q - c)` is smaller than `e`. A row without
+        a lit mirror gets no excess: it stays a row of zeros.
         """
         shown = sum(pattern * weight for pattern, weight in zip(self.patterns, self.weights, strict=True))
         shown = self.scale * shown
         excess = (shown.sum(1, keepdim=True) - error.sum(1, keepdim=True)).div_(error.shape[1])
         excess.mul_(self.shown.amax(0).unsqueeze(1))
-        if self.unbiased:
-            return replace(self, excess=excess)
         norm = torch.linalg.vector_norm(shown - excess, dim=1, keepdim=True)
         restored = torch.linalg.vector_norm(error, dim=1, keepdim=True) / zeros_to_ones(norm)
         return replace(self, scale=self.scale * restored, excess=excess.mul_(restored))

@@ -11,7 +11,6 @@ from dfa_cli.devices.opu import (
     OPU,
     Auto,
     Dithered,
-    DitheredTwoScales,
     Ideal,
     OffAxis,
     PhaseShifting,
@@ -136,25 +135,6 @@ def test_a_state_of_an_earlier_version_can_be_loaded(encoding: Any) -> None:
     }
     later.load_state_dict(state)
     assert torch.equal(later.project(errors()), fresh.project(errors()))
-
-
-@pytest.mark.parametrize("encoding", [Dithered, DitheredTwoScales])
-def test_a_dithered_row_is_right_on_average_without_its_sum_too(encoding: Any) -> None:
-    """The mean of `q - c` over 4,000 draws is `e`, and its sum is that of `e` in each draw.
-
-    A factor that restores the norm of each draw would shrink the mean, by up to a fifth.
-    """
-    from scipy.stats import norm
-
-    draws, error, count = torch.Generator().manual_seed(0), errors(30), 4000
-    rows = error.repeat(count, 1)
-    frames = encoding().encode(rows, draws).without_sum(rows)
-    assert frames.excess is not None
-    q = sum(pattern * weight for pattern, weight in zip(frames.patterns, frames.weights, strict=True))
-    shown = (frames.scale * q - frames.excess).view(count, *error.shape).double()
-    torch.testing.assert_close(shown.sum(2), error.double().sum(1).expand(count, -1), atol=1e-5, rtol=0.0)
-    bound = float(norm.ppf(1 - 0.0005 / error.numel())) * shown.std(0) / math.sqrt(count)
-    assert bool(((shown.mean(0) - error).abs() < bound + 1e-6).all())
 
 
 def test_a_perfect_device_has_no_sum_to_remove() -> None:
