@@ -318,12 +318,14 @@ def test_a_sweep_runs_the_code_that_it_began_with(dfa: Dfa, monkeypatch: pytest.
     copy = dfa.outputs / ".code" / str(code.checksums["begun_parts/deep.py"])
     copy.write_text("FACTOR = 7.0")  # a copy is checked before it is executed
     with pytest.raises(
-        DfaError, match=r"deep\.py has changed since the run was planned \(sum \w{8} then, \w{8} now\)"
+        DfaError, match=r"deep\.py has changed since the run was planned \(checksum \w{8} then, \w{8} now\)"
     ):
         OwnCode.from_copies(code.as_json(), dfa.outputs)
 
 
-def test_a_file_that_is_too_large_has_no_copy_but_a_sum(dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_too_large_has_no_copy_but_a_checksum(
+    dfa: Dfa, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = Own(dfa, "large")
     monkeypatch.syspath_prepend(str(own.folder))
     own.edit("FACTOR = 1.0\n" + "#" * MAX_COPY_BYTES)
