@@ -85,9 +85,10 @@ def mnist(rows: Sequence[Row]) -> Shown:
 
 def mnist_width(rows: Sequence[Row]) -> Shown:
     chosen = pick(rows, experiment="mnist_width")
+    names = [name for name in SERIES if of_series(chosen, name)]
     lines, worth = [], []
     for width, same in _by_width(chosen):
-        found = {name: of_series(same, name) for name in SERIES}
+        found = {name: of_series(same, name) for name in names}
         lines.append((f"2 x {width}", *map(percent, found.values())))
         worth.append(f"{points_between(found[CPU], found[SHALLOW])[0]:.1f} at {width}")
     if not chosen:
@@ -95,6 +96,7 @@ def mnist_width(rows: Sequence[Row]) -> Shown:
     return {
         "epochs": chosen[0]["epochs"],
         "seeds": _seeds(chosen),
+        "series": names,
         "lines": lines,
         "worth": ", ".join(worth),
     }
@@ -377,6 +379,8 @@ def noise(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
         lines, broken = [], []
         for data in ("cora", "mnist"):
             found = {value: with_knob_at(chosen, data, knob, value) for value in values}
+            if not any(found.values()):
+                continue  # only run with earlier optics, which had another encoding
             lines.append((NAMES[data], *map(percent, found.values())))
             base = average(found.get(usual, []))
             at = [value for value, some in found.items() if 100 * (base - average(some)) > BREAKS]
@@ -387,8 +391,9 @@ def noise(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
                 if some:
                     label = "Cora, 4 blocks" + (", ternary" if series == TERNARY else "")
                     lines.append((label, *(percent(pick(some, **{knob: value})) for value in values)))
-        knobs.append((name, bold(values, usual), lines, ", ".join(broken)))
-    return knobs if chosen else []
+        if lines:
+            knobs.append((name, bold(values, usual), lines, ", ".join(broken)))
+    return knobs
 
 
 def feedback(rows: Sequence[Row]) -> dict[str, Shown]:
