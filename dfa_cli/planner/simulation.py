@@ -59,7 +59,8 @@ class Simulated:
         """The time of a step: the longest time from the first to the last operation of one stage.
 
         If steps follow one another, and each stage updates its weights as soon as it has their gradients, a step begins
-        so long after the one before (Qi et al. 2023). Only the zero-bubble schedules gain by it.
+        so long after the one before (Qi et al. 2023). The zero-bubble schedules and direct feedback
+        alignment gain by it.
         """
         return float((self.end - self.begin).max())
 
