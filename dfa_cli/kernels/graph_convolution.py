@@ -25,6 +25,8 @@ def graph_convolution(
 ) -> Tensor:
     """Compute `activation(A h W + b)` `[nodes, width]`. A dense `h` has the type of the weights.
 
+    When `A` has only some of the nodes' rows (`SparseMatrix.only`), so has the result.
+
     `known`: the result for these arguments, if it is known already. Then only the gradients are computed. The bits of
     the result and of the gradients are those of the plain line with the products of `sparse.py` and `dense.py`.
     """
@@ -69,7 +71,7 @@ class _GraphConvolution(torch.autograd.Function):
         _, needs_h, needs_weight, needs_bias, *_ = ctx.needs_input_grad
         if ctx.activation is not None:
             gradient = DERIVATIVES[ctx.activation](gradient, out)
-        for_bias = gradient.sum(0) if needs_bias else None
+        for_bias = _sum_of_rows(gradient, ctx.adjacency) if needs_bias else None
         for_h = for_weight = None
         if ctx.features is not None:
             if needs_weight:
@@ -84,3 +86,11 @@ class _GraphConvolution(torch.autograd.Function):
             if needs_h:
                 for_h = ctx.adjacency.transpose_matmul(gradient_of_input(gradient, weight))
         return None, for_h, for_weight, for_bias, None, None
+
+
+def _sum_of_rows(gradient: Tensor, adjacency: SparseMatrix) -> Tensor:
+    """Add up the rows in the order in which all nodes would be added, the others with a gradient of zero."""
+    if adjacency.places is not None:
+        everywhere = gradient.new_zeros(adjacency.shape[1], gradient.shape[1])
+        gradient = everywhere.index_copy_(0, adjacency.places, gradient)
+    return gradient.sum(0)

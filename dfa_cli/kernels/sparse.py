@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -23,12 +23,14 @@ class SparseMatrix:
 
     The stored transpose saves every step from transposing. `order` maps the values of `S` to those of its transpose:
     `transposed.values() == csr.values()[order]`. Indices have 32 bits where they fit, because the sparse product on a
-    CPU would convert 64-bit indices every time.
+    CPU would convert 64-bit indices every time. `places` `[rows]` are the numbers that the rows have in the matrix of
+    which `only` took them; `None` means that nothing was left out.
     """
 
     csr: Tensor
     transposed: Tensor
     order: Tensor
+    places: Tensor | None = None
 
     @classmethod
     def from_tensor(cls, matrix: Tensor) -> SparseMatrix:
@@ -39,6 +41,11 @@ class SparseMatrix:
         transposed = _csr_from_sorted(columns[order], rows[order], coo.values()[order], coo.shape[::-1])
         return cls(_csr_from_sorted(rows, columns, coo.values(), coo.shape), transposed, order)
 
+    def only(self, rows: Tensor) -> SparseMatrix:
+        """Return `S[rows]`, the matrix of these rows `[n]`. For sorted rows its products have the bits of those of `S`."""
+        part = SparseMatrix.of(self.csr.to_sparse_coo().index_select(0, rows))
+        return replace(part, places=rows)
+
     @property
     def shape(self) -> torch.Size:
         return self.csr.shape
@@ -46,7 +53,7 @@ class SparseMatrix:
     def with_values(self, values: Tensor) -> SparseMatrix:
         """Return a matrix with the same sparsity pattern and other values `[stored]`."""
         transposed = _with_pattern_of(self.transposed, values.index_select(0, self.order))
-        return SparseMatrix(_with_pattern_of(self.csr, values), transposed, self.order)
+        return SparseMatrix(_with_pattern_of(self.csr, values), transposed, self.order, self.places)
 
     @cached_property
     def dense(self) -> Tensor:

@@ -49,7 +49,7 @@ class Block(nn.Module):
 
 
 class Model(nn.Module):
-    """A network as a list of blocks. Training rules call `blocks` one by one; `forward` computes only the logits.
+    """A network as a list of blocks. Training rules ask for one `output` after another; `forward` gives the logits.
 
     `generator` gives each block a stream of its own for its dropout masks, which depends on the seed of the generator
     and on the place of the block. So the masks of a block are the same whichever other blocks are computed, and in
@@ -91,11 +91,20 @@ class Model(nn.Module):
                 )
             block.layer.matmul_dtype = dtype  # type: ignore[assignment]
 
+    def output(self, i: int, h: Tensor | SparseMatrix, batch: Batch) -> Tensor:
+        """Compute the output of block `i` from its input `h`. The last block computes the labelled rows only."""
+        block = self.blocks[i]
+        if batch.rows is None or i < len(self.blocks) - 1:
+            return block(h, batch.graph)
+        if batch.graph is not None and getattr(block.layer, "gives_some_rows", False):
+            return block(h, batch.labelled)
+        return block(h, batch.graph).index_select(0, batch.rows)
+
     def forward(self, batch: Batch) -> Tensor:
-        """Compute the logits `[rows, classes]`."""
+        """Compute the logits of the labelled rows `[labelled, classes]`."""
         h = batch.x
-        for block in self.blocks:
-            h = block(h, batch.graph)
+        for i in range(len(self.blocks)):
+            h = self.output(i, h, batch)
         assert isinstance(h, Tensor)
         return h
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,6 +23,12 @@ class Graph:
         """The normalised adjacency matrix `A'` `[nodes, nodes]`, with self loops."""
         return normalised_adjacency(self.edge_index, self.nodes)
 
+    def only(self, rows: Tensor) -> Graph:
+        """Return the graph whose `adjacency` has only these rows, for layers that compute some nodes only."""
+        part = copy.copy(self)
+        part.adjacency = self.adjacency.only(rows)
+        return part
+
 
 @dataclass(eq=False)
 class Batch:
@@ -40,3 +47,10 @@ class Batch:
     def targets(self) -> Tensor:
         """The labels `[labelled]` that enter the loss."""
         return self.y if self.rows is None else self.y[self.rows]
+
+    @cached_property
+    def labelled(self) -> Graph:
+        """The graph with only the labelled rows of the adjacency."""
+        assert self.graph is not None
+        assert self.rows is not None
+        return self.graph.only(self.rows)

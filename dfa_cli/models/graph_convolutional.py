@@ -36,6 +36,14 @@ class GraphConvolution(nn.Module):
         self.reuses_evaluation = False
         self._last_evaluation: _Evaluation | None = None
 
+    @property
+    def gives_some_rows(self) -> bool:
+        """Tell whether the layer can be given a graph with some rows only, and gives those rows of its output.
+
+        In the order `(A' h) W` fewer rows would be multiplied by `W`, which may change the last bits.
+        """
+        return self.weight.shape[0] >= self.weight.shape[1]
+
     def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
         return self.activated(h, graph, None)
 

@@ -60,7 +60,7 @@ class StagedModel(Model):
             for m, part in enumerate(parts):
                 h: Any = arrivals[m]() if arrivals else inputs[m] if c else part.batch.x
                 for i in blocks:
-                    h = self.blocks[i](h, part.batch.graph)
+                    h = self.output(i, h, part.batch)
                 outputs.append(h)
                 if c + 1 < len(chunks) and owners[c + 1] != link.rank:
                     link.send(EVALUATION, owners[c + 1], h)
@@ -69,7 +69,7 @@ class StagedModel(Model):
             for rank in set(owners) - {link.rank}:
                 link.send(EVALUATION, rank, logits)
         else:
-            shape = (len(batch.y), self.blocks[-1].width)
+            shape = (len(batch.targets), self.blocks[-1].width)
             logits = link.expect(EVALUATION, owners[-1], shape, output_type(self.blocks[-1]))()
         link.flush()
         return logits

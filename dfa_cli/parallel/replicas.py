@@ -24,7 +24,7 @@ from dfa_cli.parallel.parts import MicroBatch, split_batch
 from dfa_cli.parallel.processes import Team
 from dfa_cli.parallel.traffic import ALL_REDUCE, BACKWARD, RESULT, Traffic
 from dfa_cli.rules.backpropagation import Backpropagation
-from dfa_cli.rules.base import LearningRule, Step, loss_and_error, scatter_to_rows
+from dfa_cli.rules.base import LearningRule, Step, loss_and_error
 from dfa_cli.rules.blockwise import HasFeedback
 from dfa_cli.training.setup import Experiment
 
@@ -111,14 +111,14 @@ class Replica:
         outputs: list[Tensor] = []
         h = part.batch.x
         with self.traffic.computing("forward", 0, self.team.rank):
-            for i, block in enumerate(self.model.blocks):
+            for i in range(len(self.model.blocks)):
                 with torch.set_grad_enabled(i in hidden or i == len(self.model.blocks) - 1):
-                    h = block(h.detach() if isinstance(h, Tensor) else h, part.batch.graph)
+                    h = self.model.output(i, h.detach() if isinstance(h, Tensor) else h, part.batch)
                 outputs.append(h)
             step, error = self._loss(outputs[-1], part)
         sums = []
         with self.traffic.computing("backward", 0, self.team.rank):
-            accumulate_vjp(outputs[-1], scatter_to_rows(error * part.weight, part.batch, part.rows))
+            accumulate_vjp(outputs[-1], error * part.weight)
         sums += self._begin_sums(self.model.blocks[-1])
         for i, signal in zip(hidden, self._feedback(error, part, batch), strict=True):
             with self.traffic.computing("backward", 0, self.team.rank):
@@ -131,7 +131,7 @@ class Replica:
 
     def _loss(self, logits: Tensor, part: MicroBatch) -> tuple[Step, Tensor]:
         if part.rows:
-            return loss_and_error(logits, part.batch)
+            return loss_and_error(logits, part.batch.targets)
         return Step(logits.new_zeros(()), logits.new_zeros((), dtype=torch.int64)), torch.zeros_like(logits)
 
     def _feedback(self, error: Tensor, part: MicroBatch, batch: Batch) -> Iterator[Tensor]:

@@ -26,7 +26,7 @@ from dfa_cli.parallel.links import Link
 from dfa_cli.parallel.parts import MicroBatch, split_batch
 from dfa_cli.parallel.stage import join, output_type, share_result
 from dfa_cli.parallel.traffic import BACKWARD, FORWARD, Traffic
-from dfa_cli.rules.base import Step, loss_and_error, scatter_to_rows
+from dfa_cli.rules.base import Step, labelled_rows, loss_and_error, scatter_to_rows
 
 SCHEDULES: dict[str, Any] = {
     "gpipe": ScheduleGPipe,
@@ -139,7 +139,7 @@ class _Loss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, part: MicroBatch, results: list[Step]) -> Tensor:
-        result, error = loss_and_error(logits, part.batch)
+        result, error = loss_and_error(labelled_rows(logits, part.batch), part.batch.targets)
         results.append(result)
         signal = scatter_to_rows(error, part.batch, len(logits))
         ctx.save_for_backward(signal if part.weight == 1.0 else signal * part.weight)

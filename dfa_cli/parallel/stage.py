@@ -17,7 +17,7 @@ from dfa_cli.models.forward_state import ForwardState
 from dfa_cli.parallel.links import Arrival, Link
 from dfa_cli.parallel.parts import MicroBatch, split_batch
 from dfa_cli.parallel.traffic import BACKWARD, FORWARD, PROJECTION, RESULT
-from dfa_cli.rules.base import KEEP, LearningRule, Step, loss_and_error, scatter_to_rows
+from dfa_cli.rules.base import KEEP, LearningRule, Step, loss_and_error
 from dfa_cli.rules.blockwise import HasFeedback
 
 
@@ -95,7 +95,7 @@ class BlockwiseStage:
                 self.link.send(FORWARD, self.index + 1, out.detach())
                 continue
             with self._computing("loss", m):
-                result, error = loss_and_error(out, part.batch)
+                result, error = loss_and_error(out, part.batch.targets)
             results.append(result)
             errors.append(lambda error=error: error)
             for stage in self.projecting:
@@ -141,7 +141,7 @@ class BlockwiseStage:
         """Compute a block of this stage, with the graph that its weight gradient needs, if it learns."""
         learns = i in self.learning[self.index] or i == len(self.model.blocks) - 1
         with torch.set_grad_enabled(graph and learns):
-            return self.model.blocks[i](h.detach() if isinstance(h, Tensor) else h, part.batch.graph)  # type: ignore[return-value]
+            return self.model.output(i, h.detach() if isinstance(h, Tensor) else h, part.batch)
 
     def _forward(self, h: Any, part: MicroBatch, held: _Kept | _Recomputed) -> Tensor:
         for i in self.blocks:
@@ -155,8 +155,7 @@ class BlockwiseStage:
     ) -> None:
         for m, part in enumerate(parts if self.index == self.last else []):
             with self._computing("backward", m):
-                signal = scatter_to_rows(_weighted(errors[m](), part), part.batch, part.rows)
-                accumulate_vjp(held[m].take(len(self.model.blocks) - 1), signal)
+                accumulate_vjp(held[m].take(len(self.model.blocks) - 1), _weighted(errors[m](), part))
 
     def _teach_hidden_blocks(
         self,

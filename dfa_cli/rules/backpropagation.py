@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -14,9 +13,9 @@ from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.kernels.sparse import SparseMatrix
 from dfa_cli.kernels.vjp import accumulate_vjp
 from dfa_cli.models.base import Model
-from dfa_cli.models.batch import Batch, Graph
+from dfa_cli.models.batch import Batch
 from dfa_cli.models.forward_state import ForwardState
-from dfa_cli.rules.base import KEEP, Step, loss_and_error, scatter_to_rows
+from dfa_cli.rules.base import KEEP, Step, loss_and_error
 
 
 class Backpropagation:
@@ -41,8 +40,8 @@ class Backpropagation:
 
     def backward(self, model: Model, batch: Batch) -> Step:
         logits = model(batch) if self.activations == KEEP else _checkpointed(model, batch)
-        step, error = loss_and_error(logits, batch)
-        accumulate_vjp(logits, scatter_to_rows(error, batch, len(logits)))
+        step, error = loss_and_error(logits, batch.targets)
+        accumulate_vjp(logits, error)
         return step
 
 
@@ -50,33 +49,35 @@ def _checkpointed(model: Model, batch: Batch) -> Tensor:
     """Compute the logits as `model.forward` does, and let the backward pass compute most segments again."""
     from torch.utils.checkpoint import checkpoint
 
-    blocks = list(model.blocks)
+    blocks = range(len(model.blocks))
     length = math.ceil(len(blocks) ** 0.5)
-    *segments, last = (nn.Sequential(*blocks[i : i + length]) for i in range(0, len(blocks), length))
+    *segments, last = (blocks[i : i + length] for i in blocks[::length])
     h = batch.x
     for segment in segments:
         # `_contexts` puts back all generators, those of `preserve_rng_state` among them.
         h = checkpoint(
             _through,
+            model,
             segment,
             h,
-            batch.graph,
+            batch,
             use_reentrant=False,
             preserve_rng_state=False,
-            context_fn=functools.partial(_contexts, segment, batch.y.device),
+            context_fn=functools.partial(_contexts, model, segment, batch.y.device),
         )
-    return _through(last, h, batch.graph)
+    return _through(model, last, h, batch)
 
 
 def _contexts(
-    segment: nn.Module, device: torch.device
+    model: Model, segment: range, device: torch.device
 ) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """Return a context for the forward pass of the segment, which is about to begin, and one for its repetition."""
-    return nullcontext(), ForwardState(segment, device).again()
+    blocks = nn.Sequential(*(model.blocks[i] for i in segment))
+    return nullcontext(), ForwardState(blocks, device).again()
 
 
-def _through(segment: Iterable[nn.Module], h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
-    for block in segment:
-        h = block(h, graph)
+def _through(model: Model, segment: range, h: Tensor | SparseMatrix, batch: Batch) -> Tensor:
+    for i in segment:
+        h = model.output(i, h, batch)
     assert isinstance(h, Tensor)
     return h

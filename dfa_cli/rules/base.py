@@ -94,15 +94,19 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return loss, error.div_(len(targets))
 
 
-def loss_and_error(logits: Tensor, batch: Batch) -> tuple[Step, Tensor]:
-    """Compute the loss, the number of correct rows and the error `[labelled, classes]` from logits `[rows, classes]`.
+def loss_and_error(logits: Tensor, targets: Tensor) -> tuple[Step, Tensor]:
+    """Compute the loss, the number of correct rows and the error `[labelled, classes]` of the labelled rows.
 
-    Only labelled rows enter the three results. Nothing is recorded for autograd.
+    Nothing is recorded for autograd.
     """
     logits = logits.detach()
-    labelled = logits if batch.rows is None else logits.index_select(0, batch.rows)
-    loss, error = cross_entropy(labelled, batch.targets)
-    return Step(loss, (labelled.argmax(1) == batch.targets).sum()), error
+    loss, error = cross_entropy(logits, targets)
+    return Step(loss, (logits.argmax(1) == targets).sum()), error
+
+
+def labelled_rows(values: Tensor, batch: Batch) -> Tensor:
+    """Take the labelled rows `[labelled, width]` out of all rows `[rows, width]`."""
+    return values if batch.rows is None else values.index_select(0, batch.rows)
 
 
 def scatter_to_rows(values: Tensor, batch: Batch, rows: int) -> Tensor:

@@ -13,7 +13,7 @@ from dfa_cli.kernels.vjp import accumulate_vjp
 from dfa_cli.models.base import Model
 from dfa_cli.models.batch import Batch
 from dfa_cli.models.forward_state import ForwardState
-from dfa_cli.rules.base import KEEP, Step, loss_and_error, scatter_to_rows
+from dfa_cli.rules.base import KEEP, Step, loss_and_error
 
 # Maps the error `[labelled, classes]`, the batch and its number of rows to the signal `[rows, width_i]` of each hidden
 # block, in order. A signal is computed when it is asked for, and valid until the next is asked for.
@@ -48,19 +48,18 @@ def train_blocks(model: Model, batch: Batch, signals: Signals, activations: str)
 def _keep(model: Model, batch: Batch, signals: Signals) -> Step:
     outputs: list[Tensor] = []
     h = batch.x
-    for block in model.blocks:
-        h = block(_detached(h), batch.graph)
+    for i in range(len(model.blocks)):
+        h = model.output(i, _detached(h), batch)
         outputs.append(h)
     assert isinstance(h, Tensor)
-    step, error = loss_and_error(h, batch)
-    rows = len(h)
+    step, error = loss_and_error(h, batch.targets)
     del h
     outputs.reverse()
-    hidden = signals(error, batch, rows)
+    hidden = signals(error, batch, len(batch.y))
     while len(outputs) > 1:
         # No name refers to the output or to the signal, so both are freed with the graph of the block.
         accumulate_vjp(outputs.pop(), next(hidden))
-    accumulate_vjp(outputs.pop(), scatter_to_rows(error, batch, rows))
+    accumulate_vjp(outputs.pop(), error)
     return step
 
 
@@ -68,19 +67,16 @@ def _recompute(model: Model, batch: Batch, signals: Signals) -> Step:
     before = ForwardState(model, batch.y.device)
     with torch.no_grad():
         h = batch.x
-        for block in model.blocks:
-            h = block(h, batch.graph)
+        for i in range(len(model.blocks)):
+            h = model.output(i, h, batch)
     assert isinstance(h, Tensor)
-    step, error = loss_and_error(h, batch)
-    rows = len(h)
-    hidden = signals(error, batch, rows)
+    step, error = loss_and_error(h, batch.targets)
+    hidden = signals(error, batch, len(batch.y))
     with before.again():
         h = batch.x
-        for block in model.blocks[:-1]:
-            h = block(_detached(h), batch.graph)
-            accumulate_vjp(h, next(hidden))
-        h = model.blocks[-1](_detached(h), batch.graph)
-        accumulate_vjp(h, scatter_to_rows(error, batch, rows))
+        for i in range(len(model.blocks)):
+            h = model.output(i, _detached(h), batch)
+            accumulate_vjp(h, next(hidden, error))
     return step
 
 

@@ -11,7 +11,7 @@ from torch.func import functional_call
 from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.models.base import Block, Model
 from dfa_cli.models.batch import Batch
-from dfa_cli.rules.base import Step, loss_and_error, scatter_to_rows
+from dfa_cli.rules.base import Step, labelled_rows, loss_and_error, scatter_to_rows
 from dfa_cli.seeding import generator
 
 Weights = dict[str, Tensor]
@@ -73,7 +73,7 @@ class SequentialFeedback(ABC):
             outputs.append(block.layer(layer_input, batch.graph))
             h = block.activate(outputs[-1])
         assert isinstance(h, Tensor)
-        step, error = loss_and_error(h, batch)
+        step, error = loss_and_error(labelled_rows(h, batch), batch.targets)
 
         signal = scatter_to_rows(error, batch, len(h))
         for i in reversed(range(len(model.blocks))):

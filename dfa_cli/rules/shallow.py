@@ -8,7 +8,7 @@ from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.kernels.vjp import accumulate_vjp
 from dfa_cli.models.base import Model
 from dfa_cli.models.batch import Batch
-from dfa_cli.rules.base import KEEP, Step, loss_and_error, scatter_to_rows
+from dfa_cli.rules.base import KEEP, Step, loss_and_error
 
 
 class Shallow:
@@ -25,11 +25,11 @@ class Shallow:
         pass
 
     def backward(self, model: Model, batch: Batch) -> Step:
-        h = batch.x
+        h, last = batch.x, len(model.blocks) - 1
         with torch.no_grad():
-            for block in model.blocks[:-1]:
-                h = block(h, batch.graph)
-        logits = model.blocks[-1](h, batch.graph)
-        step, error = loss_and_error(logits, batch)
-        accumulate_vjp(logits, scatter_to_rows(error, batch, len(logits)))
+            for i in range(last):
+                h = model.output(i, h, batch)
+        logits = model.output(last, h, batch)
+        step, error = loss_and_error(logits, batch.targets)
+        accumulate_vjp(logits, error)
         return step

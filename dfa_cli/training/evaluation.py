@@ -30,9 +30,8 @@ def evaluate(model: Model, batches: Batches, validation: Tensor, test: Tensor) -
 
 def _evaluate_graph(model: Model, batches: Batches, validation: Tensor, test: Tensor) -> Tensor:
     """Run one forward pass over the whole graph, which serves all rows."""
-    assert batches.whole is not None
-    rows = torch.cat([validation, test])
-    logits, y = model(batches.whole).index_select(0, rows), batches.y.index_select(0, rows)
+    assert batches.held_out is not None
+    logits, y = model(batches.held_out), batches.held_out.targets
     right, n = logits.argmax(1) == y, len(validation)
     loss = nll_loss(log_softmax(logits[:n]), y[:n], reduction="sum")
     return torch.stack([loss, right[:n].sum(), right[n:].sum()])

@@ -57,7 +57,7 @@ def measure(model: str, encoding: str, seed: int) -> Iterator[dict[str, float]]:
         shown.model.eval()
         (batch,) = shown.batches
         with torch.no_grad():
-            _, error = loss_and_error(shown.model(batch), batch)
+            _, error = loss_and_error(shown.model(batch), batch.targets)
         pair = [one.rule.device.project(error) for one in (shown, exact)]  # type: ignore[attr-defined]
         cosines = {"row": float(torch.cosine_similarity(*pair, dim=1).mean())}
         pairs = zip(*(_gradients(shown, one.rule, batch) for one in (shown, exact)), strict=True)
