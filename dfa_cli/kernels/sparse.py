@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# The columns of the entries of a sparse matrix, the first entry of each row, and the values.
+Bags = tuple[Tensor, Tensor, Tensor]
+
 SUM = 0  # torch.embedding_bag's number for the mode "sum"
 
 
@@ -64,31 +67,43 @@ class SparseMatrix:
 
     def __matmul__(self, dense: Tensor) -> Tensor:
         """Compute `S H` `[rows, width]` for a dense `H` `[columns, width]`. The gradient for `H` is `S^T G`."""
-        return _Product.apply(self.csr, self.transposed, dense)  # type: ignore[no-any-return]
+        return _Product.apply(self, dense)  # type: ignore[no-any-return]
 
     def matmul(self, dense: Tensor) -> Tensor:
         """Compute `S H` `[rows, width]` for a dense `H` `[columns, width]`, without autograd."""
-        return _matmul(self.csr, dense)
+        return _matmul(self.csr, self._bags, dense)
 
     def transpose_matmul(self, signal: Tensor) -> Tensor:
         """Compute `S^T G` `[columns, width]` for a signal `G` `[rows, width]`, without autograd."""
-        return _matmul(self.transposed, signal)
+        return _matmul(self.transposed, self._transposed_bags, signal)
+
+    @cached_property
+    def _bags(self) -> Bags:
+        return _bags_of(self.csr)
+
+    @cached_property
+    def _transposed_bags(self) -> Bags:
+        return _bags_of(self.transposed)
 
 
 class _Product(torch.autograd.Function):
     """Computes `S H` with a gradient for `H` only. torch's own product would also prepare one for the constant `S`."""
 
     @staticmethod
-    def forward(ctx: Any, csr: Tensor, transposed: Tensor, dense: Tensor) -> Tensor:  # type: ignore[override]
-        ctx.transposed = transposed
-        return _matmul(csr, dense)
+    def forward(ctx: Any, matrix: SparseMatrix, dense: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.matrix = matrix
+        return matrix.matmul(dense)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor):  # type: ignore[override]
-        return None, None, _matmul(ctx.transposed, gradient)
+        return None, ctx.matrix.transpose_matmul(gradient)
 
 
-def _matmul(csr: Tensor, dense: Tensor) -> Tensor:
+def _bags_of(csr: Tensor) -> Bags:
+    return csr.col_indices(), csr.crow_indices(), csr.values()
+
+
+def _matmul(csr: Tensor, bags: Bags, dense: Tensor) -> Tensor:
     """Compute `S H` without autograd.
 
     In float32 on an x86 processor `torch.embedding_bag` does it: row `i` of the result is the weighted sum of the rows
@@ -96,14 +111,15 @@ def _matmul(csr: Tensor, dense: Tensor) -> Tensor:
     is as fast as torch's sparse product when `H` is 16 wide, three times as fast when `H` is 64 wide, and faster still
     beyond.
     """
-    if dense.dtype != torch.float32 or dense.device.type != "cpu" or not _has_fast_embedding_bag():
+    if dense.dtype != torch.float32 or not dense.is_cpu or not _has_fast_embedding_bag():
         return csr @ dense
+    columns, starts, values = bags
     return torch.embedding_bag(
         dense.detach().contiguous(),  # For a tensor that needs a gradient it would prepare one, which nobody asks for.
-        csr.col_indices(),
-        csr.crow_indices(),
+        columns,
+        starts,
         mode=SUM,
-        per_sample_weights=csr.values(),
+        per_sample_weights=values,
         include_last_offset=True,
     )[0]
 
