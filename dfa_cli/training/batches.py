@@ -18,9 +18,7 @@ class Batches:
     """Iterates over the batches of one epoch: `size` training rows at a time, in a new order every epoch.
 
     With `size = None` an epoch is one batch of all training rows. For a graph an epoch is always one batch, the whole
-    graph. `held_out` is the graph with the labels of the validation rows and then of the test rows.
-
-    `order` is the generator that shuffles. After each mini-batch `observer` is called with the fraction
+    graph. `order` is the generator that shuffles. After each mini-batch `observer` is called with the fraction
     of the epoch that is done.
     """
 
@@ -34,11 +32,9 @@ class Batches:
         self.y = data.y
         self.train = data.train
         self.whole: Batch | None = None
-        self.held_out: Batch | None = None
         if data.edge_index is not None:
             graph = Graph(data.edge_index, len(data.y))
             self.whole = Batch(self.x, self.y, data.train, graph)
-            self.held_out = replace(self.whole, rows=torch.cat([data.validation, data.test]))
 
     def __iter__(self) -> Iterator[Batch]:
         if self.whole is not None:
@@ -64,8 +60,8 @@ class Batches:
         """Return batches of the same rows in the same order, with `x` `[rows, columns]` in place of the features."""
         other = copy.copy(self)
         other.x = x
-        if self.whole is not None and self.held_out is not None:
-            other.whole, other.held_out = replace(self.whole, x=x), replace(self.held_out, x=x)
+        if self.whole is not None:
+            other.whole = replace(self.whole, x=x)
         return other
 
     def batch_of(self, rows: Tensor) -> Batch:

@@ -15,7 +15,7 @@ from dfa_cli.models.base import Model
 from dfa_cli.rules.base import LearningRule
 from dfa_cli.training.batches import Batches
 from dfa_cli.training.cached_features import cache_hidden_features
-from dfa_cli.training.evaluation import evaluate
+from dfa_cli.training.evaluation import Evaluation
 from dfa_cli.training.schedule import set_rate
 from dfa_cli.training.setup import Experiment
 from dfa_cli.training.soundness import divergence
@@ -106,6 +106,7 @@ def train(experiment: Experiment, settings: LoopSettings, history: History = His
     model, batches = cache_hidden_features(experiment.model, experiment.rule, experiment.batches)
     rule, optimizer = experiment.rule, experiment.optimizer
     validation, test = experiment.validation, experiment.test
+    evaluate = Evaluation(model, batches, validation, test)
     start = time.perf_counter() - history.seconds
     model.train()
     for epoch in range(history.epoch + 1, settings.epochs + 1):
@@ -113,7 +114,7 @@ def train(experiment: Experiment, settings: LoopSettings, history: History = His
             return
         set_rate(optimizer, settings.schedule, epoch, settings.epochs)
         train_totals, rows = train_epoch(model, rule, optimizer, batches)
-        scores = evaluate(model, batches, validation, test)
+        scores = evaluate()
         # Read all numbers at once, because every read makes the CPU wait for the accelerator.
         loss, hits, validation_loss, validation_hits, test_hits = torch.cat([train_totals, scores]).tolist()
         loss /= rows

@@ -13,7 +13,7 @@ from dfa_cli.config.auto import resolve_auto
 from dfa_cli.config.compose import compose_run
 from dfa_cli.config.instantiate import build
 from dfa_cli.data.source import Source
-from dfa_cli.training.evaluation import evaluate
+from dfa_cli.training.evaluation import Evaluation
 from dfa_cli.training.loop import LoopSettings, train, train_epoch
 from dfa_cli.training.setup import Experiment, build_experiment
 
@@ -59,7 +59,7 @@ def test_an_epoch_and_its_evaluation_never_wait(data: tuple[str, ...], words: tu
 
     def epoch() -> None:
         train_epoch(made.model, made.rule, made.optimizer, made.batches)
-        evaluate(made.model, made.batches, made.validation, made.test)
+        Evaluation(made.model, made.batches, made.validation, made.test)()
 
     epoch()  # The first epoch makes the handles of the libraries, the adjacency and the state of the optimizer.
     with waiting_is_an_error():
