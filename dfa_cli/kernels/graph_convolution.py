@@ -30,12 +30,33 @@ def graph_convolution(
     `known`: the result for these arguments, if it is known already. Then only the gradients are computed. The bits of
     the result and of the gradients are those of the plain line with the products of `sparse.py` and `dense.py`.
     """
+    if not torch.is_grad_enabled() and known is None:
+        return _compute(adjacency, h, weight, bias, activation)[0]
     return _GraphConvolution.apply(adjacency, h, weight, bias, activation, known)  # type: ignore[no-any-return]
 
 
 def narrows(h: Tensor | SparseMatrix, weight: Tensor) -> bool:
     """Tell whether `A (h W)` takes less work than `(A h) W`. A sparse `h` is always multiplied first."""
     return isinstance(h, SparseMatrix) or weight.shape[0] >= weight.shape[1]
+
+
+def _compute(
+    adjacency: SparseMatrix,
+    h: Tensor | SparseMatrix,
+    weight: Tensor,
+    bias: Tensor,
+    activation: Activation | None,
+) -> tuple[Tensor, Tensor | None]:
+    """Return the result, and the matrix that is multiplied by `W`, if it is dense."""
+    if isinstance(h, SparseMatrix):
+        factor, out = None, adjacency.matmul(h.matmul(weight))
+    elif narrows(h, weight):
+        factor, out = h, adjacency.matmul(multiply(h, weight))
+    else:
+        factor = adjacency.matmul(h)
+        out = multiply(factor, weight)
+    out.add_(bias)
+    return out if activation is None else IN_PLACE[activation](out), factor
 
 
 class _GraphConvolution(torch.autograd.Function):
@@ -49,17 +70,9 @@ class _GraphConvolution(torch.autograd.Function):
         activation: Activation | None,
         known: Tensor | None,
     ) -> Tensor:
-        if isinstance(h, SparseMatrix):
-            factor = None
-            out = adjacency.matmul(h.matmul(weight)).add_(bias) if known is None else known
-        elif narrows(h, weight):
-            factor = h
-            out = adjacency.matmul(multiply(h, weight)).add_(bias)
-        else:
-            factor = adjacency.matmul(h)
-            out = multiply(factor, weight).add_(bias)
-        if activation is not None and known is None:
-            out = IN_PLACE[activation](out)
+        out, factor = (
+            _compute(adjacency, h, weight, bias, activation) if known is None else (known, None)
+        )
         ctx.adjacency, ctx.activation = adjacency, activation
         ctx.features = h if isinstance(h, SparseMatrix) else None
         ctx.save_for_backward(factor, weight, out if activation is not None else None)
