@@ -25,7 +25,7 @@ class SparseMatrix:
     """A constant sparse matrix `S` `[rows, columns]`, stored in CSR format together with its transpose.
 
     The stored transpose saves every step from transposing. `order` maps the values of `S` to those of its transpose:
-    `transposed.values() == csr.values()[order]`. Indices have 32 bits where they fit, because the sparse product on a
+    `transposed.values() == csr.values()[order]`. The transpose may lack rows of `S` (see `for_signals`). Indices have 32 bits where they fit, because the sparse product on a
     CPU would convert 64-bit indices every time. `places` `[rows]` are the numbers that the rows have in the matrix of
     which `only` took them; `None` means that nothing was left out.
     """
@@ -48,6 +48,31 @@ class SparseMatrix:
         """Return `S[rows]`, the matrix of these rows `[n]`. For sorted rows its products have the bits of those of `S`."""
         part = SparseMatrix.of(self.csr.to_sparse_coo().index_select(0, rows))
         return replace(part, places=rows)
+
+    def for_signals(self, rows: Tensor) -> SparseMatrix:
+        """Return the same matrix for signals that are zero in all but these rows: `S^T G` leaves the others out.
+
+        The bits of the product stay.
+        """
+        inside = self._lies_in(rows)
+        columns, order, old = self._transposed_rows()[inside], self.order[inside], self.transposed
+        transposed = _csr_from_sorted(columns, old.col_indices()[inside], old.values()[inside], old.shape)
+        return replace(self, transposed=transposed, order=order)
+
+    def columns_of(self, rows: Tensor) -> Tensor:
+        """Return the numbers of the columns that have an entry in one of these rows."""
+        return self._transposed_rows()[self._lies_in(rows)].unique()
+
+    def _lies_in(self, rows: Tensor) -> Tensor:
+        """Tell of each entry of the transpose whether it is in one of these rows of the matrix."""
+        chosen = torch.zeros(self.shape[0], dtype=torch.bool, device=rows.device).index_fill_(0, rows, True)
+        return chosen.index_select(0, self.transposed.col_indices())
+
+    def _transposed_rows(self) -> Tensor:
+        """Return the row of each entry of the transpose, which is its column in the matrix."""
+        return torch.arange(self.shape[1], device=self.order.device).repeat_interleave(
+            self.transposed.crow_indices().diff()
+        )
 
     @property
     def shape(self) -> torch.Size:

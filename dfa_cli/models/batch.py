@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from torch import Tensor
@@ -29,6 +29,12 @@ class Graph:
         part.adjacency = self.adjacency.only(rows)
         return part
 
+    def for_signals(self, rows: Tensor) -> Graph:
+        """Return the same graph for signals that are zero in all but these rows."""
+        part = copy.copy(self)
+        part.adjacency = self.adjacency.for_signals(rows)
+        return part
+
 
 @dataclass(eq=False)
 class Batch:
@@ -42,6 +48,7 @@ class Batch:
     y: Tensor
     rows: Tensor | None = None
     graph: Graph | None = None
+    _near: dict[int, Batch] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def targets(self) -> Tensor:
@@ -54,3 +61,19 @@ class Batch:
         assert self.graph is not None
         assert self.rows is not None
         return self.graph.only(self.rows)
+
+    def near(self, edges: int) -> Batch:
+        """Return the same batch for signals that are zero more than `edges` edges away from all labelled rows.
+
+        Gradients are computed from the entries of the matrices that such a signal reaches. Their bits are the same.
+        """
+        if self.graph is None or self.rows is None:
+            return self
+        if edges not in self._near:
+            adjacency, rows, x = self.graph.adjacency, self.rows, self.x
+            for _ in range(edges):
+                rows = adjacency.columns_of(rows)
+            if isinstance(x, SparseMatrix):
+                x = x.for_signals(adjacency.columns_of(rows))
+            self._near[edges] = replace(self, x=x, graph=self.graph.for_signals(rows))
+        return self._near[edges]

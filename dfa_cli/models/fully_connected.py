@@ -21,6 +21,7 @@ class Linear(nn.Module):
     """
 
     deterministic = True  # the layer draws no random numbers: training and evaluation give the same output
+    edges = 0  # from how many edges away an input enters an output
 
     def __init__(self, inputs: int, width: int, generator: torch.Generator | None):
         super().__init__()

@@ -26,6 +26,7 @@ class GraphConvolution(nn.Module):
     """
 
     deterministic = True  # the layer draws no random numbers: training and evaluation give the same output
+    edges = 1  # from how many edges away an input enters an output
 
     def __init__(self, inputs: int, width: int, generator: torch.Generator | None):
         super().__init__()
@@ -81,15 +82,8 @@ class GraphConvolution(nn.Module):
                 parameters = self.weight.detach().clone(), self.bias.detach().clone()
                 self._last_evaluation = _Evaluation(x, adjacency, activation, *parameters, out)
             return out
-        same = known is not None and known.x is x and known.adjacency is adjacency
-        if (
-            known is None
-            or not same
-            or known.activation is not activation
-            or not known.has_parameters_of(self)
-        ):
-            return graph_convolution(adjacency, x, self.weight, self.bias, activation)
-        return graph_convolution(adjacency, x, self.weight, self.bias, activation, known.out)
+        out = known.out if known is not None and known.is_of(self, x, adjacency, activation) else None
+        return graph_convolution(adjacency, x, self.weight, self.bias, activation, out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,9 +97,25 @@ class _Evaluation:
     bias: Tensor
     out: Tensor
 
-    def has_parameters_of(self, layer: GraphConvolution) -> bool:
-        """Compare the numbers themselves: a fused optimizer changes them without a new version of the tensor."""
-        return torch.equal(self.weight, layer.weight) and torch.equal(self.bias, layer.bias)
+    def is_of(
+        self,
+        layer: GraphConvolution,
+        x: SparseMatrix,
+        adjacency: SparseMatrix,
+        activation: Activation | None,
+    ) -> bool:
+        """Tell whether the layer would compute this output now.
+
+        The parameters are compared by their numbers: a fused optimizer changes them without a new version of the
+        tensor. The transposes of the matrices do not matter.
+        """
+        return (
+            self.x.csr is x.csr
+            and self.adjacency.csr is adjacency.csr
+            and self.activation is activation
+            and torch.equal(self.weight, layer.weight)
+            and torch.equal(self.bias, layer.bias)
+        )
 
 
 class GraphConvolutional(Model):

@@ -39,6 +39,8 @@ class Backpropagation:
         pass
 
     def backward(self, model: Model, batch: Batch) -> Step:
+        if (edges := model.edges_to_error()) is not None:
+            batch = batch.near(edges)
         logits = model(batch) if self.activations == KEEP else _checkpointed(model, batch)
         step, error = loss_and_error(logits, batch.targets)
         accumulate_vjp(logits, error)

@@ -57,6 +57,9 @@ class DirectFeedbackAlignment:
             device.prepare(classes, max(s.stop for s in self.slices), compute)
 
     def backward(self, model: Model, batch: Batch) -> Step:
+        own_feedback = type(self).feedback is not DirectFeedbackAlignment.feedback
+        if not self.spread_over_edges and not own_feedback and model.edges_to_error() is not None:
+            batch = batch.near(0)
         return train_blocks(model, batch, self.feedback, self.activations)
 
     def feedback_matrices(self) -> list[Tensor]:
