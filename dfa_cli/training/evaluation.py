@@ -26,11 +26,11 @@ class Evaluation:
         self.graph = batches.whole and replace(batches.whole, rows=torch.cat([validation, test]))
 
     @torch.no_grad()
-    def __call__(self) -> Tensor:
-        """Evaluate the model without dropout and return `[summed validation loss, validation hits, test hits]`.
+    def __call__(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Evaluate the model without dropout and return the summed validation loss, validation hits and test hits.
 
-        A hit is a row that is classified correctly. The tensor stays on the accelerator, because reading a number would
-        make the CPU wait.
+        A hit is a row that is classified correctly. The numbers stay on the accelerator, because reading one would make
+        the CPU wait.
         """
         was_training = self.model.training
         self._set_mode(False)
@@ -46,14 +46,14 @@ class Evaluation:
         for module in self.modules:
             module.__dict__["training"] = training
 
-    def _of_graph(self, graph: Batch) -> Tensor:
+    def _of_graph(self, graph: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Run one forward pass over the graph, which serves all rows."""
         logits, y = self.model(graph), graph.targets
         right, n = logits.argmax(1) == y, len(self.validation)
         loss = nll_loss(log_softmax(logits[:n]), y[:n], reduction="sum")
-        return torch.stack([loss, right[:n].sum(), right[n:].sum()])
+        return loss, right[:n].sum(), right[n:].sum()
 
-    def _of_samples(self) -> Tensor:
+    def _of_samples(self) -> tuple[Tensor, Tensor, Tensor]:
         """Run a forward pass for every `ROWS_AT_ONCE` rows."""
         loss, hits, test_hits = torch.zeros(3, device=self.validation.device)
         for batch in map(self.batches.batch_of, self.validation.split(ROWS_AT_ONCE)):
@@ -62,4 +62,4 @@ class Evaluation:
             hits += (logits.argmax(1) == y).sum()
         for batch in map(self.batches.batch_of, self.test.split(ROWS_AT_ONCE)):
             test_hits += (self.model(batch).argmax(1) == batch.targets).sum()
-        return torch.stack([loss, hits, test_hits])
+        return loss, hits, test_hits

@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from dfa_cli.models.base import Model
-from dfa_cli.rules.base import LearningRule
+from dfa_cli.rules.base import LearningRule, Step
 from dfa_cli.training.batches import Batches
 from dfa_cli.training.cached_features import cache_hidden_features
 from dfa_cli.training.evaluation import Evaluation
@@ -113,10 +112,10 @@ def train(experiment: Experiment, settings: LoopSettings, history: History = His
         if settings.patience is not None and epoch - 1 - history.best_epoch >= settings.patience:
             return
         set_rate(optimizer, settings.schedule, epoch, settings.epochs)
-        train_totals, rows = train_epoch(model, rule, optimizer, batches)
-        scores = evaluate()
+        totals, rows = train_epoch(model, rule, optimizer, batches)
         # Read all numbers at once, because every read makes the CPU wait for the accelerator.
-        loss, hits, validation_loss, validation_hits, test_hits = torch.cat([train_totals, scores]).tolist()
+        numbers = torch.stack([*totals, *evaluate()]).tolist()
+        loss, hits, validation_loss, validation_hits, test_hits = numbers
         loss /= rows
         if not math.isfinite(loss):
             raise divergence(experiment, f"The training loss became {loss} in epoch {epoch}", epoch)
@@ -138,18 +137,19 @@ def train(experiment: Experiment, settings: LoopSettings, history: History = His
 
 def train_epoch(
     model: Model, rule: LearningRule, optimizer: torch.optim.Optimizer, batches: Batches
-) -> tuple[Tensor, int]:
-    """Train on every batch once. Returns the tensor `[summed loss, hits]` and the number of rows.
+) -> tuple[Step, int]:
+    """Train on every batch once. Returns the summed loss with the number of correct rows, and the number of rows.
 
-    A hit is a row that is classified correctly. The tensor stays on the accelerator.
+    The sums stay on the accelerator.
     """
-    total: Any = 0
+    losses, hits = [], []
     rows = 0
     for batch in batches:
         optimizer.zero_grad(set_to_none=True)
         loss, correct = rule.backward(model, batch)
         optimizer.step()
         n = len(batch.targets)
-        total = total + torch.stack([loss * n, correct])
+        losses.append(loss * n)
+        hits.append(correct)
         rows += n
-    return total, rows
+    return Step(sum(losses[1:], losses[0]), sum(hits[1:], hits[0])), rows
