@@ -70,9 +70,7 @@ class _GraphConvolution(torch.autograd.Function):
         activation: Activation | None,
         known: Tensor | None,
     ) -> Tensor:
-        out, factor = (
-            _compute(adjacency, h, weight, bias, activation) if known is None else (known, None)
-        )
+        out, factor = _compute(adjacency, h, weight, bias, activation) if known is None else (known, None)
         ctx.adjacency, ctx.activation = adjacency, activation
         ctx.features = h if isinstance(h, SparseMatrix) else None
         ctx.save_for_backward(factor, weight, out if activation is not None else None)

@@ -25,9 +25,9 @@ class SparseMatrix:
     """A constant sparse matrix `S` `[rows, columns]`, stored in CSR format together with its transpose.
 
     The stored transpose saves every step from transposing. `order` maps the values of `S` to those of its transpose:
-    `transposed.values() == csr.values()[order]`. The transpose may lack rows of `S` (see `for_signals`). Indices have 32 bits where they fit, because the sparse product on a
-    CPU would convert 64-bit indices every time. `places` `[rows]` are the numbers that the rows have in the matrix of
-    which `only` took them; `None` means that nothing was left out.
+    `transposed.values() == csr.values()[order]`. The transpose may lack rows of `S` (`for_signals`). Indices have 32
+    bits where they fit, because the sparse product on a CPU would convert 64-bit indices every time. `places` `[rows]`
+    are the numbers that the rows have in the matrix of which `only` took them; `None` means that it has all rows.
     """
 
     csr: Tensor
@@ -45,8 +45,8 @@ class SparseMatrix:
         return cls(_csr_from_sorted(rows, columns, coo.values(), coo.shape), transposed, order)
 
     def only(self, rows: Tensor) -> SparseMatrix:
-        """Return `S[rows]`, the matrix of these rows `[n]`. For sorted rows its products have the bits of those of `S`."""
-        part = SparseMatrix.of(self.csr.to_sparse_coo().index_select(0, rows))
+        """Return `S[rows]`, the matrix of these rows `[n]`. For sorted rows its products have the bits of `S`."""
+        part = SparseMatrix.from_tensor(self.csr.to_sparse_coo().index_select(0, rows))
         return replace(part, places=rows)
 
     def for_signals(self, rows: Tensor) -> SparseMatrix:

@@ -74,13 +74,13 @@ class Model(nn.Module):
         """Widths of the hidden blocks, which are also the widths that the error is projected to."""
         return [block.width for block in self.blocks[:-1]]
 
-    def edges_to_error(self) -> int | None:
-        """Return how many edges lie between a labelled row and a row that enters its loss, at the output of block 1.
+    def edges_of_error(self) -> int | None:
+        """Return along how many edges the error passes from the logits to the output of the first block.
 
-        `None`: a layer does not tell how many edges it looks along, in an attribute `edges`.
+        A layer has this number in an attribute `edges`. `None`: one of the layers has no such attribute.
         """
         edges = [getattr(block.layer, "edges", None) for block in self.blocks]
-        return None if None in edges else sum(edges[1:])
+        return None if None in edges else sum(edges[1:])  # type: ignore[arg-type]
 
     def set_matmul_dtype(self, dtype: torch.dtype) -> None:
         """Let the hidden blocks multiply in `dtype`; parameters and their gradients keep their own type.

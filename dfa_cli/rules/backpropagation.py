@@ -31,16 +31,16 @@ class Backpropagation:
     """
 
     activations = KEEP  # also of a subclass with an `__init__` of its own
+    edges: int | None = None  # how far from the labelled rows the error of the first block reaches, if known
 
     def __init__(self, activations: str = KEEP):
         self.activations = activations
 
     def prepare(self, model: Model, classes: int, device: ProjectionDevice, compute: torch.device) -> None:
-        pass
+        self.edges = model.edges_of_error()
 
     def backward(self, model: Model, batch: Batch) -> Step:
-        if (edges := model.edges_to_error()) is not None:
-            batch = batch.near(edges)
+        batch = batch if self.edges is None else batch.near(self.edges)
         logits = model(batch) if self.activations == KEEP else _checkpointed(model, batch)
         step, error = loss_and_error(logits, batch.targets)
         accumulate_vjp(logits, error)

@@ -53,13 +53,14 @@ class DirectFeedbackAlignment:
         self.device = device
         self.slices = _slices(model.widths, self.share_columns)
         self.scales = [self.scale / width**0.5 for width in model.widths]
+        own_feedback = type(self).feedback is not DirectFeedbackAlignment.feedback
+        # Whether it is certain that no other rows get feedback, and that no layer of the model needs them.
+        self.only_labelled = not (self.spread_over_edges or own_feedback or model.edges_of_error() is None)
         if self.slices:
             device.prepare(classes, max(s.stop for s in self.slices), compute)
 
     def backward(self, model: Model, batch: Batch) -> Step:
-        own_feedback = type(self).feedback is not DirectFeedbackAlignment.feedback
-        if not self.spread_over_edges and not own_feedback and model.edges_to_error() is not None:
-            batch = batch.near(0)
+        batch = batch.near(0) if self.only_labelled else batch
         return train_blocks(model, batch, self.feedback, self.activations)
 
     def feedback_matrices(self) -> list[Tensor]:

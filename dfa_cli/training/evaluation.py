@@ -39,7 +39,7 @@ class Evaluation:
         return found
 
     def _set_mode(self, training: bool) -> None:
-        """Do what `model.train(training)` does. That takes twenty times as long, as long as a layer of a small graph."""
+        """Do what `model.train(training)` does, which takes as long as a layer of a small network."""
         if self.has_own_modes:
             self.model.train(training)
             return

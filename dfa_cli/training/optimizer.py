@@ -74,11 +74,13 @@ def _take_fused_step(adam: Adam) -> bool:
     trained = [p for group in groups for p in group]
     if not all(p.is_cpu and p.dtype == torch.float32 and adam.state[p] for p in trained):
         return False
-    torch._foreach_add_([adam.state[p]["step"] for p in trained], 1)
+    torch._foreach_add_([adam.state[p]["step"] for p in trained], 1)  # type: ignore[attr-defined]
     for group, parameters in zip(adam.param_groups, groups, strict=True):
+        if not parameters:
+            continue
         states = [adam.state[p] for p in parameters]
-        kernel = torch._fused_adamw_ if group.get("decoupled_weight_decay") else torch._fused_adam_
-        kernel(
+        kernel = "_fused_adamw_" if group.get("decoupled_weight_decay") else "_fused_adam_"
+        getattr(torch, kernel)(
             parameters,
             [p.grad for p in parameters],
             [state["exp_avg"] for state in states],

@@ -155,3 +155,27 @@ def test_the_normalised_adjacency_equals_its_formula() -> None:
     a[edge_index[0], edge_index[1]] = 1
     d = torch.diag(a.sum(0) ** -0.5)
     torch.testing.assert_close(normalised_adjacency(edge_index, 6).dense, d @ a @ d)
+
+
+def test_some_rows_are_those_of_the_whole_matrix(pair: tuple[Tensor, SparseMatrix]) -> None:
+    dense, sparse = pair
+    rows = torch.tensor([1, 4, 8])
+    some = sparse.only(rows)
+    assert torch.equal(some.dense, dense[rows])
+    assert torch.equal(some.transposed.to_dense(), dense[rows].T)
+    assert torch.equal(sparse.columns_of(rows), dense[rows].any(0).nonzero().flatten())
+
+
+def test_a_matrix_for_signals_leaves_out_what_meets_zeros(pair: tuple[Tensor, SparseMatrix]) -> None:
+    """New values, as dropout draws them, are left out at the same places."""
+    dense, sparse = pair
+    rows = torch.tensor([1, 4, 8])
+    signal = torch.zeros(len(dense), 3, dtype=dense.dtype).index_fill_(0, rows, 1.5)
+    h = torch.ones(dense.shape[1], 2, dtype=dense.dtype)
+    for scale, near in (
+        (1, sparse.for_signals(rows)),
+        (2, sparse.for_signals(rows).with_values(2 * sparse.csr.values())),
+    ):
+        assert len(near.transposed.values()) == dense[rows].count_nonzero()
+        torch.testing.assert_close(near.transpose_matmul(signal), scale * dense.T @ signal)
+        torch.testing.assert_close(near.matmul(h), scale * dense @ h)

@@ -8,7 +8,7 @@ from networks import CLASSES, ROWS, NoDevice, batch, gradients, network, same
 from torch.nn import functional
 
 from dfa_cli.kernels.vjp import accumulate_vjp
-from dfa_cli.models import Model
+from dfa_cli.models import Batch, Model
 from dfa_cli.rules import Backpropagation, Shallow, cross_entropy
 from dfa_cli.rules.base import LearningRule
 
@@ -17,7 +17,7 @@ KINDS = ["samples", "graph"]
 
 def autograd(model: Model, kind: str) -> tuple[dict[str, torch.Tensor | None], float]:
     data = batch(kind)
-    logits = model(data)
+    logits = model(Batch(data.x, data.y, None, data.graph))
     loss = functional.cross_entropy(logits if data.rows is None else logits[data.rows], data.targets)
     loss.backward()
     return {name: parameter.grad for name, parameter in model.named_parameters()}, loss.item()
