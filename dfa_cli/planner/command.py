@@ -177,6 +177,11 @@ def _filled_in(question: Question, spec: RunSpec) -> Question:
         output.write_stderr(
             "note: dfa plan divides the blocks by their costs, and not as parallel.split does."
         )
+    if question.frame_rate is None and "frame_time" in (spec.config.get("device") or {}):
+        output.write_stderr(
+            f"note: dfa plan takes the speed of the optics from --frame-rate, and not from "
+            f"device={spec.choices['device']}."
+        )
     return replace(
         question,
         stages=question.stages or parallel.get("stages"),

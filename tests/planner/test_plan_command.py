@@ -327,3 +327,10 @@ def test_a_mistake_is_one_sentence(dfa: Dfa, words: list[str], sentence: str) ->
     assert answer.code == 2
     assert sentence in answer.sentence
     assert answer.err.count("\n") == 1
+
+
+def test_the_speed_of_a_configured_opu_is_not_taken_silently(dfa: Dfa) -> None:
+    words = ["plan", "data=digits", "device=opu_sim", "device.frame_seconds=1e-3"]
+    note = "note: dfa plan takes the speed of the optics from --frame-rate, and not from device=opu_sim."
+    assert note in dfa(*words).err
+    assert note not in dfa(*words, "--frame-rate", "1000").err
