@@ -90,15 +90,32 @@ def run(
     sentences.append(
         f"Measured here over {n_out:,} modes: {beam.measured_snr_db:.1f} dB between {beam.what} and what is read."
     )
+    if beam.image and beam.image.exposed:
+        sentences.append(_light(beam.image.photoelectrons, beam.image.exposed))
     output.write_stdout("\n".join(line for words in sentences for line in wrap(words, width)) + "\n")
     if out is not None:
         from dfa_cli.plots.style import save
 
-        sizes = [f"--inputs {n_in} --outputs {n_out} --lit {lit}"]
-        words = " ".join([*device_words, *overrides, *sizes])
+        size = f"--inputs {n_in} --outputs {n_out} --lit {lit}"
+        words = " ".join([*device_words, *overrides, size])
         below = f"dfa beam {words}. Simulated."
         if beam.image and beam.image.band:
             below += " Shaded in the spectrum: the band of the fringes."
         figure = draw(beam, device.limits.mirrors, device.mirrors_per_component, below)
         output.write_file(out, save(figure, out.suffix), force)
         output.write_stderr(f"wrote {out}")
+
+
+def _light(photoelectrons: float, exposed: float) -> str:
+    """Say how much light a pixel gets, and what sets this limit."""
+    limit = (
+        "The full exposure is used: more light (device.laser.watts) would lower the noise."
+        if math.isclose(exposed, 1.0)
+        else "The laser could give more."
+        if exposed < 1
+        else "That is longer than device.laser.exposure_seconds."
+    )
+    return (
+        f"An average pixel collects {photoelectrons:,.0f} photoelectrons in {100 * exposed:.0f} % of the full "
+        f"exposure. {limit}"
+    )

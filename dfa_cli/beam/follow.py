@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dfa_cli.errors import DfaError
 from dfa_cli.seeding import generator
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ class Image:
     camera gives, with its noise, in `unit`. `spectrum`: mean power of `levels` at `frequencies` [cycles per sample].
     `carrier`: where the fringes lie, `None` without a reference beam. `band`: lowest and highest frequency of the
     fringes, where they have a width. `samples`: what lies side by side in a row of `levels`, pixels or exposures.
+    `photoelectrons`: mean of a pixel in an exposure. `exposed`: this exposure over the full one, `None` where the light
+    does not follow from the laser.
     """
 
     speckle: Tensor
@@ -36,6 +37,8 @@ class Image:
     carrier: float | None
     band: tuple[float, float] | None
     samples: str
+    photoelectrons: float
+    exposed: float | None
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ class Beam:
 
     `pattern` `[n_in]`: 1 for a component that is lit. `true` `[n_out]`: the exact value at each mode. `read` `[n_out]`:
     the value that the read-out returns. Both are divided by the root mean square of the exact values. `what`: the name
-    of the quantity that is read. `image`: `None` without a camera. `budget`: `None` for a read-out without a formula.
+    of the quantity that is read. `image`: `None` where no camera is simulated. `budget`: `None` for a read-out
+    without a formula.
     """
 
     pattern: Tensor
@@ -91,7 +95,7 @@ def follow(device: OPU, n_in: int, n_out: int, lit: int) -> Beam:
 def _image(device: OPU, field: Tensor, noise: object) -> Image | None:
     import torch
 
-    from dfa_cli.devices.opu import Ideal, Intensity, OffAxis, PhaseShifting
+    from dfa_cli.devices.opu import Intensity, OffAxis, PhaseShifting
     from dfa_cli.devices.opu.workspace import Workspace
 
     readout = getattr(device.readout, "wrapped", device.readout)
@@ -122,17 +126,12 @@ def _image(device: OPU, field: Tensor, noise: object) -> Image | None:
         speckle = intensity.repeat_interleave(fringes.samples if samples == "pixels" else 1, 1)
     elif isinstance(readout, Intensity):
         speckle = light = intensity
-    elif isinstance(readout, Ideal):
+    else:  # `Ideal` has no camera, and what a read-out of your own sees is not known
         return None
-    else:
-        name = type(readout).__name__
-        raise DfaError(
-            f"dfa beam has no picture of the read-out {name}; choose one of `ls conf/device/readout`."
-        )
     optics = readout if isinstance(readout, Intensity) else readout.fringes
     exposure = optics.exposure
     levels = optics.camera.measure(light.clone(), exposure, noise)[0] * exposure.gain  # type: ignore[arg-type]
-    unit = "photoelectrons"
+    unit, photoelectrons = "photoelectrons", float(levels.mean())
     if exposure.step:
         levels, unit = levels / exposure.step, "grey level"
     # Exposures follow one another at each pixel. Pixels lie side by side in a row.
@@ -147,4 +146,6 @@ def _image(device: OPU, field: Tensor, noise: object) -> Image | None:
         carrier,
         band,
         samples,
+        photoelectrons,
+        exposure.gain / optics.camera.light if optics.camera.light else None,
     )

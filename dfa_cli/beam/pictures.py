@@ -39,7 +39,7 @@ def draw(beam: Beam, mirrors: int, mirrors_per_component: int, below: str) -> Fi
     _mirrors(axes[0], beam, mirrors, mirrors_per_component)
     if beam.image is None:
         for axis in axes[1:4]:
-            _empty(axis, "no camera")
+            _empty(axis, "no camera is simulated")
     else:
         _speckle(axes[1], beam.image)
         _camera(axes[2], beam.image)
@@ -146,7 +146,7 @@ def _scatter(axis: Axes, beam: Beam) -> None:
     ends = [float(true.min()), float(true.max())]
     axis.plot(ends, ends, color=INK, linewidth=0.8)
     heading = f"Read against true: {beam.measured_snr_db:.1f} dB, measured"
-    dress(axis, heading, f"{beam.what} / its r.m.s.", "read")
+    dress(axis, heading, f"{beam.what} / its r.m.s.", "read / the same r.m.s.")
 
 
 def _budget(axis: Axes, beam: Beam) -> None:

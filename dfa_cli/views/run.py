@@ -72,7 +72,7 @@ def run_as_text(run: Run, width: int | None = None) -> str:
         words = [f"{measured['frames']:,.0f} frames", *([f"modelled {optics}"] if optics else [])]
         snr = ((run.record.get("projection") or {}).get("notes") or {}).get("snr_db")
         if isinstance(snr, float):
-            words.append(f"signal to noise {snr:.1f} dB")
+            words.append(f"signal to noise {snr:.1f} dB in the calibration frame")
         add_line("optics", ", ".join(words))
     if parallel := run.record.get("parallel"):
         lines += ["", "Processes (messages sent and seconds per training step, on average)"]
@@ -122,7 +122,7 @@ def run_in_full(run: Run, width: int | None = None) -> str:
                 duration(measured) if metric.unit == "s" else quantity(measured, metric.unit),
             )
     for name, note in ((run.record.get("projection") or {}).get("notes") or {}).items():
-        add_line(f"  {note_in_words(name)}", note)
+        add_line(f"  {note_in_words(name)}", f"{note:.4g}" if isinstance(note, float) else note)
 
     if parallel := run.record.get("parallel"):
         begin_part("Processes (messages sent and seconds per training step, on average)")

@@ -107,3 +107,52 @@ def test_mistakes_are_one_sentence(words: list[str], said: str, dfa: Dfa) -> Non
     answer = dfa("beam", *words)
     assert answer.code == 2
     assert said in answer.sentence
+
+
+def test_the_picture_names_the_whole_command(dfa: Dfa, tmp_path: Path) -> None:
+    picture = tmp_path / "beam.svg"
+    answer = dfa(
+        "beam", "device=opu_lighton", "--inputs", "4", "--lit", "1", "--outputs", "64", "--out", str(picture)
+    )
+    assert answer.code == 0, answer.err
+    assert "dfa beam device=opu_lighton --inputs 4 --outputs 64 --lit 1." in picture.read_text()
+
+
+@pytest.mark.parametrize(
+    ("watts", "said"),
+    [
+        # docs/opu.md: the well of 10,000 is full at (2 + 3)^2 times |E|^2, an average pixel gets 5 times |E|^2.
+        (
+            "5e-3",
+            r"collects (1,9\d\d|2,0\d\d) photoelectrons in 15 % of the full exposure. The laser could give more",
+        ),
+        # A tenth of the default light, which is 2,584 photoelectrons.
+        ("1e-4", r"collects 2[56]\d photoelectrons in 100 % of the full exposure. The full exposure is used"),
+    ],
+)
+def test_what_limits_the_light_is_told(watts: str, said: str, dfa: Dfa) -> None:
+    answer = dfa("beam", f"device.laser.watts={watts}")
+    assert re.search(said, answer.out.replace("\n", " ")), answer.out
+
+
+def test_a_read_out_of_your_own_is_measured(dfa: Dfa, tmp_path: Path) -> None:
+    """Noise of a tenth of the signal's r.m.s. value is 20 dB below it: Re E has the variance of the lit components."""
+    (tmp_path / "tenth.py").write_text(
+        "import torch\n"
+        "from dfa_cli.devices.opu import Ideal\n"
+        "class Tenth(Ideal):\n"
+        "    def calibrate(self, lit, camera):\n"
+        "        self.deviation = 0.1 * lit**0.5\n"
+        "    def read(self, field, frames, noise):\n"
+        "        real = field[:, :, :1]\n"
+        "        noisy = real + self.deviation * torch.randn(real.shape, generator=noise)\n"
+        "        return super().read(noisy, frames, noise)\n"
+    )
+    folder = tmp_path / "device" / "readout"
+    folder.mkdir(parents=True)
+    (folder / "tenth.yaml").write_text("_target_: tenth.Tenth\n")
+    answer = dfa("beam", "--config-dir", str(tmp_path), "device=opu_sim", "device/readout=tenth")
+    assert answer.code == 0, answer.err
+    measured = re.search(r"(\d+\.\d) dB between Re E", answer.out.replace("\n", " "))
+    assert measured
+    assert float(measured[1]) == pytest.approx(20, abs=0.5)
