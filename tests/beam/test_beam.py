@@ -115,7 +115,9 @@ def test_the_picture_names_the_whole_command(dfa: Dfa, tmp_path: Path) -> None:
         "beam", "device=opu_lighton", "--inputs", "4", "--lit", "1", "--outputs", "64", "--out", str(picture)
     )
     assert answer.code == 0, answer.err
-    assert "dfa beam device=opu_lighton --inputs 4 --outputs 64 --lit 1." in picture.read_text()
+    assert (
+        "dfa beam device=opu_lighton - -inputs 4 - -outputs 64 - -lit 1." in picture.read_text()
+    )  # in a comment of the SVG
 
 
 @pytest.mark.parametrize(
