@@ -73,7 +73,7 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
     import_exactly(spec.code)
     # The jobs of a sweep share a process, so a later one finds imported what the first one has imported.
     imported_before = modules_at_first() if spec.code.modules else set(sys.modules)
-    return_freed_memory() if config["activations"] == "recompute" else keep_freed_memory()
+    choose_allocator(config)
     # When run.log cannot be written, the run says so in one sentence, so `logging` must not report it as well.
     logging.raiseExceptions = False
     with (
@@ -134,7 +134,7 @@ def run_stage(spec: RunSpec, folder: Path, resumed: bool = False) -> None:
     config = spec.config
     add_plugin_folder(spec.config_dir)
     import_exactly(spec.code)
-    keep_freed_memory()
+    choose_allocator(config)
     with Together(spec, folder) as processes:
         experiment = build_experiment(config, load_data(config, spec.code.checksums))
         if resumed:
@@ -148,6 +148,11 @@ def run_stage(spec: RunSpec, folder: Path, resumed: bool = False) -> None:
         experiment.report()
         with experiment.gather_state():
             pass
+
+
+def choose_allocator(config: Mapping[str, Any]) -> None:
+    """Choose whether this process keeps freed memory, for whichever part of a run it computes."""
+    return_freed_memory() if config["activations"] == "recompute" else keep_freed_memory()
 
 
 @functools.cache

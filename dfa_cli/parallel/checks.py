@@ -47,8 +47,14 @@ def require_divisible_rows(experiment: Experiment, key: str, parts: int, advice:
         )
     if parts > (rows := batch_rows(experiment)):
         raise DfaError(
-            f"{key}={parts} is more than the {rows} rows of a batch. Use {key}={rows} or fewer, or a larger batch_size."
+            f"{key}={parts} is more than the {rows} rows of a batch. Use {key}={or_fewer(rows)}, or a larger "
+            "batch_size."
         )
+
+
+def or_fewer(most: int) -> str:
+    """Say that a count of at least 1 must be no more than `most`."""
+    return "1" if most == 1 else f"{most} or fewer"
 
 
 def batch_rows(experiment: Experiment) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from dfa_cli.config.bounds import require
 from dfa_cli.errors import DfaError
 from dfa_cli.models.base import Model
-from dfa_cli.parallel.checks import batch_rows, require_divisible_rows, require_divisible_rule
+from dfa_cli.parallel.checks import batch_rows, or_fewer, require_divisible_rows, require_divisible_rule
 from dfa_cli.parallel.divided import DividedExperiment, Placement
 from dfa_cli.parallel.links import ProcessLink
 from dfa_cli.parallel.processes import Team
@@ -96,7 +96,7 @@ class Pipeline:
         chunks, blocks = len(chunk_owners(self.schedule, self.processes)), len(model.blocks)
         if chunks > blocks:
             fewer = blocks * self.processes // chunks
-            advice = [f"parallel.stages={fewer} or fewer"] if fewer else []
+            advice = [f"parallel.stages={or_fewer(fewer)}"] if fewer else []
             advice += ["parallel.schedule=1f1b"] if chunks > self.processes else []
             raise DfaError(
                 f"parallel.stages={self.processes} needs a model of {chunks} blocks or more, and this one has "
@@ -110,7 +110,7 @@ class Pipeline:
         if self.schedule not in (None, "gpipe") and self.micro_batches < self.processes:
             raise DfaError(
                 f"parallel.schedule={self.schedule} needs as many micro-batches as stages. Use "
-                f"parallel.micro_batches={self.processes} or more, parallel.stages={self.micro_batches} or fewer, or "
+                f"parallel.micro_batches={self.processes} or more, parallel.stages={or_fewer(self.micro_batches)}, or "
                 "parallel.schedule=gpipe."
             )
         rounds = max(1, self.micro_batches // self.processes)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dfa_cli.errors import DfaError
-from dfa_cli.planner.plan import Line, Plan
+from dfa_cli.planner.plan import SCHEDULES, Line, Plan
 from dfa_cli.planner.schedules import BACKWARD, FORWARD
-from dfa_cli.plots.style import COLOURS, DASHES, INK, MARKERS, Look, dress, finish
+from dfa_cli.plots.style import INK, Look, dress, finish, line_look
 from dfa_cli.plots.timeline import Bar, Timeline, draw_timelines
 
 if TYPE_CHECKING:
@@ -71,11 +71,18 @@ def draw_sweep(plans: Sequence[Plan], key: str) -> Figure:
 
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, LogFormatter
+
+    class PlainLogFormatter(LogFormatter):
+        """Labels the ticks that matplotlib chooses as on the other axes, and not as formulas."""
+
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:,g}" if super().__call__(x, pos) else ""
 
     figure = Figure(figsize=(9.6, 5.8), layout="constrained")
     axes = figure.subplots(2, 2).flatten().tolist()
-    series: dict[str, list[tuple[int, Line]]] = {}
+    # In the order of the tables, also where the first plans lack a schedule.
+    series: dict[str, list[tuple[int, Line]]] = {f"bp {schedule}": [] for schedule in SCHEDULES}
     for plan in plans:
         quick = plan.lines[-1]
         for line in plan.lines:
@@ -88,17 +95,10 @@ def draw_sweep(plans: Sequence[Plan], key: str) -> Figure:
             )
             if name:
                 series.setdefault(name, []).append((getattr(plan.options, key), line))
-    for i, (name, points) in enumerate(series.items()):
-        look = {
-            "color": COLOURS[i % len(COLOURS)],
-            "linestyle": DASHES[i % len(DASHES)],
-            "marker": MARKERS[i % len(MARKERS)],
-            "markersize": 4,
-            "linewidth": 1.4,
-            "markerfacecolor": "white",
-        }
+    recompute = plans[0].options.recompute
+    for i, (name, points) in enumerate((name, points) for name, points in series.items() if points):
+        look = line_look(i)
         at = [x for x, _ in points]
-        recompute = plans[0].options.recompute
         axes[0].plot(at, [line.seconds for _, line in points], label=name, **look)
         axes[1].plot(at, [100 * line.idle for _, line in points], label=name, **look)
         memory = [line.memory_recompute if recompute else line.memory for _, line in points]
@@ -119,6 +119,9 @@ def draw_sweep(plans: Sequence[Plan], key: str) -> Figure:
         axis.minorticks_off()
         axis.set_yscale(scale)
         # Labels are never read as formulas, which matplotlib would write on a logarithmic axis.
+        if scale == "log":
+            axis.yaxis.set_minor_formatter(PlainLogFormatter())
+        axis.tick_params(axis="y", which="minor", colors=INK, labelsize=8.5)
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         dress(axis, "", words, name)
     first = plans[0]

@@ -239,7 +239,7 @@ def test_a_sweep_trains_parallel_runs_and_reuses_them(dfa: Dfa) -> None:
         ),
         (
             ("model.hidden=[4]", "parallel.micro_batches=2", "parallel.schedule=zbv", "rule=bp"),
-            "of 4 blocks or more, and this one has 2. Use parallel.stages=1 or fewer, or parallel.schedule",
+            "of 4 blocks or more, and this one has 2. Use parallel.stages=1, or parallel.schedule",
         ),
     ],
 )  # fmt: skip
