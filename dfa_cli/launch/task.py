@@ -35,7 +35,7 @@ def run_spec(spec: RunSpec, folder: Path, replaces: bool = False) -> dict[str, A
 
 def is_stage(config: Mapping[str, Any]) -> bool:
     """Tell whether a launcher such as torchrun has started this process beside the one that owns the record."""
-    return int(os.environ.get("RANK", 0)) > 0 and bool(config.get("parallel"))
+    return os.environ.get("RANK", "0") != "0" and bool(config.get("parallel"))
 
 
 def run_stage(spec: RunSpec, folder: Path = Path(), resumed: bool = False) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from dfa_cli.parallel.processes import Team, allow_waiting
+from dfa_cli.parallel.processes import Team, allow_waiting, wait_for
 from dfa_cli.parallel.traffic import KINDS, Traffic
 
 Arrival = Callable[[], Tensor]  # waits for a tensor, and returns it
@@ -61,7 +61,7 @@ class ProcessLink:
 
         def wait() -> Tensor:
             with self.traffic.timed("waiting"):
-                work.wait()
+                self._wait(work)
             return buffer
 
         return wait
@@ -69,4 +69,7 @@ class ProcessLink:
     def flush(self) -> None:
         with self.traffic.timed("sending"):
             while self._sends:
-                self._sends.pop()[0].wait()
+                self._wait(self._sends.pop()[0])
+
+    def _wait(self, work: Any) -> None:
+        work.wait() if self.device.type == "cuda" else wait_for(work)

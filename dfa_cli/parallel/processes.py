@@ -101,15 +101,18 @@ class Team:
             content = save(
                 {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
             )
-            distributed.send(torch.tensor([len(content)]), 0)
-            distributed.send(torch.frombuffer(bytearray(content), dtype=torch.uint8), 0)
+            for part in (
+                torch.tensor([len(content)]),
+                torch.frombuffer(bytearray(content), dtype=torch.uint8),
+            ):
+                wait_for(distributed.isend(part, 0))
             return []
         gathered = []
         for rank in range(1, self.size):
             length = torch.zeros(1, dtype=torch.int64)
-            distributed.recv(length, rank)
+            wait_for(distributed.irecv(length, rank))
             content = torch.empty(int(length), dtype=torch.uint8)
-            distributed.recv(content, rank)
+            wait_for(distributed.irecv(content, rank))
             gathered.append(load(content.numpy().tobytes()))
         return gathered
 
@@ -141,6 +144,7 @@ def joined(size: int, arguments: list[str], compute: str, part: str = "Stage") -
         ):
             yield team
         return
+    _require_launcher()
     rank, there = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if there != size:
         raise DfaError(
@@ -157,6 +161,17 @@ def joined(size: int, arguments: list[str], compute: str, part: str = "Stage") -
     )
     with _connected(Team(rank, size, local, store, part), compute) as team:
         yield team
+
+
+def _require_launcher() -> None:
+    """Raise `DfaError` where RANK is set, and the other variables of a launcher are not."""
+    for name in ("RANK", "WORLD_SIZE", "MASTER_PORT", "MASTER_ADDR"):
+        value = os.environ.get(name, "")
+        if not (value.isdecimal() or (value and name == "MASTER_ADDR")):
+            raise DfaError(
+                f"RANK is set in the environment, so a launcher such as torchrun should have started this process, but "
+                f"{name} is {value or 'not set'}. Start it with torchrun, or unset RANK."
+            )
 
 
 class _Others:
@@ -305,8 +320,16 @@ def _connected(team: Team, compute: str) -> Iterator[Team]:
 
 
 def allow_waiting(group: ProcessGroup | None) -> None:
-    """Let messages of a group take as long as their senders compute. `None`: the group of all processes."""
+    """Let sums of a group take as long as their senders compute. `None`: the group of all processes."""
     _set_pg_timeout(WAITING, group)
+
+
+def wait_for(work: Any) -> None:
+    """Wait for a message of gloo, as long as the other process computes.
+
+    Without a timeout of its own a message would take that with which its group was made, whatever the group allows now.
+    """
+    work.wait(WAITING)
 
 
 def _is_of_connection(error: BaseException) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.distributed.pipelining import (
     ScheduleInterleaved1F1B,
     ScheduleInterleavedZeroBubble,
     ScheduleZBVZeroBubble,
+    schedules,
 )
 from torch.nn.functional import pad
 
@@ -24,6 +26,7 @@ from dfa_cli.models.dropout import micro_batches
 from dfa_cli.parallel.divided import Placement
 from dfa_cli.parallel.links import Link
 from dfa_cli.parallel.parts import MicroBatch, split_batch
+from dfa_cli.parallel.processes import wait_for
 from dfa_cli.parallel.stage import join, output_type, share_result
 from dfa_cli.parallel.traffic import BACKWARD, FORWARD, Traffic
 from dfa_cli.rules.base import Step, labelled_rows, loss_and_error, scatter_to_rows
@@ -92,6 +95,8 @@ class ScheduledBackpropagation:
 
     def _make_schedule(self, rows: int, device: torch.device) -> tuple[Any, list[_Stage]]:
         """Make torch's schedule for micro-batches of so many rows."""
+        if device.type != "cuda":  # torch would wait for a message of gloo for a few seconds only
+            schedules._wait_batch_p2p = _wait_for_all
         chunks = self.placement.chunks
         stages = [
             _Stage(self.model, c, chunks, rows, device, self.link.traffic)
@@ -105,6 +110,11 @@ class ScheduledBackpropagation:
             scale_grads=False,
         )
         return made, stages
+
+
+def _wait_for_all(works: Iterable[Any]) -> None:
+    for work in works:
+        wait_for(work)
 
 
 class _Chunk(nn.Module):

@@ -12,7 +12,9 @@ import pytest
 import torch
 from starting_program import MOMENTS
 from test_processes import SECONDS, children
+from waiting_program import answer_late
 
+from dfa_cli.errors import DfaError
 from dfa_cli.machine import signals
 from dfa_cli.parallel.links import ProcessLink
 from dfa_cli.parallel.processes import StageError, joined
@@ -51,3 +53,14 @@ def test_a_signal_is_heeded_while_a_stage_starts(number: signal.Signals) -> None
         signals.forget()
     assert time.monotonic() - began < SECONDS
     assert set(children(os.getpid())) <= before
+
+
+def test_a_message_may_take_longer_than_a_connection() -> None:
+    assert answer_late() == {"received": 1.0}
+
+
+@pytest.mark.parametrize(("rank", "sentence"), [("x", "RANK is x"), ("0", "WORLD_SIZE is not set")])
+def test_half_of_a_launcher_is_a_sentence(monkeypatch: pytest.MonkeyPatch, rank: str, sentence: str) -> None:
+    monkeypatch.setenv("RANK", rank)
+    with pytest.raises(DfaError, match=sentence), joined(2, [], "cpu"):
+        pass
