@@ -98,10 +98,10 @@ class Plan:
     """The plans of one step.
 
     `lines`: one for each way to train. `missing`: why a schedule has no line, as sentences. `bound` [s]: a step of
-    backpropagation in which the busiest stage never waits, which no schedule can beat. `needed_frame_rate` [1/s]: with
-    it the optical processing unit projects a micro-batch in the time in which the busiest stage of DFA works on one.
-    `busiest` [s]: that time. `columns`: of the projection, which a camera reads. `modelled_frame_rate` [1/s]: that of
-    the modelled hardware with so many columns. `costs`: of the stages.
+    backpropagation in which the busiest stage never waits, which no schedule with one chunk on a stage can beat.
+    `needed_frame_rate` [1/s]: with it the optical processing unit projects a micro-batch in the time in which the
+    busiest stage of DFA works on one. `busiest` [s]: that time. `columns`: of the projection, which a camera reads.
+    `modelled_frame_rate` [1/s]: that of the modelled hardware with so many columns. `costs`: of the stages.
     """
 
     work: Workload

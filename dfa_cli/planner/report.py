@@ -104,7 +104,10 @@ def _head(plan: Plan, width: int) -> list[str]:
 
 
 def _notes(plan: Plan) -> Iterator[str]:
-    yield f"{BOUND}: the busiest stage works all the time. No schedule of bp can beat that."
+    yield (
+        f"{BOUND}: the busiest stage works all the time. No schedule of bp with one part of the model on a stage can "
+        "beat that. Several smaller parts can divide the blocks more evenly."
+    )
     staggered = {
         line.schedule: duration(line.run.between_barriers, fine=True)
         for line in plan.lines

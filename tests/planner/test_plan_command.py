@@ -19,7 +19,7 @@ from dfa_cli.planner import configuration
 from dfa_cli.planner.command import parse_sweep
 from dfa_cli.planner.costs import Block, Hardware, Workload
 from dfa_cli.planner.files import read_hardware, read_preset
-from dfa_cli.planner.pictures import timeline
+from dfa_cli.planner.pictures import draw_sweep, timeline
 from dfa_cli.planner.plan import Options, plan, sweep
 from dfa_cli.planner.report import conclusions, sweep_text
 
@@ -221,6 +221,27 @@ def test_pictures_are_drawn_and_not_overwritten(dfa: Dfa) -> None:
     curves = dfa.root / "curves.svg"
     ok(dfa("plan", "--preset", "gpt2-1.5b", "--sweep", "stages=2..8", "--plot", "--out", str(curves)))
     assert curves.read_bytes().startswith(b"<?xml")
+
+
+def test_every_curve_of_a_sweep_has_its_own_look_and_the_place_of_the_tables() -> None:
+    # Interleaved needs a multiple of the stages, so the first plan has no such line.
+    plans, _ = sweep(equal_blocks(8), LARGE, [Options(2, count) for count in (1, 2, 4)])
+    lines = draw_sweep(plans, "micro_batches").axes[0].lines
+    looks = {(line.get_color(), str(line.get_linestyle()), str(line.get_marker())) for line in lines}
+    assert len(looks) == len(lines) == 9
+    names = [str(line.get_label()) for line in lines]
+    assert names == [*(line.name for line in plans[-1].lines[:8]), "dfa OPU just fast enough"]
+
+
+def test_smaller_parts_may_be_more_even_than_whole_stages() -> None:
+    # Two stages of whole parts take 3 and 5; ZB-V gives each stage a large block and a small one.
+    blocks = tuple(Block(cost, 0.0, cost, cost, 0.0, 1, 1.0, 0) for cost in (3.0, 3.0, 1.0, 1.0))
+    planned = plan(Workload("uneven", blocks, rows=64, classes=1, features=1), LARGE, Options(2, 64))
+    assert planned.bound == pytest.approx(64 * 15)
+    assert {line.name for line in planned.lines if line.rule == "bp" and line.seconds < planned.bound} == {
+        "bp interleaved",
+        "bp zbv",
+    }
 
 
 def test_a_sweep_says_where_a_link_holds_the_light_up() -> None:
