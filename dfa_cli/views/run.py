@@ -72,7 +72,7 @@ def run_as_text(run: Run, width: int | None = None) -> str:
         words = [f"{measured['frames']:,.0f} frames", *([f"modelled {optics}"] if optics else [])]
         snr = ((run.record.get("projection") or {}).get("notes") or {}).get("snr_db")
         if isinstance(snr, float):
-            words.append(f"signal to noise {snr:.1f} dB in the calibration frame")
+            words.append(f"signal to noise {snr:.1f} dB")
         add_line("optics", ", ".join(words))
     if parallel := run.record.get("parallel"):
         lines += ["", "Processes (messages sent and seconds per training step, on average)"]

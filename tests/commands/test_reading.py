@@ -173,7 +173,7 @@ def test_show_fits_on_one_screen(factory: Factory):
         r"epoch 20",
         r"time +3\.\d+ s in all, 1\.40 s training, 0\.200 s reading data",
         r"memory +512 MB",
-        r"optics +5,600 frames, modelled 2\.80 s, 84\.0 J, signal to noise 28\.5 dB in\s+the calibration frame",
+        r"optics +5,600 frames, modelled 2\.80 s, 84\.0 J, signal to noise 28\.5 dB",
         r"dfa show abcd1234 --all",
     ):
         assert re.search(words, shown), words
