@@ -74,6 +74,8 @@ def _take_fused_step(adam: Adam) -> bool:
     trained = [p for group in groups for p in group]
     if not all(p.is_cpu and p.dtype == torch.float32 and adam.state[p] for p in trained):
         return False
+    if not trained:  # a stage whose blocks the rule does not train
+        return True
     torch._foreach_add_([adam.state[p]["step"] for p in trained], 1)  # type: ignore[attr-defined]
     for group, parameters in zip(adam.param_groups, groups, strict=True):
         if not parameters:

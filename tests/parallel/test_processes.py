@@ -220,7 +220,7 @@ def test_a_sweep_trains_parallel_runs_and_reuses_them(dfa: Dfa) -> None:
         (("alignment_every=1", *THREE), "alignment_every needs the whole model in one process"),
         ((*THREE, "parallel.split=[2,2]"), "With parallel.stages=3 its length must be 3."),
         (("parallel.split=[4,0]",), "the number of blocks of each stage, at least 1, such as [3,2], or null"),
-        (("rule=bp", "parallel.schedule=zbv"), "Use parallel.micro_batches=2 or more, parallel.stages=1 or fewer, or"),
+        (("rule=bp", "parallel.schedule=zbv"), "Use parallel.micro_batches=2 or more, parallel.stages=1, or"),
         (("parallel.stages=0",), "parallel.stages is 0. It must be a whole number from 1"),
         (("parallel.split=[3,2]",), "must add up to 4, the number of blocks of the model."),
         (("rule=fa",), "parallel=pipeline: rule=fa sends the error back through all blocks"),
