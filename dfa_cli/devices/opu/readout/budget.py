@@ -15,9 +15,8 @@ from dfa_cli.devices.opu.readout.statistical import Statistical
 from dfa_cli.devices.opu.workspace import Workspace
 
 POINTS = 200  # of the integrals over the intensity and over the phase of the speckle
-BRIGHTEST = (
-    20.0  # where the first integral ends, in mean intensities; a fraction exp(-20) of the modes is brighter
-)
+# Where the first integral ends, in mean intensities. A fraction exp(-20) of the modes is brighter.
+BRIGHTEST = 20.0
 
 
 @dataclass(frozen=True)
