@@ -12,6 +12,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+import torch
+
+from dfa_cli.training.threads import process_threads
 from studies.performance import processes, projection, scaling, threads, training
 from studies.performance.page import PAGE, Section, write
 
@@ -45,7 +48,9 @@ def main() -> None:
             if unknown
             else f"--rounds is {options.rounds}; it must be at least 1"
         )
+    cores = process_threads()
     for name in options.parts or PARTS:
+        torch.set_num_threads(cores)  # parts change it
         section = PARTS[name](options.rounds)
         print("\n".join(section.lines()), end="\n\n", flush=True)
         write(section, [*PARTS, GPU], name)
