@@ -285,7 +285,33 @@ def _started(size: int, arguments: list[str]) -> Iterator[tuple[Store, _Others]]
 
 
 @contextlib.contextmanager
+def own_core(local: int, size: int) -> Iterator[None]:
+    """Keep one of `size` processes with one thread each to a core of its own, if they take all cores there are.
+
+    The threads with which gloo sends then run where their process does. On another core one can be held up by the
+    computing of another process, while it has the lock that its own process needs for the next message. On two cores
+    this made a step of `zbv` or `interleaved` 7 % longer.
+    """
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    if len(cores) != size or torch.get_num_threads() > 1:
+        yield
+        return
+    os.sched_setaffinity(0, {sorted(cores)[local % size]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+@contextlib.contextmanager
 def _connected(team: Team, compute: str) -> Iterator[Team]:
+    with own_core(team.local, team.size), _grouped(team, compute):
+        yield team
+
+
+@contextlib.contextmanager
+def _grouped(team: Team, compute: str) -> Iterator[None]:
+    """Connect the processes for the block. In place of a broken connection it raises an error that says who ended."""
     try:
         try:
             if compute == "cuda":
@@ -303,7 +329,7 @@ def _connected(team: Team, compute: str) -> Iterator[Team]:
                 )
             )
             allow_waiting(None)
-            yield team
+            yield
         except Exception as error:
             if team.rank:
                 _report(error, team)

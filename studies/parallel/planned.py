@@ -173,7 +173,6 @@ def seconds_per_step(line: Line, steps: int) -> float:
 
 def compare(team: Team, network: Network, kind: str, rounds: int, steps: int) -> list[Compared]:
     """Plan and measure, in each round. All processes call it. What rank 0 times and plans is told to the others."""
-    torch.set_num_threads(1)
     link = ProcessLink(team, torch.device("cpu"))
     found: dict[tuple[str, str, int], Compared] = {}
     for _ in range(rounds):
@@ -259,6 +258,7 @@ def main() -> None:
     parser.add_argument("--asleep", action="store_true", help="only the blocks that sleep")
     parser.add_argument("--process", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    torch.set_num_threads(1)
     if options.process:
         order = json.loads(options.process)
         with joined(order["processes"], [], "cpu") as team:

@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from program import Dfa, Run
 from safetensors.torch import load_file
 
+from dfa_cli.parallel.processes import own_core
 from dfa_cli.records.run import read_run
 from dfa_cli.views.run import run_as_text
 
@@ -56,6 +58,40 @@ def started(dfa: Dfa, *words: str) -> tuple[subprocess.Popen[str], list[int], Pa
         assert time.monotonic() < until
         time.sleep(0.05)
     return process, children(process.pid), found[0].parent
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system tells no cores of a process")
+def test_processes_that_take_all_cores_keep_to_a_core_each(dfa: Dfa) -> None:
+    cores = os.sched_getaffinity(0)
+    if len(cores) < 2:
+        pytest.skip("there is only one core")
+    two = set(sorted(cores)[:2])
+    os.sched_setaffinity(0, two)
+    try:
+        process, others, _ = started(
+            dfa, *NET, "epochs=100000", "checkpoint_every=1", "parallel=pipeline", "parallel.stages=2"
+        )
+    finally:
+        os.sched_setaffinity(0, cores)
+    held = [os.sched_getaffinity(pid) for pid in (process.pid, *others)]
+    process.kill()
+    process.communicate()
+    assert sorted(held, key=min) == [{core} for core in sorted(two)]
+
+
+def test_a_process_has_all_cores_again_afterwards() -> None:
+    if not hasattr(os, "sched_getaffinity"):
+        pytest.skip("this system tells no cores of a process")
+    cores, threads = os.sched_getaffinity(0), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with own_core(local=len(cores) - 1, size=len(cores)):
+            assert os.sched_getaffinity(0) == {max(cores)}
+        with own_core(local=0, size=len(cores) + 1):
+            assert os.sched_getaffinity(0) == cores
+    finally:
+        torch.set_num_threads(threads)
+    assert os.sched_getaffinity(0) == cores
 
 
 @pytest.fixture(scope="module")
