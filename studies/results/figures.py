@@ -16,7 +16,7 @@ from dfa_cli.records.find import find
 from studies.results import sections
 from studies.results.averages import by_seed, numbers
 from studies.results.sections import ARMS, BREAKS, CPU, OPTICS
-from studies.results.selection import KNOBS, NAMES, SERIES, TERNARY, of_series, pick, with_knob_at
+from studies.results.selection import KNOBS, NAMES, SERIES, TERNARY, of_series, pick, settings, with_knob_at
 from studies.results.table import Row
 
 ACCURACY = "test accuracy (%)"
@@ -153,11 +153,11 @@ def _noise(rows: Sequence[Row], citation: Sequence[Row]) -> Figure:
     panels = figure.subplots(2, 2, sharey=True).flatten()
     floor = numbers(pick(citation, rule="shallow"))
     for axis, (knob, (words, usual)) in zip(panels, KNOBS.items(), strict=True):
-        values = sorted({row[knob] for row in rows}, key=float)
+        values = [value for value in settings(rows, knob) if value != "auto"]
         for place, data in enumerate(("cora", "mnist")):
             found = {float(value): numbers(with_knob_at(rows, data, knob, value)) for value in values}
             draw_line(axis, sorted(found), found, place, f"{NAMES[data]}, dfa on opu_sim")
-            if usually := found.get(float(usual)):
+            if usually := numbers(with_knob_at(rows, data, knob, usual)):
                 axis.axhline(
                     100 * mean(usually) - BREAKS,
                     color=line_look(place)["color"],
@@ -169,15 +169,15 @@ def _noise(rows: Sequence[Row], citation: Sequence[Row]) -> Figure:
             axis.axhline(
                 100 * mean(floor), color="#888888", linestyle="-.", linewidth=1.0, label="Cora, shallow"
             )
-        axis.axvline(float(usual), color="#888888", linewidth=0.8)
-        axis.annotate(
-            " default ",
-            (float(usual), 0.03),
-            xycoords=("data", "axes fraction"),
-            ha="right" if usual == values[-1] else "left",
-            fontsize=7.5,
-            color="#555555",
-        )
+        if usual in values:
+            axis.axvline(float(usual), color="#888888", linewidth=0.8)
+            axis.annotate(
+                " default ",
+                (float(usual), 0.03),
+                xycoords=("data", "axes fraction"),
+                fontsize=7.5,
+                color="#555555",
+            )
         # Values over orders of magnitude get a logarithmic axis, which also has a zero if zero is among the values.
         if float(values[-1]) > 100:
             least = min(float(value) for value in values if float(value) > 0)

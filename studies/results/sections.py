@@ -31,6 +31,7 @@ from studies.results.selection import (
     main_results,
     of_series,
     pick,
+    settings,
     with_knob_at,
 )
 from studies.results.table import SETTINGS, Row
@@ -375,7 +376,7 @@ def noise(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
     chosen = [row for row in pick(rows, experiment="noise") if row["model.hidden"] != DEEP]
     knobs = []
     for knob, (name, usual) in KNOBS.items():
-        values = sorted({row[knob] for row in chosen}, key=float)
+        values = settings(chosen, knob)
         lines, broken = [], []
         for data in ("cora", "mnist"):
             found = {value: with_knob_at(chosen, data, knob, value) for value in values}

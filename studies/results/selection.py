@@ -26,14 +26,14 @@ SERIES = {
 TERNARY = "`dfa` on `opu_sim`, ternary"  # the scheme of Launay et al. 2020
 _TERNARY = {"rule": "dfa", "device": "opu_sim", "encoding": "ternary"}
 # These were run with the optics of earlier versions, and not yet repeated. The page says so.
-EARLIER_OPTICS = ("mnist_width", "noise", "encoding", "tuning_citation")
+EARLIER_OPTICS = ("mnist_width", "encoding", "tuning_citation")
 # Of these experiments, some runs have not been made yet. The page says so.
 INCOMPLETE: tuple[str, ...] = ()
 
 KNOBS = {
     "device.encoding.threshold": ("threshold of ternary errors, of the row's largest error", "0.4"),
     "device.camera.bits": ("bits of the camera", "8"),
-    "device.camera.photons": ("photoelectrons of an average pixel", "2500"),
+    "device.camera.photons": ("photoelectrons of an average pixel", "auto"),
     "device.camera.read_noise": ("read noise, photoelectrons r.m.s.", "5"),
 }
 
@@ -57,6 +57,12 @@ def main_results(rows: Sequence[Row], data: str, name: str) -> list[Row]:
     experiment = "mnist_fc" if data == "mnist" else "citation_gcn"
     readout = {"readout": "off_axis"} if "`opu_sim`" in name else {}
     return of_series(pick(rows, experiment=experiment, data=data, **readout), name)
+
+
+def settings(rows: Iterable[Row], knob: str) -> list[str]:
+    """Return the values that a parameter of KNOBS has in these runs, in order. `auto` comes last."""
+    found = {row[knob] for row in rows} - {""}
+    return sorted(found, key=lambda value: float("inf") if value == "auto" else float(value))
 
 
 def with_knob_at(rows: Sequence[Row], data: str, knob: str, value: str) -> list[Row]:
