@@ -1,7 +1,6 @@
 """Draws the pictures of docs/opu.md with the simulator itself.
 
-    python -m studies.optics.figures                  speckle, fringes, signal-to-noise: some seconds
-    python -m studies.optics.figures --runs outputs   also accuracy against photons, from runs of opu_sim
+    python -m studies.optics.figures   speckle, fringes, signal-to-noise: some seconds
 
 The pictures are written to docs/images, or to the folder given with --out.
 """
@@ -9,8 +8,6 @@ The pictures are written to docs/images, or to the folder given with --out.
 from __future__ import annotations
 
 import argparse
-import json
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -180,35 +177,6 @@ def read_outs(out: Path) -> None:
     _write(figure, out / "opu_signal.png")
 
 
-def accuracy(out: Path, runs: Path) -> None:
-    """Draw the test accuracy of completed runs against the camera's photons, with one line for each number of bits."""
-    found: dict[tuple[str, object], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for path in sorted(runs.rglob("run.json")):
-        record = json.loads(path.read_text())
-        if record["status"] != "completed" or record["choices"].get("device") != "opu_sim":
-            continue
-        camera = record["config"]["device"]["camera"]
-        name = f"{record['choices']['model']} on {record['choices']['data']}"
-        if camera["photons"] not in (None, "auto"):
-            score = record["result"]["test_accuracy_at_best_validation"]
-            found[name, camera["bits"]][float(camera["photons"])].append(score)
-    if not found:
-        raise SystemExit(
-            f"{runs} has no completed runs with device=opu_sim and a number of device.camera.photons."
-        )
-    figure = Figure(figsize=(5.5, 3.8), layout="constrained")
-    axes = figure.subplots()
-    for i, ((name, bits), scores) in enumerate(sorted(found.items(), key=str)):
-        photons = sorted(scores)
-        means = [100 * float(np.mean(scores[p])) for p in photons]
-        spread = [100 * float(np.std(scores[p])) for p in photons]
-        axes.errorbar(photons, means, spread, capsize=3, label=f"{name}, {bits} bits", **line_look(i))
-    axes.set_xscale("log")
-    dress(axes, "Accuracy against noise", "photoelectrons of an average pixel", "test accuracy (%)")
-    axes.legend(frameon=False, fontsize=8.5, handlelength=3.2)
-    _write(figure, out / "opu_accuracy.png")
-
-
 def _write(figure: Figure, path: Path) -> None:
     write_atomically(path, save(figure, path.suffix))
 
@@ -218,13 +186,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "docs" / "images")
-    parser.add_argument("--runs", type=Path, help="folder with runs of device=opu_sim")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     for picture in (speckle, fringes, signal_to_noise, read_outs):
         picture(arguments.out)
-    if arguments.runs:
-        accuracy(arguments.out, arguments.runs)
 
 
 if __name__ == "__main__":
