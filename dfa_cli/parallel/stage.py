@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -31,9 +32,13 @@ class BlockwiseStage:
     """Some consecutive blocks of a model, which learn from the error as soon as it comes.
 
     A stage computes its blocks for one micro-batch after another, and sends each output on. The last stage computes the
-    errors and sends them to the stages that learn from them. No gradient of an activation is computed or sent. When all
-    its micro-batches have passed, a stage computes the weight gradients of one after another. It does not wait for the
-    other stages to finish theirs, and takes the next batch.
+    errors and sends them to the first. No gradient of an activation is computed or sent. When all its micro-batches
+    have passed, a stage computes the weight gradients of one after another. It does not wait for the other stages to
+    finish theirs, and takes the next batch.
+
+    The error of a micro-batch goes from each stage that learns from it to the next, so that no stage has to send it to
+    all others. A stage passes it on before it learns from it. This costs no time: the next stage was a forward pass
+    later to finish all of its own.
 
     If the rule recomputes activations, a stage holds of each micro-batch only the input of its first block. When the
     error is there, one block after another is computed again, with the same random numbers, and freed before the next.
@@ -72,6 +77,10 @@ class BlockwiseStage:
         self.projecting = [
             stage for stage, blocks in enumerate(self.learning) if blocks and (stage == 0 or not central)
         ]
+        # The way of an error: from the last stage, which computes it, to the first, and from each to the next.
+        hops = list(pairwise([self.last, *(stage for stage in self.projecting if stage != self.last)]))
+        self.error_from = next((source for source, to in hops if to == self.index), None)
+        self.error_to = next((to for source, to in hops if source == self.index), None)
 
     def step(self, batch: Batch) -> Step:
         """Leave the gradients of this stage's blocks in `.grad`. The result is that of the whole batch."""
@@ -98,9 +107,7 @@ class BlockwiseStage:
                 result, error = loss_and_error(out, part.batch.targets)
             results.append(result)
             errors.append(lambda error=error: error)
-            for stage in self.projecting:
-                if stage != self.index:
-                    self.link.send(BACKWARD, stage, error)
+            self._pass_on(error)
             del h, out
         step, ranks = None, set(range(len(self.stages)))
         if results:  # The other stages need the result, but not the weight gradients of this one.
@@ -130,12 +137,20 @@ class BlockwiseStage:
         ]
 
     def _expect_errors(self, parts: list[MicroBatch]) -> list[Arrival]:
-        if self.index == self.last or self.index not in self.projecting:
+        if self.error_from is None:
             return []
         width, dtype = self.model.blocks[-1].width, output_type(self.model.blocks[-1])
-        return [
-            self.link.expect(BACKWARD, self.last, (len(part.batch.targets), width), dtype) for part in parts
+        arrivals = [
+            self.link.expect(BACKWARD, self.error_from, (len(part.batch.targets), width), dtype)
+            for part in parts
         ]
+        return [lambda arrival=arrival: self._pass_on(arrival()) for arrival in arrivals]
+
+    def _pass_on(self, error: Tensor) -> Tensor:
+        """Send the error to the next stage that learns from it, if there is one. Return the error."""
+        if self.error_to is not None:
+            self.link.send(BACKWARD, self.error_to, error)
+        return error
 
     def block_output(self, i: int, h: Any, part: MicroBatch, graph: bool = True) -> Tensor:
         """Compute a block of this stage, with the graph that its weight gradient needs, if it learns."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -294,7 +293,7 @@ def _direct_feedback(
     def deliver() -> Delivery:
         exposures.clear()
         if frame_rate is None:
-            return Broadcast(error / hardware.bandwidth, hardware.latency, stages)
+            return Chain(error / hardware.bandwidth, hardware.latency)
         # All stages read one slice if they share columns, so it is broadcast. Otherwise the slices are sent one by one.
         sent = slices.max() if options.share_columns else slices.sum()
         return Optical(
@@ -354,7 +353,8 @@ def _forward_passes_before_the_first_error(timing: Timing, delivery: Delivery, o
     forward = timing.durations[FORWARD]
     hops = np.concatenate([[0.0], np.cumsum(forward[:-1] + timing.transfer[:-1] + timing.latency)])
     error = hops[-1] + forward[-1]
-    wait = delivery.arrival(float(error)) - hops - forward
+    passing = 0.0 if delivery.passed_on is None else delivery.passed_on + timing.latency
+    wait = delivery.arrival(float(error)) + passing * np.arange(len(hops)) - hops - forward
     if own_error:
         wait[-1] = 0.0
     slowest = np.maximum.accumulate(np.maximum(forward, np.concatenate([[0.0], timing.transfer[:-1]])))
@@ -362,18 +362,16 @@ def _forward_passes_before_the_first_error(timing: Timing, delivery: Delivery, o
     return 1 + np.ceil(wait / np.maximum(slowest, 1e-300) - 1e-6).clip(0, 2**40).astype(np.int64)
 
 
-class Broadcast:
-    """The last stage sends the error to all others, through a tree of stages that pass it on as it comes."""
+class Chain:
+    """The last stage sends the error to the first, and each passes it on to the next, as in `dfa train`."""
 
-    def __init__(self, transfer: float, latency: float, stages: int):
-        self.transfer, self.wait = (
-            (transfer, latency * math.ceil(math.log2(stages))) if stages > 1 else (0.0, 0.0)
-        )
+    def __init__(self, transfer: float, latency: float):
+        self.passed_on, self.latency = transfer, latency
         self._port = 0.0
 
     def arrival(self, error: float) -> float:
-        self._port = max(error, self._port) + self.transfer
-        return self._port + self.wait
+        self._port = max(error, self._port) + self.passed_on
+        return self._port + self.latency
 
 
 class Optical:
@@ -382,6 +380,8 @@ class Optical:
     `transfer`, `exposing`, `sending` [s]: of the error of a micro-batch, of its frames, and of all slices together, one
     after another through one port. `exposures`: the list to which the start and the end of each projection are added.
     """
+
+    passed_on = None
 
     def __init__(
         self,

@@ -170,12 +170,11 @@ def test_what_is_sent_is_what_the_formula_says() -> None:
         borders = [HIDDEN[blocks.stop - 1] for blocks in stages(3)[:-1]]
         assert first["forward"] == {"messages": parts, "bytes": ROWS * borders[0] * size}
         assert middle["forward"] == {"messages": parts, "bytes": ROWS * borders[1] * size}
-        # The error goes to every stage that projects.
-        projecting = 1 if central else 2
-        assert last["backward"] == {
-            "messages": parts * projecting,
-            "bytes": projecting * ROWS * CLASSES * size,
-        }
+        # The last stage sends the errors to the first, which passes them on to the next one that projects, if any.
+        errors = {"messages": parts, "bytes": ROWS * CLASSES * size}
+        assert last["backward"] == errors
+        assert first["backward"] == ({"messages": 0, "bytes": 0} if central else errors)
+        assert middle["backward"]["messages"] == 0
         others = sum(HIDDEN[i] for blocks in stages(3)[1:] for i in blocks if i < BLOCKS - 1)
         assert first["projection"]["bytes"] == (ROWS * others * size if central else 0)
 

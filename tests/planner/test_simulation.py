@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dfa_cli.planner.plan import Broadcast, Optical
+from dfa_cli.planner.plan import Chain, Optical
 from dfa_cli.planner.schedules import (
     Order,
     direct_feedback,
@@ -111,11 +111,16 @@ def orders(stages: int, micro_batches: int) -> dict[str, tuple[Order, list[Stage
 
 
 def recursive_ends(
-    stages: list[Stage], timing: Timing, arrivals: list[float] | None, folded: bool = False
+    stages: list[Stage],
+    timing: Timing,
+    arrivals: list[float] | None,
+    folded: bool = False,
+    passed_on: float | None = None,
 ) -> list[dict]:
     """Return when each operation ends. `arrivals`: when the feedback of each micro-batch is there, in DFA.
 
-    The feedback is computed by the caller, from an earlier result, until both agree.
+    The feedback is computed by the caller, from an earlier result, until both agree. `passed_on`: it is there on the
+    first stage. Every other stage but the last gets it from the stage before, by a message that takes so long.
     """
     S = len(stages)
     virtual = timing.durations.shape[1]
@@ -137,6 +142,8 @@ def recursive_ends(
     def direction(s: int, one: tuple[str, int, int]) -> str | None:
         """Which way the message of an operation goes: `up` from the first stage to the last; `None`: it stays."""
         kind, v = one[0], place(s, one[1])
+        if kind == W and passed_on is not None and s < S - 2:
+            return "up"
         goal = v + 1 if kind == F else v - 1
         if kind == W or not 0 <= goal < virtual or owner(goal)[0] == s:
             return None
@@ -151,6 +158,9 @@ def recursive_ends(
         before = [o for o in stages[s][: rows[s][one]] if direction(s, o) == way]
         free = sent(s, before[-1]) if before else 0.0
         v = place(s, one[1])
+        if one[0] == W:  # the error, which is passed on before the weight gradients are computed
+            assert passed_on is not None
+            return max(end(s, one) - duration(s, one), free) + passed_on
         return max(end(s, one), free) + float(timing.transfer[v if one[0] == F else v - 1])
 
     def arrived(v: int, kind: str, m: int) -> float:
@@ -168,7 +178,10 @@ def recursive_ends(
         elif kind == B:
             start = max(start, arrived(v + 1, B, m) if v < virtual - 1 else end(s, (F, chunk, m)))
         elif kind == W and arrivals is not None:
-            start = max(start, arrivals[m] if s < S - 1 else end(s, (F, 0, m)))
+            if s == S - 1:
+                start = max(start, end(s, (F, 0, m)))
+            else:
+                start = max(start, arrivals[m] if passed_on is None or s == 0 else arrived(s - 1, W, m))
         return start + duration(s, one)
 
     sys.setrecursionlimit(20_000)
@@ -188,15 +201,15 @@ def test_every_schedule_agrees_with_a_second_implementation(S: int, M: int) -> N
     for number, (name, (order, stages)) in enumerate(orders(S, M).items()):
         timing = random_timing(order.virtual, 100 * S + 10 * M + number)
         if name in ("dfa", "forward-first"):
-            run = simulate(order, timing, Instant())
-            last = timing.durations[0, -1]
+            passed_on = None if number % 2 == M % 2 else 0.1 * (1 + M % 4)
+            delivery = Instant() if passed_on is None else Chain(passed_on, timing.latency)
+            run = simulate(order, timing, delivery)
             arrivals: list[float] = [0.0] * M
             for _ in range(
                 M + 1
             ):  # the feedback depends on the forward passes of the last stage, one after another
-                found = recursive_ends(stages, timing, arrivals)
-                arrivals = [found[-1][F, 0, m] for m in range(M)]
-            assert last > 0
+                found = recursive_ends(stages, timing, arrivals, passed_on=passed_on)
+                arrivals = in_turn_from_the_last([found[-1][F, 0, m] for m in range(M)], passed_on, timing)
         else:
             run = simulate(order, timing)
             found = recursive_ends(stages, timing, None, name == "zbv")
@@ -211,8 +224,20 @@ def test_every_schedule_agrees_with_a_second_implementation(S: int, M: int) -> N
             assert ends == pytest.approx([found[s][one] for one in listed]), f"{name}, stage {s}"
 
 
+def in_turn_from_the_last(errors: list[float], passed_on: float | None, timing: Timing) -> list[float]:
+    """Return when the errors reach the first stage, if the last one sends one after another; at once, if `None`."""
+    if passed_on is None:
+        return errors
+    left = list(
+        itertools.accumulate(errors, lambda before, error: max(before, error) + passed_on, initial=0.0)
+    )
+    return [one + timing.latency for one in left[1:]]
+
+
 class Instant:
     """The feedback is there as soon as the error is."""
+
+    passed_on = None
 
     def arrival(self, error: float) -> float:
         return error
@@ -337,7 +362,7 @@ def test_gpipe_with_unequal_stages_is_two_flow_shops(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_slower_operations_never_shorten_a_step_and_no_step_beats_the_busiest_stage(seed: int) -> None:
+def test_slower_operations_never_start_others_earlier_and_no_step_beats_the_busiest_stage(seed: int) -> None:
     draws = np.random.default_rng(seed)
     S = int(draws.integers(2, 7))
     M = S * int(draws.integers(1, 5))
@@ -346,9 +371,15 @@ def test_slower_operations_never_shorten_a_step_and_no_step_beats_the_busiest_st
         delivery = Instant() if not (order.codes // (order.virtual * M) == 1).any() else None
         run = simulate(order, timing, delivery)
         slower = Timing(
-            timing.durations * draws.uniform(1, 2, timing.durations.shape), timing.transfer, timing.latency
+            timing.durations * draws.uniform(1, 2, timing.durations.shape),
+            timing.transfer * draws.uniform(1, 2, timing.transfer.shape),
+            timing.latency,
         )
-        assert simulate(order, slower, delivery).between_barriers >= run.between_barriers
+        late = simulate(order, slower, delivery)
+        assert late.starts is not None
+        assert run.starts is not None
+        assert (late.starts >= run.starts).all()
+        assert (late.end >= run.end).all()
         busy = np.array([timing.durations.reshape(-1)[codes // M].sum() for codes in order.codes])
         assert run.seconds >= busy.max() * (1 - 1e-12)
         twice = Timing(2 * timing.durations, 2 * timing.transfer, 2 * timing.latency)
@@ -386,11 +417,21 @@ def test_a_recognised_steady_state_gives_what_enumeration_gives(seed: int) -> No
 # Who brings the feedback
 
 
-def test_a_broadcast_takes_one_transfer_and_a_latency_for_each_level_of_the_tree() -> None:
-    broadcast = Broadcast(transfer=2.0, latency=0.1, stages=8)
-    assert broadcast.arrival(10.0) == pytest.approx(12.3)
-    assert broadcast.arrival(11.0) == pytest.approx(14.3), "the second message waits for the first"
-    assert Broadcast(2.0, 0.1, stages=1).arrival(10.0) == 10.0
+@pytest.mark.parametrize(("S", "M"), LARGER)
+def test_passing_the_error_on_costs_nothing_while_a_forward_pass_takes_longer(S: int, M: int) -> None:
+    """A stage has done its forward passes one pass later than the stage before, from which the error comes."""
+    order = direct_feedback(np.full(S, M), M)
+    timing = equal(order, f=1.0, w=1.4)
+    seconds = simulate(order, timing, Chain(0.9, 0.1)).seconds
+    assert seconds == pytest.approx(simulate(order, timing, Chain(0.0, 1.0)).seconds)
+    assert seconds == pytest.approx(M * 2.4 + max(0, S + 1 - M))
+
+
+def test_slow_errors_hold_the_stages_up() -> None:
+    S, M, slow = 4, 50, 7.0
+    order = direct_feedback(np.full(S, M), M)
+    run = simulate(order, equal(order), Chain(slow, 0.0))
+    assert run.between_barriers == pytest.approx(M + slow * (M + S - 3) + 1)
 
 
 def test_an_opu_shows_the_frames_of_one_micro_batch_after_another() -> None:
