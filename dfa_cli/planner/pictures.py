@@ -19,7 +19,7 @@ def timeline(plan: Plan, line: Line) -> Timeline:
     """List what each stage of a plan does and when. A central projection device has a row of its own, the last one."""
     assert line.run.starts is not None
     order, durations = line.order, line.timing.durations
-    rows = [f"stage {s}" for s in range(order.stages)]
+    rows = [f"stage {s + 1}" for s in range(order.stages)]  # numbered as everywhere that users look
     bars = []
     begin = float(line.run.begin.min())
     for s in range(order.stages):

@@ -133,7 +133,7 @@ def draw_timelines(timelines: Mapping[str, Timeline], caption: str = "", title: 
                 if bar.seconds < LEGIBLE * longest:
                     continue
                 axis.annotate(
-                    str(bar.micro_batch),
+                    str(bar.micro_batch + 1),
                     (bar.start + bar.seconds / 2, bar.row),
                     ha="center",
                     va="center",

@@ -139,6 +139,7 @@ def test_a_timeline_has_a_bar_for_each_operation_and_a_row_for_the_opu() -> None
     by_name = {line.name: line for line in result.lines}
     local = timeline(result, by_name["dfa local"])
     assert len(local.bars) == 4 * 8 * 3  # F, projection and W
+    assert local.rows == ["stage 1", "stage 2", "stage 3", "stage 4"]
     assert local.seconds == pytest.approx(by_name["dfa local"].seconds)
     for row in range(4):
         bars = sorted((bar for bar in local.bars if bar.row == row), key=lambda bar: bar.start)
