@@ -12,7 +12,7 @@ from dfa_cli.errors import DfaError
 from dfa_cli.launch.folder import new_run_folder
 from dfa_cli.launch.interruption import interruption_reported
 from dfa_cli.launch.recorded import NO_TRUST, Trust, spec_of_record
-from dfa_cli.launch.task import run_spec
+from dfa_cli.launch.task import is_stage, run_spec, run_stage
 from dfa_cli.records.find import Paths, pick_run
 from dfa_cli.records.integrity import require_unchanged
 from dfa_cli.records.log import logged
@@ -36,6 +36,9 @@ def rerun(name: str, folders: Paths, outputs: Path, trust: Trust = NO_TRUST) -> 
     spec = spec_of_record(before, trust).with_values(
         run_id=run_id, outputs=str(outputs), checkpoint_every=None
     )
+    if is_stage(before.config):  # The process with rank 0 owns the record, and compares.
+        run_stage(spec)
+        return [], True
     with new_run_folder(folder), interruption_reported(folder), logged(folder):
         run_spec(replace(spec, command=f"dfa rerun {before.id}"), folder)
     return verdict(before, read_run(folder))

@@ -34,8 +34,21 @@ def run_spec(spec: RunSpec, folder: Path, replaces: bool = False) -> dict[str, A
 
 
 def is_stage(config: Mapping[str, Any]) -> bool:
-    """Tell whether a launcher such as torchrun has started this process beside the one that owns the record."""
-    return os.environ.get("RANK", "0") != "0" and bool(config.get("parallel"))
+    """Tell whether a launcher such as torchrun has started this process beside the one that owns the record.
+
+    Raises `DfaError` when a launcher has started several processes for a run that is not divided. The jobs of a sweep
+    do not ask: a cluster may start many of them side by side.
+    """
+    if config.get("parallel"):
+        return os.environ.get("RANK", "0") != "0"
+    count = os.environ.get("WORLD_SIZE", "")
+    if "RANK" in os.environ and count.isdecimal() and int(count) > 1:
+        raise DfaError(
+            f"A launcher such as torchrun has started {count} processes, and with parallel=none each would train the "
+            f"whole model. Set parallel=pipeline with parallel.stages={count}, or parallel=data with "
+            f"parallel.replicas={count}; or start dfa without the launcher."
+        )
+    return False
 
 
 def run_stage(spec: RunSpec, folder: Path = Path(), resumed: bool = False) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from program import Dfa
 from starting_program import MOMENTS
 from test_processes import SECONDS, children
 from waiting_program import answer_late
@@ -64,3 +65,25 @@ def test_half_of_a_launcher_is_a_sentence(monkeypatch: pytest.MonkeyPatch, rank:
     monkeypatch.setenv("RANK", rank)
     with pytest.raises(DfaError, match=sentence), joined(2, [], "cpu"):
         pass
+
+
+def test_a_launcher_of_several_processes_needs_a_run_that_is_divided(
+    dfa: Dfa, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("data=digits", "model.hidden=[8]", "epochs=1", "progress=none")
+    # Those of srun, of a job array, and of torchrun with one process
+    for name, value in (("SLURM_PROCID", "1"), ("SLURM_NTASKS", "2"), ("SLURM_ARRAY_TASK_ID", "1")):
+        monkeypatch.setenv(name, value)
+    run = dfa.run(*words)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert dfa.run(*words).weights == run.weights
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for answer in (dfa.train(*words), dfa("rerun", str(run.folder), "--outputs", str(dfa.outputs))):
+        assert answer.code == 2
+        assert "has started 2 processes, and with parallel=none each would train the whole" in answer.sentence
+        assert "Set parallel=pipeline with parallel.stages=2, or parallel=data with" in answer.sentence
+    assert len(dfa.runs()) == 2
+    assert dfa("sweep", *dfa.arguments(*words[:-1], "seed=1")).code == 0, (
+        "a sweep was not started by torchrun"
+    )
