@@ -15,6 +15,7 @@ from dfa_cli.parallel.processes import Team
 from dfa_cli.parallel.split import chunks_of, even_sizes, measure_costs
 from dfa_cli.parallel.stage import BlockwiseStage
 from dfa_cli.rules.backpropagation import Backpropagation
+from dfa_cli.rules.blockwise import HasFeedback
 from dfa_cli.training.setup import Experiment
 
 
@@ -88,6 +89,11 @@ class Pipeline:
             raise DfaError(
                 f"parallel.schedule orders the forward and backward passes of rule=bp. rule={choices.get('rule')} has "
                 "no backward pass through the stages. Use parallel.schedule=null."
+            )
+        if self.projector != "local" and not isinstance(rule, HasFeedback):
+            raise DfaError(
+                f"parallel.projector={self.projector} says who projects the error, and rule={choices.get('rule')} "
+                "projects nothing. Use parallel.projector=local."
             )
         if self.micro_batches > 1:
             require_divisible_rows(

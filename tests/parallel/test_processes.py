@@ -123,7 +123,9 @@ def test_the_record_says_what_travelled_and_who_waited(pair: tuple[Dfa, Run, Run
             assert stage["sent"]["forward"] == {"messages": steps, "bytes": rows * 8 * 4}
         assert stage["seconds"]["computing"] > 0
         assert {span["kind"] for span in stage["timeline"]} >= {"forward", "backward"}
-    assert stages[2]["sent"]["backward"] == {"messages": 2 * steps, "bytes": 2 * rows * 10 * 4}
+    # The errors go from the last stage to the first, and from there to the second.
+    errors = {"messages": steps, "bytes": rows * 10 * 4}
+    assert [stage["sent"].get("backward") for stage in stages] == [errors, None, errors]
     shown = run_as_text(read_run(three.folder), 80).partition("Processes")[2]
     assert "forward sent" in shown
     assert "1 x 8.00 kB" in shown
@@ -262,6 +264,11 @@ def test_a_sweep_trains_parallel_runs_and_reuses_them(dfa: Dfa) -> None:
         (("rule=fa",), "parallel=pipeline: rule=fa sends the error back through all blocks"),
         (("rule=dfa", "parallel.schedule=zbv"), "rule=dfa has no backward pass"),
         (("rule=bp", "activations=recompute"), "parallel=pipeline with rule=bp keeps"),
+        (
+            ("rule=bp", "parallel.projector=central"),
+            "who projects the error, and rule=bp projects nothing. Use parallel.projector=local.",
+        ),
+        (("rule=shallow", "parallel.projector=central"), "and rule=shallow projects nothing."),
         (("parallel.stages=6",), "model of 6 blocks or more, and this one has 4. Use parallel.stages=4 or fewer."),
         (
             ("parallel.micro_batches=257",),
