@@ -83,7 +83,7 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
     ):
         with record.timed("data_seconds"):
             data = load_data(config, spec.code.checksums)
-        experiment = build_experiment(config, data)  # model, rule, device, optimizer, batches
+        experiment = build_experiment(config, data, spec.choices)  # model, rule, device, optimizer, batches
         after = load_checkpoint(folder, experiment) if resumed else 0
         experiment = processes.divide(experiment)
         history = History.from_rows(
@@ -136,7 +136,7 @@ def run_stage(spec: RunSpec, folder: Path, resumed: bool = False) -> None:
     import_exactly(spec.code)
     choose_allocator(config)
     with Together(spec, folder) as processes:
-        experiment = build_experiment(config, load_data(config, spec.code.checksums))
+        experiment = build_experiment(config, load_data(config, spec.code.checksums), spec.choices)
         if resumed:
             load_checkpoint(folder, experiment)
         experiment = processes.divide(experiment)

@@ -58,7 +58,7 @@ def measure(spec: RunSpec, batch_rows: int | None, micro_batches: int, stages: i
     config = resolve_auto(spec.config)
     config["threads"] = config["threads"] or max(1, process_threads() // stages)
     data = _load(spec, config["compute"])
-    experiment = build_experiment(config, data)
+    experiment = build_experiment(config, data, spec.choices)
     rows = batch_rows or _rows(config, data)
     work = _workload(spec, data, (), 2 if config["precision"] == "bf16" else 4)
     part = max(1, rows // micro_batches)

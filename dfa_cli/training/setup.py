@@ -71,14 +71,21 @@ class Experiment:
         )
 
 
-def build_experiment(config: Mapping[str, Any], data: Data) -> Experiment:
+def build_experiment(
+    config: Mapping[str, Any], data: Data, choices: Mapping[str, str] | None = None
+) -> Experiment:
     """Build the model, the rule, the device, the optimizer and the batches that the configuration names.
+
+    `choices`: the option chosen of each group, as messages name them. Without them a message names the class.
 
     Each has its own stream of random numbers. The function also sets the number of torch's threads and the state of
     torch's global generator, both for the whole process.
 
     Raises `DfaError` for a class that cannot be found and for keys that it does not accept.
     """
+    named = {group: f"{group}={name}" for group, name in (choices or {}).items()}
+    for group in ("model", "rule", "optimizer"):
+        named.setdefault(group, config[group]["_target_"])
     seed, compute = config["seed"], torch.device(config["compute"])
     # Until the model is there and its work can be counted. Another run of this process may have left another number.
     torch.set_num_threads(config["threads"] or process_threads())
@@ -90,7 +97,7 @@ def build_experiment(config: Mapping[str, Any], data: Data) -> Experiment:
         data.x.shape[1], data.classes, generator(seed, "weights"), generator(seed, "dropout", compute)
     )
     model: Model = build(config["model"], sizes).to(compute)
-    _require_blocks(model)
+    _require_blocks(model, named["model"])
     torch.set_num_threads(threads_for(config, model, data))
     if config["precision"] == "bf16":
         model.set_matmul_dtype(torch.bfloat16)
@@ -100,14 +107,14 @@ def build_experiment(config: Mapping[str, Any], data: Data) -> Experiment:
     device: ProjectionDevice = build(config["device"])
     rule: LearningRule = build(config["rule"])
     if config["activations"] != KEEP:
-        _recompute_activations(rule, model)
+        _recompute_activations(rule, model, named)
     rule.prepare(model, data.classes, device, compute)
     try:
         optimizer = make_optimizer(
             build(config["optimizer"]), parameter_groups(model, config["weight_decay_on"])
         )
     except TypeError as error:
-        raise DfaError(wrong_arguments_message(config["optimizer"]["_target_"], error)) from error
+        raise DfaError(wrong_arguments_message(named["optimizer"], error)) from error
     return Experiment(
         model=model,
         rule=rule,
@@ -120,27 +127,26 @@ def build_experiment(config: Mapping[str, Any], data: Data) -> Experiment:
     )
 
 
-def _require_blocks(model: Model) -> None:
+def _require_blocks(model: Model, name: str) -> None:
     """Raise `DfaError` for a model without a list of blocks."""
     if not isinstance(getattr(model, "blocks", None), (nn.ModuleList, list)) or not len(model.blocks):
         raise DfaError(
-            f"The model {type(model).__name__} has no list `blocks`, which training needs: the outputs of its blocks, "
-            "in order. Derive it from dfa_cli.models.Model, and hand the blocks to its constructor."
+            f"{name} has no list `blocks`, which training needs: the outputs of its blocks, in order. Derive its class "
+            "from dfa_cli.models.Model, and hand the blocks to its constructor."
         )
 
 
-def _recompute_activations(rule: LearningRule, model: Model) -> None:
+def _recompute_activations(rule: LearningRule, model: Model, named: Mapping[str, str]) -> None:
     """Let the rule compute activations again. Raises `DfaError` when the rule cannot, or the model is no chain."""
-    name = type(rule).__name__
     if not isinstance(rule, CanRecompute):
         raise DfaError(
-            f"activations=recompute: {name} sends the error back through all blocks, and has to keep what they "
-            "computed. Use activations=keep, or one of rule=dfa, drtp, shallow, bp."
+            f"activations=recompute: {named['rule']} sends the error back through all blocks, and has to keep what "
+            "they computed. Use activations=keep, or one of rule=dfa, drtp, shallow, bp."
         )
     if type(model).forward is not Model.forward:
         raise DfaError(
-            f"activations=recompute: {type(model).__name__} has a `forward` of its own, so it may do more than call "
-            "its blocks one after another, and cannot be computed again block by block. Use activations=keep."
+            f"activations=recompute: {named['model']} has a `forward` of its own, so it may do more than call its "
+            "blocks one after another, and cannot be computed again block by block. Use activations=keep."
         )
     rule.activations = RECOMPUTE
 

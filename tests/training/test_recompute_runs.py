@@ -68,7 +68,10 @@ def test_an_interrupted_run_goes_on_with_the_same_streams(dfa: Dfa) -> None:
 def test_a_rule_that_cannot_recompute_says_so(dfa: Dfa, rule: str) -> None:
     answer = dfa.train(*SMALL, f"rule={rule}", "activations=recompute")
     assert answer.code == 2
-    assert "sends the error back through all blocks, and has to keep what they computed." in answer.sentence
+    assert (
+        f"activations=recompute: rule={rule} sends the error back through all blocks, and has to keep what they "
+        "computed." in answer.sentence
+    )
     assert answer.sentence.endswith("Use activations=keep, or one of rule=dfa, drtp, shallow, bp.")
 
 
@@ -94,7 +97,7 @@ def test_a_model_with_a_forward_of_its_own_is_not_computed_again(own: functools.
     words = dfa.arguments("model=skipping", "data=digits", "rule=bp", "epochs=1", "progress=none")
     answer = own(*words, "activations=recompute")
     assert answer.code == 2
-    assert "activations=recompute: Skipping has a `forward` of its own" in answer.sentence
+    assert "activations=recompute: model=skipping has a `forward` of its own" in answer.sentence
     assert answer.sentence.endswith("Use activations=keep.")
     assert own(*words).code == 0
 
@@ -105,7 +108,7 @@ def test_a_model_without_blocks_is_told_what_training_needs(
 ) -> None:
     answer = own(*dfa.arguments("model=flat", "data=digits", "rule=bp", f"activations={activations}"))
     assert answer.code == 2
-    assert "The model Flat has no list `blocks`, which training needs" in answer.sentence
+    assert "model=flat has no list `blocks`, which training needs" in answer.sentence
     assert answer.sentence.endswith(
-        "Derive it from dfa_cli.models.Model, and hand the blocks to its constructor."
+        "Derive its class from dfa_cli.models.Model, and hand the blocks to its constructor."
     )
