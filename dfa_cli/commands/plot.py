@@ -70,7 +70,7 @@ def plot(
 
         _, runs = Selection(folders, where, since).find()
         below = "One training step. The number in a bar is that of the micro-batch." if look.note else ""
-        figure = draw_timelines(measured_timelines(runs), below, title)
+        figure = draw_timelines(measured_timelines(runs), below, look)
         output.write_file(path, save(figure, path.suffix, look.is_sized), force)
         output.write_stderr(f"wrote {path}")
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfa_cli.console.values import format_value
 from dfa_cli.errors import DfaError
-from dfa_cli.plots.style import COLOURS, INK, Look, dress, finish, place
+from dfa_cli.plots.style import COLOURS, INK, Look, dress, finish, inches, place
 from dfa_cli.records.run import Run
 
 if TYPE_CHECKING:
@@ -92,8 +92,10 @@ def _stages(run: Run) -> list[dict[str, Any]]:
     return [stage for stage in stages if isinstance(stage, dict)] if isinstance(stages, list) else []
 
 
-def draw_timelines(timelines: Mapping[str, Timeline], caption: str = "", title: str | None = None) -> Figure:
+def draw_timelines(timelines: Mapping[str, Timeline], caption: str = "", look: Look = Look()) -> Figure:
     """Draws timelines one below the other, on one axis of time. The keys are their headings.
+
+    Of `look` the title and the size count.
 
     Raises `DfaError` when there are more bars than can be seen.
     """
@@ -109,7 +111,9 @@ def draw_timelines(timelines: Mapping[str, Timeline], caption: str = "", title: 
 
     heights = [0.55 + min(0.19 * len(timeline.rows), 2.6) for timeline in timelines.values()]
     longest = max(timeline.seconds for timeline in timelines.values())
-    figure = Figure(figsize=(7.6, sum(heights) + 0.5), layout="constrained")
+    width = inches(look.width, "--width") if look.width else 7.6
+    height = inches(look.height, "--height") if look.height else sum(heights) + 0.5
+    figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(len(heights), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0].tolist()
     for axis, (heading, timeline) in zip(axes, timelines.items(), strict=True):
         for work, colour in WORK.items():
@@ -149,7 +153,7 @@ def draw_timelines(timelines: Mapping[str, Timeline], caption: str = "", title: 
         axis.set_ylim(len(timeline.rows) - 0.4, -0.6)
     axes[0].set_xlim(0, longest)
     axes[-1].set_xlabel("time (s)", fontsize=9.5, color=INK)
-    finish(figure, axes, Look(title=title), caption)
+    finish(figure, axes, look, caption)
     return figure
 
 
