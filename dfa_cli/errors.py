@@ -17,8 +17,10 @@ class DfaError(Exception):
 
 
 def nearest(word: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """Return up to `most` known words that look like `word`, the most similar first."""
-    return difflib.get_close_matches(word, list(known), n=most, cutoff=0.5)
+    """Return up to `most` known words that look like `word`: first those that contain it, then the most similar."""
+    known = list(known)
+    similar = difflib.get_close_matches(word, known, n=max(1, len(known)), cutoff=0.5)
+    return sorted(similar, key=lambda name: word not in name)[:most]
 
 
 def one_of(word: str, known: Iterable[str]) -> str:

@@ -30,6 +30,7 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
     "a nested key that is not there": (["model.hiden=[3]"], [r"model\.hiden"]),
     "an option of a group that is not there": (["model=gnc"], ["model=gnc", "gat", r"did you mean gcn\?"]),
     "a device that is not there": (["device=tpu"], ["device=tpu", "opu_sim"]),
+    "the start of a device": (["device=opu"], [r"did you mean opu_sim\?"]),
     "a number for an option": (["model=3"], ["model.*3|3.*model"]),
     "a key without a value": (["epochs"], ["epochs"]),
     "a bracket left open": (["model.hidden=[3,4"], [r"\[3,4"]),

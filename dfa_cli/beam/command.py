@@ -43,7 +43,7 @@ def run(
 
     flags = ["--config-dir", config_dir] if config_dir else []
     device_words = [] if any(word.startswith("device=") for word in overrides) else ["device=opu_sim"]
-    spec = compose_run([*flags, *device_words, *overrides])
+    spec = compose_run([*flags, *device_words, *overrides], "dfa beam")
     node, name = spec.config["device"], spec.choices["device"]
 
     import torch

@@ -147,7 +147,7 @@ class Composer:
         with _hydra_errors_as_sentences(overrides, loader):
             parts = split_overrides(overrides, loader)
             if mode is RunMode.RUN:
-                require_no_sweep(parts.every)
+                require_no_sweep(parts.every, self.command.prog)
             require_tuned_file(parts.every, loader, self.command.config_dir)
             config, whole = self._base(parts.rest, mode)
             config = copy.deepcopy(config)
@@ -254,9 +254,9 @@ def _resolve_hydra_node_from(config: DictConfig) -> Iterator[None]:
         node.cfg = before
 
 
-def compose_run(words: Sequence[str]) -> RunSpec:
-    """Compose the run that `dfa train WORDS` describes."""
-    command = parse_command(words, "dfa train")
+def compose_run(words: Sequence[str], prog: str = "dfa train") -> RunSpec:
+    """Compose the run that `dfa train WORDS` describes. `prog`: the command in whose name mistakes are told."""
+    command = parse_command(words, prog)
     with Composer(command) as composer:
         return composer.run(command.overrides).spec
 

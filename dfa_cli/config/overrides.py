@@ -107,13 +107,16 @@ def require_discrete_sweeps(overrides: Sequence[str]) -> None:
             )
 
 
-def require_no_sweep(overrides: Sequence[Override]) -> None:
+def require_no_sweep(overrides: Sequence[Override], prog: str) -> None:
+    """Raise `DfaError` for several values, of which `prog` takes one."""
+    advice = (
+        "and dfa train trains one model; train one for each value with dfa sweep, or with dfa train -m."
+        if prog == "dfa train"
+        else f"and {prog} takes one; give one of them."
+    )
     for override in overrides:
         if override.is_sweep_override():
-            raise DfaError(
-                f"{override.input_line} has several values, and dfa train trains one model; "
-                "train one for each value with dfa sweep, or with dfa train -m."
-            )
+            raise DfaError(f"{override.input_line} has several values, {advice}")
 
 
 def require_tuned_file(overrides: Sequence[Override], loader: ConfigLoader, config_dir: str | None) -> None:

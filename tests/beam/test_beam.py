@@ -99,6 +99,10 @@ def test_every_read_out_has_a_table_and_a_picture(
         ),
         (["--inputs", "0"], "--inputs is 0. It must be a whole number of at least 1."),
         (["device=cpu"], "device=cpu has no beam of light; choose device=opu_sim"),
+        (
+            ["device=opu_sim,cpu"],
+            "device=opu_sim,cpu has several values, and dfa beam takes one; give one of them.",
+        ),
         (["--out", "beam.txt"], "--out beam.txt: the name must end in .png, .svg or .pdf"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
