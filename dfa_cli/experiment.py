@@ -110,7 +110,8 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
         if cost := experiment.cost():
             projection = asdict(cost)
             del projection["warnings"]  # they stand in the record since their epochs
-            record.update(projection=projection)
+            steps = record.content["result"]["last_epoch"] * len(experiment.batches)
+            record.update(projection=projection | {"steps": steps})
         record.update(provenance={"packages": save_packages(folder)})
         if late := late_modules(spec.code, imported_before):
             record.update(code={"late": late})

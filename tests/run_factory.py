@@ -117,13 +117,16 @@ class Factory:
             "time": {"total_seconds": 3.0 + rng.random(), "data_seconds": 0.2, "train_seconds": 1.4},
             "peak_memory_mb": 512.0,
             "projection": {
+                "steps": epochs,
                 "rows": 140 * epochs,
                 "frames": frames,
                 "coefficients": 1000 * epochs,
                 "measured_seconds": 0.01,
                 "modelled_seconds": frames * 5e-4 if frames else None,
                 "modelled_joules": frames * 0.015 if frames else None,
-                "notes": {"saturated_fraction": 0.001, "snr_db": 28.46} if frames else {},
+                "notes": {"saturated_fraction": 0.001, "snr_db": 28.46, "snr_db_one_lit": 22.17}
+                if frames
+                else {},
             }
             if projecting
             else None,

@@ -74,6 +74,7 @@ METRICS = (
     Metric("startup_seconds", "time to start the process", "s", place="time"),
     Metric("data_seconds", "time to read the data", "s", place="time"),
     Metric("peak_memory_mb", "peak memory", "MB", place=""),
+    Metric("steps", "training steps", place="projection"),
     Metric("rows", "rows projected", place="projection"),
     Metric("frames", "frames", place="projection"),
     Metric("coefficients", "coefficients", place="projection"),
@@ -98,7 +99,15 @@ DEFAULT = METRICS[0]
 
 def note_in_words(name: str) -> str:
     """Returns what a note of the projection device is called in tables: `saturated fraction` for saturated_fraction."""
-    return "signal-to-noise ratio, dB" if name == "snr_db" else name.replace("_", " ")
+    return _NOTES.get(name) or name.replace("_", " ")
+
+
+_NOTES = {
+    "snr_db": "SNR, calibration frame, dB",
+    "snr_db_one_lit": "SNR, one component lit, dB",
+    "coherence_time_steps": "coherence time, steps",
+    "coherence_time_seconds": "coherence time, s",
+}
 
 
 def find_metric(name: str) -> Metric | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -35,6 +36,12 @@ class Batches:
         if data.edge_index is not None:
             graph = Graph(data.edge_index, len(data.y))
             self.whole = Batch(self.x, self.y, data.train, graph)
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+        if self.whole is not None or self.size is None:
+            return 1
+        return math.ceil(len(self.train) / self.size)
 
     def __iter__(self) -> Iterator[Batch]:
         if self.whole is not None:

@@ -13,6 +13,7 @@ from dfa_cli.console.values import (
     format_time,
     format_value,
     json_text,
+    number,
     printable,
     quantity,
 )
@@ -45,9 +46,12 @@ def run_as_text(run: Run, width: int | None = None) -> str:
         add_line("split", _split(result))
     else:
         add_line("result", "nothing was measured")
-    lines += _charts(run, min(room, 80), height=7, titles=("accuracy, %",))
-    lines.append("")
     measured = {metric.name: value for metric in METRICS if (value := metric.value_of(run)) is not None}
+    notes = (run.record.get("projection") or {}).get("notes") or {}
+    optics = _optics(measured, notes) if measured.get("frames") else []
+    # All of it has to fit on a screen, so more lines below make the chart lower.
+    lines += _charts(run, min(room, 80), height=8 - max(1, len(optics)), titles=("accuracy, %",))
+    lines.append("")
     times = [
         f"{duration(measured[name])} {words}"
         for name, words in (
@@ -60,20 +64,8 @@ def run_as_text(run: Run, width: int | None = None) -> str:
     add_line("time", ", ".join(times))
     if "peak_memory_mb" in measured:
         add_line("memory", f"{measured['peak_memory_mb']:.0f} MB at most")
-    if measured.get("frames"):
-        optics = ", ".join(
-            show(measured[name])
-            for name, show in (
-                ("modelled_seconds", duration),
-                ("modelled_joules", lambda a: quantity(a, "J")),
-            )
-            if name in measured
-        )
-        words = [f"{measured['frames']:,.0f} frames", *([f"modelled {optics}"] if optics else [])]
-        snr = ((run.record.get("projection") or {}).get("notes") or {}).get("snr_db")
-        if isinstance(snr, float):
-            words.append(f"signal to noise {snr:.1f} dB")
-        add_line("optics", ", ".join(words))
+    for name, line in zip(("optics", "", ""), optics, strict=False):
+        add_line(name, line)
     if parallel := run.record.get("parallel"):
         lines += ["", "Processes (messages sent and seconds per training step, on average)"]
         lines += [f"  {line}" for line in process_table(parallel, room - 2)]
@@ -179,6 +171,26 @@ def _head(run: Run, room: int, indent: int) -> list[str]:
         *lines,
         *(line for sentence in run.warnings for line in _entry("warning", sentence, indent, room)),
     ]
+
+
+def _optics(measured: dict[str, float], notes: dict[str, Any]) -> list[str]:
+    """Says what the light took, in all and for a training step, how good it was, and how fast the optics changed."""
+    seconds, joules, steps = (measured.get(key) for key in ("modelled_seconds", "modelled_joules", "steps"))
+    lines = [f"{measured['frames']:,.0f} frames"]
+    if seconds is not None and joules is not None:
+        lines[0] += f", modelled {duration(seconds)}, {quantity(joules, 'J')}"
+        if steps:
+            step = duration(seconds / steps, fine=True)
+            lines[0] += f" ({step}, {quantity(joules / steps, 'J')} a step)"
+    frames = {"snr_db": "calibration frame", "snr_db_one_lit": "one component lit"}
+    known = {name: value for name in notes if (value := number(notes[name])) is not None}
+    if ratios := [f"{known[name]:.1f} dB ({frame})" for name, frame in frames.items() if name in known]:
+        lines.append(f"SNR {', '.join(ratios)}")
+    if "coherence_time_steps" in known and "coherence_time_seconds" in known:
+        lines.append(
+            f"coherence time {known['coherence_time_steps']:.4g} steps, {duration(known['coherence_time_seconds'])}"
+        )
+    return lines
 
 
 def _set_by_hand(run: Run) -> str:

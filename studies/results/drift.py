@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from dfa_cli.comparison.statistics import mean
+from dfa_cli.console.values import duration
+from dfa_cli.devices.optics import seconds_of_a_vector
 from dfa_cli.plots.style import dress
 from studies.results.averages import average, numbers, percent, points_between
 from studies.results.figures import ACCURACY, draw_line, legend
@@ -90,9 +92,28 @@ def text(rows: Sequence[Row]) -> str:
 def _tolerances(rows: Sequence[Row], hidden: str) -> str:
     tau, walk, jitter = (tolerated(rows, hidden, key) for key in WORDS)
     return (
-        ("at no coherence time that was tried" if tau is None else f"from a coherence time of {tau} steps on")
+        (
+            "at no coherence time that was tried"
+            if tau is None
+            else f"from a coherence time of {tau} steps on{_of_light(rows, hidden, tau)}"
+        )
         + ("; at no walk" if walk is None else f"; up to a walk of {walk} radians per root step")
         + ("; at no jitter" if jitter is None else f"; up to a jitter of {jitter} radians")
+    )
+
+
+def _of_light(rows: Sequence[Row], hidden: str, tau: str) -> str:
+    """Write how long so many steps of modelled light take. On a graph a step is an epoch."""
+    frames = [
+        float(row["frames"]) / float(row["last_epoch"])
+        for row in with_drift(rows, hidden, TAU)[tau]
+        if row["frames"] and row["last_epoch"]
+    ]
+    if not frames:
+        return ""
+    columns = sum(map(int, hidden.split()))
+    return (
+        f", {duration(float(tau) * mean(frames) * seconds_of_a_vector(columns, frames=1))} of modelled light"
     )
 
 

@@ -19,6 +19,7 @@ def made() -> list[Row]:
     for hidden, factor in (("64", 1.0), ("64 64 64", 2.0)):
         base = {"experiment": "drift", "model.hidden": hidden, "status": "completed", "data": "cora"}
         drifting = {"device": "opu_sim", "device.drift.walk": "0", "device.drift.jitter": "0"}
+        drifting |= {"frames": "20000", "last_epoch": "100"}  # 0.1 s of light for each epoch
         kinds: list[tuple[Row, float]] = [
             ({"device": "cpu"}, 0.0),
             ({"device": "opu_sim", "drift": "none"}, 0.0),
@@ -40,8 +41,8 @@ def test_the_tolerance_is_the_strongest_drift_within_two_points() -> None:
     text = drift.text(rows)
     assert "| `drift.tau=10` | 74.1 ± 0.1 | -6.0 [-6.0, -6.0] | 68.1 ± 0.1 | -12.0 [-12.0, -12.0] |" in text
     assert (
-        "- with 4 blocks, from a coherence time of 100 steps on; up to a walk of 0.1 radians per root step;"
-        in text
+        "- with 4 blocks, from a coherence time of 100 steps on, 10.0 s of modelled light; up to a walk of 0.1 "
+        "radians per root step;" in text
     )
     assert drift.text([]) == "This experiment has not been run yet."
     assert len(drift.figure(rows).axes) == 3

@@ -77,6 +77,11 @@ def test_a_checkpoint_holds_no_infinite_weights_and_what_was_measured_stays(dfa:
             "Most of the camera's pixels were saturated in a whole epoch",
         ),
         (
+            ("device.readout.wrapped.headroom=0.5",),
+            "More than one in a hundred of the camera's pixels were saturated in a whole epoch: raise "
+            "device.readout.wrapped.headroom",
+        ),
+        (
             ("device/readout=off_axis", "device.camera.photons=1e-30"),
             "No light reached the camera: all its pixels together collect less than one photoelectron of a frame. "
             "Raise device.camera.photons.",
@@ -88,10 +93,10 @@ def test_a_checkpoint_holds_no_infinite_weights_and_what_was_measured_stays(dfa:
         ),
         (
             ("device/readout=off_axis", "device.camera.photons=0.1"),
-            "Noise drowned the light on the camera: the signal-to-noise ratio is -",
+            "Noise drowned the light on the camera: the signal-to-noise ratio of the calibration frame is -",
         ),
     ],
-    ids=["dark", "saturated", "no light", "dim laser", "noise"],
+    ids=["dark", "saturated", "partly saturated", "no light", "dim laser", "noise"],
 )
 def test_a_device_that_tells_nothing_warns_and_marks_its_row(
     words: tuple[str, ...], said: str, dfa: Dfa

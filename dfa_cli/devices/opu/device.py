@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -30,7 +29,6 @@ from dfa_cli.devices.opu.readout.statistical import Statistical
 from dfa_cli.errors import DfaError
 from dfa_cli.seeding import generator, stream_seed
 
-log = logging.getLogger(__name__)
 # A large projection is computed in tiles of rows and modes. The sizes of a tile are constants, not settings: the noise
 # is drawn tile by tile, so other sizes would change the result.
 MODES_AT_ONCE = 1 << 20  # rows times modes: some 50 MB of intermediate results, which fit a processor's cache
@@ -48,15 +46,24 @@ NO_LIGHT = (
     "No light reached the camera: all its pixels together collect less than one photoelectron of a frame. "
     "Raise {}."
 )
-DROWNED = "Noise drowned the light on the camera: the signal-to-noise ratio is {:.0f} dB. Raise {}."
+DROWNED = (
+    "Noise drowned the light on the camera: the signal-to-noise ratio of the calibration frame is {:.0f} dB. "
+    "Raise {}."
+)
 LEAST_SNR_DB = -20.0  # noise with a hundred times the power of the signal
 NOT_LINEAR = (
     "device.remove_sum needs a read-out that is linear in the error, and device/readout=intensity is not: choose "
     "another device/readout, or device.remove_sum=false."
 )
-SATURATED = (
-    "Most of the camera's pixels were saturated in a whole epoch: raise device.camera.full_well, "
-    "or lower a fixed device.camera.exposure."
+SATURATED = "{} of the camera's pixels were saturated in a whole epoch: {}."
+PERFECT = (
+    "device.perfect=true turns every imperfection off, so nothing would drift. Choose device/drift=none, or "
+    "device.perfect=false."
+)
+TOO_SHORT = (
+    "device.frame_seconds is {frame:g}, and in each frame the camera exposes for {exposure:g} seconds "
+    "(device.laser.exposure_seconds, times a fixed device.camera.exposure). Set device.frame_seconds={exposure:g} or "
+    "more, or expose for less."
 )
 
 
@@ -90,19 +97,19 @@ class OPU:
     measured again each `drift.refresh` steps.
     `laser`: the light, for `camera.photons=auto`.
     `frame_time`, `power_watts` [W]: time of one frame, and power of the modelled hardware, for `cost()`.
-    `frame_seconds` [s]: a fixed time in place of `frame_time`.
+    `frame_seconds` [s]: a fixed time in place of `frame_time`, not shorter than the exposure of the camera.
     `limits`: mirrors and pixels of the modelled hardware.
     `drift`: how the optics change from one projection to the next; by default they do not.
 
     `prepare` sets `mirrors_per_component` and `seconds_per_frame`, the time of one exposure.
 
     A frame with no mirror on is not shown: it is not counted, and has no noise. On CUDA,
-    `cost().measured_seconds` is the time to queue the work. `cost()` warns in the log when more pixels were
-    saturated than the noise model of `Statistical` allows. `cost().warnings` tells when no mirror was lit, no light
-    reached the camera, noise drowned it, or most pixels were saturated, since the call before, and when the read-out is
-    not to be trusted.
+    `cost().measured_seconds` is the time to queue the work. `cost().warnings` tells when no mirror was lit, no light
+    reached the camera, noise drowned it, or more than one in a hundred pixels were saturated, since the call before,
+    and when the read-out is not to be trusted.
 
-    Raises `DfaError` for sizes beyond `limits`.
+    Raises `DfaError` for sizes beyond `limits`, for perfect optics that drift, and for a frame shorter than the
+    exposure.
 
     Launay et al. 2020 (arXiv 2012.06373); Brossollet et al. 2021 (arXiv 2107.11814).
     """
@@ -131,9 +138,11 @@ class OPU:
         require("device.remove_sum", remove_sum)
         require("device.frame_seconds", frame_seconds)
         require("device.power_watts", power_watts)
+        if perfect and drift:
+            raise DfaError(PERFECT)
         self.encoding: Encoding = Float() if perfect else encoding or Dithered()
         self.readout: Readout = Ideal() if perfect else readout or Statistical()
-        self.drift = None if perfect else drift or None
+        self.drift = drift or None
         self.medium: Medium = self.drift.apply_to(medium or Auto()) if self.drift else medium or Auto()
         self.camera = camera or Camera()
         self.matrix_seed = matrix_seed
@@ -149,6 +158,11 @@ class OPU:
         self.laser = laser or Laser()
         self.power_watts = power_watts
         self.limits = limits or Limits()
+        exposures = 1.0 if self.camera.exposure == "auto" else float(self.camera.exposure)
+        self._exposure_seconds = exposures * self.laser.exposure_seconds
+        too_short = frame_seconds != "auto" and float(frame_seconds) < self._exposure_seconds
+        if too_short and not isinstance(self.readout, Ideal):  # which has no camera
+            raise DfaError(TOO_SHORT.format(frame=float(frame_seconds), exposure=self._exposure_seconds))
 
     def prepare(self, n_in: int, n_out: int, compute: torch.device) -> None:
         as_many = max(1, self.limits.mirrors // max(1, n_in))
@@ -162,21 +176,23 @@ class OPU:
             n_in * self._rows_per_component, n_out, stream_seed(self.matrix_seed, "feedback"), self._compute
         )
         self.readout.calibrate(self._calibration_mirrors, self.camera.with_light(self._light(pixels)))
-        full_exposures = 1.0 if self.camera.exposure == "auto" else float(self.camera.exposure)
-        self.seconds_per_frame = (
-            self.frame_time.seconds(pixels, full_exposures * self.laser.exposure_seconds)
-            if self.frame_seconds == "auto"
-            else float(self.frame_seconds)
-        )
+        self._snr = snr_notes(self.readout, self._calibration_mirrors)
+        self.seconds_per_frame = self.exposure_time(n_out)
         self._noise: dict[str, torch.Generator] = {}
         self._ones: Tensor | None = None
         # The counters stay on the device of the tensors, so that no projection waits for an accelerator.
         self._frames = torch.zeros((), dtype=torch.int64, device=self._compute)
         self._full = torch.zeros((), dtype=torch.int64, device=self._compute)
-        self._rows, self._pixels_per_frame, self._seconds, self._has_warned = 0, 0, 0.0, False
+        self._rows, self._pixels_per_frame, self._seconds = 0, 0, 0.0
         self._judged = (0, 0, 0)  # rows, frames and saturated pixels at the last call of `cost`
         if self.drift:
             self.drift.begin(self.medium, self.noise_seed)
+
+    def exposure_time(self, n_out: int) -> float:
+        """Return the modelled time of an image of `n_out` modes, in seconds. A frame has `readout.exposures` images."""
+        if self.frame_seconds != "auto":
+            return float(self.frame_seconds)
+        return self.frame_time.seconds(n_out * self.readout.pixels_per_mode, self._exposure_seconds)
 
     def _light(self, pixels: int) -> float:
         """Return the photoelectrons per unit of intensity in a full exposure."""
@@ -396,15 +412,6 @@ class OPU:
         frames = shown * self.readout.exposures
         seconds = self._modelled_seconds()
         full = int(self._full)
-        saturated = full / max(1, shown * self._pixels_per_frame)
-        if saturated > MAX_SATURATED_FRACTION and not self._has_warned:
-            self._has_warned = True
-            log.warning(
-                "%.2g of the camera's pixels were saturated, more than one in a hundred: raise "
-                "device.camera.full_well, or lower a fixed device.camera.exposure.",
-                saturated,
-            )
-        snr = snr_notes(self.readout, self._calibration_mirrors)
         return Cost(
             rows=self._rows,
             frames=frames,
@@ -413,18 +420,18 @@ class OPU:
             modelled_seconds=seconds,
             modelled_joules=seconds * self.power_watts,
             notes={
-                "saturated_fraction": saturated,
-                **snr,
-                **(self.drift.notes() if self.drift else {}),
+                "saturated_fraction": full / max(1, shown * self._pixels_per_frame),
+                **self._snr,
+                **(self.drift.notes(seconds) if self.drift else {}),
             },
-            warnings=self._judge(snr.get("snr_db", math.inf), shown, full),
+            warnings=self._judge(shown, full),
         )
 
     @property
     def _calibration_mirrors(self) -> float:
         return max(1.0, self.calibration * self._sizes[0])
 
-    def _judge(self, snr_db: float, *counts: int) -> list[str]:
+    def _judge(self, *counts: int) -> list[str]:
         """Return what went wrong since the call before. `counts`: the frames and the saturated pixels so far."""
         now = (self._rows, *counts)
         rows, shown, full = (total - before for total, before in zip(now, self._judged, strict=True))
@@ -439,12 +446,22 @@ class OPU:
         light = light_of_a_pixel(self.readout, self._calibration_mirrors) * self._pixels_per_frame
         if light < 1:
             found.append(NO_LIGHT.format(self._keys_of_light()))
-        elif snr_db < LEAST_SNR_DB:
+        elif (snr_db := self._snr.get("snr_db", math.inf)) < LEAST_SNR_DB:
             less_noise = " or lower device.camera.read_noise" if self.camera.read_noise else ""
             found.append(DROWNED.format(snr_db, self._keys_of_light() + less_noise))
-        elif full > 0.5 * shown * self._pixels_per_frame > 0:
-            found.append(SATURATED)
+        elif full > MAX_SATURATED_FRACTION * shown * self._pixels_per_frame > 0:
+            most = full > 0.5 * shown * self._pixels_per_frame
+            found.append(
+                SATURATED.format("Most" if most else "More than one in a hundred", self._less_light())
+            )
         return found
+
+    def _less_light(self) -> str:
+        """Say how fewer pixels become full."""
+        if self.camera.exposure != "auto":
+            return "lower device.camera.exposure, or raise device.camera.full_well"
+        wrapped = "wrapped." if isinstance(self.readout, Statistical) else ""
+        return f"raise device.readout.{wrapped}headroom, or device.calibration if frames are brighter than its frame"
 
     def _keys_of_light(self) -> str:
         """Name the keys that bring more light to the camera."""

@@ -63,6 +63,11 @@ class Drift:
                 f"device.drift.tau is {tau} hours. It must be at least {SHORTEST_HOURS} hours: within less, no "
                 "frame is shown. Give a larger device.drift.tau, or device/drift=none."
             )
+        if tau is None and not walk and not jitter:
+            raise DfaError(
+                "Nothing drifts: device.drift.tau is null, and device.drift.walk and device.drift.jitter are 0. Give "
+                "one of them, or device/drift=none."
+            )
         self.tau, self.in_hours, self.walk, self.jitter = tau, unit == "hours", walk, jitter
         self.refresh = refresh
 
@@ -116,10 +121,18 @@ class Drift:
         rotated = self._medium.entries(rows, columns) * cmath.exp(1j * self._phase)
         return rotated.real.contiguous()
 
-    def notes(self) -> dict[str, float]:
-        """Return what a record should say: how much of the first matrix is left."""
+    def notes(self, seconds: float) -> dict[str, float]:
+        """Return what a record should say: how much of the first matrix is left, and `tau` in steps and in seconds.
+
+        `seconds`: modelled time of all steps so far. The mean step relates the two units.
+        """
         left = self._medium.correlation if isinstance(self._medium, Drifting) else 1.0
-        return {"correlation_with_first_matrix": round(left * math.cos(self._phase), 4)}
+        notes = {"correlation_with_first_matrix": round(left * math.cos(self._phase), 4)}
+        if self.tau and seconds:
+            step = seconds / self._steps
+            in_seconds = 3600 * self.tau if self.in_hours else self.tau * step
+            notes |= {"coherence_time_steps": in_seconds / step, "coherence_time_seconds": in_seconds}
+        return notes
 
     def state(self) -> Tensor:
         return torch.tensor([self._steps, self._tick, self._phase], dtype=torch.float64)

@@ -267,13 +267,45 @@ def test_the_projection_of_ones_is_measured_again() -> None:
     assert [count - frames[2] for count in frames] == [10 * measured, 2 * measured, 0]
 
 
-def test_an_intensity_has_no_phase_and_a_perfect_device_no_drift() -> None:
+def test_an_intensity_has_no_phase() -> None:
     still, shaken = (made(readout=Intensity(), drift=drift) for drift in (None, Drift(walk=1.0, jitter=3.0)))
     for _ in range(3):
         assert torch.allclose(still.project(errors()), shaken.project(errors()), rtol=1e-3, atol=1e-3)
-    perfect = made(perfect=True, drift=Drift(2.0, walk=1.0))
-    for _ in range(3):
-        assert torch.allclose(perfect.project(errors()), errors() @ made(perfect=True).matrix(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["device.perfect=true"],
+            "device.perfect=true turns every imperfection off, so nothing would drift.",
+        ),
+        (["device.drift.tau=null"], "Nothing drifts: device.drift.tau is null, and"),
+    ],
+)
+def test_what_does_not_drift_is_refused(words: list[str], said: str, dfa: Dfa) -> None:
+    answer = dfa.train("data=digits", "device=opu_sim", "device/drift=medium", *words)
+    assert answer.code == 2
+    assert said in answer.sentence
+    assert "device/drift=none" in answer.sentence
+
+
+def test_the_coherence_time_is_told_in_steps_and_in_seconds() -> None:
+    """A step of ten rows with a frame for each sign takes 20 x 500 us."""
+    error = torch.zeros(10, 6)
+    error[:, 0], error[:, 1] = 1.0, -1.0
+    for drift, steps, seconds in (
+        (Drift(30.0), 30.0, 0.3),
+        (Drift(1.0, "hours"), 360_000.0, 3600.0),
+        (Drift(walk=0.1), None, None),
+    ):
+        device = made(drift=drift, encoding=Sign())
+        assert "coherence_time_steps" not in device.cost().notes
+        for _ in range(3):
+            device.project(error)
+        notes = device.cost().notes
+        assert notes.get("coherence_time_steps") == (steps and pytest.approx(steps))
+        assert notes.get("coherence_time_seconds") == (seconds and pytest.approx(seconds))
 
 
 def test_a_tau_of_a_step_is_refused(dfa: Dfa) -> None:

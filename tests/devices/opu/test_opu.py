@@ -1,11 +1,11 @@
 """The whole OPU: its projections, scale, counts, state and limits."""
 
-import logging
 import math
 from typing import Any
 
 import pytest
 import torch
+from program import Dfa
 from scipy import stats
 
 from dfa_cli.devices import Cost, Digital, ProjectionDevice
@@ -227,23 +227,27 @@ def test_frames_seconds_and_joules_are_counted() -> None:
     assert 20 * 2 < planes.cost().frames <= 20 * 6
 
 
-def test_saturation_is_recorded_and_warned_about_once(caplog: pytest.LogCaptureFixture) -> None:
-    error = errors()
-    for readout in (Statistical(), OffAxis()):
-        caplog.clear()
-        device = made(readout=readout, camera=Camera(exposure=4.0))
+def test_saturation_is_recorded_and_warned_about_by_the_epoch() -> None:
+    error, fixed = errors(), "lower device.camera.exposure, or raise device.camera.full_well."
+    for arguments, advice in (
+        ({"readout": Statistical(), "camera": Camera(exposure=4.0)}, fixed),
+        ({"readout": OffAxis(), "camera": Camera(exposure=4.0)}, fixed),
+        ({"readout": OffAxis(headroom=0.3)}, "raise device.readout.headroom, or device.calibration"),
+        ({"readout": Statistical(OffAxis(headroom=0.3))}, "raise device.readout.wrapped.headroom,"),
+    ):
+        device = made(**arguments)
         device.project(error)
-        with caplog.at_level(logging.WARNING):
-            fraction = device.cost().notes["saturated_fraction"]
-            device.cost()
-        assert 0.05 < fraction < 0.9
-        assert len(caplog.records) == 1
-        assert "saturated, more than one in a hundred: raise device.camera.full_well" in caplog.text
-    caplog.clear()
+        cost = device.cost()
+        assert 0.05 < cost.notes["saturated_fraction"] < 0.5
+        (warning,) = cost.warnings
+        assert warning.startswith(
+            f"More than one in a hundred of the camera's pixels were saturated in a whole epoch: {advice}"
+        )
+        assert not device.cost().warnings  # nothing was projected since
     device = made()
     device.project(error)
     assert device.cost().notes["saturated_fraction"] < 0.001
-    assert not caplog.records
+    assert not device.cost().warnings
 
 
 def test_sizes_beyond_the_hardware_are_refused_with_the_key_that_allows_them() -> None:
@@ -350,6 +354,19 @@ def test_a_fixed_frame_time_takes_the_place_of_the_formula() -> None:
     device = made(10, 500_000, frame_seconds=1e-3)
     device.project(errors(1))
     assert device.cost().modelled_seconds == pytest.approx(2e-3)
+
+
+def test_a_frame_is_not_shorter_than_its_exposure(dfa: Dfa) -> None:
+    words = ["data=digits", "device=opu_sim", "device.frame_seconds=1e-4"]
+    answer = dfa.train(*words)
+    assert answer.code == 2
+    assert answer.sentence.startswith(
+        "error: device.frame_seconds is 0.0001, and in each frame the camera exposes for 0.0004 seconds"
+    )
+    with pytest.raises(DfaError, match=r"exposes for 0\.004 seconds .* device\.frame_seconds=0\.004 or more"):
+        OPU(frame_seconds=1e-3, camera=Camera(exposure=10.0))
+    OPU(frame_seconds=1e-4, laser=Laser(exposure_seconds=1e-4))
+    OPU(frame_seconds=1e-4, readout=Ideal())  # which has no camera
 
 
 def test_arguments_out_of_bounds_are_refused() -> None:

@@ -79,11 +79,16 @@ def noise_budget(readout: OffAxis | PhaseShifting | Statistical, lit: float) -> 
 
 
 def snr_notes(readout: Readout, lit: float) -> dict[str, float]:
-    """Return `snr_db` of a calibrated read-out for the notes of `Cost`, or nothing where there is no noise."""
+    """Return the signal-to-noise ratios of a calibrated read-out for the notes of `Cost`, where there is noise.
+
+    `snr_db`: of the calibration frame, which has `lit` mirrors on. `snr_db_one_lit`: of a frame with one mirror on, the
+    darkest that is shown.
+    """
     if not isinstance(readout, OffAxis | PhaseShifting | Statistical):
         return {}
-    snr = noise_budget(readout, lit).snr_db
-    return {} if math.isinf(snr) else {"snr_db": snr}
+    ratios = {"snr_db": lit, "snr_db_one_lit": 1.0}
+    found = {name: noise_budget(readout, mirrors).snr_db for name, mirrors in ratios.items()}
+    return {name: ratio for name, ratio in found.items() if math.isfinite(ratio)}
 
 
 def light_of_a_pixel(readout: Readout, lit: float) -> float:
