@@ -134,12 +134,12 @@ BOUNDS: dict[str, Bound] = {
     "device.drift.walk": NOT_NEGATIVE,
     "device.drift.jitter": NOT_NEGATIVE,
     "device.drift.refresh": AT_LEAST_ONE,
-    "device.readout.steps": whole(4, 256),
     # A read-out may wrap another read-out, which has the same keys below `wrapped`.
     **{
         f"device.readout.{prefix}{key}": bound
         for prefix in ("", "wrapped.")
         for key, bound in {
+            "steps": whole(4, 256),
             "grain": whole(4, 256),
             "band_limited": YES_OR_NO,
             "demodulation": choice("fourier", "local"),

@@ -30,6 +30,7 @@ from omegaconf import DictConfig, open_dict
 
 VERSION_BASE = "1.3"
 JOB_NAME = "dfa"  # hydra.job.name
+STATISTICAL = "device/readout=statistical"
 
 
 def hydra_argument_parser(prog: str) -> argparse.ArgumentParser:
@@ -44,9 +45,23 @@ class SeparateChoices(ConfigLoaderImpl):
 
     Hydra adds all choices of a process to one node. After `device=opu_sim`, a run with `device=cpu` would have a camera
     among its choices.
+
+    `device/readout=statistical` means the noise of the read-out that the chosen device has by itself. The device
+    `opu_phase_shifting` reads by `phase_shifting`, whose noise is that of `statistical_phase_shifting`.
     """
 
-    def load_configuration(self, *arguments: Any, **more: Any) -> DictConfig:
+    def load_configuration(self, *arguments: Any, overrides: Sequence[str], **more: Any) -> DictConfig:
+        chosen = [word for word in overrides if word.startswith(("device=", "experiment="))]
+        if chosen and STATISTICAL in overrides:
+            own = self._compose(*arguments, overrides=chosen, **more).hydra.runtime.choices.get(
+                "device/readout"
+            )
+            itself = f"{STATISTICAL}_{own}"
+            if itself.partition("=")[2] in self.get_group_options("device/readout"):
+                overrides = [itself if word == STATISTICAL else word for word in overrides]
+        return self._compose(*arguments, overrides=list(overrides), **more)
+
+    def _compose(self, *arguments: Any, **more: Any) -> DictConfig:
         composed = super().load_configuration(*arguments, **more)
         config = copy.deepcopy(composed)
         with open_dict(composed.hydra):

@@ -18,6 +18,7 @@ DEVICE = conf_dir() / "device"
 OTHER_VALUES = (
     *("cpu", "gpu", "camera/ideal", "opu_holographic", "opu_lighton", "opu_phase_shifting"),
     *("drift/none", "drift/medium", "drift/reference", "readout/phase_shifting_5"),
+    "readout/statistical_phase_shifting_5",
 )
 FILES = [
     path for path in sorted(DEVICE.rglob("*.yaml")) if str(path.relative_to(DEVICE))[:-5] not in OTHER_VALUES

@@ -8,6 +8,8 @@ import torch
 from optics import LIT, noise, one_frame, speckle
 from program import Dfa
 
+from dfa_cli.config.compose import compose_run
+from dfa_cli.config.instantiate import build
 from dfa_cli.devices.opu import Camera, OffAxis, PhaseShifting, Statistical
 from dfa_cli.devices.opu.encoding import Frames
 
@@ -65,6 +67,20 @@ def test_other_read_outs_agree_too(of) -> None:
     assert float(model.var() / pixels.var()) == pytest.approx(1.0, abs=0.03)
     assert abs(float(pixels.mean() - model.mean())) < 5 * math.sqrt(float(2 * model.var()) / model.numel())
     assert (Statistical(of).exposures, Statistical(of).pixels_per_mode) == (of.exposures, of.pixels_per_mode)
+
+
+@pytest.mark.parametrize("device", ["opu_holographic", "opu_phase_shifting", "opu_lighton"])
+def test_the_statistical_read_out_of_a_preset_has_the_noise_of_its_pixels(device: str) -> None:
+    of, statistical = (
+        build(compose_run(["data=digits", f"device={device}", *words]).config["device"]["readout"])
+        for words in ([], ["device/readout=statistical"])
+    )
+    assert isinstance(statistical, Statistical)
+    camera, field = Camera(), speckle(50, 2000, LIT)
+    pixels, _ = errors(of, camera, field, 1)
+    model, _ = errors(statistical, camera, field, 2)
+    assert float(model.var() / pixels.var()) == pytest.approx(1.0, abs=0.03)
+    assert (statistical.exposures, statistical.pixels_per_mode) == (of.exposures, of.pixels_per_mode)
 
 
 def test_noise_grows_with_the_signal_of_each_mode() -> None:
