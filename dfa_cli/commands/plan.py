@@ -44,7 +44,8 @@ def plan(
     frame_rate: Annotated[
         float | None,
         typer.Option(
-            "--frame-rate", help="Frames per second of the OPU; default: as docs/opu.md computes it."
+            "--frame-rate",
+            help="Frames per second of the OPU; default: of the configured device, or as docs/opu.md computes it.",
         ),
     ] = None,
     frames_per_row: Annotated[

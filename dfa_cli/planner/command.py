@@ -14,7 +14,7 @@ from dfa_cli.planner import plan as planning
 from dfa_cli.planner import report
 from dfa_cli.planner.costs import Workload
 from dfa_cli.planner.files import read_hardware, read_preset
-from dfa_cli.planner.plan import Options, Plan, plan
+from dfa_cli.planner.plan import DEFAULT_OPTICS, Optics, Options, Plan, plan
 
 PRESET = "gpt3-175b"
 FORMS = ("table", "csv", "json")
@@ -46,6 +46,7 @@ class Question:
     picture: Path | None
     form: str
     force: bool
+    optics: Optics = DEFAULT_OPTICS
 
 
 def run(question: Question) -> None:
@@ -159,13 +160,14 @@ def _compose(question: Question) -> RunSpec:
     from dfa_cli.config.compose import compose_run
 
     flags = ["--config-dir", question.config_dir] if question.config_dir else []
-    return compose_run([*flags, *question.overrides])
+    return compose_run([*flags, *question.overrides], "dfa plan")
 
 
 def _filled_in(question: Question, spec: RunSpec) -> Question:
     """Take from the configuration what no option gives, if it has it.
 
-    This is `parallel.stages`, `parallel.micro_batches`, `activations` and `rule.share_columns`.
+    This is `parallel.stages`, `parallel.micro_batches`, `activations`, `rule.share_columns`, and the speed of the
+    optics.
     """
     parallel = spec.config.get("parallel") or {}
     if parallel and "stages" not in parallel:
@@ -177,17 +179,29 @@ def _filled_in(question: Question, spec: RunSpec) -> Question:
         output.write_stderr(
             "note: dfa plan divides the blocks by their costs, and not as parallel.split does."
         )
-    if question.frame_rate is None and "frame_time" in (spec.config.get("device") or {}):
-        output.write_stderr(
-            f"note: dfa plan takes the speed of the optics from --frame-rate, and not from "
-            f"device={spec.choices['device']}."
-        )
     return replace(
         question,
         stages=question.stages or parallel.get("stages"),
         micro_batches=question.micro_batches or parallel.get("micro_batches"),
         activations=question.activations or spec.config.get("activations"),
         share_columns=question.share_columns or bool(spec.config["rule"].get("share_columns")),
+        optics=_optics(spec),
+    )
+
+
+def _optics(spec: RunSpec) -> Optics:
+    """Return the optics of the configured device, or the default ones for a digital device."""
+    if "frame_time" not in (spec.config.get("device") or {}):
+        return DEFAULT_OPTICS
+    from dfa_cli.config.instantiate import build
+
+    device = build(spec.config["device"])
+    readout = device.readout
+    return Optics(
+        f"device={spec.choices['device']}",
+        device.limits.pixels,
+        readout.pixels_per_mode,
+        lambda columns: readout.exposures * device.exposure_time(columns),
     )
 
 
@@ -229,6 +243,7 @@ def _options(question: Question, work: Workload, swept: tuple[str, list[int]] | 
                 frame_rate=question.frame_rate,
                 frames_per_row=question.frames_per_row,
                 share_columns=question.share_columns,
+                optics=question.optics,
             )
         )
     return choices

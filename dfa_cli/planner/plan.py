@@ -40,10 +40,29 @@ FORWARD_FIRST = "forward-first"  # the order in which `dfa train` runs direct fe
 
 
 @dataclass(frozen=True)
+class Optics:
+    """An optical processing unit. `seconds`: the time of a frame, its exposures included, for a number of columns that
+    a camera with `pixels` can read. The default reads by off-axis holography."""
+
+    name: str = "The modelled hardware"
+    pixels: int = PIXELS
+    pixels_per_mode: int = PIXELS_PER_MODE
+    seconds: Callable[[int], float] = lambda columns: FrameTime().seconds(columns * PIXELS_PER_MODE)
+
+    @property
+    def modes(self) -> int:
+        """The number of columns that its camera can read."""
+        return self.pixels // self.pixels_per_mode
+
+
+DEFAULT_OPTICS = Optics()
+
+
+@dataclass(frozen=True)
 class Options:
     """What is planned. `chunks`: parts of the model on each stage in the interleaved schedule. `recompute`: activations
     are computed again in the backward pass. `frame_rate` [1/s], `frames_per_row`: of the optical processing unit;
-    `None` takes the modelled hardware. `share_columns`: all blocks read the same columns of the projection."""
+    `None` takes the rate of `optics`. `share_columns`: all blocks read the same columns of the projection."""
 
     stages: int
     micro_batches: int
@@ -52,6 +71,7 @@ class Options:
     frame_rate: float | None = None
     frames_per_row: int = 2
     share_columns: bool = False
+    optics: Optics = DEFAULT_OPTICS
 
 
 @dataclass(frozen=True)
@@ -100,7 +120,7 @@ class Plan:
     backpropagation in which the busiest stage never waits, which no schedule with one chunk on a stage can beat.
     `needed_frame_rate` [1/s]: with it the optical processing unit projects a micro-batch in the time in which the
     busiest stage of DFA works on one. `busiest` [s]: that time. `columns`: of the projection, which a camera reads.
-    `modelled_frame_rate` [1/s]: that of the modelled hardware with so many columns. `costs`: of the stages.
+    `modelled_frame_rate` [1/s]: that of the optics of the options with so many columns. `costs`: of the stages.
     """
 
     work: Workload
@@ -151,7 +171,7 @@ def plan(work: Workload, hardware: Hardware, options: Options) -> Plan:
         lines.append(_direct_feedback("local", None, costs, work, hardware, options, schedule))
     columns = int(costs.widest.max() if options.share_columns else costs.columns.sum())
     # More columns than a camera can read are divided among devices, which read at the same time.
-    modelled = 1 / FrameTime().seconds(min(columns * PIXELS_PER_MODE, PIXELS))
+    modelled = 1 / options.optics.seconds(min(columns, options.optics.modes))
     for rate in (options.frame_rate or modelled, needed):
         lines.append(_direct_feedback("central", rate, costs, work, hardware, options))
     bound = options.micro_batches * float((costs.backpropagation + again).max())

@@ -9,7 +9,7 @@ from typing import Any
 
 from dfa_cli.console.table import csv_text, lay_out, wrap
 from dfa_cli.console.values import NOTHING, duration, plural, quantity
-from dfa_cli.devices.optics import MIRRORS, PIXELS, PIXELS_PER_MODE
+from dfa_cli.devices.optics import MIRRORS
 from dfa_cli.planner.plan import FORWARD_FIRST, Line, Plan
 
 WIDTH = 80  # columns of the text where there is no terminal
@@ -225,7 +225,7 @@ def _optics(plan: Plan) -> Iterator[str]:
     labelled = "labelled " if work.labelled < 1 else ""
     yield (
         f"So that its projection never holds the stages up, one OPU has to show {needed:,.0f} frames a second "
-        f"({options.frames_per_row} a {labelled}{work.row}). The modelled hardware shows {modelled:,.0f} with "
+        f"({options.frames_per_row} a {labelled}{work.row}). {options.optics.name} shows {modelled:,.0f} with "
         f"{plan.columns:,} columns (docs/opu.md), "
         + (f"{slower:,.0f} times too few" if slower > 1 else "which is enough")
         + f"; the fastest mirrors of the DLP7000's data sheet, without a camera, {FASTEST_MIRRORS:,}."
@@ -235,11 +235,12 @@ def _optics(plan: Plan) -> Iterator[str]:
             f"At {modelled:,.0f} frames a second a batch of {work.rows * work.labelled:,.0f} {labelled}{work.row}s "
             f"takes {duration(frames / modelled, fine=True)} of light."
         )
-    modes = PIXELS // PIXELS_PER_MODE
+    modes = options.optics.modes
     if plan.columns > modes:
         yield (
             f"The blocks read {plan.columns:,} columns of the projection, and one camera {modes:,} "
-            f"({PIXELS_PER_MODE} pixels a column): {math.ceil(plan.columns / modes)} devices side by side."
+            f"({plural(options.optics.pixels_per_mode, 'pixel')} a column): {math.ceil(plan.columns / modes)} devices "
+            "side by side."
         )
     if work.classes > MIRRORS:
         yield f"The error has {work.classes:,} entries, more than the {MIRRORS:,} mirrors."

@@ -15,7 +15,7 @@ import pytest
 from matplotlib.image import imread
 from program import Answer, Dfa
 
-from dfa_cli.console.values import duration
+from dfa_cli.console.values import duration, quantity
 from dfa_cli.planner import configuration
 from dfa_cli.planner.command import parse_sweep
 from dfa_cli.planner.costs import Block, Hardware, Workload
@@ -360,8 +360,22 @@ def test_a_mistake_is_one_sentence(dfa: Dfa, words: list[str], sentence: str) ->
     assert answer.err.count("\n") == 1
 
 
-def test_the_speed_of_a_configured_opu_is_not_taken_silently(dfa: Dfa) -> None:
-    words = ["plan", "data=digits", "device=opu_sim", "device.frame_seconds=1e-3"]
-    note = "note: dfa plan takes the speed of the optics from --frame-rate, and not from device=opu_sim."
-    assert note in dfa(*words).err
-    assert note not in dfa(*words, "--frame-rate", "1000").err
+@pytest.mark.parametrize(
+    ("words", "rate"),
+    [
+        (["device=cpu"], 2000),
+        (["device=opu_sim", "device.frame_seconds=1e-3"], 1000),
+        (["device=opu_lighton"], 400),  # five exposures of 500 us
+        (["device=opu_phase_shifting", "device.laser.exposure_seconds=950e-6"], 250),  # four of 50 + 950 us
+    ],
+)
+def test_the_speed_of_the_optics_is_that_of_the_configured_device(
+    words: list[str], rate: int, dfa: Dfa
+) -> None:
+    # A network that does not only wait for messages, and few enough columns for the shortest frame.
+    large = ["plan", "data=digits", "model.hidden=[20000,20000]", "--stages", "2", "--micro-batches", "1"]
+    said = " ".join(dfa(*large, *words).out.split())
+    name = "The modelled hardware" if words == ["device=cpu"] else words[0]
+    assert f"{name} shows {rate:,} with 40,000 columns" in said
+    assert re.search(r"\bdfa OPU " + re.escape(quantity(rate, "Hz")), said)
+    assert "dfa OPU 700 Hz" in dfa(*large, *words, "--frame-rate", "700").out
