@@ -24,7 +24,7 @@ from dfa_cli.data.base import Data
 from dfa_cli.data.loading import load_data
 from dfa_cli.errors import DfaError
 from dfa_cli.machine.files import disk_errors_as_sentences, write_atomically
-from dfa_cli.machine.memory import keep_freed_memory, return_freed_memory
+from dfa_cli.machine.memory import keep_freed_memory, return_freed_memory, shortage_as_sentence
 from dfa_cli.machine.provenance import packages, provenance
 from dfa_cli.parallel.run import Together
 from dfa_cli.records.locks import owned
@@ -40,6 +40,7 @@ from dfa_cli.training.weights import save_weights
 
 # The random streams whose seeds are recorded. dfa_cli/seeding.py explains what a stream is.
 SEEDED = ("weights", "order", "dropout", "layers")
+SMALLER_STEP = "Choose a smaller batch_size or model.hidden, or activations=recompute."
 
 
 def run(spec: RunSpec, folder: Path, replaces: bool = False) -> dict[str, Any]:
@@ -92,7 +93,10 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
         processes.tell(asdict(history))
         with disk_errors_as_sentences(folder):
             spec.code.keep(Path(config["outputs"]))
-        with record.timed("train_seconds", before=history.seconds):
+        with (
+            record.timed("train_seconds", before=history.seconds),
+            shortage_as_sentence("A training step", SMALLER_STEP),
+        ):
             progress.begin_training(experiment.batches, history.epoch)
             epoch = None
             for epoch in train(experiment, LoopSettings.from_config(config), history):

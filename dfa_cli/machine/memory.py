@@ -1,12 +1,16 @@
-"""Measures the peak memory of this process, and chooses whether it keeps freed memory."""
+"""Measures the memory of this process and machine, and says in a sentence when there is too little."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import os
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+from dfa_cli.errors import DfaError
 
 # mallopt's parameters, from glibc's malloc.h, and the largest value that it accepts
 TRIM_THRESHOLD, MMAP_THRESHOLD, MAX_INT = -1, -3, 2**31 - 1
@@ -66,6 +70,56 @@ def peak_bytes() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def total_bytes() -> int | None:
+    """Returns how much memory there is for processes, swap included; `None` where it is unknown.
+
+    In a container it is the limit of the container.
+    """
+    found = []
+    with contextlib.suppress(OSError):
+        sizes = re.findall(r"^(?:MemTotal|SwapTotal): +(\d+) kB$", Path("/proc/meminfo").read_text(), re.M)
+        found.append(1024 * sum(map(int, sizes)))
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # of both versions of control groups
+        with contextlib.suppress(OSError, ValueError):
+            found.append(int(Path("/sys/fs/cgroup", limit).read_text()))
+    return min(found, default=None)
+
+
+@contextlib.contextmanager
+def shortage_as_sentence(what: str, advice: str) -> Iterator[None]:
+    """Turns a failed allocation into a `DfaError` that says what is too large, and by how much memory.
+
+    `what`: the subject of the sentence. `advice`: what to do, as a sentence.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # torch has no exception of its own for the memory of the processor.
+        wanted = re.search(r"to allocate ([\d.]+) ?(bytes|[KMGT]i?B)", str(error))
+        if wanted is None and not isinstance(error, MemoryError):
+            raise
+        raise too_little(what, _bytes(*wanted.groups()) if wanted else None, advice) from error
+
+
+def too_little(what: str, needed: float | None, advice: str) -> DfaError:
+    """Makes the error for something that needs so many bytes, if that is known, and does not get them."""
+    needs = f": it needs at least {gigabytes(needed)}" if needed else ""
+    total = total_bytes()
+    has = f", and this machine has {gigabytes(total)}" if total else ""
+    return DfaError(f"{what} does not fit into memory{needs}{has}. {advice}")
+
+
+def gigabytes(count: float) -> str:
+    return f"{count / 1e9:.3g} GB" if count < 1e11 else f"{count / 1e9:,.0f} GB"
+
+
+def _bytes(number: str, unit: str) -> float:
+    """Converts what torch says of an allocation, such as `20.00 GiB`."""
+    if unit == "bytes":
+        return float(number)
+    return float(number) * (1024 if "i" in unit else 1000) ** (" KMGT".index(unit[0]))
 
 
 def _glibc() -> ctypes.CDLL | None:

@@ -15,6 +15,7 @@ from dfa_cli.config.schema import projects
 from dfa_cli.data.base import Data
 from dfa_cli.devices.base import Cost, ProjectionDevice
 from dfa_cli.errors import DfaError
+from dfa_cli.machine.memory import shortage_as_sentence, too_little, total_bytes
 from dfa_cli.models.base import Model, ModelShape
 from dfa_cli.models.forward_state import generators
 from dfa_cli.rules.base import KEEP, RECOMPUTE, CanRecompute, LearningRule
@@ -23,6 +24,12 @@ from dfa_cli.training import alignment
 from dfa_cli.training.batches import Batches
 from dfa_cli.training.optimizer import make_optimizer
 from dfa_cli.training.threads import process_threads, threads_for
+
+SMALLER_MODEL = "Choose a smaller model, such as model.hidden=[64,64]."
+SMALLER_MATRIX = (
+    "Choose device/medium=procedural or structured, which store no matrix, or a smaller model, such as "
+    "model.hidden=[64,64]."
+)
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,8 @@ def build_experiment(
     sizes = ModelShape(
         data.x.shape[1], data.classes, generator(seed, "weights"), generator(seed, "dropout", compute)
     )
-    model: Model = build(config["model"], sizes).to(compute)
+    with shortage_as_sentence("The model", SMALLER_MODEL):
+        model: Model = build(config["model"], sizes).to(compute)
     _require_blocks(model, named["model"])
     torch.set_num_threads(threads_for(config, model, data))
     if config["precision"] == "bf16":
@@ -108,13 +116,16 @@ def build_experiment(
     rule: LearningRule = build(config["rule"])
     if config["activations"] != KEEP:
         _recompute_activations(rule, model, named)
-    rule.prepare(model, data.classes, device, compute)
+    with shortage_as_sentence("The feedback matrix", SMALLER_MATRIX):
+        rule.prepare(model, data.classes, device, compute)
     try:
         optimizer = make_optimizer(
             build(config["optimizer"]), parameter_groups(model, config["weight_decay_on"])
         )
     except TypeError as error:
         raise DfaError(wrong_arguments_message(named["optimizer"], error)) from error
+    if compute.type == "cpu" and not config.get("parallel"):  # else the parts lie in several memories
+        _require_memory(model, rule, optimizer)
     return Experiment(
         model=model,
         rule=rule,
@@ -125,6 +136,21 @@ def build_experiment(
         test=data.test,
         generators={"order": order, **generators(model)},
     )
+
+
+def _require_memory(model: Model, rule: LearningRule, optimizer: torch.optim.Optimizer) -> None:
+    """Raise `DfaError` for a model that cannot be trained in all the memory of this machine."""
+
+    def size(module: nn.Module) -> int:
+        return sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
+
+    trained = model.blocks[-1] if getattr(rule, "last_block_only", False) else model
+    # A gradient for each parameter, and the two numbers that Adam keeps of it.
+    needed = size(model) + size(trained) * (3 if isinstance(optimizer, torch.optim.Adam) else 1)
+    total = total_bytes()
+    if total is not None and needed > total:
+        advice = f"{SMALLER_MODEL} Or divide it over several machines with parallel=pipeline."
+        raise too_little("What the training keeps of the parameters", needed, advice)
 
 
 def _require_blocks(model: Model, name: str) -> None:

@@ -1,4 +1,7 @@
-"""Freed memory is kept for the next tensor. Each test has a process of its own, because the setting stays."""
+"""Freed memory is kept for the next tensor, and what needs too much memory is told in a sentence.
+
+Each test of freed memory has a process of its own, because the setting stays.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from program import Dfa
 
+from dfa_cli.errors import DfaError
 from dfa_cli.machine import memory
+from dfa_cli.training import setup
 
 ALLOCATIONS = """
 import json, resource
@@ -82,3 +89,44 @@ def test_without_glibc_the_settings_do_nothing(monkeypatch: pytest.MonkeyPatch) 
     memory.keep_freed_memory()
     memory.reset_peak_memory()
     assert memory.peak_bytes() is None or memory.peak_bytes() > 0  # type: ignore[operator]
+
+
+def test_a_model_that_cannot_be_allocated_is_told_with_its_memory(dfa: Dfa) -> None:
+    # A matrix of 8 x 10^13 numbers is larger than the addresses of a process.
+    answer = dfa.train("data=digits", "model.hidden=[8,10000000000000]")
+    assert answer.code == 2
+    assert (
+        "The model does not fit into memory: it needs at least 320,000 GB, and this machine has "
+        in answer.sentence
+    )
+    assert answer.sentence.endswith("Choose a smaller model, such as model.hidden=[64,64].")
+    assert not dfa.runs()
+
+
+def test_training_that_needs_more_than_the_machine_has_does_not_begin(
+    dfa: Dfa, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A parameter of 4 bytes has a gradient and, by Adam, two more numbers."""
+    count = 64 * 8 + 8 + 8 * 10 + 10
+    monkeypatch.setattr(setup, "total_bytes", lambda: 16 * count - 1)
+    answer = dfa.train("data=digits", "model.hidden=[8]", "optimizer=adam")
+    assert answer.code == 2
+    assert "What the training keeps of the parameters does not fit into memory" in answer.sentence
+    dfa.run("data=digits", "model.hidden=[8]", "optimizer=adam", "epochs=1", "rule=shallow")
+    monkeypatch.setattr(setup, "total_bytes", lambda: 16 * count)
+    dfa.run("data=digits", "model.hidden=[8]", "optimizer=adam", "epochs=1")
+
+
+def test_a_failed_allocation_becomes_a_sentence_and_other_errors_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "total_bytes", lambda: 8 * 10**9)
+    said = r"^A does not fit into memory: it needs at least 21\.5 GB, and this machine has 8 GB\. B\.$"
+    with pytest.raises(DfaError, match=said), memory.shortage_as_sentence("A", "B."):
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of"
+        )
+    with pytest.raises(DfaError, match=r"memory, and this"), memory.shortage_as_sentence("A", "B."):
+        raise MemoryError
+    with pytest.raises(RuntimeError, match="shape"), memory.shortage_as_sentence("A", "B."):
+        raise RuntimeError("shape mismatch")

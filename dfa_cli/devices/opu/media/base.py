@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dfa_cli.devices.parts import Span
 from dfa_cli.errors import DfaError
+from dfa_cli.machine.memory import gigabytes
 
 MAX_STORED = 1 << 28  # coefficients of 8 bytes, 2 GiB
 
@@ -67,6 +68,7 @@ def require_storable(n_in: int, n_out: int) -> None:
     """Raise `DfaError` for a matrix that is too large to be stored."""
     if n_in * n_out > MAX_STORED:
         raise DfaError(
-            f"A matrix of {n_in} x {n_out} coefficients is above the {MAX_STORED} that may be stored. Use "
-            "device/medium=procedural, which computes them and needs no memory for them."
+            f"A matrix of {n_in} x {n_out} coefficients takes {gigabytes(8 * n_in * n_out)} of memory. At most "
+            f"{gigabytes(8 * MAX_STORED)} may be stored. Use device/medium=procedural, which computes them and needs "
+            "no memory for them, or a smaller model."
         )
