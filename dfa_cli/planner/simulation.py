@@ -38,7 +38,8 @@ class Delivery(Protocol):
     takes it, that is when W begins, and the message takes so long. `None`: the feedback reaches all stages at once.
     """
 
-    passed_on: float | None
+    @property
+    def passed_on(self) -> float | None: ...
 
     def arrival(self, error: float) -> float:
         """Return when the feedback reaches the first stage or all. `error`: when the last stage has the error.
