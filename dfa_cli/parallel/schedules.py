@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -95,6 +96,8 @@ class ScheduledBackpropagation:
 
     def _make_schedule(self, rows: int, device: torch.device) -> tuple[Any, list[_Stage]]:
         """Make torch's schedule for micro-batches of so many rows."""
+        # When another process has ended, torch would print all steps of the schedule. The run names that process.
+        logging.getLogger(schedules.__name__).setLevel(logging.CRITICAL)
         if device.type != "cuda":  # torch would wait for a message of gloo for a few seconds only
             schedules._wait_batch_p2p = _wait_for_all
         chunks = self.placement.chunks

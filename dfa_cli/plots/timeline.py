@@ -52,7 +52,7 @@ class Timeline:
 
 
 def measured_timelines(runs: Sequence[Run]) -> dict[str, Timeline]:
-    """Returns what each process of the parallel runs did in one training step, by the rule and schedule of the run.
+    """Returns what each process of the parallel runs did in one training step, by a heading for the run.
 
     Raises `DfaError` when no run is parallel, or too many are.
     """
@@ -66,14 +66,24 @@ def measured_timelines(runs: Sequence[Run]) -> dict[str, Timeline]:
             f"{len(runs)} runs have a timeline, and a picture shows {MOST_RUNS} at most; choose with --where."
         )
     found: dict[str, Timeline] = {}
-    for run in runs:
+    names = [_heading(run) for run in runs]
+    for run, name in zip(runs, names, strict=True):
         stages = _stages(run)
         bars = [bar for row, stage in enumerate(stages) for bar in _bars(row, stage)]
-        schedule = run.flat.get("parallel.schedule")
-        name = f"{run.choices.get('rule')}{f', {schedule}' if schedule else ''}"
-        name += f" ({run.id})" if name in found else ""
+        name += f" ({run.id})" if names.count(name) > 1 else ""
         found[name] = Timeline([f"process {row + 1}" for row in range(len(stages))], bars)
     return found
+
+
+def _heading(run: Run) -> str:
+    """Names the rule of a run, and what else decides the order of its work."""
+    words = [
+        run.choices.get("rule"),
+        run.flat.get("parallel.schedule"),
+        "central" if run.flat.get("parallel.projector") == "central" else None,
+        "recompute" if run.flat.get("activations") == "recompute" else None,
+    ]
+    return ", ".join(format_value(word) for word in words if word)
 
 
 def _bars(row: int, stage: Mapping[str, Any]) -> Iterator[Bar]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from program import Dfa, Run
 from safetensors.torch import load_file
 
 from dfa_cli.parallel.processes import own_core
+from dfa_cli.plots.timeline import measured_timelines
 from dfa_cli.records.run import read_run
 from dfa_cli.views.run import run_as_text
 
@@ -138,6 +140,17 @@ def test_a_comparison_tells_the_two_apart_in_one_column(pair: tuple[Dfa, Run, Ru
     assert table.count("parallel ") == 1
     assert "none" in table
     assert "pipeline" in table
+
+
+def test_the_headings_of_timelines_tell_runs_apart(pair: tuple[Dfa, Run, Run], tmp_path: Path) -> None:
+    _, _, three = pair
+    runs = []
+    for name, values in {"a": {}, "b": {}, "c": {"activations": "recompute"}}.items():
+        copy = Run(Path(shutil.copytree(three.folder, tmp_path / name)))
+        config = {**copy.record["config"], **values}
+        copy.rewrite({**copy.record, "id": name, "config": config})
+        runs.append(read_run(copy.folder))
+    assert list(measured_timelines(runs)) == ["dfa (a)", "dfa (b)", "dfa, recompute"]
 
 
 def test_a_timeline_is_drawn(pair: tuple[Dfa, Run, Run]) -> None:
