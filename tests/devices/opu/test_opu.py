@@ -229,12 +229,13 @@ def test_frames_seconds_and_joules_are_counted() -> None:
 
 def test_saturation_is_recorded_and_warned_about_by_the_epoch() -> None:
     error, fixed = errors(), "lower device.camera.exposure, or raise device.camera.full_well."
-    for arguments, advice in (
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({"readout": Statistical(), "camera": Camera(exposure=4.0)}, fixed),
         ({"readout": OffAxis(), "camera": Camera(exposure=4.0)}, fixed),
         ({"readout": OffAxis(headroom=0.3)}, "raise device.readout.headroom, or device.calibration"),
         ({"readout": Statistical(OffAxis(headroom=0.3))}, "raise device.readout.wrapped.headroom,"),
-    ):
+    )
+    for arguments, advice in cases:
         device = made(**arguments)
         device.project(error)
         cost = device.cost()
