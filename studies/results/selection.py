@@ -26,7 +26,7 @@ SERIES = {
 TERNARY = "`dfa` on `opu_sim`, ternary"  # the scheme of Launay et al. 2020
 _TERNARY = {"rule": "dfa", "device": "opu_sim", "encoding": "ternary"}
 # These were run with the optics of earlier versions, and not yet repeated. The page says so.
-EARLIER_OPTICS = ("mnist_width", "tuning_citation")
+EARLIER_OPTICS = ("tuning_citation",)
 # Of these experiments, some runs have not been made yet. The page says so.
 INCOMPLETE: tuple[str, ...] = ()
 
