@@ -201,7 +201,7 @@ def _optics(spec: RunSpec) -> Optics:
         f"device={spec.choices['device']}",
         device.limits.pixels,
         readout.pixels_per_mode,
-        lambda columns: readout.exposures * device.exposure_time(columns),
+        lambda columns: readout.exposures * device.seconds_per_image(columns),
     )
 
 

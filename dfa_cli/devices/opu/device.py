@@ -177,7 +177,7 @@ class OPU:
         )
         self.readout.calibrate(self._calibration_mirrors, self.camera.with_light(self._light(pixels)))
         self._snr = snr_notes(self.readout, self._calibration_mirrors)
-        self.seconds_per_frame = self.exposure_time(n_out)
+        self.seconds_per_frame = self.seconds_per_image(n_out)
         self._noise: dict[str, torch.Generator] = {}
         self._ones: Tensor | None = None
         # The counters stay on the device of the tensors, so that no projection waits for an accelerator.
@@ -188,7 +188,7 @@ class OPU:
         if self.drift:
             self.drift.begin(self.medium, self.noise_seed)
 
-    def exposure_time(self, n_out: int) -> float:
+    def seconds_per_image(self, n_out: int) -> float:
         """Return the modelled time of an image of `n_out` modes, in seconds. A frame has `readout.exposures` images."""
         if self.frame_seconds != "auto":
             return float(self.frame_seconds)
