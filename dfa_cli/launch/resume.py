@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,11 +93,13 @@ def _spec(run: Run, trust: Trust, stages: int | None) -> RunSpec:
 
 @contextlib.contextmanager
 def _options_of_resume() -> Iterator[None]:
-    """Let a message name the option of this command in place of the key that `dfa train` takes."""
+    """Let a message name the option of this command in place of the keys that `dfa train` takes."""
     try:
         yield
     except DfaError as error:
-        if (words := str(error).replace("parallel.stages=", "--stages ")) != str(error):
+        words = str(error).replace("parallel.stages=", "--stages ")
+        words = re.sub(r"Use .*(--stages \d+( or fewer)?).*", r"Use \1.", words)
+        if words != str(error):
             raise DfaError(words) from error
         raise
 

@@ -16,6 +16,7 @@ from test_processes import SECONDS, children
 from waiting_program import answer_late
 
 from dfa_cli.errors import DfaError
+from dfa_cli.launch.resume import _options_of_resume
 from dfa_cli.machine import signals
 from dfa_cli.parallel.links import ProcessLink
 from dfa_cli.parallel.processes import StageError, joined
@@ -87,3 +88,18 @@ def test_a_launcher_of_several_processes_needs_a_run_that_is_divided(
     assert dfa("sweep", *dfa.arguments(*words[:-1], "seed=1")).code == 0, (
         "a sweep was not started by torchrun"
     )
+
+
+@pytest.mark.parametrize(
+    "advice",
+    [
+        "Use parallel.stages=2 or fewer, or parallel.schedule=1f1b.",
+        "Use parallel.micro_batches=3 or more, parallel.stages=2 or fewer, or parallel.schedule=gpipe.",
+    ],
+)
+def test_resume_advises_only_what_it_takes(advice: str) -> None:
+    with (
+        pytest.raises(DfaError, match=r"^--stages 3 is too many\. Use --stages 2 or fewer\.$"),
+        _options_of_resume(),
+    ):
+        raise DfaError(f"parallel.stages=3 is too many. {advice}")
