@@ -70,7 +70,7 @@ class TestCommittedFiles:
             assert len(row["identity"]) == 16
             assert len(row["commit"]) == 12
             # The file of this one search was not committed yet when its runs were made.
-            assert row["dirty"] == "False" or row["experiment"] == "tuning_encoding"
+            assert row["dirty"] == "False"
             assert row["torch"]
             assert row["status"] in ("completed", "failed")
 
