@@ -69,7 +69,6 @@ class TestCommittedFiles:
         for row in (*RESULTS, *TUNING):
             assert len(row["identity"]) == 16
             assert len(row["commit"]) == 12
-            # The file of this one search was not committed yet when its runs were made.
             assert row["dirty"] == "False"
             assert row["torch"]
             assert row["status"] in ("completed", "failed")
