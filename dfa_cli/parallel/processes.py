@@ -290,7 +290,7 @@ def own_core(local: int, size: int) -> Iterator[None]:
 
     The threads with which gloo sends then run where their process does. On another core one can be held up by the
     computing of another process, while it has the lock that its own process needs for the next message. On two cores
-    this made a step of `zbv` or `interleaved` 7 % longer.
+    this made a step of `zbv` or `interleaved` 5 % longer.
     """
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     if len(cores) != size or torch.get_num_threads() > 1:
