@@ -100,13 +100,16 @@ def shortage_as_sentence(what: str, advice: str) -> Iterator[None]:
         wanted = re.search(r"to allocate ([\d.]+) ?(bytes|[KMGT]i?B)", str(error))
         if wanted is None and not isinstance(error, MemoryError):
             raise
-        raise too_little(what, _bytes(*wanted.groups()) if wanted else None, advice) from error
+        total = None if "CUDA" in str(error) else total_bytes()  # the memory of the GPU is another one
+        raise too_little(what, _bytes(*wanted.groups()) if wanted else None, total, advice) from error
 
 
-def too_little(what: str, needed: float | None, advice: str) -> DfaError:
-    """Makes the error for something that needs so many bytes, if that is known, and does not get them."""
+def too_little(what: str, needed: float | None, total: int | None, advice: str) -> DfaError:
+    """Makes the error for something that needs `needed` bytes of memory, of which this machine has `total`.
+
+    `None`: the number is not known.
+    """
     needs = f": it needs at least {gigabytes(needed)}" if needed else ""
-    total = total_bytes()
     has = f", and this machine has {gigabytes(total)}" if total else ""
     return DfaError(f"{what} does not fit into memory{needs}{has}. {advice}")
 

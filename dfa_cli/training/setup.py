@@ -150,7 +150,7 @@ def _require_memory(model: Model, rule: LearningRule, optimizer: torch.optim.Opt
     total = total_bytes()
     if total is not None and needed > total:
         advice = f"{SMALLER_MODEL} Or divide it over several machines with parallel=pipeline."
-        raise too_little("What the training keeps of the parameters", needed, advice)
+        raise too_little("What the training keeps of the parameters", needed, total, advice)
 
 
 def _require_blocks(model: Model, name: str) -> None:

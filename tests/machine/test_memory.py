@@ -123,6 +123,11 @@ def test_a_failed_allocation_becomes_a_sentence_and_other_errors_do_not(
     monkeypatch.setattr(memory, "total_bytes", lambda: 8 * 10**9)
     said = r"^A does not fit into memory: it needs at least 21\.5 GB, and this machine has 8 GB\. B\.$"
     with pytest.raises(DfaError, match=said), memory.shortage_as_sentence("A", "B."):
+        raise RuntimeError(
+            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 21474836480 bytes. Error code 12"
+        )
+    said = r"^A does not fit into memory: it needs at least 21\.5 GB\. B\.$"  # it is the memory of the GPU
+    with pytest.raises(DfaError, match=said), memory.shortage_as_sentence("A", "B."):
         raise torch.OutOfMemoryError(
             "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of"
         )

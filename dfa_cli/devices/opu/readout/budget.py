@@ -81,13 +81,13 @@ def noise_budget(readout: OffAxis | PhaseShifting | Statistical, lit: float) -> 
 def snr_notes(readout: Readout, lit: float) -> dict[str, float]:
     """Return the signal-to-noise ratios of a calibrated read-out for the notes of `Cost`, where there is noise.
 
-    `snr_db`: of the calibration frame, which has `lit` mirrors on. `snr_db_one_lit`: of a frame with one mirror on, the
-    darkest that is shown.
+    `snr_db` [dB]: of the calibration frame, in which `lit` components are lit. `snr_db_one_lit` [dB]: of a frame with one
+    component lit, the darkest that is shown.
     """
     if not isinstance(readout, OffAxis | PhaseShifting | Statistical):
         return {}
     ratios = {"snr_db": lit, "snr_db_one_lit": 1.0}
-    found = {name: noise_budget(readout, mirrors).snr_db for name, mirrors in ratios.items()}
+    found = {name: noise_budget(readout, components).snr_db for name, components in ratios.items()}
     return {name: ratio for name, ratio in found.items() if math.isfinite(ratio)}
 
 
