@@ -160,7 +160,13 @@ def _compose(question: Question) -> RunSpec:
     from dfa_cli.config.compose import compose_run
 
     flags = ["--config-dir", question.config_dir] if question.config_dir else []
-    return compose_run([*flags, *question.overrides], "dfa plan")
+    words = question.overrides
+    # What is planned is a pipeline, so nobody has to say it.
+    if any(word.startswith("parallel.") for word in words) and not any(
+        w.startswith("parallel=") for w in words
+    ):
+        flags.append("parallel=pipeline")
+    return compose_run([*flags, *words], "dfa plan")
 
 
 def _filled_in(question: Question, spec: RunSpec) -> Question:

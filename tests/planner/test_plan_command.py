@@ -343,7 +343,7 @@ def test_the_values_of_a_sweep(words: str, numbers: list[int]) -> None:
         (["model=fc", "data=digits", "--measure"], "give --stages and --micro-batches."),
         (["model=gat", "data=digits_graph"], "The operations of model=gat cannot be counted"),
         (["model=fc", "data=digits", "model.hiden=[3]"], "hiden"),
-        (["model=fc", "data=digits", "parallel.stages=3"], "type parallel=pipeline"),
+        (["model=fc", "data=digits", "parallel=none", "parallel.stages=3"], "parallel=pipeline"),
         (["model=fc", "data=digits", "parallel=data"], "parallel=data has none; leave parallel=data out."),
         (["--preset", "mnist-fc", "--config-dir", "."], "name one, such as model=mine."),
         (["--plot", "--out", "plan.gif"], "the name must end in .png, .svg or .pdf"),
@@ -358,6 +358,11 @@ def test_a_mistake_is_one_sentence(dfa: Dfa, words: list[str], sentence: str) ->
     assert answer.code == 2
     assert sentence in answer.sentence
     assert answer.err.count("\n") == 1
+
+
+def test_a_pipeline_need_not_be_chosen(dfa: Dfa) -> None:
+    words = ["model=fc", "data=digits", "parallel.stages=2", "parallel.micro_batches=4", "--format", "json"]
+    assert dfa("plan", *words).out == dfa("plan", "parallel=pipeline", *words).out
 
 
 @pytest.mark.parametrize(

@@ -81,8 +81,8 @@ def noise_budget(readout: OffAxis | PhaseShifting | Statistical, lit: float) -> 
 def snr_notes(readout: Readout, lit: float) -> dict[str, float]:
     """Return the signal-to-noise ratios of a calibrated read-out for the notes of `Cost`, where there is noise.
 
-    `snr_db` [dB]: of the calibration frame, in which `lit` components are lit. `snr_db_one_lit` [dB]: of a frame with one
-    component lit, the darkest that is shown.
+    `snr_db` [dB]: of the calibration frame, in which `lit` components are lit. `snr_db_one_lit` [dB]: of a frame with
+    one component lit, the darkest that is shown.
     """
     if not isinstance(readout, OffAxis | PhaseShifting | Statistical):
         return {}
