@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     import torch
 
 # How random numbers are divided among streams. Records state it; those that do not are of 1, with one stream for the
-# dropout of all blocks, and one for all noise of an optical device. In 2 each block has streams of its own.
-STREAMS = 2
+# dropout of all blocks, and one for all noise of an optical device. In 2 each block has streams of its own. In 3 a
+# normal number of optical noise takes 16 random bits.
+STREAMS = 3
 
 
 def stream_seed(seed: int, name: str) -> int:

@@ -114,8 +114,8 @@ def describe_changes(before: Run, after: Run) -> list[str]:
     old_streams, new_streams = (run.record.get("streams", 1) for run in (before, after))
     if old_streams != new_streams:
         lines.append(
-            f"random streams: version {old_streams} before, {new_streams} now, so dropout and optical noise "
-            "draw other numbers"
+            f"random streams: version {old_streams} before, {new_streams} now, so dropout or optical noise "
+            "draws other numbers"
         )
     old_checksums, new_checksums = old.get("data_checksums") or {}, new.get("data_checksums") or {}
     if old_checksums != new_checksums:

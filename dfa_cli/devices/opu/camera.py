@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dfa_cli.config.bounds import require
 from dfa_cli.errors import DfaError
+from dfa_cli.kernels.normal import normal_like
 
 EXACT_POISSON_BELOW = 64.0  # photons
 PHOTONS = 2_500.0  # of an average pixel, where no device says how much light there is
@@ -133,9 +134,9 @@ class Camera:
         if self.full_well is not None and (electrons.is_cuda or float(electrons.amax()) >= exposure.range):
             saturated = (electrons >= exposure.range).sum(-1)
             electrons.clamp_(max=exposure.range)
-        if exposure.step:
-            electrons.mul_(1 / exposure.step).round_().mul_(exposure.step)
-        return electrons.mul_(1 / exposure.gain), saturated
+        if not exposure.step:
+            return electrons.mul_(1 / exposure.gain), saturated
+        return electrons.mul_(1 / exposure.step).round_().mul_(exposure.step / exposure.gain), saturated
 
     def _detect(self, mean: Tensor, noise: torch.Generator) -> Tensor:
         """Draw photoelectrons with shot and read noise around `mean`, which is overwritten.
@@ -146,7 +147,7 @@ class Camera:
         """
         if not self.shot_noise and not self.read_noise:
             return mean
-        z = torch.empty_like(mean).normal_(generator=noise)
+        z = normal_like(mean, noise)
         if not self.shot_noise:
             return mean.add_(z, alpha=self.read_noise)
         if mean.is_cuda:
@@ -163,7 +164,7 @@ class Camera:
         electrons = self._skewed_normal(mean, z)
         if dim_means.numel():
             exact = torch.poisson(dim_means, generator=noise)
-            exact.add_(torch.empty_like(dim_means).normal_(generator=noise), alpha=self.read_noise)
+            exact.add_(normal_like(dim_means, noise), alpha=self.read_noise)
             electrons[dim] = exact
         return electrons
 
@@ -176,5 +177,9 @@ class Camera:
         variance = mean + self.read_noise**2
         skew_factor = mean / variance if self.read_noise else None
         mean.addcmul_(variance.sqrt_(), z)
-        skew = z.square_().sub_(1).mul_(1 / 6)
-        return mean.addcmul_(skew, skew_factor) if skew_factor is not None else mean.add_(skew)
+        skew = z.square_().sub_(1)
+        return (
+            mean.add_(skew, alpha=1 / 6)
+            if skew_factor is None
+            else mean.addcmul_(skew, skew_factor, value=1 / 6)
+        )

@@ -16,9 +16,9 @@ from dfa_cli.devices.opu.readout.row import Row
 from dfa_cli.errors import DfaError
 
 MODES_IN_A_ROW = 256
-# So many modes are simulated at a time, for they fit a processor's cache. It is no setting, since the noise is drawn in
-# this order.
-MODES_AT_ONCE = 1 << 15
+# So many modes are simulated at a time: enough for threads to share, and few enough for a processor's cache. It is no
+# setting, since the noise is drawn in this order.
+MODES_AT_ONCE = 1 << 18
 
 
 class OffAxis:

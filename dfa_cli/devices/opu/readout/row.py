@@ -16,6 +16,22 @@ from torch import Tensor
 from dfa_cli.config.bounds import AT_LEAST_ONE, require
 from dfa_cli.devices.opu.readout.holography import Moments
 
+# torch gives a thread at least so many numbers (`GRAIN_SIZE` in ATen/Parallel.h).
+NUMBERS_OF_A_THREAD = 1 << 15
+
+
+def multiply(rows: Tensor, factors: Tensor, out: Tensor) -> Tensor:
+    """Write the complex product `rows * factors`, `[..., n]` times `[n]`, to `out`.
+
+    torch rounds a complex product differently at the end of a thread's share, so a product that several threads divide
+    would depend on their number. The pieces here are too small to be divided.
+    """
+    n = len(factors)
+    size = max(1, NUMBERS_OF_A_THREAD // n)
+    for piece, product in zip(rows.view(-1, n).split(size), out.view(-1, n).split(size), strict=True):
+        torch.mul(piece, factors, out=product)
+    return out
+
 
 class Row:
     """Speckle grains side by side on a row of pixels, under fringes of a tilted reference beam.
@@ -86,9 +102,9 @@ class Row:
         squared = fine[..., 0] + fine[..., 1]
         light = spectrum.new_zeros(*field.shape[:-1], self.pixels // 2 + 1)
         squared_spectrum = torch.fft.rfft(squared, norm="forward")[..., :modes]
-        torch.mul(squared_spectrum, self._to_pixels[:modes], out=light[..., :modes])
+        multiply(squared_spectrum, self._to_pixels[:modes], out=light[..., :modes])
         light[..., 0] += reference**2
-        light[..., self.band] += spectrum.mul_(self._to_fringes * reference)
+        light[..., self.band] += multiply(spectrum, self._to_fringes * reference, out=spectrum)
         return torch.fft.irfft(light, n=self.pixels, norm="forward")
 
     def spectrum(self, intensity: Tensor) -> Tensor:
@@ -111,7 +127,8 @@ class Row:
 
     def _shifted(self, spectrum: Tensor, reference: float) -> Tensor:
         """Shift the band of the fringes to zero frequency, and sample its field at the modes."""
-        field = spectrum[..., self.band] * (self._to_field / reference)
+        band = spectrum[..., self.band]
+        field = multiply(band, self._to_field / reference, out=torch.empty_like(band))
         return torch.fft.ifft(torch.fft.ifftshift(field, dim=-1), norm="forward")
 
     def _local(self, intensity: Tensor, weights: Tensor, reference: float) -> Tensor:

@@ -11,6 +11,7 @@ from dfa_cli.devices.opu.readout.base import Reading, add_weighted, weighted_sum
 from dfa_cli.devices.opu.readout.holography import PhaseShifting
 from dfa_cli.devices.opu.readout.off_axis import OffAxis
 from dfa_cli.devices.opu.workspace import Workspace
+from dfa_cli.kernels.normal import normal_like
 
 RELIABLE_BITS = 5  # from here on, the model agrees with the pixels in all light (studies/optics/agreement.py)
 
@@ -53,54 +54,68 @@ class Statistical:
         reference = fringes.amplitude**2
         factor = moments.noise / reference
         fixed, by_intensity = camera.variance(fringes.exposure)
-        # The variance of the class, sorted by powers: by_frame + by_signal |E|^2 + by_mean S + by_squared_mean S^2
+        # The variance of the class, sorted by powers: by_frame + by_signal |E|^2 + by_mean S + by_squared_mean S^2.
+        # `read` adds it up over the frames.
         self._by_signal = by_intensity * factor * moments.own
         self._by_frame = (fixed + by_intensity * reference) * factor
         self._by_mean = by_intensity * factor * (1 - moments.own) + moments.crosstalk
         self._by_squared_mean = moments.leakage / reference
 
     def read(self, field: Tensor, frames: Frames, noise: torch.Generator) -> Reading:
-        count, rows, _, n_out = field.shape
-        signal = self._scratch.tensor("signal", (count, rows, n_out), field.device)
-        torch.mul(field[:, :, 0], field[:, :, 0], out=signal).addcmul_(field[:, :, 1], field[:, :, 1])
+        n_out = field.shape[3]
         values = weighted_sum(field[:, :, 0], frames.weights)
-        full = self._clip(values, field, signal, frames)
+        energy = self._energy(field, frames.weights)
+        full = self._clip(values, field, energy, frames)
         if self.wrapped.moments.gain != 1:
             values.mul_(self.wrapped.moments.gain)
+        deviation = torch.add(
+            self._variance_of_rows(field, energy, frames), energy, alpha=self._by_signal, out=energy
+        ).sqrt_()
+        values.addcmul_(deviation, normal_like(values, noise)).mul_(frames.scale)
+        return Reading(values, full=full, pixels=n_out * len(self.wrapped.fringes.weights))
 
-        deviation = self._scratch.tensor("deviation", (rows, n_out), field.device)
-        by_frame = self._by_frame * frames.shown.unsqueeze(2)
-        if self._by_mean or self._by_squared_mean:
-            mean = signal.mean(2, keepdim=True)
-            by_frame.add_(mean, alpha=self._by_mean).addcmul_(mean, mean, value=self._by_squared_mean)
-        for f, weight in enumerate(frames.weights):
-            square = weight**2
-            variance = (
-                by_frame[f].mul_(square)
-                if f == 0
-                else add_weighted(deviation, by_frame[f], square, out=deviation)
-            )
-            add_weighted(variance, signal[f], self._by_signal * square, out=deviation)
-        # `signal` is not needed any more, so its memory is reused.
-        normal = signal[0].normal_(generator=noise)
-        return Reading(
-            values.addcmul_(deviation.sqrt_(), normal).mul_(frames.scale),
-            full=full,
-            pixels=n_out * len(self.wrapped.fringes.weights),
-        )
+    def _energy(self, field: Tensor, weights: tuple[float | Tensor, ...]) -> Tensor:
+        """Return `sum_f w_f^2 |E_f|^2` `[rows, n_out]`, which the next call overwrites."""
+        energy = self._scratch.tensor("energy", (field.shape[1], field.shape[3]), field.device)
+        total = field.new_zeros(())
+        for parts, weight in zip(field, weights, strict=True):
+            for part in parts.unbind(1):
+                weighted, square = (part * weight, 1.0) if isinstance(weight, Tensor) else (part, weight**2)
+                total = torch.addcmul(total, weighted, weighted, value=square, out=energy)
+        return energy
 
-    def _clip(self, values: Tensor, field: Tensor, signal: Tensor, frames: Frames) -> Tensor | int:
+    def _variance_of_rows(self, field: Tensor, energy: Tensor, frames: Frames) -> Tensor:
+        """Return the part of the variance that the modes of a row share, `[rows, 1]`."""
+        variance = energy.new_zeros(len(energy), 1)
+        for shown, weight in zip(frames.shown.unsqueeze(2), frames.weights, strict=True):
+            add_weighted(variance, shown, self._by_frame * weight**2, out=variance)
+        if self._by_mean:
+            variance.add_(energy.mean(1, keepdim=True), alpha=self._by_mean)
+        if self._by_squared_mean:
+            for parts, weight in zip(field, frames.weights, strict=True):
+                mean = parts.square().sum(1).mean(1, keepdim=True)
+                add_weighted(variance, mean.square_(), self._by_squared_mean * weight**2, out=variance)
+        return variance
+
+    def _clip(self, values: Tensor, field: Tensor, energy: Tensor, frames: Frames) -> Tensor | int:
         """Subtract from `values` the light that full pixels cannot count.
 
         Returns the number of full readings: a pixel counts once for each frame and exposure in which it is full.
         """
         fringes = self.wrapped.fringes
         ceiling = fringes.exposure.ceiling
-        # No pixel is brighter than the square of (amplitude of the reference + |field|). On the CPU, where the maximum
-        # costs little, this bound mostly shows that no pixel is full.
-        if ceiling == float("inf") or (
-            signal.device.type == "cpu" and (fringes.amplitude + float(signal.max()) ** 0.5) ** 2 < ceiling
-        ):
+        if ceiling == float("inf"):
+            return 0
+        # No pixel is brighter than the square of (amplitude of the reference + |field|). On the CPU, where a maximum
+        # costs little, this bound mostly shows that no pixel is full, and mostly without the intensity of each frame.
+        on_cpu = energy.device.type == "cpu"
+        brightest = (max(0.0, ceiling**0.5 - fringes.amplitude)) ** 2
+        squares = [weight**2 for weight in frames.weights if not isinstance(weight, Tensor)]
+        if on_cpu and len(squares) == len(field) and float(energy.max()) < min(squares) * brightest:
+            return 0
+        signal = self._scratch.tensor("signal", (*field.shape[:2], field.shape[3]), field.device)
+        torch.mul(field[:, :, 0], field[:, :, 0], out=signal).addcmul_(field[:, :, 1], field[:, :, 1])
+        if on_cpu and float(signal.max()) < brightest:
             return 0
         full: Tensor | int = 0
         shown = frames.shown.unsqueeze(2)
