@@ -67,6 +67,15 @@ class Holder:
         who = f"process {self.pid or '?'} on {self.host}"
         return who if self.silent is None else f"{who}, last heard of {self.silent:.0f} s ago"
 
+    def is_near(self) -> bool:
+        """Tell whether this process can see the other: on this machine, since the same boot, in its PID namespace."""
+        here = this_process()
+        return here["boot"] is not None and (self.boot, self.namespace) == (here["boot"], here["namespace"])
+
+    def has_ended(self) -> bool:
+        """Tell whether it is certain that the process has ended."""
+        return self.is_near() and not is_running(self.pid, self.started)
+
 
 class LockedError(Exception):
     """Another process holds the lock: `holder`."""
@@ -84,7 +93,7 @@ class Lock:
         self.has_flock = has_flock
         self.depth = 1  # how many blocks of `locked` in this process have it
         self._descriptor = descriptor
-        words = {**_this_process(), "has_flock": has_flock, "token": os.urandom(8).hex()}
+        words = {**this_process(), "has_flock": has_flock, "token": os.urandom(8).hex()}
         self._content = json.dumps(words).encode()
         os.pwrite(descriptor, self._content, 0)
         os.ftruncate(descriptor, len(self._content))
@@ -143,7 +152,7 @@ def holder_of(path: Path) -> Holder | None:
     A lock that cannot be read counts as held, by a process that nobody knows.
     """
     if _real(path) in _held:
-        return Holder(**_this_process())
+        return Holder(**this_process())
     try:
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -255,8 +264,8 @@ def _living_holder(descriptor: int, got_flock: bool | None) -> Holder | None:
         return named or Holder()
     if named is None:  # Its process was killed, or is about to write its name.
         return None if got_flock or silent > SILENT_SECONDS else Holder(certain=False, silent=silent)
-    here = Holder(**_this_process())
-    if here.boot is not None and (named.boot, named.namespace) == (here.boot, here.namespace):
+    here = Holder(**this_process())
+    if named.is_near():
         by_flock = got_flock and named.has_flock
         return None if by_flock or not is_running(named.pid, named.started) else named
     # Before SLURM starts a job again, it ends every process of the earlier start.
@@ -284,7 +293,8 @@ def _parse(content: bytes) -> Holder | None:
         return None
 
 
-def _this_process() -> Mapping[str, Any]:
+def this_process() -> Mapping[str, Any]:
+    """Describe this process by the values of a `Holder`."""
     return _process(os.getpid())
 
 

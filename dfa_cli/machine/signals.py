@@ -103,6 +103,16 @@ def ignore() -> None:
             signal.signal(number, signal.SIG_IGN)
 
 
+def ignore_launcher() -> None:
+    """Forgets the signals so far, and ignores SIGTERM from now on: this process ends for a reason of its own.
+
+    A launcher such as torchrun ends all of its processes with SIGTERM when one of them has ended.
+    """
+    forget()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 def forget() -> None:
     """Forgets the signals so far. A command calls it once, when it begins."""
     _received.clear()

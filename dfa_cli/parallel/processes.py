@@ -29,6 +29,7 @@ from torch.distributed.distributed_c10d import _set_pg_timeout, _world
 
 from dfa_cli.errors import DfaError
 from dfa_cli.machine import signals
+from dfa_cli.machine.locks import Holder, this_process
 
 STARTING_SECONDS = 300.0  # a process that is not there by then counts as lost
 ENDING_SECONDS = 5.0  # how long a process may take to end by itself
@@ -86,14 +87,45 @@ class Team:
             raise RuntimeError(ENDED) from error
 
     def _await(self, keys: list[str]) -> None:
-        """Wait until all keys are set. Raises `RuntimeError` when a process that this one has started has ended."""
+        """Wait until all keys are set. Raises `RuntimeError` when another process has ended."""
         until = time.monotonic() + STARTING_SECONDS
         while not self.store.check(keys):
-            if self.others is not None and self.others.first_exits:
+            if self.missing() if self.others is None else self.others.first_exits:
                 raise RuntimeError(ENDED)
             if time.monotonic() > until:
                 raise DfaError(f"Not all {self.size} processes were there after {STARTING_SECONDS:.0f} s.")
             time.sleep(PAUSE_SECONDS)
+
+    def enter(self) -> None:
+        """Name this process to the others."""
+        self.store.set(f"process/{self.rank}", json.dumps(this_process()))
+
+    def leave(self) -> None:
+        """Tell the others that this process ends, and after which signal, if any. A killed process never tells."""
+        with signals.held_back(), contextlib.suppress(Exception):  # The store may be gone.
+            self.store.set(f"left/{self.rank}", signals.received() or "")
+
+    def pid(self, rank: int) -> int | None:
+        """Return the pid of a process; `None` if it has not entered."""
+        key = f"process/{rank}"
+        return Holder(**json.loads(self.store.get(key))).pid if self.store.check([key]) else None
+
+    def missing(self) -> list[int]:
+        """Return the ranks of the processes that have ended and did not tell. It sees those of this machine only."""
+        found = []
+        for rank in range(self.size):
+            if not self.store.check([f"process/{rank}"]) or self.store.check([f"left/{rank}"]):
+                continue
+            named = Holder(**json.loads(self.store.get(f"process/{rank}")))
+            # It may have told between the two questions.
+            if named.has_ended() and not self.store.check([f"left/{rank}"]):
+                found.append(rank)
+        return found
+
+    def another_was_signalled(self) -> bool:
+        """Tell whether another process ends because of a signal that it could heed."""
+        keys = [f"left/{rank}" for rank in range(self.size) if rank != self.rank]
+        return any(self.store.check([key]) and self.store.get(key) for key in keys)
 
     def gather(self, tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
         """Return in the process with rank 0 what each of the others has passed, by rank. The others get `[]`."""
@@ -159,7 +191,9 @@ def joined(size: int, arguments: list[str], compute: str, part: str = "Stage") -
         wait_for_workers=False,
         timeout=timedelta(seconds=STARTING_SECONDS),
     )
-    with _connected(Team(rank, size, local, store, part), compute) as team:
+    # The store of torchrun outlives the processes, which --max-restarts starts again.
+    attempt = PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    with _connected(Team(rank, size, local, attempt, part), compute) as team:
         yield team
 
 
@@ -314,6 +348,7 @@ def _grouped(team: Team, compute: str) -> Iterator[None]:
     """Connect the processes for the block. In place of a broken connection it raises an error that says who ended."""
     try:
         try:
+            team.enter()
             if compute == "cuda":
                 torch.cuda.set_device(team.local % torch.cuda.device_count())
             _world.group_count = (
@@ -330,19 +365,37 @@ def _grouped(team: Team, compute: str) -> Iterator[None]:
             )
             allow_waiting(None)
             yield
-        except Exception as error:
-            if team.rank:
-                _report(error, team)
-                raise
-            if isinstance(error, DfaError):
-                raise
-            if sentence := _cause(error, team):
+        except (Exception, KeyboardInterrupt) as error:
+            with signals.held_back():
+                sentence = _cause_of_end(error, team)
+            if sentence is not None:
                 raise StageError(sentence) from error
             raise
     finally:
+        team.leave()
         if distributed.is_initialized():
             with contextlib.suppress(Exception):  # the others may be gone
                 distributed.destroy_process_group()
+
+
+def _cause_of_end(error: BaseException, team: Team) -> str | None:
+    """Say which other process is the cause that this one ends; `None` when none is.
+
+    When a process has ended, a launcher such as torchrun ends the others with SIGTERM. It also passes on a SIGTERM of
+    the user.
+    """
+    if signals.received() and (signals.received() != "SIGTERM" or team.others is not None):
+        return None
+    sentence = None
+    with contextlib.suppress(Exception):  # The store may be gone.
+        if not isinstance(error, DfaError):
+            sentence = _cause(error, team)
+        if sentence is None:
+            _report(error, team)
+    team.leave()
+    if team.others is None and (sentence is not None or not signals.received()):
+        signals.ignore_launcher()
+    return sentence
 
 
 def allow_waiting(group: ProcessGroup | None) -> None:
@@ -365,9 +418,9 @@ def _is_of_connection(error: BaseException) -> bool:
     )
 
 
-def _report(error: Exception, team: Team) -> None:
-    """Leave the reason why this process ends, unless it only follows another one."""
-    if _is_of_connection(error):
+def _report(error: BaseException, team: Team) -> None:
+    """Leave the reason why this process ends, unless it only follows another one or a signal."""
+    if _is_of_connection(error) or signals.received():
         return
     kind = "" if isinstance(error, DfaError) else f"{type(error).__name__}: "
     said = {
@@ -375,34 +428,40 @@ def _report(error: Exception, team: Team) -> None:
         "sentence": kind + (" ".join(str(error).split()) or "no reason given"),
         "traceback": "".join(traceback.format_exception(error)),
     }
-    with contextlib.suppress(Exception):  # The process with rank 0 may be gone.
-        team.store.compare_set("error", "", json.dumps(said))
+    team.store.compare_set("error", "", json.dumps(said))
 
 
-def _cause(error: Exception, team: Team) -> str | None:
+def _cause(error: BaseException, team: Team) -> str | None:
     """Say which process has ended and why; `None` when all others are fine, so that the error is our own."""
     follows = _is_of_connection(error)
     until = time.monotonic() + (ENDING_SECONDS if follows else 0.0)
+    if team.rank and not follows and not signals.received():
+        return None
     while True:
         if team.store.check(["error"]):
             said = json.loads(team.store.get("error"))
-            log.error("%s %s failed:\n%s", team.part.lower(), said["rank"] + 1, said["traceback"])
+            if team.rank == 0:
+                log.error("%s %s failed:\n%s", team.part.lower(), said["rank"] + 1, said["traceback"])
             return f"{_name(said['rank'], team)} failed: {said['sentence']}"
         exits = dict(team.others.first_exits) if team.others is not None else {}
         # One that was killed is the cause. One with another exit code may have ended because of it.
         for rank, code in sorted(exits.items(), key=lambda item: item[1]):
             if code < 0:
                 return f"{_name(rank, team)} was killed by {signal.Signals(-code).name}."
+        if team.others is None and (missing := team.missing()):
+            return f"{_name(missing[0], team)} has ended and left no error, as a process does that is killed."
+        if signals.received() and team.another_was_signalled():
+            return None
         if time.monotonic() >= until:
             for rank, code in exits.items():
                 return f"{_name(rank, team)} has ended with exit code {code}."
-            if follows:
+            if follows and not signals.received():
                 return f"Another {team.part.lower()} has ended: {' '.join(str(error).split())}"
             return None
         time.sleep(PAUSE_SECONDS)
 
 
 def _name(rank: int, team: Team) -> str:
-    pid = team.others.pids.get(rank) if team.others is not None else None
+    pid = team.others.pids.get(rank) if team.others is not None else team.pid(rank)
     process = "" if pid is None else f" (process {pid})"
     return f"{team.part} {rank + 1} of {team.size}{process}"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -51,9 +52,22 @@ def wait_until_gone(pids: list[int]) -> None:
     assert not alive(pids)
 
 
-def started(dfa: Dfa, *words: str) -> tuple[subprocess.Popen[str], list[int], Path]:
+def torchrun(dfa: Dfa, *words: str) -> subprocess.Popen[str]:
+    """Start two processes of `dfa WORDS` as a cluster does."""
+    options = ("--standalone", "--nproc-per-node", "2", "-m", "dfa_cli.cli")
+    return subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", *options, *words],
+        env={**os.environ, **dfa.environment},
+        cwd=dfa.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def started(dfa: Dfa, *words: str, start: Any = Dfa.start) -> tuple[subprocess.Popen[str], list[int], Path]:
     """Start a run, wait for its first checkpoint, and return its process, the other processes, and its folder."""
-    process = dfa.start("train", *dfa.arguments(*words))
+    process = start(dfa, "train", *dfa.arguments(*words))
     until = time.monotonic() + 240
     while not (found := list(dfa.outputs.rglob("checkpoint.safetensors"))):
         assert process.poll() is None, process.communicate()
@@ -206,15 +220,9 @@ def test_torchrun_continues_a_killed_run(dfa: Dfa) -> None:
     process.kill()
     process.communicate()
     wait_until_gone(others)
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "dfa_cli.cli"]
-    answer = subprocess.run(
-        [sys.executable, *launcher, "resume", str(folder)],
-        env={**os.environ, **dfa.environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert answer.returncode == 0, answer.stderr
+    launcher = torchrun(dfa, "resume", str(folder))
+    _, err = launcher.communicate(timeout=120)
+    assert launcher.returncode == 0, err
     record = Run(folder).record
     assert (record["status"], len(record["resumed"])) == ("completed", 1)
     assert len(record["parallel"]["stages"]) == 2
@@ -245,7 +253,43 @@ def test_when_a_process_ends_the_run_ends(dfa: Dfa, how: signal.Signals) -> None
 
 
 @pytest.mark.slow
-def test_the_error_of_a_stage_is_the_error_of_the_run(dfa: Dfa) -> None:
+@pytest.mark.parametrize(
+    ("whom", "how", "status"),
+    [
+        ("stage", signal.SIGKILL, "failed"),
+        ("first", signal.SIGKILL, "killed"),
+        ("launcher", signal.SIGTERM, "interrupted"),
+    ],
+)
+def test_what_torchrun_ends_is_told_from_what_the_user_ends(
+    dfa: Dfa, whom: str, how: signal.Signals, status: str
+) -> None:
+    """When a process has ended, torchrun ends the others with SIGTERM, as a user may end all of them."""
+    words = (*NET, "parallel=pipeline", "epochs=100000", "checkpoint_every=5")
+    launcher, both, folder = started(dfa, *words, start=torchrun)
+    first, stage = sorted(both)  # The order of the processes in the system is that of the stages.
+    began = time.monotonic()
+    os.kill({"stage": stage, "first": first, "launcher": launcher.pid}[whom], how)
+    _, err = launcher.communicate(timeout=60)
+    assert time.monotonic() - began < SECONDS
+    wait_until_gone(both)
+    assert read_run(folder).status == status
+    sentence = (
+        f"Stage 2 of 2 (process {stage}) has ended and left no error, as a process does that is killed."
+    )
+    error = Run(folder).record["error"]
+    assert (error["message"] if error else None) == {
+        "failed": sentence,
+        "killed": None,
+        "interrupted": "interrupted",
+    }[status]
+    assert (f"error: {sentence}" in err) == (status == "failed")
+    assert ("continues from the checkpoint" in err) == (status == "interrupted")
+    assert "to continue    dfa resume" in dfa("show", str(folder)).out
+
+
+def breaker(dfa: Dfa, more: str = "") -> list[str]:
+    """Write a rule that fails in the second stage, and return the words that choose it."""
     folder = dfa.root / "conf"
     (folder / "rule").mkdir(parents=True)
     (folder / "rule" / "mine.yaml").write_text("_target_: stage_breaker.Mine\n")
@@ -254,12 +298,30 @@ def test_the_error_of_a_stage_is_the_error_of_the_run(dfa: Dfa) -> None:
         "from dfa_cli.rules import DirectFeedbackAlignment\n"
         "class Mine(DirectFeedbackAlignment):\n"
         "    def projected_signal(self, error, batch):\n"
-        "        if os.environ.get('RANK') == '1':\n"
+        f"        if os.environ.get('RANK') == '1'{more}:\n"
         "            raise ValueError('the laser is off')\n"
         "        return error\n"
     )
-    words = dfa.arguments(*NET, "model.hidden=[8,8,8]", *THREE, "rule=mine", "epochs=3")
-    answer = dfa("train", "--config-dir", str(folder), *words)
+    return ["--config-dir", str(folder), "rule=mine"]
+
+
+@pytest.mark.slow
+def test_torchrun_starts_a_run_again_whose_stage_failed(dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PET_MAX_RESTARTS", "1")  # an option of torchrun
+    words = breaker(dfa, " and os.environ['TORCHELASTIC_RESTART_COUNT'] == '0'")
+    launcher = torchrun(dfa, "train", *dfa.arguments(*words, *NET, "parallel=pipeline", "epochs=2"))
+    _, err = launcher.communicate(timeout=120)
+    assert launcher.returncode == 0, err
+    failed, completed = sorted((run.record for run in dfa.runs()), key=lambda record: record["created"])
+    assert (failed["status"], completed["status"]) == ("failed", "completed")
+    assert failed["error"]["message"].startswith("Stage 2 of 2 (process ")
+    assert failed["error"]["message"].endswith(") failed: ValueError: the laser is off")
+
+
+@pytest.mark.slow
+def test_the_error_of_a_stage_is_the_error_of_the_run(dfa: Dfa) -> None:
+    words = dfa.arguments(*breaker(dfa), *NET, "model.hidden=[8,8,8]", *THREE, "epochs=3")
+    answer = dfa("train", *words)
     assert answer.code == 2
     assert "Stage 2 of 3" in answer.sentence
     assert answer.sentence.endswith("failed: ValueError: the laser is off")
