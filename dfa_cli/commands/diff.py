@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dfa_cli.commands.options import Folders, Name
+from dfa_cli.commands.options import Name, Places
 from dfa_cli.commands.selection import folders_or_outputs
 
 
-def diff(one: Name, other: Name, folders: Folders = None) -> None:
+def diff(one: Name, other: Name, folders: Places = None) -> None:
     """Show what differs between two runs: dfa diff 3f2a 9c01."""
     from dfa_cli.console import output
     from dfa_cli.records.find import pick_run

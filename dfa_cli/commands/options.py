@@ -8,7 +8,13 @@ from typing import Annotated
 import typer
 
 Folders = Annotated[
-    list[Path] | None, typer.Argument(help="Folders to search for runs, at any depth; default: outputs.")
+    list[Path] | None,
+    typer.Argument(
+        help="Folders to search for runs at any depth, or runs: the start of an id, or 'last'; default: outputs."
+    ),
+]
+Places = Annotated[
+    list[Path] | None, typer.Argument(help="Folders to search for the run, at any depth; default: outputs.")
 ]
 Name = Annotated[str, typer.Argument(help="The start of an id, a run's folder, or 'last'.", metavar="RUN")]
 Where = Annotated[

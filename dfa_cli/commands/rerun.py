@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from dfa_cli.commands.options import ConfigDir, Folders, Name, TrustRecord
+from dfa_cli.commands.options import ConfigDir, Name, Places, TrustRecord
 
 
 def rerun(
     run: Name,
-    folders: Folders = None,
+    folders: Places = None,
     outputs: Annotated[Path, typer.Option("--outputs", help="Where the repetition is recorded.")] = Path(
         "outputs"
     ),

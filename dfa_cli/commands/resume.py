@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from dfa_cli.commands.options import ConfigDir, Folders, ForceOwner, Name, TrustRecord
+from dfa_cli.commands.options import ConfigDir, ForceOwner, Name, Places, TrustRecord
 
 
 def resume(
     run: Name,
-    folders: Folders = None,
+    folders: Places = None,
     from_start: Annotated[
         bool, typer.Option("--from-start", help="Begin again with epoch 1, in the run's own folder.")
     ] = False,

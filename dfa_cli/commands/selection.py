@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,30 @@ if TYPE_CHECKING:
 def folders_or_outputs(folders: list[Path] | None) -> list[Path]:
     """Return the folders that were named, or `outputs` if none was."""
     return folders or [Path("outputs")]
+
+
+def folders_of_runs(words: list[Path] | None) -> list[Path]:
+    """Return the folders in which a command reads all runs: those that were named, or those of the named runs.
+
+    Runs are named as for `dfa show`, and searched in the folders beside them. `outputs` is the default. Raises
+    `DfaError` when no run fits a name.
+    """
+    from dfa_cli.records.find import pick_run
+
+    names = [word for word in words or [] if _names_a_run(word)]
+    if not names:
+        return folders_or_outputs(words)
+    places = folders_or_outputs([word for word in words or [] if word not in names])
+    return [Path(pick_run(str(name), places).folder) for name in names]
+
+
+def _names_a_run(word: Path) -> bool:
+    """Tell whether a word is `last`, an id or its start, or the path of a record, and no folder."""
+    if word.is_dir():
+        return False
+    return (word.is_file() and word.name == "run.json") or bool(
+        re.fullmatch("last|[0-9a-fA-F]{1,8}", str(word))
+    )
 
 
 def comma_list(words: str | None) -> list[str]:
@@ -44,7 +69,7 @@ class Selection:
         from dfa_cli.records.find import find, find_some
         from dfa_cli.records.select import in_utc, select
 
-        found = (find if may_be_empty else find_some)(folders_or_outputs(self.folders))
+        found = (find if may_be_empty else find_some)(folders_of_runs(self.folders))
         output.name_skipped(found.skipped, max_skipped)
         condition = None
         if self.where and found.runs:

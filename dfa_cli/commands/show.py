@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from dfa_cli.commands.options import Folders, Name
+from dfa_cli.commands.options import Name, Places
 from dfa_cli.commands.selection import folders_or_outputs
 
 
 def show(
     run: Name,
-    folders: Folders = None,
+    folders: Places = None,
     all: Annotated[
         bool, typer.Option("--all", help="Show also the losses, the whole configuration and the provenance.")
     ] = False,

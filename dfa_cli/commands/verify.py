@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dfa_cli.commands.options import Folders
-from dfa_cli.commands.selection import folders_or_outputs
+from dfa_cli.commands.selection import folders_of_runs
 
 MOST = 15  # damaged runs that are named, so that they fit on one screen
 
@@ -21,7 +21,7 @@ def verify(
     from dfa_cli.console.values import plural, printable
     from dfa_cli.records.integrity import verify
 
-    found = verify(folders_or_outputs(folders))
+    found = verify(folders_of_runs(folders))
     shown = found.damaged if all else found.damaged[:MOST]
     for folder, reasons in shown:
         output.write_stdout(f"damaged {printable(folder)}: {'; '.join(reasons)}\n")

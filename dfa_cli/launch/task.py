@@ -41,14 +41,19 @@ def is_stage(config: Mapping[str, Any]) -> bool:
     """
     if config.get("parallel"):
         return os.environ.get("RANK", "0") != "0"
-    count = os.environ.get("WORLD_SIZE", "")
-    if "RANK" in os.environ and count.isdecimal() and int(count) > 1:
+    if count := launched_processes():
         raise DfaError(
             f"A launcher such as torchrun has started {count} processes, and with parallel=none each would train the "
             f"whole model. Set parallel=pipeline with parallel.stages={count}, or parallel=data with "
             f"parallel.replicas={count}; or start dfa without the launcher."
         )
     return False
+
+
+def launched_processes() -> int | None:
+    """Return how many processes a launcher such as torchrun has started; `None` if it is not several."""
+    count = os.environ.get("WORLD_SIZE", "")
+    return int(count) if "RANK" in os.environ and count.isdecimal() and int(count) > 1 else None
 
 
 def run_stage(spec: RunSpec, folder: Path = Path(), resumed: bool = False) -> None:

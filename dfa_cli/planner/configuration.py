@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfa_cli.config.auto import resolve_auto
 from dfa_cli.config.spec import RunSpec
+from dfa_cli.console.values import plural
 from dfa_cli.errors import DfaError
 from dfa_cli.planner.costs import Block, Workload
 from dfa_cli.planner.counting import fully_connected, graph_convolution
@@ -58,6 +59,7 @@ def measure(spec: RunSpec, batch_rows: int | None, micro_batches: int, stages: i
     config = resolve_auto(spec.config)
     config["threads"] = config["threads"] or max(1, process_threads() // stages)
     data = _load(spec, config["compute"])
+    on = f"{config['compute']}, {plural(config['threads'], 'thread')} a stage"
     experiment = build_experiment(config, data, spec.choices)
     rows = batch_rows or _rows(config, data)
     work = _workload(spec, data, (), 2 if config["precision"] == "bf16" else 4)
@@ -71,7 +73,7 @@ def measure(spec: RunSpec, batch_rows: int | None, micro_batches: int, stages: i
         work.value_bytes,
         added=micro_batches > 1,
     )
-    return _workload(spec, data, blocks, work.value_bytes, measured=True)
+    return _workload(spec, data, blocks, work.value_bytes, measured=on)
 
 
 def time_blocks(
@@ -192,7 +194,7 @@ def _rows(config: Mapping[str, Any], data: Data) -> int:
 
 
 def _workload(
-    spec: RunSpec, data: Data, blocks: tuple[Block, ...], value_bytes: int, measured: bool = False
+    spec: RunSpec, data: Data, blocks: tuple[Block, ...], value_bytes: int, measured: str | None = None
 ) -> Workload:
     rows = _rows(spec.config, data)
     optimizer = spec.config["optimizer"]

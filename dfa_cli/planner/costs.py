@@ -50,7 +50,7 @@ class Workload:
     the input. `classes`: columns of the error. `value_bytes`: bytes of an activation. `parameter_bytes`: bytes that a
     parameter takes, with its gradient and the state of the optimizer. `row`: what a row is called.
     `labelled`: the share of the rows that have an error. Only these are projected.
-    `measured`: the costs of the blocks are seconds, not operations.
+    `measured`: what the costs of the blocks were measured on. They are then seconds, and otherwise operations.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Workload:
     unit: int = 1
     value_bytes: int = 4
     parameter_bytes: int = 16
-    measured: bool = False
+    measured: str | None = None
     labelled: float = 1.0
 
     @property
@@ -146,7 +146,7 @@ def stage_costs(
     projects once, to the width of its widest block.
     """
     rows = work.rows / micro_batches
-    second = rows if work.measured else rows / (hardware.peak * hardware.achieved)
+    second = rows if work.measured is not None else rows / (hardware.peak * hardware.achieved)
     costs = [block.total for block in work.blocks]
     ends = split(costs, len(owners))
     if even_stages:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dfa_cli.errors import DfaError
-from dfa_cli.planner.plan import SCHEDULES, Line, Plan
+from dfa_cli.planner.plan import FAST_ENOUGH, SCHEDULES, Line, Plan
 from dfa_cli.planner.schedules import BACKWARD, FORWARD
 from dfa_cli.plots.style import INK, Look, dress, finish, line_look
 from dfa_cli.plots.timeline import Bar, Timeline, draw_timelines
@@ -55,9 +55,7 @@ def draw_plan(plan: Plan) -> Figure:
             f"{plan.options.micro_batches} micro-batches are too many to see in one picture; give fewer "
             "--micro-batches, or draw curves with --sweep."
         )
-    caption = (
-        f"{plan.work.name} on {plan.hardware.name}, {plan.options.micro_batches} micro-batches. Planned."
-    )
+    caption = f"{plan.work.name} on {plan.place}, {plan.options.micro_batches} micro-batches. Planned."
     # An OPU that is much too slow would leave no room for the others.
     lines = [
         line for line in enumerated if line.frame_rate is None or line.seconds <= 3 * plan.best_bp.seconds
@@ -84,17 +82,9 @@ def draw_sweep(plans: Sequence[Plan], key: str) -> Figure:
     # In the order of the tables, also where the first plans lack a schedule.
     series: dict[str, list[tuple[int, Line]]] = {f"bp {schedule}": [] for schedule in SCHEDULES}
     for plan in plans:
-        quick = plan.lines[-1]
         for line in plan.lines:
-            name = (
-                line.name
-                if line.frame_rate is None
-                else "dfa OPU just fast enough"
-                if line is quick
-                else None
-            )
-            if name:
-                series.setdefault(name, []).append((getattr(plan.options, key), line))
+            if line.opu in (None, FAST_ENOUGH):
+                series.setdefault(line.name, []).append((getattr(plan.options, key), line))
     recompute = plans[0].options.recompute
     for i, (name, points) in enumerate((name, points) for name, points in series.items() if points):
         look = line_look(i)

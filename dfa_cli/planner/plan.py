@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dfa_cli.console.values import quantity
 from dfa_cli.devices.optics import PIXELS, PIXELS_PER_MODE, FrameTime
 from dfa_cli.errors import DfaError
 from dfa_cli.planner.costs import Hardware, StageCosts, Workload, require_blocks, stage_costs
@@ -36,6 +35,7 @@ SCHEDULES: dict[str, Callable[..., Order]] = {
 LARGEST_COUNT = 10**12
 MOST_PARTS = 2**23  # micro-batches times stages: twice 1,024 stages with 4,096 micro-batches each
 SLOWEST, FASTEST = 1e-9, 1e18  # frames a second
+MODELLED, GIVEN, FAST_ENOUGH = "as modelled", "as given", "fast enough"  # which frame rate an OPU has
 FORWARD_FIRST = "forward-first"  # the order in which `dfa train` runs direct feedback alignment
 
 
@@ -79,8 +79,9 @@ class Line:
     """The plan of one way to train.
 
     `rule`: `bp` or `dfa`. `schedule`: of `bp`; of `dfa` either `forward-first`, or `None` if the weight gradients begin
-    with the first error. `projector`: of `dfa`, `local` or `central`. `frame_rate`: of a central projector. `seconds`:
-    of a step. `idle`: the share of a step in which a stage waits, a mean over the stages. `forward_bytes`,
+    with the first error. `projector`: of `dfa`, `local` or `central`. `frame_rate` [1/s]: of a central projector.
+    `opu`: which frame rate that is, in the word of the line's name. `seconds`: of a step. `idle`: the share of a step
+    in which a stage waits, a mean over the stages. `busiest_idle`: the same of the busiest stage. `forward_bytes`,
     `backward_bytes`, `error_bytes`, `feedback_bytes`: what travels in a step: activations, their gradients, the error,
     the projected error. `memory`, `memory_recompute` [bytes]: of the stage that needs most, with activations kept and
     recomputed. `split`: the blocks of each virtual stage.
@@ -89,9 +90,11 @@ class Line:
     rule: str
     schedule: str | None
     projector: str | None
+    opu: str | None
     frame_rate: float | None
     seconds: float
     idle: float
+    busiest_idle: float
     forward_bytes: float
     backward_bytes: float
     error_bytes: float
@@ -106,10 +109,8 @@ class Line:
 
     @property
     def name(self) -> str:
-        """`bp 1f1b`, `dfa local`, `dfa OPU 2.00 kHz`."""
-        if self.frame_rate is not None:
-            return f"{self.rule} OPU {quantity(self.frame_rate, 'Hz')}"
-        return f"{self.rule} {self.schedule or self.projector}"
+        """`bp 1f1b`, `dfa local`, `dfa OPU as modelled`."""
+        return f"{self.rule} {f'OPU {self.opu}' if self.opu else self.schedule or self.projector}"
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,13 @@ class Plan:
     needed_frame_rate: float
     columns: int
     modelled_frame_rate: float
+
+    @property
+    def place(self) -> str:
+        """What a stage runs on. Measured costs take only the links and the memory from the hardware."""
+        if self.work.measured is None:
+            return self.hardware.name
+        return f"this machine ({self.work.measured}) with the links and the memory of {self.hardware.name}"
 
     def line(self, name: str) -> Line | None:
         return next((line for line in self.lines if line.name == name), None)
@@ -168,12 +176,13 @@ def plan(work: Workload, hardware: Hardware, options: Options) -> Plan:
     busiest = float((costs.forward + costs.inner + costs.weight_gradient + again).max())
     needed = costs.error_rows * options.frames_per_row / busiest
     for schedule in (FORWARD_FIRST, None):
-        lines.append(_direct_feedback("local", None, costs, work, hardware, options, schedule))
+        lines.append(_direct_feedback("local", None, None, costs, work, hardware, options, schedule))
     columns = int(costs.widest.max() if options.share_columns else costs.columns.sum())
     # More columns than a camera can read are divided among devices, which read at the same time.
     modelled = 1 / options.optics.seconds(min(columns, options.optics.modes))
-    for rate in (options.frame_rate or modelled, needed):
-        lines.append(_direct_feedback("central", rate, costs, work, hardware, options))
+    first = (MODELLED, modelled) if options.frame_rate is None else (GIVEN, options.frame_rate)
+    for opu, rate in (first, (FAST_ENOUGH, needed)):
+        lines.append(_direct_feedback("central", opu, rate, costs, work, hardware, options))
     bound = options.micro_batches * float((costs.backpropagation + again).max())
     return Plan(work, hardware, options, costs, lines, missing, bound, busiest, needed, columns, modelled)
 
@@ -266,9 +275,11 @@ def _backpropagation(
         rule="bp",
         schedule=name,
         projector=None,
+        opu=None,
         frame_rate=None,
         seconds=run.seconds,
-        idle=_idle(busy, run, stages, count),
+        idle=_idle(busy.sum() / stages, run, count),
+        busiest_idle=_idle(_by_stage(busy, owners).max(), run, count),
         forward_bytes=travels,
         backward_bytes=travels,
         error_bytes=0.0,
@@ -287,13 +298,14 @@ def _by_stage(array: np.ndarray, owners: np.ndarray) -> np.ndarray:
     return np.bincount(owners, array)
 
 
-def _idle(busy: np.ndarray, run: Simulated, stages: int, count: int) -> float:
+def _idle(busy: float, run: Simulated, count: int) -> float:
     """Return the share of a step in which a stage waits. `busy`: its work for each of `count` micro-batches."""
-    return float(1 - busy.sum() / stages * count / run.seconds)
+    return float(1 - busy * count / run.seconds)
 
 
 def _direct_feedback(
     projector: str,
+    opu: str | None,
     frame_rate: float | None,
     costs: StageCosts,
     work: Workload,
@@ -347,9 +359,11 @@ def _direct_feedback(
         rule="dfa",
         schedule=schedule,
         projector=projector,
+        opu=opu,
         frame_rate=frame_rate,
         seconds=run.seconds,
-        idle=_idle(costs.forward + taught, run, stages, count),
+        idle=_idle((costs.forward + taught).mean(), run, count),
+        busiest_idle=_idle((costs.forward + taught).max(), run, count),
         forward_bytes=float(costs.output[:-1].sum()) * count,
         backward_bytes=0.0,
         error_bytes=error * count * (stages - 1 if projector == "local" else 1),

@@ -10,18 +10,19 @@ from typing import Any
 from dfa_cli.console.table import csv_text, lay_out, wrap
 from dfa_cli.console.values import NOTHING, duration, plural, quantity
 from dfa_cli.devices.optics import MIRRORS
-from dfa_cli.planner.plan import FORWARD_FIRST, Line, Plan
+from dfa_cli.planner.plan import DEFAULT_OPTICS, FAST_ENOUGH, FORWARD_FIRST, GIVEN, MODELLED, Line, Plan
 
 WIDTH = 80  # columns of the text where there is no terminal
 FASTEST_MIRRORS = (
     32_552  # binary patterns a second: Texas Instruments, data sheet of the DLP7000 (1024 x 768 mirrors)
 )
 BOUND = "bp never waiting"
-FAST_ENOUGH = "dfa OPU just fast enough"
+QUICK_OPU = f"dfa OPU {FAST_ENOUGH}"
 NEARLY_ALL = 0.9  # the share of a step that all lines wait
 LEGEND = (
     "A step takes one batch through all stages, and back if the rule is bp. Idle is the share of it in which a stage "
-    "waits, on average. The memory is that of the fullest stage, with activations kept and recomputed."
+    "waits, as a mean of all stages: with unequal stages all others wait for the busiest. The memory is that of the "
+    "fullest stage, with activations kept and recomputed."
 )
 
 
@@ -32,6 +33,7 @@ def text(plan: Plan, width: int | None) -> str:
         *_head(plan, width),
         "",
         *wrap(LEGEND, width),
+        *wrap(_opus(plan), width),
         "",
         *lay_out(
             ["", "step", "idle", "/ best bp", "memory kept", "memory recomputed"],
@@ -94,13 +96,30 @@ def _head(plan: Plan, width: int) -> list[str]:
     work, options = plan.work, plan.options
     rows, count = plan.costs.rows, options.micro_batches
     parts = "1 micro-batch" if count == 1 else f"{count} micro-batches"
-    costs = "times measured on this machine" if work.measured else "operations counted"
+    costs = "operations counted" if work.measured is None else "times of the blocks measured"
     return wrap(
-        f"{work.name} ({quantity(work.parameters)} parameters, {len(work.blocks)} blocks) on {plan.hardware.name}: "
+        f"{work.name} ({quantity(work.parameters)} parameters, {len(work.blocks)} blocks) on {plan.place}: "
         f"{plural(options.stages, 'stage')}, {parts} of {rows:,.0f} {work.row}s, "
         f"{costs}, activations {'recomputed' if options.recompute else 'kept'}. Planned, not run.",
         width,
     )
+
+
+def _opus(plan: Plan) -> str:
+    """Explain the lines with an optical processing unit."""
+    options = plan.options
+    source = "docs/opu.md" if options.optics is DEFAULT_OPTICS else options.optics.name
+    first, rate = f"{MODELLED.capitalize()} ({source})", plan.modelled_frame_rate
+    if options.frame_rate is not None:
+        first, rate = f"{GIVEN.capitalize()} (--frame-rate)", options.frame_rate
+    return (
+        f"dfa OPU: one optical processing unit projects the error for all stages. {first} it shows {_rate(rate)}. "
+        f"It is {FAST_ENOUGH} with {_rate(plan.needed_frame_rate)}: then its light never holds the stages up."
+    )
+
+
+def _rate(frames: float) -> str:
+    return f"{frames:,.0f} frames a second" if frames >= 10 else f"{frames:.3g} frames a second"
 
 
 def _notes(plan: Plan) -> Iterator[str]:
@@ -154,11 +173,16 @@ def _against_backpropagation(plan: Plan) -> Iterator[str]:
         yield words
     total = float(costs.backpropagation.sum())
     saved, projection = float(costs.input_gradient.sum()), float(costs.projection.sum())
-    bubble = max(0.0, 1 - plan.bound / best.seconds)
-    more = "more" if saved / total > bubble else "less"
+    more = "more" if saved / total > best.busiest_idle else "less"
     yield (
         f"dfa leaves out the gradients of the blocks' inputs, {_percent(saved / total)} of bp's work. That is {more} "
-        f"than {best.schedule} loses by waiting, {_percent(bubble)} of its step."
+        f"than the busiest stage loses by waiting under {best.schedule}, {_percent(best.busiest_idle)} of its step"
+        # The table has the mean, which is larger where the stages are unequal.
+        + (
+            f" (idle is the mean of all stages, {_percent(best.idle)})."
+            if best.idle - best.busiest_idle > 0.001
+            else "."
+        )
     )
     if projection / total >= 0.0005:
         yield f"The local projection adds {_percent(projection / total)} of bp's work."
@@ -309,7 +333,7 @@ def row(plan: Plan, line: Line) -> dict[str, Any]:
     """Return a line as plain data, with the numbers of stages and micro-batches."""
     return {
         "model": plan.work.name,
-        "hardware": plan.hardware.name,
+        "hardware": plan.place,
         "stages": plan.options.stages,
         "micro_batches": plan.options.micro_batches,
         "activations": "recompute" if plan.options.recompute else "keep",
@@ -349,10 +373,10 @@ def as_json(plans: Sequence[Plan]) -> str:
 def sweep_text(plans: Sequence[Plan], key: str, width: int | None) -> str:
     """Write the step of each plan as a table, with the rate that an OPU needs, and say where dfa is the fastest."""
     width = width or WIDTH
-    names = list(dict.fromkeys(_short(plan, line) for plan in plans for line in plan.lines))
+    names = list(dict.fromkeys(line.name for plan in plans for line in plan.lines))
     rows = []
     for plan in plans:
-        found = {_short(plan, line): line.seconds for line in plan.lines}
+        found = {line.name: line.seconds for line in plan.lines}
         rows.append(
             [
                 str(getattr(plan.options, key)),
@@ -376,12 +400,6 @@ def sweep_text(plans: Sequence[Plan], key: str, width: int | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _short(plan: Plan, line: Line) -> str:
-    if line.frame_rate is None:
-        return line.name
-    return FAST_ENOUGH if line is plan.lines[-1] else line.name
-
-
 def _sweep_conclusions(plans: Sequence[Plan], key: str) -> Iterator[str]:
     """Say for each way to train by DFA at which values of `key` it is faster than the best schedule of bp."""
 
@@ -393,14 +411,12 @@ def _sweep_conclusions(plans: Sequence[Plan], key: str) -> Iterator[str]:
         noun = noun if values == ["1"] else key.replace("_", "-")
         return f"at {', '.join(values)} {noun}" if values else "nowhere"
 
-    for way in dict.fromkeys(
-        _short(plan, line) for plan in plans for line in plan.lines if line.rule == "dfa"
-    ):
+    for way in dict.fromkeys(line.name for plan in plans for line in plan.lines if line.rule == "dfa"):
         ahead = [
             plan
             for plan in plans
             for line in plan.lines
-            if _short(plan, line) == way and line.seconds < plan.best_bp.seconds
+            if line.name == way and line.seconds < plan.best_bp.seconds
         ]
         yield f"{way} is ahead of bp's best schedule {where(ahead)}."
     if waiting := [plan for plan in plans if _only_waits(plan)]:
@@ -411,6 +427,6 @@ def _sweep_conclusions(plans: Sequence[Plan], key: str) -> Iterator[str]:
     if held_up := [plan for plan in plans if _slow_links(plan) and not _only_waits(plan)]:
         carried = quantity(plans[0].hardware.bandwidth, "B/s")
         yield (
-            f"{FAST_ENOUGH} is held up by a link, and not by its light, {where(held_up)}: its host would have to send "
+            f"{QUICK_OPU} is held up by a link, and not by its light, {where(held_up)}: its host would have to send "
             f"or receive more than the {carried} that a link carries."
         )

@@ -28,12 +28,24 @@ def kind_in_words(config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
 
 
 def heading(config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
-    """Describes a run that begins. The heading ends with the whole sentence about a stand-in, if there is one."""
+    """Describes a run that begins, with the number of its processes if there are several.
+
+    The heading ends with the whole sentence about a stand-in, if there is one.
+    """
+    parallel = config.get("parallel") or {}
+    part = part_in_words(config)
+    count = parallel.get(f"{part}s")
+    divided = f", {plural(count, part)}, a process each" if isinstance(count, int) and count > 1 else ""
     if not config.get("data_fallback"):
-        return run_in_words(config, choices)
+        return run_in_words(config, choices) + divided
     sentence = todays_sentence(choices, config["data_fallback"])
     seed = format_value(config.get("seed", MISSING))
-    return f"{_model(config, choices)}, {_training(config, choices)}, seed {seed}, on {sentence}"
+    return f"{_model(config, choices)}, {_training(config, choices)}, seed {seed}{divided}, on {sentence}"
+
+
+def part_in_words(config: Mapping[str, Any]) -> str:
+    """Names what a process of a parallel run computes: a `stage` of the model, or a `replica` of it."""
+    return "replica" if "replicas" in (config.get("parallel") or {}) else "stage"
 
 
 def _model(config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:

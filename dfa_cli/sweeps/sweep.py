@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from dfa_cli.errors import DfaError, one_of
 from dfa_cli.launch.exit_codes import COMPLETED, FAILED
 from dfa_cli.launch.fallback import require_data
 from dfa_cli.launch.help import help_text
+from dfa_cli.launch.task import launched_processes
 from dfa_cli.machine import signals
 from dfa_cli.machine.files import fixable_errors_as_sentences
 from dfa_cli.machine.provenance import provenance
@@ -52,6 +54,12 @@ def sweep(command: Command) -> int:
     if command.asks_hydra:
         show_by_hydra(command)
         return COMPLETED
+    if count := launched_processes():
+        raise DfaError(
+            f"A launcher such as torchrun has started {count} processes, and each would run the whole sweep. A sweep "
+            "starts the processes of each run itself, so type it without the launcher: "
+            f"dfa sweep {shlex.join(command.overrides)}"
+        )
     with Composer(command) as composer:
         first = composer.job(first_combination(command.overrides))
         sweep_folder = first.sweep_folder()

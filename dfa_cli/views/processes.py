@@ -19,12 +19,15 @@ DIRECTIONS = {
 SECONDS = ("computing", "sending", "waiting")
 
 
-def process_table(parallel: Mapping[str, Any], width: int) -> list[str]:
-    """Lays out what each process sent in a training step, on average, and how long it computed, sent and waited."""
+def process_table(parallel: Mapping[str, Any], part: str, width: int) -> list[str]:
+    """Lays out what each process sent in a training step, on average, and how long it computed, sent and waited.
+
+    `part`: the heading of the number of a process, such as `stage`.
+    """
     listed = parallel.get("stages")
     stages = [stage for stage in listed if isinstance(stage, dict)] if isinstance(listed, list) else []
     sent = [name for name in DIRECTIONS if any(_sent(stage, name) != NOTHING for stage in stages)]
-    heads = ["process", "blocks", *(f"{DIRECTIONS[name]} sent" for name in sent), *SECONDS, "peak memory"]
+    heads = [part, "blocks", *(f"{DIRECTIONS[name]} sent" for name in sent), *SECONDS, "peak memory"]
     rows = [
         [
             str(place),

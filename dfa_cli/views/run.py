@@ -19,7 +19,7 @@ from dfa_cli.console.values import (
 )
 from dfa_cli.records.measures import METRICS, Metric, note_in_words
 from dfa_cli.records.run import CHECKPOINT, UNFINISHED, Run
-from dfa_cli.records.words import commit_in_words
+from dfa_cli.records.words import commit_in_words, part_in_words
 from dfa_cli.views.processes import process_table
 
 _INDENT = 30
@@ -66,10 +66,8 @@ def run_as_text(run: Run, width: int | None = None) -> str:
         add_line("memory", f"{measured['peak_memory_mb']:.0f} MB at most")
     for name, line in zip(("optics", "", ""), optics, strict=False):
         add_line(name, line)
-    if parallel := run.record.get("parallel"):
-        lines += ["", "Processes (messages sent and seconds per training step, on average)"]
-        lines += [f"  {line}" for line in process_table(parallel, room - 2)]
-        lines.append("")
+    if processes := _processes(run, width):
+        lines += ["", *processes, ""]
     if run.status in UNFINISHED and os.path.isfile(os.path.join(run.folder, CHECKPOINT)):
         add_line("to continue", f"dfa resume {printable(run.id)}")
     add_line("all of it", f"dfa show {printable(run.id)} --all")
@@ -116,9 +114,8 @@ def run_in_full(run: Run, width: int | None = None) -> str:
     for name, note in ((run.record.get("projection") or {}).get("notes") or {}).items():
         add_line(f"  {note_in_words(name)}", f"{note:.4g}" if isinstance(note, float) else note)
 
-    if parallel := run.record.get("parallel"):
-        begin_part("Processes (messages sent and seconds per training step, on average)")
-        lines += [f"  {line}" for line in process_table(parallel, room - 2)]
+    if processes := _processes(run, width):
+        lines += ["", *processes]
 
     begin_part("Configuration")
     add_line("  identity", run.identity)
@@ -171,6 +168,16 @@ def _head(run: Run, room: int, indent: int) -> list[str]:
         *lines,
         *(line for sentence in run.warnings for line in _entry("warning", sentence, indent, room)),
     ]
+
+
+def _processes(run: Run, width: int | None) -> list[str]:
+    """Says what the processes of a parallel run sent and when they waited. Without a terminal it is 80 wide."""
+    parallel = run.record.get("parallel")
+    if not parallel:
+        return []
+    part = part_in_words(run.config)
+    title = f"{part.capitalize()}s, a process each (messages and seconds of a training step, on average)"
+    return [title, *(f"  {line}" for line in process_table(parallel, part, (width or 80) - 2))]
 
 
 def _optics(measured: dict[str, float], notes: dict[str, Any]) -> list[str]:

@@ -152,7 +152,7 @@ def planned_lines(
     network: Network, blocks: Sequence[Block], hardware: Hardware, options: Options
 ) -> list[Line]:
     """Plan a step with the rules and schedules that `dfa train` can run on so many stages and micro-batches."""
-    work = Workload("", tuple(blocks), network.rows, network.classes, network.features, measured=True)
+    work = Workload("", tuple(blocks), network.rows, network.classes, network.features, measured="cpu")
     lines = plan(work, hardware, options).lines
     return [
         line

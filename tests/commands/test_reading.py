@@ -57,6 +57,27 @@ def test_runs_can_be_selected(swept: Path, call: Call, arguments: list[str], cou
     assert len(json.loads(call("runs", *arguments, "--format", "json").stdout)) == count
 
 
+@pytest.mark.parametrize("command", ["runs", "compare", "export", "verify"])
+def test_a_command_that_reads_many_runs_takes_one_as_show_does(
+    swept: Path, call: Call, tmp_path: Path, command: str
+) -> None:
+    listed = json.loads(call("runs", "--format", "json").stdout)
+    newest, other = listed[0]["id"], listed[3]["id"]
+
+    def answer(*words: str) -> str:
+        more = ("--out", str(tmp_path / f"{'-'.join(words)}.csv")) if command == "export" else ()
+        text = call(command, *words, *more).stdout
+        return Path(more[1]).read_text() if more else text
+
+    of_last = answer("last")
+    assert of_last == answer(newest)
+    assert of_last != answer()
+    if command == "runs":
+        assert newest in of_last
+        assert other not in of_last
+        assert other in answer("last", other)
+
+
 def test_runs_in_json_is_json_whatever_a_record_holds(factory: Factory, call: Call):
     for value in (float("nan"), float("inf")):
         factory.run(config={"seed": value})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from safetensors.torch import load_file
 from dfa_cli.parallel.processes import own_core
 from dfa_cli.plots.timeline import measured_timelines
 from dfa_cli.records.run import read_run
-from dfa_cli.views.run import run_as_text
+from dfa_cli.views.run import run_as_text, run_in_full
 
 NET = ("data=digits", "model.hidden=[8,8,8]", "model.dropout=0.2", "progress=none")
 THREE = ("parallel=pipeline", "parallel.stages=3")
@@ -142,10 +143,13 @@ def test_the_record_says_what_travelled_and_who_waited(pair: tuple[Dfa, Run, Run
     # The errors go from the last stage to the first, and from there to the second.
     errors = {"messages": steps, "bytes": rows * 10 * 4}
     assert [stage["sent"].get("backward") for stage in stages] == [errors, None, errors]
-    shown = run_as_text(read_run(three.folder), 80).partition("Processes")[2]
-    assert "forward sent" in shown
-    assert "1 x 8.00 kB" in shown
-    assert max(map(len, shown.splitlines())) <= 80
+    for describe in (run_as_text, run_in_full):
+        shown = describe(read_run(three.folder)).partition("Stages, a process each")[2]
+        table = shown.partition("all of it")[0].partition("Configuration")[0]
+        assert "forward sent" in table
+        assert "1 x 8.00 kB" in table
+        assert re.search(r"^  stage  blocks", table, re.MULTILINE)
+        assert max(map(len, table.splitlines())) <= 80, "through a pipe"
 
 
 def test_a_comparison_tells_the_two_apart_in_one_column(pair: tuple[Dfa, Run, Run]) -> None:

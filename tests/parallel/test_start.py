@@ -84,10 +84,13 @@ def test_a_launcher_of_several_processes_needs_a_run_that_is_divided(
         assert answer.code == 2
         assert "has started 2 processes, and with parallel=none each would train the whole" in answer.sentence
         assert "Set parallel=pipeline with parallel.stages=2, or parallel=data with" in answer.sentence
-    assert len(dfa.runs()) == 2
-    assert dfa("sweep", *dfa.arguments(*words[:-1], "seed=1")).code == 0, (
-        "a sweep was not started by torchrun"
+    answer = dfa("sweep", *words, "seed=0,1")
+    assert answer.code == 2
+    assert "has started 2 processes, and each would run the whole sweep." in answer.sentence
+    assert answer.sentence.endswith(
+        "without the launcher: dfa sweep data=digits 'model.hidden=[8]' epochs=1 progress=none seed=0,1"
     )
+    assert len(dfa.runs()) == 2
 
 
 @pytest.mark.parametrize(

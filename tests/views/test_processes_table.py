@@ -23,20 +23,20 @@ ODD = [None, 7, "x", [], [1], {}, {"a": 1}, 10**400, float("nan")]
 
 
 def test_a_process_has_a_row() -> None:
-    row = process_table({"stages": [STAGE]}, 200)[-1]
+    row = process_table({"stages": [STAGE]}, "stage", 200)[-1]
     assert " ".join(row.split()) == "1 1-2, 4 2 x 2.00 kB 500 ms – – 0 B"
 
 
 @pytest.mark.parametrize("odd", ODD, ids=str)
 def test_a_damaged_part_is_left_out(odd: object) -> None:
-    process_table({"stages": odd}, 80)
+    process_table({"stages": odd}, "stage", 80)
     damaged = [odd, *({**STAGE, name: odd} for name in STAGE)]
     damaged += [
         {**STAGE, "sent": {"forward": odd}},
         {**STAGE, "sent": {"forward": {"messages": odd, "bytes": 1}}},
     ]
     spans = [odd, *({**SPAN, name: odd} for name in SPAN if odd != 7), SPAN]
-    assert len(process_table({"stages": damaged}, 200)) >= 8
+    assert len(process_table({"stages": damaged}, "stage", 200)) >= 8
     run = Run("folder", {"status": "completed", "choices": {}, "config": {}, "parallel": {"stages": damaged}})
     run.record["parallel"]["stages"].append({**STAGE, "timeline": spans})
     (timeline,) = measured_timelines([run]).values()
