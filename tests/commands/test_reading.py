@@ -65,7 +65,7 @@ def test_a_command_that_reads_many_runs_takes_one_as_show_does(
     newest, other = listed[0]["id"], listed[3]["id"]
 
     def answer(*words: str) -> str:
-        more = ("--out", str(tmp_path / f"{'-'.join(words)}.csv")) if command == "export" else ()
+        more = ("--out", str(tmp_path / f"runs{'-'.join(words)}.csv")) if command == "export" else ()
         text = call(command, *words, *more).stdout
         return Path(more[1]).read_text() if more else text
 
