@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from dfa_cli.parallel.processes import own_core
 from dfa_cli.plots.timeline import measured_timelines
 from dfa_cli.records.run import read_run
+from dfa_cli.records.words import heading
 from dfa_cli.views.run import run_as_text, run_in_full
 
 NET = ("data=digits", "model.hidden=[8,8,8]", "model.dropout=0.2", "progress=none")
@@ -150,6 +151,14 @@ def test_the_record_says_what_travelled_and_who_waited(pair: tuple[Dfa, Run, Run
         assert "1 x 8.00 kB" in table
         assert re.search(r"^  stage  blocks", table, re.MULTILINE)
         assert max(map(len, table.splitlines())) <= 80, "through a pipe"
+
+
+def test_a_run_that_begins_says_how_many_processes_it_has(pair: tuple[Dfa, Run, Run]) -> None:
+    _, one, three = pair
+    first, of_three = (heading(run.record["config"], run.record["choices"]) for run in (one, three))
+    assert of_three == f"{first}, 3 stages, a process each"
+    replicas = {**one.record["config"], "parallel": {"replicas": 2}}
+    assert heading(replicas, one.record["choices"]) == f"{first}, 2 replicas, a process each"
 
 
 def test_a_comparison_tells_the_two_apart_in_one_column(pair: tuple[Dfa, Run, Run]) -> None:
