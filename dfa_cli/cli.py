@@ -8,9 +8,10 @@ from __future__ import annotations
 import atexit
 import gc
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from dfa_cli.commands import data
 from dfa_cli.commands.beam import beam
@@ -31,12 +32,38 @@ from dfa_cli.commands.sweep import sweep
 from dfa_cli.commands.train import train
 from dfa_cli.commands.verify import verify
 from dfa_cli.console.output import unread_output_dropped
-from dfa_cli.errors import DfaError
+from dfa_cli.errors import DfaError, nearest
 from dfa_cli.machine import signals
 from dfa_cli.machine.startup import prepare_process
 
+# What other programs call a command, and what it is called here.
+SYNONYMS = {
+    **dict.fromkeys(("list", "ls", "status", "history"), "runs"),
+    **dict.fromkeys(("run", "start", "fit"), "train"),
+    **dict.fromkeys(("info", "log", "print"), "show"),
+    **dict.fromkeys(("rm", "remove", "delete"), "clean"),
+    **dict.fromkeys(("table", "results"), "compare"),
+    **dict.fromkeys(("benchmark", "speed"), "bench"),
+    **dict.fromkeys(("multirun", "grid", "search"), "sweep"),
+    **dict.fromkeys(("continue", "restart"), "resume"),
+    **dict.fromkeys(("figure", "draw"), "plot"),
+}
+
+
+class Commands(TyperGroup):
+    """The commands. A word that is none of them is answered with the nearest."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if (found := super().get_command(ctx, cmd_name)) or ctx.resilient_parsing or cmd_name.startswith("-"):
+            return found
+        guess = SYNONYMS.get(cmd_name) or next(iter(nearest(cmd_name, self.commands, most=1)), None)
+        hint = f"; type dfa {guess}" if guess else ""
+        raise DfaError(f"There is no command {cmd_name}{hint}. dfa --help lists them.")
+
+
 app = typer.Typer(
     name="dfa",
+    cls=Commands,
     help="Train neural networks without backpropagation, with the error projected by (simulated) light.",
     epilog="dfa train --help lists all options and keys; docs/configuration.md explains them.",
     no_args_is_help=True,

@@ -132,6 +132,32 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
         ["device=opu_sim", "device.drift.tau=30"],
         [r"is a key of device/drift=medium, device/drift=reference, none of which is chosen"],
     ),
+    "an inner group without its outer one": (
+        ["device=opu_sim", "drift=medium"],
+        ["drift is a group inside the group device; type device/drift=medium"],
+    ),
+    "an inner group in a sweep": (["-m", "readout=off_axis,ideal"], ["type device/readout=off_axis"]),
+    "an inner group that is added": (["device=opu_sim", "+readout=ideal"], ["type device/readout=ideal"]),
+    "an inner group with a point": (
+        ["device=opu_sim", "device.readout=off_axis"],
+        ["device.readout is a group: type device/readout=off_axis"],
+    ),
+    "an inner group of another device": (
+        ["device=cpu", "device/drift=medium"],
+        [
+            "device has no group device/drift, as .*opu_lighton.*device=opu_sim, or leave device/drift=medium out"
+        ],
+    ),
+    "a misspelt inner group": (["device=opu_sim", "device/readot=ideal"], [r"did you mean device/readout\?"]),
+    "a value for several keys": (
+        ["device=opu_sim", "device.limits=3"],
+        [r"device\.limits=3 sets no value, since device\.limits has keys, such as device\.limits\.mirrors"],
+    ),
+    "the end of a key": (["lr=0.1"], [r"did you mean optimizer\.lr\?"]),
+    "a read-out that a device cannot have": (
+        ["device=opu_lighton", "device/readout=off_axis"],
+        ["device=opu_lighton has no reference beam, which device/readout=off_axis needs", "device=opu_sim"],
+    ),
     "a pattern of options": (["-m", "rule=glob(*)"], [r"rule=glob\(\*\)", "one by one"]),
     "a launcher's key without the launcher": (["-m", "launcher.n_jobs=2"], ["launcher=joblib"]),
     "more threads than there can be": (["threads=100000"], ["threads is 100000", "1024"]),

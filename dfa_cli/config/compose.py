@@ -229,7 +229,7 @@ def _hydra_errors_as_sentences(overrides: Sequence[str], loader: ConfigLoader) -
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
-        raise DfaError(hydra_message(error)) from error
+        raise DfaError(hydra_message(error, overrides)) from error
     except YAMLError as error:
         raise DfaError(
             f"A YAML file of the configuration cannot be read: {' '.join(str(error).split())}."

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from dfa_cli.config.command import Command
+from dfa_cli.config.hydra_internals import own_loader
 from dfa_cli.config.overrides import hydra_message
 from dfa_cli.config.paths import conf_dir
 from dfa_cli.config.registration import register_with_hydra
@@ -33,11 +34,12 @@ def show_by_hydra(command: Command) -> None:
     # Without this variable, Hydra would end the process after an error.
     os.environ["HYDRA_FULL_ERROR"] = previous_full_error or "1"
     try:
-        hydra.main(config_path=str(conf_dir()), config_name=command.config_name, version_base="1.3")(
-            _no_job
-        )()
+        with own_loader():
+            hydra.main(config_path=str(conf_dir()), config_name=command.config_name, version_base="1.3")(
+                _no_job
+            )()
     except (HydraException, OmegaConfBaseException) as error:
-        raise DfaError(hydra_message(error)) from error
+        raise DfaError(hydra_message(error, command.overrides)) from error
     finally:
         sys.argv = previous_argv
         if previous_full_error is None:

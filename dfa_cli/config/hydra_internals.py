@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import hydra._internal.hydra as hydra_module
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.defaults_list import DefaultsList
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core import utils
@@ -24,7 +26,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
+from hydra.types import HydraContext, RunMode, TaskFunction
 from hydra.version import setbase
 from omegaconf import DictConfig, open_dict
 
@@ -50,23 +52,32 @@ class SeparateChoices(ConfigLoaderImpl):
     `opu_phase_shifting` reads by `phase_shifting`, whose noise is that of `statistical_phase_shifting`.
     """
 
-    def load_configuration(self, *arguments: Any, overrides: Sequence[str], **more: Any) -> DictConfig:
-        chosen = [word for word in overrides if word.startswith(("device=", "experiment="))]
-        if chosen and STATISTICAL in overrides:
-            own = self._compose(*arguments, overrides=chosen, **more).hydra.runtime.choices.get(
-                "device/readout"
-            )
-            itself = f"{STATISTICAL}_{own}"
-            if itself.partition("=")[2] in self.get_group_options("device/readout"):
-                overrides = [itself if word == STATISTICAL else word for word in overrides]
-        return self._compose(*arguments, overrides=list(overrides), **more)
-
-    def _compose(self, *arguments: Any, **more: Any) -> DictConfig:
-        composed = super().load_configuration(*arguments, **more)
+    def load_configuration(
+        self, config_name: str | None, overrides: list[str], run_mode: RunMode, *arguments: Any, **more: Any
+    ) -> DictConfig:
+        meant = self._meant(config_name, overrides, run_mode)
+        composed = super().load_configuration(config_name, meant, run_mode, *arguments, **more)
         config = copy.deepcopy(composed)
         with open_dict(composed.hydra):
             composed.hydra.runtime.choices.clear()
         return config
+
+    def compute_defaults_list(
+        self, config_name: str | None, overrides: list[str], run_mode: RunMode
+    ) -> DefaultsList:
+        return super().compute_defaults_list(
+            config_name, self._meant(config_name, overrides, run_mode), run_mode
+        )
+
+    def _meant(self, config_name: str | None, overrides: Sequence[str], run_mode: RunMode) -> list[str]:
+        """Return the overrides with the read-out that `device/readout=statistical` means."""
+        chosen = [word for word in overrides if word.startswith(("device=", "experiment="))]
+        if not chosen or STATISTICAL not in overrides:
+            return list(overrides)
+        choices = super().compute_defaults_list(config_name, chosen, run_mode).overrides.known_choices
+        itself = f"{STATISTICAL}_{choices.get('device/readout')}"
+        known = itself.partition("=")[2] in self.get_group_options("device/readout")
+        return [itself if known and word == STATISTICAL else word for word in overrides]
 
 
 @contextlib.contextmanager
@@ -85,6 +96,18 @@ def open_hydra(folder: Path, config_dir: str | None, job_name: str = JOB_NAME) -
         yield hydra
     finally:
         GlobalHydra.instance().hydra = state
+
+
+@contextlib.contextmanager
+def own_loader() -> Iterator[None]:
+    """Let `hydra.main` compose by `SeparateChoices`, so that it shows what a run would use."""
+    names = vars(hydra_module)
+    before = names["ConfigLoaderImpl"]
+    names["ConfigLoaderImpl"] = SeparateChoices
+    try:
+        yield
+    finally:
+        names["ConfigLoaderImpl"] = before
 
 
 def apply_values(overrides: Sequence[Override], config: DictConfig) -> None:

@@ -143,14 +143,16 @@ def require_known_keys(config: Mapping[str, Any]) -> None:
             raise DfaError(sentence)
         if key == "parallel" and (added := config[key]) and "_target_" not in added:
             raise DfaError(unknown_key_message(f"{key}.{next(iter(added))}"))
+        if key in inner_groups():
+            raise DfaError(unknown_key_message(key, [f"{key}={config[key]}"]))
         if key not in ours and (guesses := nearest(key, ours, most=1)):
             raise DfaError(
                 f"There is no key {key} here (did you mean {guesses[0]}?); dfa train --help lists them."
             )
 
 
-def hydra_message(error: Exception) -> str:
-    """Turn an exception of Hydra into a message for the user.
+def hydra_message(error: Exception, overrides: Sequence[str] = ()) -> str:
+    """Turn an exception of Hydra into a message for the user, who typed `overrides`.
 
     Hydra's own message names the key and what it could be. The message of the exception's cause is added where it
     says more.
@@ -159,7 +161,7 @@ def hydra_message(error: Exception) -> str:
         return unreadable_override_message(error.override)
     words = str(error).partition("\nConfig search path:")[0]
     if no_key := re.match(r"Could not override '([^']+)'\.", words):
-        return unknown_key_message(no_key[1])
+        return unknown_key_message(no_key[1], overrides)
     if no_option := re.match(
         r"In '[^']+': Could not find '(.+)/([^/']+)'\s+Available options in '\1':\n", words
     ):
@@ -193,13 +195,25 @@ def unreadable_override_message(override: str) -> str:
     )
 
 
-def unknown_key_message(key: str) -> str:
-    """Explain that no option has this key.
+def unknown_key_message(key: str, overrides: Sequence[str] = ()) -> str:
+    """Explain that no option has this key, which one of the `overrides` sets.
 
     This replaces Hydra's message, whose advice to append the key would keep a misspelt one.
     """
     if sentence := identity.no_longer(key):
         return sentence
+    groups = inner_groups()
+    inner = groups.get(key, key.replace(".", "/"))
+    if inner in groups.values():
+        values = [word.partition("=")[2] for word in overrides if word.partition("=")[0].lstrip("+") == key]
+        typed, outer = f"{inner}={values[0] if values else 'OPTION'}", inner.partition("/")[0]
+        if key in groups:
+            return f"{key} is a group inside the group {outer}; type {typed}."
+        having = _options_with_group(inner)
+        return (
+            f"The chosen option of {outer} has no group {inner}, as {', '.join(having)} have; "
+            f"choose one of them, such as {outer}={having[-1]}, or leave {typed} out."
+        )
     for group, example in (("launcher", "joblib"), ("sweeper", "optuna")):
         if key.startswith(f"hydra.{group}."):
             word = key.removeprefix("hydra.")
@@ -213,10 +227,34 @@ def unknown_key_message(key: str) -> str:
         return f"{key} is a key of {', '.join(options)}, {advice}, or leave {key} out."
     if key in bounds.BOUNDS and group != key:
         return f"The chosen option of {group} has no key {key}; dfa train --help lists its keys."
-    known = {*bounds.BOUNDS, *(one.name for one in fields(schema.Config)), "tuned", "experiment"}
-    guesses = nearest(key, known, most=1)
-    hint = f" (did you mean {guesses[0]}?)" if guesses else ""
-    return f"There is no key {key} here{hint}; dfa train --help lists them."
+    ours = [one.name for one in fields(schema.Config)]
+    known = groups.values() if "/" in key else {*bounds.BOUNDS, *ours, *groups, "tuned", "experiment"}
+    guesses = [one for one in bounds.BOUNDS if one.endswith(f".{key}")] or nearest(key, known, most=1)
+    hint = f" (did you mean {' or '.join(groups.get(one, one) for one in guesses)}?)" if guesses else ""
+    return f"There is no {'group' if '/' in key else 'key'} {key} here{hint}; dfa train --help lists them."
+
+
+@functools.cache
+def inner_groups() -> dict[str, str]:
+    """Return the groups that stand inside another group, by their last name: `device/drift` for `drift`."""
+    return {
+        folder.name: f"{folder.parent.name}/{folder.name}"
+        for folder in conf_dir().glob("*/*")
+        if folder.is_dir()
+    }
+
+
+def _options_with_group(inner: str) -> list[str]:
+    """Return the options of a group that have a group inside, such as `opu_sim` for `device/drift`."""
+    outer, _, name = inner.partition("/")
+
+    def has(option: str) -> bool:
+        content = yaml.safe_load((conf_dir() / outer / f"{option}.yaml").read_text(encoding="utf-8")) or {}
+        parts = content.get("defaults", [])
+        inside = any(isinstance(part, dict) and name in part for part in parts)
+        return inside or any(has(part) for part in parts if isinstance(part, str) and part != "_self_")
+
+    return [file.stem for file in sorted((conf_dir() / outer).glob("*.yaml")) if has(file.stem)]
 
 
 def _options_with(key: str) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-FACTS = ("needs", "gives", "stand_in")
+FACTS = ("needs", "gives", "stand_in", "no_reference_for")
 
 
 @dataclass

@@ -11,6 +11,7 @@ from dfa_cli.config.command import Command
 from dfa_cli.config.compose import Composed, Composer
 from dfa_cli.config.hydra_entry import show_by_hydra
 from dfa_cli.config.hydra_internals import run_job
+from dfa_cli.config.schema import projects
 from dfa_cli.console.messages import log
 from dfa_cli.errors import DfaError
 from dfa_cli.launch.exit_codes import COMPLETED
@@ -47,6 +48,7 @@ def train(command: Command) -> int:
             composed = composer.run([*command.overrides, *stand_in.overrides])
             print(f"note: {stand_in.sentence}", file=sys.stderr, flush=True)
         _point_to_sweep(composed)
+        _tell_unused_device(composed)
         with new_run_folder(composed.run_folder()) as folder, interruption_reported(folder):
             with open_dict(composed.config.hydra):
                 composed.config.hydra.run.dir = str(folder)
@@ -65,3 +67,15 @@ def _point_to_sweep(composed: Composed) -> None:
     if composed.grids or composed.sweeper.get("params"):
         study = f"experiment={composed.spec.choices.get('experiment')}"
         print(f"note: this is one run; dfa sweep {study} makes all runs of the experiment.", file=sys.stderr)
+
+
+def _tell_unused_device(composed: Composed) -> None:
+    """Tell a user who describes a device that the rule projects nothing.
+
+    A digital device is not only what projects: it may also say where the training is computed.
+    """
+    typed = [word for word in composed.spec.overrides if word.startswith(("device=", "device/", "device."))]
+    config = composed.spec.config
+    if typed and not projects(config) and "where" not in config["device"]:
+        rule = composed.spec.choices.get("rule")
+        print(f"note: rule={rule} projects nothing, so it does not use {' '.join(typed)}.", file=sys.stderr)

@@ -103,7 +103,7 @@ def note_in_words(name: str) -> str:
 
 
 _NOTES = {
-    "snr_db": "SNR, calibration frame, dB",
+    "snr_db": "SNR, calibration pattern, dB",
     "snr_db_one_lit": "SNR, one component lit, dB",
     "coherence_time_steps": "coherence time, steps",
     "coherence_time_seconds": "coherence time, s",

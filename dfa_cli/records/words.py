@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dfa_cli.config.schema import projects
-from dfa_cli.console.values import MISSING, NOTHING, format_value, plural
+from dfa_cli.console.values import MISSING, NOTHING, duration, format_value, number, plural
 from dfa_cli.records.fallback import data_in_words, todays_sentence
 from dfa_cli.records.run import Run
 
@@ -62,7 +62,34 @@ def _training(config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
     if isinstance(config.get("rule"), dict) and projects(config):
         resolved = config.get("device") if device == "auto" else None
         words += f" on {resolved.get('where', device) if isinstance(resolved, dict) else device}"
+        if (drift := choices.get("device/drift")) not in (None, "none"):
+            words += f", device/drift={format_value(drift)}"
     return words
+
+
+def drift_in_words(config: Mapping[str, Any], notes: Mapping[str, Any]) -> list[str]:
+    """Say how the optics changed, in lines: the medium, and the phase of the reference beam. Without drift, none.
+
+    `notes`: those of the projection device, for the times that the configuration does not tell.
+    """
+    device = config.get("device")
+    drift = device.get("drift") if isinstance(device, Mapping) and projects(config) else None
+    if not isinstance(drift, Mapping) or not drift:
+        return []
+    lines = []
+    if (tau := number(drift.get("tau"))) is not None:
+        steps, seconds = (number(notes.get(f"coherence_time_{unit}")) for unit in ("steps", "seconds"))
+        if steps is None or seconds is None:
+            lines.append(f"medium, coherence time {tau:.4g} {format_value(drift.get('unit', MISSING))}")
+        else:
+            lines.append(f"medium, coherence time {steps:.4g} steps, {duration(seconds)}")
+    units = {"walk": "rad per root step", "jitter": "rad"}
+    phase = [f"{name} {size:g} {unit}" for name, unit in units.items() if (size := number(drift.get(name)))]
+    if phase:
+        lines.append(f"phase of the reference beam, {', '.join(phase)}")
+    if lines and (left := number(notes.get("correlation_with_first_matrix"))) is not None:
+        lines.append(f"correlation of the last matrix with the first {left:.2f}")
+    return lines
 
 
 def warning_notes(runs: Iterable[Run]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dfa_cli.console.messages import entry, percent, shortest
 from dfa_cli.console.values import format_clock
 from dfa_cli.records.fallback import todays_sentence
-from dfa_cli.records.words import heading
+from dfa_cli.records.words import drift_in_words, heading
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -174,6 +174,9 @@ def summary(record: Mapping[str, Any], folder: Path) -> list[str]:
             "projection", f"{cost['frames']:,} frames, measured here {cost['measured_seconds']:.2f} s"
         )
         lines += entry("", f"modelled optics {seconds:,.1f} s, {joules:,.0f} J")
+    drift = drift_in_words(record["config"], cost["notes"] if cost else {})
+    for name, line in zip(("drift", "", ""), drift, strict=False):
+        lines += entry(name, line)
     for sentence in record.get("warnings", ()):
         lines += entry("warning", sentence)
     lines += entry("time", f"{times['train_seconds']:.1f} s training, {times['total_seconds']:.1f} s in all")

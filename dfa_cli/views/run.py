@@ -19,7 +19,7 @@ from dfa_cli.console.values import (
 )
 from dfa_cli.records.measures import METRICS, Metric, note_in_words
 from dfa_cli.records.run import CHECKPOINT, UNFINISHED, Run
-from dfa_cli.records.words import commit_in_words, part_in_words
+from dfa_cli.records.words import commit_in_words, drift_in_words, part_in_words
 from dfa_cli.views.processes import process_table
 
 _INDENT = 30
@@ -48,9 +48,10 @@ def run_as_text(run: Run, width: int | None = None) -> str:
         add_line("result", "nothing was measured")
     measured = {metric.name: value for metric in METRICS if (value := metric.value_of(run)) is not None}
     notes = (run.record.get("projection") or {}).get("notes") or {}
-    optics = _optics(measured, notes) if measured.get("frames") else []
+    optics = _optics(run, measured, notes) if measured.get("frames") else []
+    drift = drift_in_words(run.config, notes)
     # All of it has to fit on a screen, so more lines below make the chart lower.
-    lines += _charts(run, min(room, 80), height=8 - max(1, len(optics)), titles=("accuracy, %",))
+    lines += _charts(run, min(room, 80), height=8 - max(1, len(optics) + len(drift)), titles=("accuracy, %",))
     lines.append("")
     times = [
         f"{duration(measured[name])} {words}"
@@ -64,8 +65,9 @@ def run_as_text(run: Run, width: int | None = None) -> str:
     add_line("time", ", ".join(times))
     if "peak_memory_mb" in measured:
         add_line("memory", f"{measured['peak_memory_mb']:.0f} MB at most")
-    for name, line in zip(("optics", "", ""), optics, strict=False):
-        add_line(name, line)
+    for title, part in (("optics", optics), ("drift", drift)):
+        for name, line in zip((title, "", ""), part, strict=False):
+            add_line(name, line)
     if processes := _processes(run, width):
         lines += ["", *processes, ""]
     if run.status in UNFINISHED and os.path.isfile(os.path.join(run.folder, CHECKPOINT)):
@@ -180,8 +182,8 @@ def _processes(run: Run, width: int | None) -> list[str]:
     return [title, *(f"  {line}" for line in process_table(parallel, part, (width or 80) - 2))]
 
 
-def _optics(measured: dict[str, float], notes: dict[str, Any]) -> list[str]:
-    """Says what the light took, in all and for a training step, how good it was, and how fast the optics changed."""
+def _optics(run: Run, measured: dict[str, float], notes: dict[str, Any]) -> list[str]:
+    """Says what the light took, in all and for a training step, and how good it was."""
     seconds, joules, steps = (measured.get(key) for key in ("modelled_seconds", "modelled_joules", "steps"))
     lines = [f"{measured['frames']:,.0f} frames"]
     if seconds is not None and joules is not None:
@@ -189,15 +191,22 @@ def _optics(measured: dict[str, float], notes: dict[str, Any]) -> list[str]:
         if steps:
             step = duration(seconds / steps, fine=True)
             lines[0] += f" ({step}, {quantity(joules / steps, 'J')} a step)"
-    frames = {"snr_db": "calibration frame", "snr_db_one_lit": "one component lit"}
+    patterns = {"snr_db": "calibration pattern", "snr_db_one_lit": "one component lit"}
     known = {name: value for name in notes if (value := number(notes[name])) is not None}
-    if ratios := [f"{known[name]:.1f} dB ({frame})" for name, frame in frames.items() if name in known]:
+    if ratios := [f"{known[name]:.1f} dB ({pattern})" for name, pattern in patterns.items() if name in known]:
         lines.append(f"SNR {', '.join(ratios)}")
-    if "coherence_time_steps" in known and "coherence_time_seconds" in known:
-        lines.append(
-            f"coherence time {known['coherence_time_steps']:.4g} steps, {duration(known['coherence_time_seconds'])}"
-        )
+    elif unknown := _read_out_without_ratio(run):
+        lines.append(f"SNR not known by formula for device/readout={unknown}; dfa beam measures it")
     return lines
+
+
+def _read_out_without_ratio(run: Run) -> str | None:
+    """Return the option of the read-out if no formula tells its signal-to-noise ratio, though there may be noise."""
+    readout = (run.config.get("device") or {}).get("readout") or {}
+    target = str(readout.get("_target_"))
+    exact = run.config["device"].get("perfect") or target.endswith(".Ideal")
+    with_formula = target.startswith("dfa_cli.") and not target.endswith(".Intensity")
+    return None if exact or with_formula else format_value(run.choices.get("device/readout") or NOTHING)
 
 
 def _set_by_hand(run: Run) -> str:

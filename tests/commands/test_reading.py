@@ -168,7 +168,7 @@ def test_show_prints_the_whole_record(factory: Factory, call: Call):
         r"frames +5600",
         r"modelled energy +84\.0 J",
         r"saturated fraction +0\.001",
-        r"SNR, calibration frame, dB +28\.46\n",
+        r"SNR, calibration pattern, dB +28\.46\n",
         r"SNR, one component lit, dB +22\.17\n",
         r"training steps +20\n",
         r"set by hand +rule=dfa device=opu_sim seed=3",
@@ -197,7 +197,7 @@ def test_show_fits_on_one_screen(factory: Factory):
         r"time +3\.\d+ s in all, 1\.40 s training, 0\.200 s reading data",
         r"memory +512 MB",
         r"optics +5,600 frames, modelled 2\.80 s, 84\.0 J \(140 ms, 4\.20 J a step\)\s",
-        r"SNR 28\.5 dB \(calibration frame\), 22\.2 dB \(one component lit\)\s",
+        r"SNR 28\.5 dB \(calibration pattern\), 22\.2 dB \(one component lit\)\s",
         r"dfa show abcd1234 --all",
     ):
         assert re.search(words, shown), words

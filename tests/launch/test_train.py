@@ -727,6 +727,18 @@ class TestHelpAndHydrasFlags:
         assert "dfa_cli.models.GraphConvolutional" in answer.out
         assert "dfa_cli.data.Planetoid" in answer.out
 
+    @pytest.mark.parametrize(
+        ("device", "steps"), [("opu_phase_shifting", "4"), ("opu_lighton", "5"), ("opu_holographic", None)]
+    )
+    def test_cfg_shows_the_statistical_read_out_that_a_run_would_use(
+        self, device: str, steps: str | None, dfa: Dfa
+    ) -> None:
+        answer = dfa("train", f"device={device}", "device/readout=statistical", "--cfg", "job")
+        found = re.search(r"wrapped:\n +_target_: (\S+)\n(?: +steps: (\d))?", answer.out)
+        assert found, answer.err
+        assert found[1].rpartition(".")[2] == ("PhaseShifting" if steps else "OffAxis")
+        assert found[2] == steps
+
     def test_info_shows_the_defaults_tree(self, dfa: Dfa) -> None:
         answer = dfa("train", "model=gcn", "--info", "defaults-tree")
         assert answer.code == 0
@@ -743,6 +755,14 @@ class TestHelpAndHydrasFlags:
         answer = dfa("--help")
         assert answer.code == 0
         assert "train" in answer.out
+
+    @pytest.mark.parametrize(("typed", "meant"), [("list", "runs"), ("shwo", "show"), ("ls", "runs")])
+    def test_a_command_that_is_not_there_is_answered_with_the_nearest(
+        self, typed: str, meant: str, dfa: Dfa
+    ) -> None:
+        answer = dfa(typed, "--where", "data=digits")
+        assert answer.code == 2
+        assert answer.err == f"error: There is no command {typed}; type dfa {meant}. dfa --help lists them.\n"
 
     def test_the_version(self, dfa: Dfa) -> None:
         from dfa_cli.version import __version__

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dfa_cli.config.bounds import require
+from dfa_cli.config.optics import require_effect, require_exposure
 from dfa_cli.devices.base import Cost
 from dfa_cli.devices.optics import POWER_WATTS, FrameTime
 from dfa_cli.devices.opu.camera import Camera
@@ -25,8 +26,8 @@ from dfa_cli.devices.opu.media.base import Medium, Spans
 from dfa_cli.devices.opu.readout.base import INTENSITY_OF_A_MIRROR, Readout
 from dfa_cli.devices.opu.readout.budget import light_of_a_pixel, snr_notes
 from dfa_cli.devices.opu.readout.ideal import Ideal
+from dfa_cli.devices.opu.readout.intensity import Intensity
 from dfa_cli.devices.opu.readout.statistical import Statistical
-from dfa_cli.errors import DfaError
 from dfa_cli.seeding import generator, stream_seed
 
 # A large projection is computed in tiles of rows and modes. The sizes of a tile are constants, not settings: the noise
@@ -51,20 +52,7 @@ DROWNED = (
     "Raise {}."
 )
 LEAST_SNR_DB = -20.0  # noise with a hundred times the power of the signal
-NOT_LINEAR = (
-    "device.remove_sum needs a read-out that is linear in the error, and device/readout=intensity is not: choose "
-    "another device/readout, or device.remove_sum=false."
-)
 SATURATED = "{} of the camera's pixels were saturated in a whole epoch: {}."
-PERFECT = (
-    "device.perfect=true turns every imperfection off, so nothing would drift. Choose device/drift=none, or "
-    "device.perfect=false."
-)
-TOO_SHORT = (
-    "device.frame_seconds is {frame:g}, and in each frame the camera exposes for {exposure:g} seconds "
-    "(device.laser.exposure_seconds, times a fixed device.camera.exposure). Set device.frame_seconds={exposure:g} or "
-    "more, or expose for less."
-)
 
 
 class _Piece(NamedTuple):
@@ -108,7 +96,7 @@ class OPU:
     reached the camera, noise drowned it, or more than one in a hundred pixels were saturated, since the call before,
     and when the read-out is not to be trusted.
 
-    Raises `DfaError` for sizes beyond `limits`, for perfect optics that drift, and for a frame shorter than the
+    Raises `DfaError` for sizes beyond `limits`, for a drift that changes nothing, and for a frame shorter than the
     exposure.
 
     Launay et al. 2020 (arXiv 2012.06373); Brossollet et al. 2021 (arXiv 2107.11814).
@@ -138,8 +126,6 @@ class OPU:
         require("device.remove_sum", remove_sum)
         require("device.frame_seconds", frame_seconds)
         require("device.power_watts", power_watts)
-        if perfect and drift:
-            raise DfaError(PERFECT)
         self.encoding: Encoding = Float() if perfect else encoding or Dithered()
         self.readout: Readout = Ideal() if perfect else readout or Statistical()
         self.drift = drift or None
@@ -150,8 +136,14 @@ class OPU:
         self.perfect = perfect
         self.calibration = calibration
         self.macropixel = macropixel
-        if remove_sum and not getattr(self.readout, "linear", True):
-            raise DfaError(NOT_LINEAR)
+        require_effect(
+            perfect=perfect,
+            drifts=self.drift is not None,
+            walks=self.drift is not None and self.drift.changes_phase,
+            intensity=isinstance(self.readout, Intensity),
+            linear=getattr(self.readout, "linear", True),
+            remove_sum=remove_sum,
+        )
         self.remove_sum = remove_sum and not perfect  # a perfect device adds no sum
         self.frame_seconds = frame_seconds
         self.frame_time = frame_time or FrameTime()
@@ -160,9 +152,8 @@ class OPU:
         self.limits = limits or Limits()
         exposures = 1.0 if self.camera.exposure == "auto" else float(self.camera.exposure)
         self._exposure_seconds = exposures * self.laser.exposure_seconds
-        too_short = frame_seconds != "auto" and float(frame_seconds) < self._exposure_seconds
-        if too_short and not isinstance(self.readout, Ideal):  # which has no camera
-            raise DfaError(TOO_SHORT.format(frame=float(frame_seconds), exposure=self._exposure_seconds))
+        if not isinstance(self.readout, Ideal):  # which has no camera
+            require_exposure(frame_seconds, self.laser.exposure_seconds, self.camera.exposure)
 
     def prepare(self, n_in: int, n_out: int, compute: torch.device) -> None:
         as_many = max(1, self.limits.mirrors // max(1, n_in))

@@ -9,14 +9,12 @@ import torch
 from torch import Tensor
 
 from dfa_cli.config.bounds import require
+from dfa_cli.config.optics import require_drift
 from dfa_cli.devices.opu.media.base import Medium
 from dfa_cli.devices.opu.media.drifting import Drifting
-from dfa_cli.errors import DfaError
 from dfa_cli.seeding import generator
 
 TICKS = 1024  # of a tau in hours; within one, the correlation falls by 0.0005, and the medium stands still
-
-SHORTEST_HOURS = 1e-9  # 3.6 microseconds
 
 
 class Drift:
@@ -35,7 +33,7 @@ class Drift:
         phi = walk * (w_1 + ... + w_t) + jitter * v_f,    w, v ~ N(0, 1), one w each step, one v each frame
 
     All modes share one `phi`, and so do the images that a read-out takes of one frame. An intensity has no phase, so
-    nothing happens to the read-out `intensity`.
+    the read-out `intensity` is refused.
 
     `tau`: in `unit`s; above 1 if these are steps, at least 1e-9 if these are hours. `None`: the medium stands still.
     `walk` [radians per square root of a step], `jitter` [radians, r.m.s.].
@@ -53,21 +51,7 @@ class Drift:
         values = {"tau": tau, "unit": unit, "walk": walk, "jitter": jitter, "refresh": refresh}
         for name, value in values.items():
             require(f"device.drift.{name}", value)
-        if tau is not None and unit == "steps" and tau <= 1:
-            raise DfaError(
-                f"device.drift.tau is {tau} steps. It must be above 1 step: a medium that is new at each step teaches "
-                "nothing. Give a larger device.drift.tau, or device/drift=none."
-            )
-        if tau is not None and unit == "hours" and tau < SHORTEST_HOURS:
-            raise DfaError(
-                f"device.drift.tau is {tau} hours. It must be at least {SHORTEST_HOURS} hours: within less, no "
-                "frame is shown. Give a larger device.drift.tau, or device/drift=none."
-            )
-        if tau is None and not walk and not jitter:
-            raise DfaError(
-                "Nothing drifts: device.drift.tau is null, and device.drift.walk and device.drift.jitter are 0. Give "
-                "one of them, or device/drift=none."
-            )
+        require_drift(tau, unit, walk, jitter)
         self.tau, self.in_hours, self.walk, self.jitter = tau, unit == "hours", walk, jitter
         self.refresh = refresh
 

@@ -28,13 +28,15 @@ class Limits:
             return
         lift = "plan for larger hardware with device.limits.lift=true"
         if n_in * macropixel > self.mirrors:
+            fewer = "Set a smaller device.macropixel" if macropixel > 1 else "Project fewer components"
             raise DfaError(
-                f"{n_in} components on {macropixel} mirror(s) each need {n_in * macropixel} mirrors, but the "
-                f"device has device.limits.mirrors={self.mirrors}. Project fewer components, or {lift}."
+                f"The error needs {n_in} x {macropixel} = {n_in * macropixel} mirrors (components x mirrors of each), "
+                f"but the device has device.limits.mirrors={self.mirrors}. {fewer}, or {lift}."
             )
         if n_out * pixels_per_mode > self.pixels:
+            other = ", use device/readout=phase_shifting (one pixel per mode)" if pixels_per_mode > 1 else ""
             raise DfaError(
-                f"{n_out} modes on {pixels_per_mode} camera pixel(s) each need {n_out * pixels_per_mode} "
-                f"pixels, but the camera has device.limits.pixels={self.pixels}. Project to fewer modes, use "
-                f"device/readout=phase_shifting (one pixel per mode), or {lift}."
+                f"The projection needs {n_out} x {pixels_per_mode} = {n_out * pixels_per_mode} pixels (modes x pixels "
+                f"of each), but the camera has device.limits.pixels={self.pixels}. Project to fewer modes{other}, or "
+                f"{lift}."
             )

@@ -1,6 +1,7 @@
 """Drift: the law of the medium that changes, the phase of the reference beam, and what must not change either."""
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -15,7 +16,6 @@ from dfa_cli.devices.opu import (
     Drift,
     Float,
     Ideal,
-    Intensity,
     OffAxis,
     PhaseShifting,
     Procedural,
@@ -267,12 +267,6 @@ def test_the_projection_of_ones_is_measured_again() -> None:
     assert [count - frames[2] for count in frames] == [10 * measured, 2 * measured, 0]
 
 
-def test_an_intensity_has_no_phase() -> None:
-    still, shaken = (made(readout=Intensity(), drift=drift) for drift in (None, Drift(walk=1.0, jitter=3.0)))
-    for _ in range(3):
-        assert torch.allclose(still.project(errors()), shaken.project(errors()), rtol=1e-3, atol=1e-3)
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -281,13 +275,41 @@ def test_an_intensity_has_no_phase() -> None:
             "device.perfect=true turns every imperfection off, so nothing would drift.",
         ),
         (["device.drift.tau=null"], "Nothing drifts: device.drift.tau is null, and"),
+        (
+            ["device/readout=intensity", "device.drift.jitter=1"],
+            "device/readout=intensity has no reference beam, so device.drift.walk and device.drift.jitter change",
+        ),
     ],
 )
 def test_what_does_not_drift_is_refused(words: list[str], said: str, dfa: Dfa) -> None:
     answer = dfa.train("data=digits", "device=opu_sim", "device/drift=medium", *words)
     assert answer.code == 2
+    assert not answer.out, "before the run begins"
     assert said in answer.sentence
-    assert "device/drift=none" in answer.sentence
+    assert "none" in answer.sentence
+
+
+def test_the_drift_is_told_where_the_run_begins_and_where_it_ends(dfa: Dfa) -> None:
+    words = ["data=digits", "device=opu_sim", "epochs=1", "model.hidden=[16]"]
+    both = ["device/drift=medium", "device.drift.tau=30", "device.drift.jitter=0.3"]
+    answer = dfa.train(*words, *both)
+    assert answer.out.startswith(
+        "fc [16] on digits, trained by dfa on opu_sim, device/drift=medium, seed 0\n"
+    )
+    for text in (answer.out, dfa("show", "last", str(dfa.outputs)).out):
+        assert re.search(r"\ndrift +medium, coherence time 30 steps, [\d.]+ s\n", text)
+        assert re.search(r"\n +phase of the reference beam, jitter 0.3 rad\n", text), "there is no walk"
+        # sqrt(1 - 1/30)^3 = 0.95: four batches, and three steps between them
+        assert "correlation of the last matrix with the first 0.95" in text
+    assert "drift" not in dfa.train(*words).out
+
+
+def test_a_rule_that_projects_nothing_says_that_it_uses_no_device(dfa: Dfa) -> None:
+    words = ["data=digits", "rule=bp", "epochs=1", "model.hidden=[16]"]
+    drifting = ["device=opu_sim", "device/drift=medium"]
+    said = "note: rule=bp projects nothing, so it does not use device=opu_sim device/drift=medium."
+    assert said in dfa.train(*words, *drifting).err
+    assert "note" not in dfa.train(*words).err
 
 
 def test_the_coherence_time_is_told_in_steps_and_in_seconds() -> None:

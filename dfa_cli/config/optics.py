@@ -1,0 +1,100 @@
+"""Rules that keys of the simulated optics obey together.
+
+`checks.py` applies them to a configuration, before anything is built. The classes of `devices/opu/` apply them to their
+arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dfa_cli.errors import DfaError
+
+CLASSES = "dfa_cli.devices.opu."
+SHORTEST_HOURS = 1e-9  # of a drift: 3.6 microseconds
+
+
+def check_optics(device: Mapping[str, Any], choices: Mapping[str, str]) -> None:
+    """Raise `DfaError` for keys of the simulated optics that do not go together. `choices`: of each group."""
+    if device.get("_target_") != f"{CLASSES}OPU":
+        return
+    name, option = choices.get("device"), choices.get("device/readout")
+    if option in device.get("no_reference_for", ()):
+        raise DfaError(
+            f"device={name} has no reference beam, which device/readout={option} needs. Leave the latter out, or "
+            "choose device=opu_sim, which takes any read-out."
+        )
+    drift = device.get("drift") or {}
+    if drift.get("_target_") == f"{CLASSES}Drift":
+        require_drift(drift["tau"], drift["unit"], drift["walk"], drift["jitter"])
+    readout = str(device["readout"].get("_target_"))
+    require_effect(
+        perfect=device["perfect"],
+        drifts=bool(drift),
+        walks=bool(drift.get("walk") or drift.get("jitter")),
+        intensity=readout == f"{CLASSES}Intensity",
+        linear=readout != f"{CLASSES}Intensity",
+        remove_sum=device["remove_sum"],
+    )
+    # Nobody knows whether a read-out of the user's own has a camera.
+    if not device["perfect"] and readout.startswith(CLASSES) and readout != f"{CLASSES}Ideal":
+        seconds, exposure = device["laser"]["exposure_seconds"], device["camera"].get("exposure", "auto")
+        require_exposure(device["frame_seconds"], seconds, exposure)
+
+
+def require_drift(tau: float | None, unit: str, walk: float, jitter: float) -> None:
+    """Raise `DfaError` for a drift that is too fast, or of nothing."""
+    if tau is not None and unit == "steps" and tau <= 1:
+        raise DfaError(
+            f"device.drift.tau is {tau} steps. It must be above 1 step: a medium that is new at each step teaches "
+            "nothing. Give a larger device.drift.tau, or device/drift=none."
+        )
+    if tau is not None and unit == "hours" and tau < SHORTEST_HOURS:
+        raise DfaError(
+            f"device.drift.tau is {tau} hours. It must be at least {SHORTEST_HOURS} hours: within less, no "
+            "frame is shown. Give a larger device.drift.tau, or device/drift=none."
+        )
+    if tau is None and not walk and not jitter:
+        raise DfaError(
+            "Nothing drifts: device.drift.tau is null, and device.drift.walk and device.drift.jitter are 0. Give "
+            "one of them, or device/drift=none."
+        )
+
+
+def require_effect(
+    *, perfect: bool, drifts: bool, walks: bool, intensity: bool, linear: bool, remove_sum: bool
+) -> None:
+    """Raise `DfaError` for a drift that changes nothing, and for a sum that cannot be removed.
+
+    `walks`: the phase of the reference beam drifts. `intensity`: it is read by `Intensity`, which has no such beam.
+    """
+    if perfect and drifts:
+        raise DfaError(
+            "device.perfect=true turns every imperfection off, so nothing would drift. Choose device/drift=none, or "
+            "device.perfect=false."
+        )
+    if walks and intensity:
+        raise DfaError(
+            "device/readout=intensity has no reference beam, so device.drift.walk and device.drift.jitter change "
+            "nothing. Choose device/drift=medium or none, or another device/readout."
+        )
+    if remove_sum and not linear:
+        raise DfaError(
+            "device.remove_sum needs a read-out that is linear in the error, and device/readout=intensity is not: "
+            "choose another device/readout, or device.remove_sum=false."
+        )
+
+
+def require_exposure(frame_seconds: float | str, exposure_seconds: float, exposure: float | str) -> None:
+    """Raise `DfaError` for a frame that is shorter than the exposure of the camera.
+
+    `exposure_seconds`: the full exposure. `exposure`: `auto`, or a multiple of it.
+    """
+    seconds = exposure_seconds * (1.0 if exposure == "auto" else float(exposure))
+    if frame_seconds != "auto" and float(frame_seconds) < seconds:
+        fixed = "" if exposure == "auto" else " or device.camera.exposure"
+        raise DfaError(
+            f"device.frame_seconds is {float(frame_seconds):g}. A frame must not be shorter than the exposure of the "
+            f"camera, {seconds:g} seconds: give that or more, or a smaller device.laser.exposure_seconds{fixed}."
+        )
