@@ -101,7 +101,7 @@ def open_hydra(folder: Path, config_dir: str | None, job_name: str = JOB_NAME) -
 @contextlib.contextmanager
 def own_loader() -> Iterator[None]:
     """Let `hydra.main` compose by `SeparateChoices`, so that it shows what a run would use."""
-    names = vars(hydra_module)
+    names = hydra_module.__dict__
     before = names["ConfigLoaderImpl"]
     names["ConfigLoaderImpl"] = SeparateChoices
     try:

@@ -301,7 +301,7 @@ def test_the_drift_is_told_where_the_run_begins_and_where_it_ends(dfa: Dfa) -> N
         assert re.search(r"\n +phase of the reference beam, jitter 0.3 rad\n", text), "there is no walk"
         # sqrt(1 - 1/30)^3 = 0.95: four batches, and three steps between them
         assert "correlation of the last matrix with the first 0.95" in text
-    assert "drift" not in dfa.train(*words).out
+    assert "\ndrift" not in dfa.train(*words).out
 
 
 def test_a_rule_that_projects_nothing_says_that_it_uses_no_device(dfa: Dfa) -> None:
