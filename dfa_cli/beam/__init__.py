@@ -1,1 +1,1 @@
-"""Follows the light of one frame through the simulated optics: pictures, and the noise by its sources."""
+"""Follows the light of one pattern through the simulated optics: pictures, and the noise by its sources."""

@@ -1,4 +1,4 @@
-"""Answers `dfa beam`: builds the device, follows a frame, and writes the noise by its sources and the picture."""
+"""Answers `dfa beam`: builds the device, follows a pattern, and writes the noise by its sources and the picture."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dfa_cli.console import output
 from dfa_cli.console.table import lay_out, wrap
-from dfa_cli.console.values import duration
+from dfa_cli.console.values import duration, plural, with_s
 from dfa_cli.errors import DfaError
 
 
@@ -21,7 +21,9 @@ def run(
     out: Path | None,
     force: bool,
 ) -> None:
-    """Follow a frame of the device that the overrides choose, `opu_sim` by default.
+    """Follow a pattern on the device that the overrides choose, `opu_sim` by default.
+
+    `lit`: number of its components that are lit; `None`: as the encoding shows an error.
 
     Raises `DfaError` for numbers out of bounds, and for a device without light.
     """
@@ -57,20 +59,39 @@ def run(
             f"device={name} has no beam of light; choose device=opu_sim, or another simulated device."
         )
     device.prepare(n_in, n_out, torch.device("cpu"))
-    if lit is None:
-        lit = max(1, round(device.calibration * n_in))
 
-    from dfa_cli.beam.follow import follow
+    from dfa_cli.beam.follow import follow, lit_at_random, shown_of_an_error
     from dfa_cli.beam.pictures import SOURCES, draw
     from dfa_cli.devices.opu.readout.statistical import RELIABLE_BITS
 
-    beam = follow(device, n_in, n_out, lit)
+    if lit is None:
+        shower = (
+            "device.perfect=true" if device.perfect else f"device/encoding={spec.choices['device/encoding']}"
+        )
+        shown = shown_of_an_error(device, n_in)
+        if not len(shown):
+            raise DfaError(
+                f"{shower} lights no component for the error of this command. Follow a pattern with --lit N, or "
+                "choose another device/encoding."
+            )
+        counts = shown.count_nonzero(1)
+        pattern = shown[counts.argmax()]
+        opening = f"{shower} shows an error in {plural(len(shown), 'pattern')}"
+        if len(shown) > 1:
+            lights = ", ".join(str(int(count)) for count in counts)
+            opening += f", with {lights} components lit. The brightest is followed"
+        opening += ". "
+    else:
+        pattern, opening = lit_at_random(device, n_in, lit), ""
+    lit = int(pattern.count_nonzero())
+    beam = follow(device, pattern)
     width = output.terminal_width() or 80
+    exposures = device.readout.exposures
+    mirrors = device.mirrors_per_component
     sentences = [
-        f"A frame of device={name} with {lit} of {n_in} components lit, "
-        f"{device.mirrors_per_component:,} mirror{'' if device.mirrors_per_component == 1 else 's'} each, "
-        f"read at {n_out:,} modes. "
-        f"It takes {duration(device.readout.exposures * device.seconds_per_frame, fine=True)}, modelled."
+        f"{opening}A pattern with {lit} of {n_in} components lit, {mirrors:,} {with_s('mirror', mirrors)} each, on "
+        f"device={name}. It is read at {n_out:,} modes, in {plural(exposures, 'frame')} of the camera: "
+        f"{duration(exposures * device.seconds_per_frame, fine=True)}, modelled."
     ]
     if beam.budget and beam.budget.noise:
         lines = []
@@ -86,7 +107,7 @@ def run(
             f"With fewer than {RELIABLE_BITS} bits grey levels are no independent noise, and the formula does not hold."
         )
     if device.drift:
-        sentences.append("The frame is one of the first step, without the drift of the optics.")
+        sentences.append("The pattern is one of the first step, without the drift of the optics.")
     sentences.append(
         f"Measured here over {n_out:,} modes: {beam.measured_snr_db:.1f} dB between {beam.what} and what is read."
     )
@@ -96,7 +117,7 @@ def run(
     if out is not None:
         from dfa_cli.plots.style import save
 
-        size = f"--inputs {n_in} --outputs {n_out} --lit {lit}"
+        size = f"--inputs {n_in} --outputs {n_out}" + ("" if opening else f" --lit {lit}")
         words = " ".join([*device_words, *overrides, size])
         below = f"dfa beam {words}. Simulated."
         if beam.image and beam.image.band:

@@ -1,4 +1,4 @@
-"""Follows one frame from the mirrors to the values that the read-out gives."""
+"""Follows one pattern from the mirrors to the values that the read-out gives."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dfa_cli.seeding import generator
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from dfa_cli.devices.opu import OPU
@@ -19,7 +20,7 @@ MODES_IN_A_ROW = 256  # of the image
 
 @dataclass(frozen=True)
 class Image:
-    """What the camera sees of a frame.
+    """What the camera sees of a pattern.
 
     `speckle` `[rows, pixels]`: intensity without the reference beam, over its mean. `levels` `[rows, pixels]`: what the
     camera gives, with its noise, in `unit`. `spectrum`: mean power of `levels` at `frequencies` [cycles per sample].
@@ -43,7 +44,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Beam:
-    """What happens to one frame between the mirrors and the read-out.
+    """What happens to one pattern between the mirrors and the read-out.
 
     `pattern` `[n_in]`: 1 for a component that is lit. `true` `[n_out]`: the exact value at each mode. `read` `[n_out]`:
     the value that the read-out returns. Both are divided by the root mean square of the exact values. `what`: the name
@@ -64,17 +65,45 @@ class Beam:
         return 10 * math.log10(float(self.true.var()) / noise) if noise else math.inf
 
 
-def follow(device: OPU, n_in: int, n_out: int, lit: int) -> Beam:
-    """Show a frame with `lit` components lit at random. The device must be prepared for `n_in` and `n_out`."""
+def lit_at_random(device: OPU, n_in: int, lit: int) -> Tensor:
+    """Return a pattern `[n_in]` with `lit` components lit at random."""
+    import torch
+
+    pattern = torch.zeros(n_in)
+    pattern[torch.randperm(n_in, generator=_draws(device, "components"))[:lit]] = 1.0
+    return pattern
+
+
+def shown_of_an_error(device: OPU, n_in: int) -> Tensor:
+    """Return the patterns `[patterns, n_in]` that the encoding shows of an error, without those that are dark.
+
+    It is an error of an untrained network, `softmax(z) - y` with `z ~ N(0, 1)`, where the first component is right.
+    """
+    import torch
+
+    draws = _draws(device, "error")
+    error = torch.softmax(torch.randn(1, n_in, generator=draws), 1)
+    error[0, 0] -= 1.0
+    frames = device.encoding.encode(error, draws)
+    return frames.patterns[frames.shown > 0]
+
+
+def _draws(device: OPU, purpose: str) -> torch.Generator:
+    import torch
+
+    return generator(device.noise_seed, f"beam {purpose}", torch.device("cpu"))
+
+
+def follow(device: OPU, pattern: Tensor) -> Beam:
+    """Show a pattern `[n_in]`. The device must be prepared for its size."""
     import torch
 
     from dfa_cli.devices.opu import Intensity, OffAxis, PhaseShifting, Statistical
     from dfa_cli.devices.opu.encoding import Frames
     from dfa_cli.devices.opu.readout.budget import noise_budget
 
-    draws = generator(device.noise_seed, "beam", torch.device("cpu"))
-    pattern = torch.zeros(1, n_in)
-    pattern[0, torch.randperm(n_in, generator=draws)[:lit]] = 1.0
+    draws = _draws(device, "noise")
+    pattern = pattern[None]
     field = device.field(pattern)[0]
     parts = torch.stack([field.real, field.imag])
     frames = Frames(pattern[None], torch.ones(1, 1), (1.0,), torch.ones(1, 1))
@@ -87,7 +116,7 @@ def follow(device: OPU, n_in: int, n_out: int, lit: int) -> Beam:
     unit = float(true.square().mean().sqrt())
     budget = None
     if isinstance(device.readout, (OffAxis, PhaseShifting, Statistical)):
-        budget = noise_budget(device.readout, lit)
+        budget = noise_budget(device.readout, float(pattern.square().sum()))  # as many as are lit
     what = "abs(E)^2" if intensity else "Re E"
     return Beam(pattern[0], true / unit, read / unit, what, _image(device, field, draws), budget)
 

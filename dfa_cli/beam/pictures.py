@@ -1,4 +1,4 @@
-"""Draws the path of one frame through the optics, in six panels."""
+"""Draws the path of one pattern through the optics, in six panels."""
 
 from __future__ import annotations
 
@@ -65,12 +65,14 @@ def _mirrors(axis: Axes, beam: Beam, mirrors: int, per_component: int) -> None:
     high = max(1, round(math.sqrt(mirrors * 912 / 1140)))
     wide = math.ceil(mirrors / high)
     shown = torch.full((high * wide,), 0.5)  # neither on nor off: not used
-    lit = beam.pattern.repeat_interleave(per_component)[: high * wide]
+    lit = beam.pattern.abs().repeat_interleave(per_component)[: high * wide]
     shown[: len(lit)] = lit
     axis.imshow(
         shown.view(high, wide).numpy(), cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest"
     )
-    dress(axis, f"Mirrors: {int(beam.pattern.sum())} of {len(beam.pattern)} components lit", count, "")
+    dress(
+        axis, f"Mirrors: {int(beam.pattern.count_nonzero())} of {len(beam.pattern)} components lit", count, ""
+    )
     axis.grid(visible=False)
     axis.spines[["top", "right"]].set(visible=True, color="#888888")
     axis.set_xticks([])

@@ -21,7 +21,7 @@ def beam(
     lit: Annotated[
         int | None,
         typer.Option(
-            "--lit", help="Number of components that are lit; default: as in the calibration frame."
+            "--lit", help="Number of components that are lit; default: as the encoding shows an error."
         ),
     ] = None,
     out: Annotated[
@@ -30,7 +30,7 @@ def beam(
     force: Force = False,
     config_dir: ConfigDir = None,
 ) -> None:
-    """Follow a frame through the simulated optics, and divide the noise by its sources:
+    """Follow a pattern through the simulated optics, and divide the noise by its sources:
     dfa beam device=opu_holographic device.camera.photons=10 --out beam.png."""
     from dfa_cli.beam.command import run
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from program import Dfa
 
-from dfa_cli.beam.follow import follow
+from dfa_cli.beam.follow import follow, lit_at_random
 from dfa_cli.config.compose import compose_run
 from dfa_cli.config.instantiate import build
 
@@ -34,7 +34,7 @@ def test_the_measured_ratio_is_the_one_of_the_formula(words: list[str], lit: int
     """The noise of 4,096 modes has a deviation of 2 %, which is 0.1 dB, and so has the signal."""
     device = build(compose_run(["data=digits", "device=opu_sim", *words]).config["device"])
     device.prepare(N_IN, N_OUT, torch.device("cpu"))
-    beam = follow(device, N_IN, N_OUT, lit)
+    beam = follow(device, lit_at_random(device, N_IN, lit))
     assert int(beam.pattern.sum()) == lit
     assert beam.budget is not None
     # The formula takes the mean of |E|^2 over media; this frame has its own.
@@ -44,7 +44,7 @@ def test_the_measured_ratio_is_the_one_of_the_formula(words: list[str], lit: int
 def test_the_fringes_lie_at_the_carrier_and_the_power_of_the_speckle_below_it() -> None:
     device = build(compose_run(["data=digits", "device=opu_sim", "device/camera=ideal"]).config["device"])
     device.prepare(N_IN, N_OUT, torch.device("cpu"))
-    image = follow(device, N_IN, N_OUT, 5).image
+    image = follow(device, lit_at_random(device, N_IN, 5)).image
     assert image is not None
     assert image.band is not None
     assert image.carrier == pytest.approx(3 / 8)
@@ -63,13 +63,16 @@ def test_the_fringes_lie_at_the_carrier_and_the_power_of_the_speckle_below_it() 
     ("words", "said"),
     [
         (["device=opu_holographic", "--lit", "3"], r"3 of 10 components lit, 103,968 mirrors each"),
-        (["device=opu_lighton", "device.macropixel=7"], r"7 mirrors each, read at 512 modes. It takes 2.5"),
+        (
+            ["device=opu_lighton", "device.macropixel=7"],
+            r"7 mirrors each, .* at 512 modes, in 5 frames of the camera: 2.50 ms",
+        ),
         (
             ["device=opu_lighton", "device/readout=intensity"],
-            r"takes 500 µs.* dB between abs\(E\)\^2 and what is read",
+            r"1 frame of the camera: 500 µs.* dB between abs\(E\)\^2 and what is read",
         ),
         (["device/readout=ideal"], r"inf dB between Re E"),
-        (["device.perfect=true"], r"inf dB between Re E"),
+        (["device.perfect=true"], r"device.perfect=true shows an error in 1 pattern. .*inf dB between Re E"),
         (["device.macropixel=1"], r"lit, 1 mirror each"),
         (["device/readout=off_axis", "device.camera.bits=4"], r"fewer than 5 bits.* formula does not hold"),
         (["device/drift=reference"], r"without the drift of the optics"),
@@ -86,13 +89,51 @@ def test_every_read_out_has_a_table_and_a_picture(
     assert max(map(len, answer.out.splitlines())) <= 80
     drawn = picture.read_text().replace("- -", "--")  # as a comment of XML spells it
     assert drawn.startswith("<?xml")
-    assert "--inputs 10 --outputs 512 --lit" in drawn, "the command below the picture makes it again"
+    size = "--inputs 10 --outputs 512" + (" --lit 3" if "--lit" in words else "")
+    assert f"{size}." in drawn, "the command below the picture makes it again"
     assert answer.err.startswith("wrote ")
+
+
+@pytest.mark.parametrize("encoding", ["dithered", "sign", "two_scales", "bitplanes", "one_component"])
+def test_the_pattern_is_one_that_the_configured_encoding_shows(
+    encoding: str, dfa: Dfa, tmp_path: Path
+) -> None:
+    """Of an error of ten classes, whose one negative entry is shown alone."""
+    (tmp_path / "one_component.py").write_text(
+        "import torch\n"
+        "from dfa_cli.devices.opu.encoding import Frames\n"
+        "class OneComponent:\n"
+        "    def encode(self, error, draws):\n"
+        "        pattern = torch.zeros(1, *error.shape)\n"
+        "        pattern[0, :, 4] = 1.0\n"
+        "        return Frames(pattern, pattern.amax(2), (1.0,), torch.ones(len(error), 1))\n"
+    )
+    (tmp_path / "device" / "encoding").mkdir(parents=True)
+    (tmp_path / "device" / "encoding" / "one_component.yaml").write_text(
+        "_target_: one_component.OneComponent\n"
+    )
+    answer = dfa("beam", "--config-dir", str(tmp_path), f"device/encoding={encoding}", "--outputs", "512")
+    assert answer.code == 0, answer.err
+    text = " ".join(answer.out.split())
+    lit = int(found[1]) if (found := re.search(r"pattern with (\d+) of 10 components lit", text)) else 0
+    if encoding == "one_component":
+        assert "device/encoding=one_component shows an error in 1 pattern. " in text
+        assert lit == 1
+    elif encoding == "sign":
+        assert "in 2 patterns, with 9, 1 components lit. The brightest is followed." in text
+        assert lit == 9
+    else:
+        assert f"device/encoding={encoding} shows an error in" in text
+        assert 1 <= lit < 9
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (
+            ["device/encoding=ternary", "device.encoding.threshold=2", "device.encoding.relative=false"],
+            "device/encoding=ternary lights no component for the error of this command. Follow a pattern with --lit N",
+        ),
         (
             ["--lit", "11"],
             "--lit is 11. It must be a whole number of at least 1 and at most 10, the --inputs.",
@@ -137,7 +178,7 @@ def test_the_picture_names_the_whole_command(dfa: Dfa, tmp_path: Path) -> None:
     ],
 )
 def test_what_limits_the_light_is_told(watts: str, said: str, dfa: Dfa) -> None:
-    answer = dfa("beam", f"device.laser.watts={watts}")
+    answer = dfa("beam", f"device.laser.watts={watts}", "--lit", "5")
     assert re.search(said, answer.out.replace("\n", " ")), answer.out
 
 
@@ -157,7 +198,9 @@ def test_a_read_out_of_your_own_is_measured(dfa: Dfa, tmp_path: Path) -> None:
     folder = tmp_path / "device" / "readout"
     folder.mkdir(parents=True)
     (folder / "tenth.yaml").write_text("_target_: tenth.Tenth\n")
-    answer = dfa("beam", "--config-dir", str(tmp_path), "device=opu_sim", "device/readout=tenth")
+    answer = dfa(
+        "beam", "--config-dir", str(tmp_path), "device=opu_sim", "device/readout=tenth", "--lit", "5"
+    )
     assert answer.code == 0, answer.err
     measured = re.search(r"(\d+\.\d) dB between Re E", answer.out.replace("\n", " "))
     assert measured
