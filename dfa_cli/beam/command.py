@@ -78,8 +78,10 @@ def run(
         pattern = shown[counts.argmax()]
         opening = f"{shower} shows an error in {plural(len(shown), 'pattern')}"
         if len(shown) > 1:
-            lights = ", ".join(str(int(count)) for count in counts)
-            opening += f", with {lights} components lit. The brightest is followed"
+            *others, last = counts.tolist()
+            opening += (
+                f", with {', '.join(map(str, others))} and {last} components lit. The brightest is followed"
+            )
         opening += ". "
     else:
         pattern, opening = lit_at_random(device, n_in, lit), ""

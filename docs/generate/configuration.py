@@ -28,7 +28,7 @@ GROUPS = {
     "rule": "The training rule: it computes the gradients of the blocks.",
     "device": "The projection device: it projects the error. Rules that need no projection do not use it. The other "
     "`opu_` options are presets of hardware: `opu_sim` with other parts. They take all its keys.",
-    "device/encoding": "`opu_sim`: how a row of the error becomes binary frames.",
+    "device/encoding": "`opu_sim`: how a row of the error becomes binary patterns.",
     "device/medium": "`opu_sim`: the transmission matrix.",
     "device/readout": "`opu_sim`: how the field is recovered from what the camera sees.",
     "device/camera": "`opu_sim`: from photons to grey levels.",

@@ -26,7 +26,7 @@ SIMULATED = "opu_sim"
 def stored(n_in: int, n_out: int) -> Callable[[Tensor], object]:
     """Project as lightonml's simulated device does: `|frames M|^2` with a stored complex Gaussian matrix `M`.
 
-    NumPy draws the matrix (`RandomState.normal`) and multiplies (`np.dot`). Each error becomes two binary frames, one
+    NumPy draws the matrix (`RandomState.normal`) and multiplies (`np.dot`). Each error becomes two binary patterns, one
     for the +1 and one for the -1, as on the device. This code was written from the description of lightonml's class,
     not copied from it.
     """
@@ -94,7 +94,7 @@ def projection(rounds: int) -> Section:
     section = Section(
         f"Projection, {N_IN:,} x {N_OUT:,}, batch {ROWS}",
         "Both simulations project a batch of errors, after a first batch that is not timed. Each error is shown as "
-        "two binary frames. `opu_sim` computes the coefficients of the matrix when they are needed, and simulates the "
+        "two binary patterns. `opu_sim` computes the coefficients of the matrix when they are needed, and simulates the "
         "noise of the camera. The other simulation does what lightonml's does: NumPy draws a complex matrix, stores "
         "it and multiplies by it, and the intensities have no noise. The two run in turns, each in processes of its "
         "own. The time of `opu_sim` depends on how many components of an error are above the threshold. That of the "

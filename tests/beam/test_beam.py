@@ -120,7 +120,7 @@ def test_the_pattern_is_one_that_the_configured_encoding_shows(
         assert "device/encoding=one_component shows an error in 1 pattern. " in text
         assert lit == 1
     elif encoding == "sign":
-        assert "in 2 patterns, with 9, 1 components lit. The brightest is followed." in text
+        assert "in 2 patterns, with 9 and 1 components lit. The brightest is followed." in text
         assert lit == 9
     else:
         assert f"device/encoding={encoding} shows an error in" in text
