@@ -75,7 +75,7 @@ def project(n_in: int, n_out: int, write_sentence: Callable[[str], None]) -> dic
     structured_started = time.perf_counter()
     structured = fast.fields(x, imaginary=False)[0, 0]
     structured_seconds = time.perf_counter() - structured_started
-    optics_seconds = seconds_of_a_vector(n_out, frames=2)
+    optics_seconds = seconds_of_a_vector(n_out, patterns=2)
     return {
         "n_in": n_in,
         "n_out": n_out,

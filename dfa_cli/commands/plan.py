@@ -49,7 +49,7 @@ def plan(
         ),
     ] = None,
     frames_per_row: Annotated[
-        int, typer.Option("--frames-per-row", help="Frames of the OPU for each row of the error.")
+        int, typer.Option("--frames-per-row", help="Patterns that the OPU shows for each row of the error.")
     ] = 2,
     share_columns: Annotated[
         bool, typer.Option("--share-columns", help="All blocks read one slice of the projection.")

@@ -14,7 +14,7 @@ class Cost:
     """The cost of all projections since `prepare`.
 
     `rows`: number of projected vectors.
-    `frames`: number of binary images shown; 0 on digital hardware.
+    `frames`: number of exposures of the camera, each with a binary pattern shown; 0 on digital hardware.
     `coefficients`: number of entries of the feedback matrix, times `rows`.
     `measured_seconds` [s]: time that this machine spent.
     `modelled_seconds` [s], `modelled_joules` [J]: time and energy that the modelled hardware would have needed;

@@ -15,7 +15,7 @@ PIXELS = 1920 * 1080  # on the camera
 EXPOSURE_SECONDS = 400e-6
 POWER_WATTS = 30.0
 PIXELS_PER_MODE = 4  # of off-axis holography
-STEPS = 4  # exposures of a frame by phase-shifting holography
+STEPS = 4  # frames of a pattern by phase-shifting holography
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class FrameTime:
         return max(self.shortest, self.pause + max(exposure, reading))
 
 
-def seconds_of_a_vector(n_out: int, frames: int) -> float:
-    """Return the time of `frames` frames on the default hardware, with `n_out` modes.
+def seconds_of_a_vector(n_out: int, patterns: int) -> float:
+    """Return the time of `patterns` patterns on the default hardware, with `n_out` modes.
 
-    They are read by off-axis holography. Where the camera has too few pixels for that, phase-shifting holography
-    takes several exposures of each frame.
+    They are read by off-axis holography, in one frame each. Where the camera has too few pixels for that,
+    phase-shifting holography takes several frames of each pattern.
     """
     if n_out * PIXELS_PER_MODE <= PIXELS:
-        return frames * FrameTime().seconds(n_out * PIXELS_PER_MODE)
-    return frames * STEPS * FrameTime().seconds(n_out)
+        return patterns * FrameTime().seconds(n_out * PIXELS_PER_MODE)
+    return patterns * STEPS * FrameTime().seconds(n_out)

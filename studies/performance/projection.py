@@ -93,10 +93,10 @@ def _seconds(project: Callable[[Tensor], object], error: Tensor) -> float:
 def projection(rounds: int) -> Section:
     section = Section(
         f"Projection, {N_IN:,} x {N_OUT:,}, batch {ROWS}",
-        "Both simulations project a batch of errors, after a first batch that is not timed. Each error is shown as "
-        "two binary patterns. `opu_sim` computes the coefficients of the matrix when they are needed, and simulates the "
-        "noise of the camera. The other simulation does what lightonml's does: NumPy draws a complex matrix, stores "
-        "it and multiplies by it, and the intensities have no noise. The two run in turns, each in processes of its "
+        "Both simulations project a batch of errors, after a first batch that is not timed. Each error is shown "
+        "as two binary patterns. `opu_sim` computes the coefficients of the matrix when they are needed, and simulates "
+        "the noise of the camera. The other simulation does what lightonml's does: NumPy draws a complex matrix, "
+        "stores it and multiplies by it, and the intensities have no noise. The two run in turns, each in processes of its "
         "own. The time of `opu_sim` depends on how many components of an error are above the threshold. That of the "
         "other does not.",
     )

@@ -93,7 +93,7 @@ def test_a_checkpoint_holds_no_infinite_weights_and_what_was_measured_stays(dfa:
         ),
         (
             ("device/readout=off_axis", "device.camera.photons=0.1"),
-            "Noise drowned the light on the camera: the signal-to-noise ratio of the calibration frame is -",
+            "Noise drowned the light on the camera: the signal-to-noise ratio of the calibration pattern is -",
         ),
     ],
     ids=["dark", "saturated", "partly saturated", "no light", "dim laser", "noise"],

@@ -50,7 +50,7 @@ class Camera:
     `bits`: resolution of the analogue-to-digital converter; `None` for no grey levels.
     `full_well` [photoelectrons]: what a pixel can hold; `None` for no saturation.
     `read_noise` [photoelectrons, r.m.s.].
-    `photons` [photoelectrons]: what an average pixel of the calibration frame collects in a full exposure, the
+    `photons` [photoelectrons]: what an average pixel of the calibration pattern collects in a full exposure, the
     reference beam included; `None` for unlimited light. With `auto` it follows from the laser of the device.
     `shot_noise`: whether photons arrive at random.
     `exposure`: `auto`, or a fixed multiple of the full exposure. With a fixed multiple, the top of the converter is

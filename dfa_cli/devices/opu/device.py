@@ -48,7 +48,7 @@ NO_LIGHT = (
     "Raise {}."
 )
 DROWNED = (
-    "Noise drowned the light on the camera: the signal-to-noise ratio of the calibration frame is {:.0f} dB. "
+    "Noise drowned the light on the camera: the signal-to-noise ratio of the calibration pattern is {:.0f} dB. "
     "Raise {}."
 )
 LEAST_SNR_DB = -20.0  # noise with a hundred times the power of the signal
@@ -69,14 +69,14 @@ class OPU:
 
         project(e) = scale * sum_f w_f Re(T^T x_f) + noise,   feedback matrix B = Re T
 
-    The `encoding` turns the error into binary frames `x_f` with weights `w_f`. The `medium` sends their light
+    The `encoding` turns the error into binary patterns `x_f` with weights `w_f`. The `medium` sends their light
     through its complex Gaussian matrix `T`. The `camera` measures intensities, from which the `readout` recovers
     the field. At the end the scale of the error is restored.
 
     `matrix_seed` fixes `T`, and `noise_seed` the noise. Both are separate from the seed of the training.
     `perfect=True` turns all imperfections off at once, so that `project(e) = e B`.
-    `calibration`: fraction of the components that are lit in the calibration frame. The reference beam and the
-    exposure are set for this frame.
+    `calibration`: fraction of the components that are lit in the calibration pattern. The reference beam and the
+    exposure are set for this pattern.
     `macropixel`: number of mirrors that show one component of the error. With a number, the medium has a row for each
     mirror. `auto` shares out all mirrors, and gives the medium one row for each component: the sum of `k` independent
     complex Gaussian entries, divided by `sqrt(k)`, has the distribution of one entry.
@@ -89,9 +89,9 @@ class OPU:
     `limits`: mirrors and pixels of the modelled hardware.
     `drift`: how the optics change from one projection to the next; by default they do not.
 
-    `prepare` sets `mirrors_per_component` and `seconds_per_frame`, the time of one exposure.
+    `prepare` sets `mirrors_per_component` and `seconds_per_frame`. A frame is one exposure of the camera.
 
-    A frame with no mirror on is not shown: it is not counted, and has no noise. On CUDA,
+    A pattern with no mirror on is not shown: it is not counted, and has no noise. On CUDA,
     `cost().measured_seconds` is the time to queue the work. `cost().warnings` tells when no mirror was lit, no light
     reached the camera, noise drowned it, or more than one in a hundred pixels were saturated, since the call before,
     and when the read-out is not to be trusted.
@@ -180,7 +180,7 @@ class OPU:
             self.drift.begin(self.medium, self.noise_seed)
 
     def seconds_per_image(self, n_out: int) -> float:
-        """Return the modelled time of an image of `n_out` modes, in seconds. A frame has `readout.exposures` images."""
+        """Return the modelled time of a frame of `n_out` modes [s]. A pattern takes `readout.exposures` frames."""
         if self.frame_seconds != "auto":
             return float(self.frame_seconds)
         return self.frame_time.seconds(n_out * self.readout.pixels_per_mode, self._exposure_seconds)
@@ -234,8 +234,8 @@ class OPU:
         """Measure `b1`, the projection of a row of ones, as the mean of `EXPOSURES_OF_ONES` readings.
 
         Every row uses the same `b1`, so its noise would add up over the rows. The mean of many readings keeps it small.
-        A frame must not have more light than the calibration frame, which sets the exposure of the camera. So the ones
-        are divided among several frames.
+        A pattern must not have more light than the calibration pattern, which sets the exposure of the camera. So the
+        ones are divided among several patterns.
         """
         n_in, n_out = self._sizes
         count = min(n_in, math.ceil(1 / self.calibration))
@@ -452,7 +452,7 @@ class OPU:
         if self.camera.exposure != "auto":
             return "lower device.camera.exposure, or raise device.camera.full_well"
         wrapped = "wrapped." if isinstance(self.readout, Statistical) else ""
-        return f"raise device.readout.{wrapped}headroom, or device.calibration if frames are brighter than its frame"
+        return f"raise device.readout.{wrapped}headroom, or device.calibration if patterns are brighter than its own"
 
     def _keys_of_light(self) -> str:
         """Name the keys that bring more light to the camera."""

@@ -1,4 +1,4 @@
-"""Encodings that light mirrors at random, so that the frames are right on average."""
+"""Encodings that light mirrors at random, so that the patterns are right on average."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dfa_cli.devices.opu.encoding import Frames, positive_and_negative
 
 
 class Dithered:
-    """Lights each mirror with a probability proportional to its error: one frame for the +1, another for the -1.
+    """Lights each mirror with a probability proportional to its error: one pattern for the +1, another for the -1.
 
         t_j = sign(e_j)  with probability  |e_j| / m,  else 0,      m = max_j |e_j| of the row
         q   = m t
@@ -17,13 +17,13 @@ class Dithered:
         bias      E[q] - e = 0;  so the sum of the row is right on average, too
         variance  Var[q_j] = |e_j| (m - |e_j|)
         norm      E|q|^2   = m sum_j |e_j|,  which is |e|^2 plus the variances: below 2 |e|^2 for errors of a softmax
-        frames    E        = 2 - prod_{j: e_j > 0} (1 - |e_j| / m) - prod_{j: e_j < 0} (1 - |e_j| / m)
+        patterns  E        = 2 - prod_{j: e_j > 0} (1 - |e_j| / m) - prod_{j: e_j < 0} (1 - |e_j| / m)
 
     The norm of a row is not restored: a factor that depends on the draw would bring a bias back. So
     `E |project(e)|^2 = n_out E|q|^2`. Gradients are sums over rows, in which the variance averages out and the mean
     does not. The mean is that of digital hardware, so a learning rate tuned there holds.
 
-    The largest entry of a row is always shown, so a row takes one or two frames.
+    The largest entry of a row is always shown, so a row takes one or two patterns.
     """
 
     def encode(self, error: Tensor, draws: torch.Generator) -> Frames:
@@ -45,7 +45,7 @@ class DitheredTwoScales:
         bias      E[q] - e = 0
         variance  Var[q_j] = |e_j| (m(e_j) - |e_j|)
         norm      E|q|^2   = sum_j m(e_j) |e_j|
-        frames    one for each sign that the row has, since the largest component of each is always shown
+        patterns  one for each sign that the row has, since the largest component of each is always shown
 
     As with `Dithered`, the norm of a row is not restored.
     """

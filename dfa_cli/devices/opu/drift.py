@@ -30,9 +30,9 @@ class Drift:
     A holographic read-out measures the phase of the light against that of the reference beam. When the latter is off by
     `phi`, it reads `Re(E exp(i phi))` in place of `Re E`:
 
-        phi = walk * (w_1 + ... + w_t) + jitter * v_f,    w, v ~ N(0, 1), one w each step, one v each frame
+        phi = walk * (w_1 + ... + w_t) + jitter * v_f,    w, v ~ N(0, 1), one w each step, one v each pattern
 
-    All modes share one `phi`, and so do the images that a read-out takes of one frame. An intensity has no phase, so
+    All modes share one `phi`, and so do the images that a read-out takes of one pattern. An intensity has no phase, so
     the read-out `intensity` is refused.
 
     `tau`: in `unit`s; above 1 if these are steps, at least 1e-9 if these are hours. `None`: the medium stands still.
@@ -87,7 +87,7 @@ class Drift:
             self._medium.move_to(tick)
 
     def phases(self, shown: Tensor) -> Tensor:
-        """Draw the phases of the reference beam for frames `shown` `[frames, rows]` of this step, in radians."""
+        """Draw the phases of the reference beam for patterns `shown` `[patterns, rows]` of this step, in radians."""
         jitter = torch.randn(shown.shape, generator=self._draws).mul_(self.jitter)
         return jitter.add_(self._phase).to(shown)
 
@@ -128,7 +128,7 @@ class Drift:
 
 
 def rotate_phase(field: Tensor, phases: Tensor) -> Tensor:
-    """Multiply the field `[frames, rows, 2, modes]` by `exp(i phases)`, one of the `phases` for each frame and row."""
+    """Multiply the field `[patterns, rows, 2, modes]` by `exp(i phases)`, with a phase for each pattern and row."""
     cosine, sine = phases.cos()[..., None], phases.sin()[..., None]
     real, imaginary = field[:, :, 0], field[:, :, 1]
     return torch.stack([real * cosine - imaginary * sine, real * sine + imaginary * cosine], 2)

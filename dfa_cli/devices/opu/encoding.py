@@ -1,4 +1,4 @@
-"""Encodes an error as binary images, because a mirror is either on or off."""
+"""Encodes an error as binary patterns, because a mirror is either on or off."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from dfa_cli.config.bounds import require, require_threshold
 
 @dataclass(frozen=True)
 class Frames:
-    """An encoded error: binary images, their weights, and a scale for each row.
+    """An encoded error: binary patterns, their weights, and a scale for each row.
 
         e[r] ~ q[r] = scale[r] * sum_f weights[f] * patterns[f, r]
 
-    `patterns` `[frames, rows, n_in]`: float32, 1 for a mirror that is on and 0 for one that is off.
-    `shown` `[frames, rows]`: 1 for a pattern with any mirror on, else 0. A pattern without light gives no field,
-    so it is not shown and costs no frame.
-    `weights`: for each frame a number, or a number for each row, `[rows, 1]`.
+    `patterns` `[patterns, rows, n_in]`: float32, 1 for a mirror that is on and 0 for one that is off.
+    `shown` `[patterns, rows]`: 1 for a pattern with any mirror on, else 0. A pattern without light gives no field,
+    so it is not shown, and no frame of the camera is spent on it.
+    `weights`: for each pattern a number, or a number for each row, `[rows, 1]`.
     `scale` `[rows, 1]`: sets the norm of each row. Where the encoding does not say otherwise, `|q| = |e|`.
     `excess` `[rows, 1]`: what the device subtracts from every component, `e ~ q - excess`; `None` for nothing.
-    `phases` `[frames, rows]`: of the reference beam in the exposure of each frame, in radians; `None`: all zero.
+    `phases` `[patterns, rows]`: of the reference beam in the exposure of each pattern, in radians; `None`: all zero.
     """
 
     patterns: Tensor
@@ -34,7 +34,7 @@ class Frames:
     phases: Tensor | None = None
 
     def rows(self, first: int, last: int) -> Frames:
-        """Return the frames of the rows `first` to `last - 1`."""
+        """Return the patterns of the rows `first` to `last - 1`."""
         return Frames(
             self.patterns[:, first:last],
             self.shown[:, first:last],
@@ -72,7 +72,7 @@ class Encoding(Protocol):
 
 
 class Ternary:
-    """Rounds every entry to -1, 0 or +1: one frame shows the +1, another the -1.
+    """Rounds every entry to -1, 0 or +1: one pattern shows the +1, another the -1.
 
         t_j = sign(e_j)  where |e_j| > cut,  else 0
         cut = threshold * max_j |e_j| of the row,  or  threshold  with `relative=False`
@@ -112,7 +112,7 @@ class Ternary:
 
 
 class Sign:
-    """Keeps only the signs, `t_j = sign(e_j)`: one frame for the positive entries, one for the negative."""
+    """Keeps only the signs, `t_j = sign(e_j)`: one pattern for the positive entries, one for the negative."""
 
     def __init__(self) -> None:
         self._ternary = Ternary(threshold=0.0, relative=False)
@@ -131,7 +131,7 @@ class TwoScales:
     Before `k`, the positive components have the sum that they have in `e`, and so have the negative ones. `k` restores
     the norm, `|q| = |e|`, so `sum_j q_j = k sum_j e_j`. The error of a softmax has the sum zero, and keeps it.
 
-    The largest component of each sign is always shown. So a row takes a frame for each sign that it has.
+    The largest component of each sign is always shown. So a row takes a pattern for each sign that it has.
     Bias `q - e`, the same in every step; variance 0.
     """
 
@@ -151,11 +151,12 @@ class TwoScales:
 
 
 class Bitplanes:
-    """Rounds entries to fixed-point numbers, and shows one frame for each bit and each sign.
+    """Rounds entries to fixed-point numbers, and shows one pattern for each bit and each sign.
 
         q_j = round(|e_j| / max|e| * (2^bits - 1))
 
-    A row takes `2 * bits` frames, whose weights are powers of 2. `bits` is from 1 to 16; other values raise `DfaError`.
+    A row takes `2 * bits` patterns, whose weights are powers of 2. `bits` is from 1 to 16, and other values raise
+    `DfaError`.
     """
 
     def __init__(self, bits: int = 4):
@@ -177,7 +178,7 @@ class Bitplanes:
 
 
 class Float:
-    """Shows the error itself, divided by its largest entry, in one frame.
+    """Shows the error itself, divided by its largest entry, in one pattern.
 
     No hardware can do this: the mirrors would have to reflect any amount of either sign. Use it to see how the
     rest of the chain affects training when the encoding loses nothing.

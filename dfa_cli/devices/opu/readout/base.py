@@ -18,8 +18,8 @@ INTENSITY_OF_A_MIRROR = 2.0  # E |T_ij|^2
 class Reading:
     """What a read-out returns for a batch of rows.
 
-    `values` `[rows, n_out]`: `scale * sum_f weights[f] * (value read from frame f)` for each row.
-    `full`: number of saturated pixels in all frames shown; a 0-dimensional tensor, or 0 when none can be saturated.
+    `values` `[rows, n_out]`: `scale * sum_f weights[f] * (value read from pattern f)` for each row.
+    `full`: number of saturated pixels in all patterns shown; a 0-dimensional tensor, or 0 when none can be saturated.
     `pixels`: number of pixels that were read in each of these frames.
     """
 
@@ -29,9 +29,9 @@ class Reading:
 
 
 class Readout(Protocol):
-    """A read-out: it takes images of each frame, and turns them into a value for each mode.
+    """A read-out: it takes images of each pattern, and turns them into a value for each mode.
 
-    `exposures`: number of images for each frame.
+    `exposures`: number of images (frames of the camera) for each pattern.
     `pixels_per_mode`: number of camera pixels for each mode.
     `imaginary`: whether it needs the imaginary part of the field.
     An optional `linear = False` says that its values are not linear in the error. An optional `caution` says why they
@@ -43,16 +43,16 @@ class Readout(Protocol):
     imaginary: bool
 
     def calibrate(self, lit: float, camera: Camera) -> None:
-        """Set the reference beam and the exposure for the calibration frame, which has `lit` mirrors on."""
+        """Set the reference beam and the exposure for the calibration pattern, which has `lit` mirrors on."""
         ...
 
     def read(self, field: Tensor, frames: Frames, noise: torch.Generator) -> Reading:
-        """Read the field `[frames, rows, parts, n_out]` that the frames give. It may overwrite `field`."""
+        """Read the field `[patterns, rows, parts, n_out]` that the patterns give. It may overwrite `field`."""
         ...
 
 
 def count_shown(full: Tensor | int, frames: Frames) -> Tensor | int:
-    """Sum the counts `full` `[frames, rows]` over the frames that are shown. The others have no image."""
+    """Sum the counts `full` `[patterns, rows]` over the patterns that are shown. The others have no image."""
     return torch.where(frames.shown > 0, full, 0).sum() if isinstance(full, Tensor) else full
 
 

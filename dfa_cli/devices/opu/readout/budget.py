@@ -46,7 +46,7 @@ class Budget:
 
 
 def noise_budget(readout: OffAxis | PhaseShifting | Statistical, lit: float) -> Budget:
-    """Compute the budget of a calibrated read-out for a frame with `lit` mirrors on.
+    """Compute the budget of a calibrated read-out for a pattern with `lit` mirrors on.
 
     With `S = 2 lit`, the mean of `|E|^2`, and the moments of the read-out (`Moments`):
 
@@ -81,8 +81,8 @@ def noise_budget(readout: OffAxis | PhaseShifting | Statistical, lit: float) -> 
 def snr_notes(readout: Readout, lit: float) -> dict[str, float]:
     """Return the signal-to-noise ratios of a calibrated read-out for the notes of `Cost`, where there is noise.
 
-    `snr_db` [dB]: of the calibration frame, in which `lit` components are lit. `snr_db_one_lit` [dB]: of a frame with
-    one component lit, the darkest that is shown.
+    `snr_db` [dB]: of the calibration pattern, in which `lit` components are lit. `snr_db_one_lit` [dB]: of a pattern
+    with one component lit, the darkest that is shown.
     """
     if not isinstance(readout, OffAxis | PhaseShifting | Statistical):
         return {}
@@ -92,7 +92,7 @@ def snr_notes(readout: Readout, lit: float) -> dict[str, float]:
 
 
 def light_of_a_pixel(readout: Readout, lit: float) -> float:
-    """Return the photoelectrons that an average pixel collects of a frame with `lit` mirrors on.
+    """Return the photoelectrons that an average pixel collects of a pattern with `lit` mirrors on.
 
     It is infinite for a read-out without a camera.
     """

@@ -36,7 +36,7 @@ class Moments:
 
 
 class PhaseShifting:
-    """Phase-shifting holography: `steps` images of each frame, while the phase of the reference makes one turn.
+    """Phase-shifting holography: `steps` images of each pattern, while the phase of the reference makes one turn.
 
         I_p = |E|^2 + R^2 + 2 V R Re(E exp(-i phi_p)),   phi_p = 2 pi p / P,  p = 0 .. P - 1
         E   = 1 / (P V R) sum_p I_p exp(i phi_p)

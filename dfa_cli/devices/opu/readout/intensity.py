@@ -18,11 +18,11 @@ class Intensity:
 
         y = s * sum_f weights[f] |T^T x_f|^2
 
-    It takes one image a frame and one pixel a mode. Averaged over random media, two patterns `x` and `z` have the
+    It takes one image a pattern and one pixel a mode. Averaged over random media, two patterns `x` and `z` have the
     kernel `E |T^T x|^2 |T^T z|^2 = 4 (|x|^2 |z|^2 + <x, z>^2)` at each mode. The scale `s` is computed from this
     kernel, so that `E |y|^2 = n_out |e|^2` as for the linear read-outs.
 
-    `headroom`: the brightest pixel to be expected is `headroom^2` times the mean of the calibration frame.
+    `headroom`: the brightest pixel to be expected is `headroom^2` times the mean of the calibration pattern.
 
     Saade et al. 2016 (arXiv 1510.06664).
     """

@@ -32,8 +32,8 @@ class OffAxis:
     `band_limited=False`: the field is constant over the pixels of a grain, which makes `demodulation="local"` exact.
     No light is like that. It is the model of the first version.
     `demodulation`: `fourier` or `local`.
-    `reference`: intensity of the reference beam, divided by the mean of `|E|^2` in the calibration frame. With `lit`
-    mirrors on in that frame, `R^2 = reference * 2 lit`.
+    `reference`: intensity of the reference beam, divided by the mean of `|E|^2` in the calibration pattern. With `lit`
+    mirrors on in that pattern, `R^2 = reference * 2 lit`.
     `visibility`: contrast of the fringes in the light that reaches the camera.
     `headroom`: how many r.m.s. amplitudes of the calibration field the camera takes without saturating, when its
     exposure is `auto`.
