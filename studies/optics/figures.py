@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 
 def field_of_a_frame(modes: int, seed: int = 0) -> Tensor:
-    """Return the complex field `[modes]` of a binary frame with half of 1000 mirrors on."""
+    """Return the complex field `[modes]` of a binary pattern with half of 1000 mirrors on."""
     medium = Procedural()
     medium.prepare(MIRRORS, modes, seed, CPU)
     frame = torch.zeros(1, MIRRORS)
@@ -44,7 +44,7 @@ def speckle(out: Path) -> None:
     figure = Figure(figsize=(7.6, 3.2), layout="constrained")
     image, histogram = figure.subplots(1, 2)
     shown = image.imshow(intensity, cmap="inferno", vmax=5)
-    dress(image, "Speckle of one binary frame", "mode", "mode")
+    dress(image, "Speckle of one binary pattern", "mode", "mode")
     image.grid(visible=False)
     figure.colorbar(shown, ax=image, label="intensity / mean")
     values = intensity.flatten().numpy()
@@ -171,7 +171,7 @@ def read_outs(out: Path) -> None:
             look["markersize"] = 9
         axes.plot([mirrors / LIT for mirrors in lit], found, label=label, **look)
     axes.set_xscale("log")
-    below, beside = "mirrors lit / those of the calibration frame", "signal-to-noise ratio of Re E (dB)"
+    below, beside = "mirrors lit / those of the calibration pattern", "signal-to-noise ratio of Re E (dB)"
     dress(axes, "The default camera, and less or more light", below, beside)
     axes.legend(frameon=False, fontsize=8.5, handlelength=3.2)
     _write(figure, out / "opu_signal.png")

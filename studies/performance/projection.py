@@ -96,9 +96,9 @@ def projection(rounds: int) -> Section:
         "Both simulations project a batch of errors, after a first batch that is not timed. Each error is shown "
         "as two binary patterns. `opu_sim` computes the coefficients of the matrix when they are needed, and simulates "
         "the noise of the camera. The other simulation does what lightonml's does: NumPy draws a complex matrix, "
-        "stores it and multiplies by it, and the intensities have no noise. The two run in turns, each in processes of its "
-        "own. The time of `opu_sim` depends on how many components of an error are above the threshold. That of the "
-        "other does not.",
+        "stores it and multiplies by it, and the intensities have no noise. The two run in turns, each in processes of "
+        "its own. The time of `opu_sim` depends on how many components of an error are above the threshold. That of "
+        "the other does not.",
     )
     found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
     for _ in range(min(rounds, 3)):

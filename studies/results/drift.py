@@ -113,7 +113,7 @@ def _of_light(rows: Sequence[Row], hidden: str, tau: str) -> str:
         return ""
     columns = sum(map(int, hidden.split()))
     return (
-        f", {duration(float(tau) * mean(frames) * seconds_of_a_vector(columns, frames=1))} of modelled light"
+        f", {duration(float(tau) * mean(frames) * seconds_of_a_vector(columns, patterns=1))} of modelled light"
     )
 
 
