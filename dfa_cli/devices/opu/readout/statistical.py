@@ -44,7 +44,8 @@ class Statistical:
     def calibrate(self, lit: float, camera: Camera) -> None:
         self.caution = None
         if camera.bits is not None and camera.bits < RELIABLE_BITS:
-            pixels = "off_axis" if isinstance(self.wrapped, OffAxis) else "phase_shifting"
+            five = "_5" if self.exposures == 5 else ""
+            pixels = "off_axis" if isinstance(self.wrapped, OffAxis) else f"phase_shifting{five}"
             self.caution = (
                 f"device/readout=statistical does not hold for a camera of {camera.bits} bits, where it can be twice "
                 f"too optimistic: use device/readout={pixels}, or device.camera.bits={RELIABLE_BITS} or more."
