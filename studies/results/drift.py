@@ -112,9 +112,7 @@ def _of_light(rows: Sequence[Row], hidden: str, tau: str) -> str:
     if not frames:
         return ""
     columns = sum(map(int, hidden.split()))
-    return (
-        f", {duration(float(tau) * mean(frames) * seconds_of_a_vector(columns, patterns=1))} of modelled light"
-    )
+    return f", {duration(float(tau) * mean(frames) * seconds_of_a_vector(columns, patterns=1))} of modelled light"
 
 
 def _difference(runs: Sequence[Row], without_drift: Sequence[Row]) -> str:

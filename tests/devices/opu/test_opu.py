@@ -372,6 +372,27 @@ def test_a_frame_is_not_shorter_than_its_exposure(dfa: Dfa) -> None:
     OPU(frame_seconds=1e-4, readout=Ideal())  # which has no camera
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "SNR 28.5 dB (calibration pattern)"),
+        (
+            ["device/readout=intensity"],
+            "SNR not known by formula for device/readout=intensity; dfa beam measures it",
+        ),
+        (["device/readout=ideal"], None),
+        (["device/readout=intensity", "device.perfect=true"], None),
+    ],
+    ids=str,
+)
+def test_show_says_how_good_the_light_was_or_why_it_does_not(
+    words: list[str], said: str | None, dfa: Dfa
+) -> None:
+    run = dfa.run("data=digits", "device=opu_sim", "epochs=1", "model.hidden=[16]", *words)
+    shown = " ".join(dfa("show", str(run.folder)).out.split())
+    assert said in shown if said else "SNR" not in shown
+
+
 def test_arguments_out_of_bounds_are_refused() -> None:
     mistakes: list[tuple[dict[str, Any], str]] = [
         (
