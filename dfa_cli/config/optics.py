@@ -12,7 +12,10 @@ from typing import Any
 from dfa_cli.errors import DfaError
 
 CLASSES = "dfa_cli.devices.opu."
+EXPOSURE_SECONDS = 400e-6
 SHORTEST_HOURS = 1e-9  # of a drift: 3.6 microseconds
+# The arguments of a drift and their defaults. A YAML file of the user's own may leave keys out.
+DRIFT = {"tau": None, "unit": "steps", "walk": 0.0, "jitter": 0.0}
 
 
 def check_optics(device: Mapping[str, Any], choices: Mapping[str, str]) -> None:
@@ -27,20 +30,22 @@ def check_optics(device: Mapping[str, Any], choices: Mapping[str, str]) -> None:
         )
     drift = device.get("drift") or {}
     if drift.get("_target_") == f"{CLASSES}Drift":
-        require_drift(drift["tau"], drift["unit"], drift["walk"], drift["jitter"])
-    readout = str(device["readout"].get("_target_"))
+        require_drift(*(drift.get(key, value) for key, value in DRIFT.items()))
+    perfect = bool(device.get("perfect"))
+    readout = str((device.get("readout") or {}).get("_target_"))
     require_effect(
-        perfect=device["perfect"],
+        perfect=perfect,
         drifts=bool(drift),
         walks=bool(drift.get("walk") or drift.get("jitter")),
         intensity=readout == f"{CLASSES}Intensity",
         linear=readout != f"{CLASSES}Intensity",
-        remove_sum=device["remove_sum"],
+        remove_sum=bool(device.get("remove_sum")),
     )
     # Nobody knows whether a read-out of the user's own has a camera.
-    if not device["perfect"] and readout.startswith(CLASSES) and readout != f"{CLASSES}Ideal":
-        seconds, exposure = device["laser"]["exposure_seconds"], device["camera"].get("exposure", "auto")
-        require_exposure(device["frame_seconds"], seconds, exposure)
+    if not perfect and readout.startswith(CLASSES) and readout != f"{CLASSES}Ideal":
+        seconds = (device.get("laser") or {}).get("exposure_seconds", EXPOSURE_SECONDS)
+        exposure = (device.get("camera") or {}).get("exposure", "auto")
+        require_exposure(device.get("frame_seconds", "auto"), seconds, exposure)
 
 
 def require_drift(tau: float | None, unit: str, walk: float, jitter: float) -> None:

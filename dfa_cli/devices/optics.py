@@ -9,10 +9,10 @@ import math
 from dataclasses import dataclass, fields
 
 from dfa_cli.config.bounds import require
+from dfa_cli.config.optics import EXPOSURE_SECONDS
 
 MIRRORS = 1140 * 912  # on the micromirror device
 PIXELS = 1920 * 1080  # on the camera
-EXPOSURE_SECONDS = 400e-6
 POWER_WATTS = 30.0
 PIXELS_PER_MODE = 4  # of off-axis holography
 STEPS = 4  # frames of a pattern by phase-shifting holography
