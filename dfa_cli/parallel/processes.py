@@ -191,9 +191,10 @@ def joined(size: int, arguments: list[str], compute: str, part: str = "Stage") -
         wait_for_workers=False,
         timeout=timedelta(seconds=STARTING_SECONDS),
     )
-    # The store of torchrun outlives the processes, which --max-restarts starts again.
-    attempt = PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
-    with _connected(Team(rank, size, local, attempt, part), compute) as team:
+    if (attempt := int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))) > 0:
+        # The store of torchrun outlives the processes, which --max-restarts starts again.
+        store = PrefixStore(f"attempt {attempt}", store)
+    with _connected(Team(rank, size, local, store, part), compute) as team:
         yield team
 
 
