@@ -62,7 +62,7 @@ def run(
 
     from dfa_cli.beam.follow import follow, lit_at_random, shown_of_an_error
     from dfa_cli.beam.pictures import SOURCES, draw
-    from dfa_cli.devices.opu.readout.statistical import RELIABLE_BITS
+    from dfa_cli.devices.opu.readout.statistical import too_coarse
 
     if lit is None:
         shower = (
@@ -104,9 +104,10 @@ def run(
         lines.append(["together", "100.0 %", f"{beam.budget.snr_db:.1f} dB"])
         table = lay_out(["noise", "share", "signal over it"], lines, [True, False, False])
         output.write_stdout("\n".join([*wrap(sentences.pop(), width), "", *table, ""]) + "\n")
-    if beam.budget and device.camera.bits is not None and device.camera.bits < RELIABLE_BITS:
+    if beam.budget and (found := too_coarse(device.readout)):
         sentences.append(
-            f"With fewer than {RELIABLE_BITS} bits grey levels are no independent noise, and the formula does not hold."
+            f"The light of one lit component varies by {found[0]:.2g} grey levels. So few are no independent noise, "
+            "and the formula does not hold."
         )
     if device.drift:
         sentences.append("The pattern is one of the first step, without the drift of the optics.")
@@ -134,7 +135,7 @@ def _light(photoelectrons: float, exposed: float) -> str:
     limit = (
         "The full exposure is used: more light (device.laser.watts) would lower the noise."
         if math.isclose(exposed, 1.0)
-        else "The laser could give more."
+        else "A full one would fill the pixels."
         if exposed < 1
         else "That is longer than device.laser.exposure_seconds."
     )

@@ -159,8 +159,9 @@ def _image(device: OPU, field: Tensor, noise: object) -> Image | None:
         return None
     optics = readout if isinstance(readout, Intensity) else readout.fringes
     exposure = optics.exposure
+    photoelectrons = float(light.mean()) * exposure.gain
     levels = optics.camera.measure(light.clone(), exposure, noise)[0] * exposure.gain  # type: ignore[arg-type]
-    unit, photoelectrons = "photoelectrons", float(levels.mean())
+    unit = "photoelectrons"
     if exposure.step:
         levels, unit = levels / exposure.step, "grey level"
     # Exposures follow one another at each pixel. Pixels lie side by side in a row.
@@ -176,5 +177,5 @@ def _image(device: OPU, field: Tensor, noise: object) -> Image | None:
         band,
         samples,
         photoelectrons,
-        exposure.gain / optics.camera.light if optics.camera.light else None,
+        exposure.share if optics.camera.photons == "auto" else None,
     )

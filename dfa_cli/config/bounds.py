@@ -139,7 +139,7 @@ BOUNDS: dict[str, Bound] = {
         f"device.readout.{prefix}{key}": bound
         for prefix in ("", "wrapped.")
         for key, bound in {
-            "steps": whole(4, 256),
+            "steps": whole(3, 256),
             "grain": whole(4, 256),
             "band_limited": YES_OR_NO,
             "demodulation": choice("fourier", "local"),

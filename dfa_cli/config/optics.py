@@ -29,6 +29,12 @@ def check_optics(device: Mapping[str, Any], choices: Mapping[str, str]) -> None:
             "choose device=opu_sim, which takes any read-out."
         )
     drift = device.get("drift") or {}
+    walks = bool(drift.get("walk") or drift.get("jitter"))
+    if walks and device.get("no_reference_for"):
+        raise DfaError(
+            f"device={name} has no reference beam, so device.drift.walk and device.drift.jitter mean nothing. Choose "
+            "device/drift=medium or none, or another device."
+        )
     if drift.get("_target_") == f"{CLASSES}Drift":
         require_drift(*(drift.get(key, value) for key, value in DRIFT.items()))
     perfect = bool(device.get("perfect"))
@@ -36,16 +42,17 @@ def check_optics(device: Mapping[str, Any], choices: Mapping[str, str]) -> None:
     require_effect(
         perfect=perfect,
         drifts=bool(drift),
-        walks=bool(drift.get("walk") or drift.get("jitter")),
+        walks=walks,
         intensity=readout == f"{CLASSES}Intensity",
         linear=readout != f"{CLASSES}Intensity",
         remove_sum=bool(device.get("remove_sum")),
     )
-    # Nobody knows whether a read-out of the user's own has a camera.
-    if not perfect and readout.startswith(CLASSES) and readout != f"{CLASSES}Ideal":
-        seconds = (device.get("laser") or {}).get("exposure_seconds", EXPOSURE_SECONDS)
-        exposure = (device.get("camera") or {}).get("exposure", "auto")
-        require_exposure(device.get("frame_seconds", "auto"), seconds, exposure)
+    # Nobody knows whether a read-out of the user's own has a camera. How long an automatic exposure is depends on the
+    # light, so the device tells.
+    exposure = (device.get("camera") or {}).get("exposure", "auto")
+    if not perfect and readout.startswith(CLASSES) and readout != f"{CLASSES}Ideal" and exposure != "auto":
+        full = (device.get("laser") or {}).get("exposure_seconds", EXPOSURE_SECONDS)
+        require_exposure(device.get("frame_seconds", "auto"), full * float(exposure))
 
 
 def require_drift(tau: float | None, unit: str, walk: float, jitter: float) -> None:
@@ -86,20 +93,17 @@ def require_effect(
         )
     if remove_sum and not linear:
         raise DfaError(
-            "device.remove_sum needs a read-out that is linear in the error, and device/readout=intensity is not: "
-            "choose another device/readout, or device.remove_sum=false."
+            "device.remove_sum needs a read-out that is linear in the error, and the chosen one (such as intensity) "
+            "is not. Choose another device/readout, or device.remove_sum=false."
         )
 
 
-def require_exposure(frame_seconds: float | str, exposure_seconds: float, exposure: float | str) -> None:
-    """Raise `DfaError` for a frame that is shorter than the exposure of the camera.
-
-    `exposure_seconds`: the full exposure. `exposure`: `auto`, or a multiple of it.
-    """
-    seconds = exposure_seconds * (1.0 if exposure == "auto" else float(exposure))
-    if frame_seconds != "auto" and float(frame_seconds) < seconds:
-        fixed = "" if exposure == "auto" else " or device.camera.exposure"
+def require_exposure(frame_seconds: float | str, exposure_seconds: float, is_automatic: bool = False) -> None:
+    """Raise `DfaError` for a frame that is shorter than the exposure of the camera [s]."""
+    if frame_seconds != "auto" and float(frame_seconds) < exposure_seconds:
+        fixed = "" if is_automatic else " or device.camera.exposure"
         raise DfaError(
             f"device.frame_seconds is {float(frame_seconds):g}. A frame must not be shorter than the exposure of the "
-            f"camera, {seconds:g} seconds: give that or more, or a smaller device.laser.exposure_seconds{fixed}."
+            f"camera, {exposure_seconds:g} seconds: give that or more, or a smaller "
+            f"device.laser.exposure_seconds{fixed}."
         )

@@ -93,7 +93,10 @@ class Team:
             if self.missing() if self.others is None else self.others.first_exits:
                 raise RuntimeError(ENDED)
             if time.monotonic() > until:
-                raise DfaError(f"Not all {self.size} processes were there after {STARTING_SECONDS:.0f} s.")
+                raise StageError(
+                    f"Not all {self.size} processes were there after {STARTING_SECONDS:.0f} s. One stands still, or "
+                    "the machine is too busy: start the run again."
+                )
             time.sleep(PAUSE_SECONDS)
 
     def enter(self) -> None:

@@ -114,7 +114,8 @@ def _opus(plan: Plan) -> str:
         first, rate = f"{GIVEN.capitalize()} (--frame-rate)", options.frame_rate
     return (
         f"dfa OPU: one optical processing unit projects the error for all stages. {first} it shows {_rate(rate)}. "
-        f"It is {FAST_ENOUGH} with {_rate(plan.needed_frame_rate)}: then its light never holds the stages up."
+        f"It is {FAST_ENOUGH} with {_rate(plan.needed_frame_rate)}: then it shows the errors of a step in the "
+        "time in which the busiest stage computes. With few micro-batches a still faster one shortens the step."
     )
 
 
@@ -248,7 +249,7 @@ def _optics(plan: Plan) -> Iterator[str]:
     slower = needed / modelled
     labelled = "labelled " if work.labelled < 1 else ""
     yield (
-        f"So that its projection never holds the stages up, one OPU has to show {needed:,.0f} frames a second "
+        f"To keep up with the busiest stage, one OPU has to show {needed:,.0f} frames a second "
         f"({options.frames_per_row} a {labelled}{work.row}). {options.optics.name} shows {modelled:,.0f} with "
         f"{plan.columns:,} columns (docs/opu.md), "
         + (f"{slower:,.0f} times too few" if slower > 1 else "which is enough")

@@ -181,12 +181,14 @@ def compare(team: Team, network: Network, kind: str, rounds: int, steps: int) ->
         for parts in MICRO_BATCHES:
             blocks = measure_blocks(team, network, parts)
             for line in planned_lines(network, blocks, hardware, Options(team.size, parts)):
-                schedule = "local" if line.rule == "dfa" else str(line.schedule)
+                schedule = str(line.schedule)
                 one = found.setdefault(
                     (line.rule, schedule, parts), Compared(kind, team.size, line.rule, schedule, parts)
                 )
                 one.planned.append(seconds_per_step(line, steps))
-                contender = Contender(line.rule, schedule, parts, tuple(line.split))
+                # The study of pipelines calls it by its projector.
+                run_as = "local" if line.rule == "dfa" else schedule
+                contender = Contender(line.rule, run_as, parts, tuple(line.split))
                 one.measured.append(measure(team, link, network, contender, steps).seconds)
     return list(found.values())
 

@@ -24,11 +24,13 @@ class Exposure:
     `gain` [photoelectrons per unit of intensity]: the light that a pixel collects.
     `range` [photoelectrons]: the number at which the converter or the well is full.
     `step` [photoelectrons per grey level]: the height of a grey level; 0 without a converter.
+    `share`: the exposure over a full one; 1 where the light is unlimited.
     """
 
     gain: float
     range: float
     step: float
+    share: float = 1.0
 
     @property
     def ceiling(self) -> float:
@@ -99,12 +101,14 @@ class Camera:
             # If neither the light nor the well sets a limit, take so many photons that their noise is below the
             # rounding of single precision.
             gain = 1e15 / mean if gain == float("inf") else gain
+            share = min(1.0, gain / full_gain) if full_gain < float("inf") else 1.0
             brightest = gain * peak + READ_NOISE_MARGIN * self.read_noise
             full_scale = min(well, brightest) if self.full_well is not None else well
         else:
-            gain, full_scale = full_gain * float(self.exposure), well
+            share = float(self.exposure)
+            gain, full_scale = full_gain * share, well
         step = 0.0 if self.bits is None else full_scale / (2**self.bits - 1)
-        return Exposure(gain, range=full_scale, step=step)
+        return Exposure(gain, full_scale, step, share)
 
     def with_light(self, light: float) -> Camera:
         """Return a copy of this camera that collects `light` photoelectrons per unit of intensity in a full exposure.

@@ -24,7 +24,7 @@ from dfa_cli.devices.opu.limits import Limits
 from dfa_cli.devices.opu.media.auto import Auto
 from dfa_cli.devices.opu.media.base import Medium, Spans
 from dfa_cli.devices.opu.readout.base import INTENSITY_OF_A_MIRROR, Readout
-from dfa_cli.devices.opu.readout.budget import light_of_a_pixel, snr_notes
+from dfa_cli.devices.opu.readout.budget import exposure_of, light_of_a_pixel, snr_notes
 from dfa_cli.devices.opu.readout.ideal import Ideal
 from dfa_cli.devices.opu.readout.intensity import Intensity
 from dfa_cli.devices.opu.readout.statistical import Statistical
@@ -96,8 +96,8 @@ class OPU:
     reached the camera, noise drowned it, or more than one in a hundred pixels were saturated, since the call before,
     and when the read-out is not to be trusted.
 
-    Raises `DfaError` for sizes beyond `limits`, for a drift that changes nothing, and for a frame shorter than the
-    exposure.
+    Raises `DfaError` for sizes beyond `limits`, for a drift that changes nothing, and in `prepare` for a frame shorter
+    than the exposure.
 
     Launay et al. 2020 (arXiv 2012.06373); Brossollet et al. 2021 (arXiv 2107.11814).
     """
@@ -152,8 +152,6 @@ class OPU:
         self.limits = limits or Limits()
         exposures = 1.0 if self.camera.exposure == "auto" else float(self.camera.exposure)
         self._exposure_seconds = exposures * self.laser.exposure_seconds
-        if not isinstance(self.readout, Ideal):  # which has no camera
-            require_exposure(frame_seconds, self.laser.exposure_seconds, self.camera.exposure)
 
     def prepare(self, n_in: int, n_out: int, compute: torch.device) -> None:
         as_many = max(1, self.limits.mirrors // max(1, n_in))
@@ -168,6 +166,10 @@ class OPU:
         )
         self.readout.calibrate(self._calibration_mirrors, self.camera.with_light(self._light(pixels)))
         self._snr = snr_notes(self.readout, self._calibration_mirrors)
+        if exposure := exposure_of(self.readout):
+            self._exposure_seconds = exposure.share * self.laser.exposure_seconds
+        if not isinstance(self.readout, Ideal):  # which has no camera
+            require_exposure(self.frame_seconds, self._exposure_seconds, self.camera.exposure == "auto")
         self.seconds_per_frame = self.seconds_per_image(n_out)
         self._noise: dict[str, torch.Generator] = {}
         self._ones: Tensor | None = None
@@ -429,8 +431,11 @@ class OPU:
         self._judged = now
         if not rows:
             return []
-        caution = getattr(self.readout, "caution", None)
-        found = [caution] if caution else []
+        cautions = [
+            getattr(self.readout, "caution", None),
+            self.drift.caution(self._modelled_seconds()) if self.drift else None,
+        ]
+        found = [caution for caution in cautions if caution]
         if not shown:
             # The scale of a row without an error is zero. Such a row lights no mirror, and that is right.
             return [*found, NO_MIRROR] if bool(self._last_scale.any()) else found

@@ -118,6 +118,16 @@ class Drift:
             notes |= {"coherence_time_steps": in_seconds / step, "coherence_time_seconds": in_seconds}
         return notes
 
+    def caution(self, seconds: float) -> str | None:
+        """Say when the medium changes within a step, where the model lets it stand still. `seconds` as for `notes`."""
+        steps = self.notes(seconds).get("coherence_time_steps", math.inf)
+        if steps >= 1:
+            return None
+        return (
+            "The medium changes within a step, in which the simulation lets it stand still: its coherence time is "
+            f"{steps:.2g} steps. Raise device.drift.tau, or shorten a step by smaller batches or shorter frames."
+        )
+
     def state(self) -> Tensor:
         return torch.tensor([self._steps, self._tick, self._phase], dtype=torch.float64)
 

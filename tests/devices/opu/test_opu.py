@@ -339,6 +339,7 @@ def test_a_frame_takes_the_time_of_the_mirrors_or_of_the_camera(
         pixels,
         readout=PhaseShifting(),
         laser=Laser(exposure_seconds=exposure),
+        camera=Camera(exposure=1.0),
         frame_time=FrameTime(),
         medium=Structured(),
     )
@@ -358,18 +359,35 @@ def test_a_fixed_frame_time_takes_the_place_of_the_formula() -> None:
 
 
 def test_a_frame_is_not_shorter_than_its_exposure(dfa: Dfa) -> None:
-    words = ["data=digits", "device=opu_sim", "device.frame_seconds=1e-4"]
+    words = ["data=digits", "device=opu_sim", "device.frame_seconds=1e-4", "device.camera.exposure=1.0"]
     answer = dfa.train(*words)
     assert answer.code == 2
     assert answer.sentence.startswith(
         "error: device.frame_seconds is 0.0001. A frame must not be shorter than the exposure of the camera, 0.0004"
     )
-    assert "device.camera" not in answer.sentence, "a key that does not matter here"
     assert not answer.out, "before the run begins"
     with pytest.raises(DfaError, match=r"camera, 0\.004 seconds: .* or device\.camera\.exposure\."):
-        OPU(frame_seconds=1e-3, camera=Camera(exposure=10.0))
-    OPU(frame_seconds=1e-4, laser=Laser(exposure_seconds=1e-4))
-    OPU(frame_seconds=1e-4, readout=Ideal())  # which has no camera
+        made(10, 20, frame_seconds=1e-3, camera=Camera(exposure=10.0))
+    with pytest.raises(DfaError, match=r"smaller device\.laser\.exposure_seconds\.$"):
+        made(10, 20, frame_seconds=1e-5)
+    made(10, 20, frame_seconds=1e-4, laser=Laser(exposure_seconds=1e-4))
+    made(10, 20, frame_seconds=1e-5, readout=Ideal())  # which has no camera
+
+
+def test_a_frame_with_much_light_takes_as_long_as_its_automatic_exposure() -> None:
+    """Twenty times the light fills the pixels in a twentieth of the time."""
+    times = FrameTime(shortest=1e-6)
+    bright = [
+        made(10, 20, laser=Laser(watts=watts, exposure_seconds=0.1), frame_time=times).seconds_per_frame
+        for watts in (1e-3, 20e-3)
+    ]
+    pause = times.pause
+    assert bright[1] - pause == pytest.approx((bright[0] - pause) / 20)
+    assert bright[0] < 0.1
+    fixed = made(
+        10, 20, laser=Laser(exposure_seconds=0.1), frame_time=times, camera=Camera(exposure=0.5)
+    ).seconds_per_frame
+    assert fixed == pytest.approx(pause + 0.05)
 
 
 @pytest.mark.parametrize(

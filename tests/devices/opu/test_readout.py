@@ -194,7 +194,7 @@ def test_arguments_out_of_bounds_are_refused() -> None:
             "demodulation is hilbert. It must be one of fourier, local",
         ),
         (lambda: OffAxis(band_limited=False), "demodulation=fourier needs a field that is limited to a band"),
-        (lambda: PhaseShifting(2), "steps is 2. It must be a whole number from 4 to 256"),
+        (lambda: PhaseShifting(2), "steps is 2. It must be a whole number from 3 to 256"),
         (lambda: OffAxis(reference=0), "reference is 0. It must be a number greater than 0"),
         (
             lambda: OffAxis(visibility=1.5),

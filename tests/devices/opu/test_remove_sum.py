@@ -163,8 +163,8 @@ def test_a_read_out_that_is_not_linear_is_refused_in_one_sentence(dfa: Dfa) -> N
     answer = dfa("train", *dfa.arguments(*words))
     assert answer.code != 0
     assert (
-        "device.remove_sum needs a read-out that is linear in the error, and device/readout=intensity is not: "
-        "choose another device/readout, or device.remove_sum=false." in answer.sentence
+        "device.remove_sum needs a read-out that is linear in the error, and the chosen one (such as intensity) is "
+        "not. Choose another device/readout, or device.remove_sum=false." in answer.sentence
     )
     wrong = dfa("train", *dfa.arguments("data=digits", "device=opu_sim", "device.remove_sum=2"))
     assert "device.remove_sum is 2. It must be true or false." in wrong.sentence

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from dfa_cli.devices.opu.camera import Exposure
 from dfa_cli.devices.opu.readout.base import INTENSITY_OF_A_MIRROR, Readout
 from dfa_cli.devices.opu.readout.holography import Holography, PhaseShifting
 from dfa_cli.devices.opu.readout.intensity import Intensity
@@ -96,13 +97,20 @@ def light_of_a_pixel(readout: Readout, lit: float) -> float:
 
     It is infinite for a read-out without a camera.
     """
+    exposure = exposure_of(readout)
+    if exposure is None:
+        return math.inf
     wrapped = readout.wrapped if isinstance(readout, Statistical) else readout
-    mean = INTENSITY_OF_A_MIRROR * lit
+    reference = wrapped.fringes.amplitude**2 if isinstance(wrapped, OffAxis | PhaseShifting) else 0.0
+    return exposure.gain * (reference + INTENSITY_OF_A_MIRROR * lit)
+
+
+def exposure_of(readout: Readout) -> Exposure | None:
+    """Return the exposure of a calibrated read-out; `None` for one without a camera, and for one of the user's own."""
+    wrapped = readout.wrapped if isinstance(readout, Statistical) else readout
     if isinstance(wrapped, Intensity):
-        return wrapped.exposure.gain * mean
-    if isinstance(wrapped, OffAxis | PhaseShifting):
-        return wrapped.fringes.exposure.gain * (wrapped.fringes.amplitude**2 + mean)
-    return math.inf
+        return wrapped.exposure
+    return wrapped.fringes.exposure if isinstance(wrapped, OffAxis | PhaseShifting) else None
 
 
 def _lost(fringes: Holography, mean: float) -> float:

@@ -46,7 +46,7 @@ class PhaseShifting:
     medium and the light do not change between the steps, and that the field is constant over a pixel: a speckle grain
     must cover a pixel at least.
 
-    `steps`: at least 4. `reference`, `visibility`, `headroom`: as for `OffAxis`.
+    `steps`: at least 3. `reference`, `visibility`, `headroom`: as for `OffAxis`.
 
     Yamaguchi and Zhang 1997, Opt. Lett. 22, 1268.
     """

@@ -132,7 +132,13 @@ class Row:
         return torch.fft.ifft(torch.fft.ifftshift(field, dim=-1), norm="forward")
 
     def _local(self, intensity: Tensor, weights: Tensor, reference: float) -> Tensor:
-        return intensity.unflatten(-1, (self.modes, self.grain)) @ (weights / reference)
+        # A matrix product would round differently with another number of threads.
+        pixels = intensity.unflatten(-1, (self.modes, self.grain)).unbind(-1)
+        factors = (weights / reference).tolist()
+        total = pixels[0] * factors[0]
+        for pixel, factor in zip(pixels[1:], factors[1:], strict=True):
+            total.add_(pixel, alpha=factor)
+        return total
 
     def response(self) -> Tensor:
         """Return `c`, complex128 `[pixels // 2 + 1]`, which says how the value at a mode follows from the spectrum.

@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from dfa_cli.devices.opu.camera import Camera
 from dfa_cli.devices.opu.encoding import Frames
-from dfa_cli.devices.opu.readout.base import Reading, add_weighted, weighted_sum
+from dfa_cli.devices.opu.readout.base import (
+    INTENSITY_OF_A_MIRROR,
+    Reading,
+    Readout,
+    add_weighted,
+    weighted_sum,
+)
 from dfa_cli.devices.opu.readout.holography import PhaseShifting
 from dfa_cli.devices.opu.readout.off_axis import OffAxis
 from dfa_cli.devices.opu.workspace import Workspace
 from dfa_cli.kernels.normal import normal_like
 
-RELIABLE_BITS = 5  # from here on, the model agrees with the pixels in all light (studies/optics/agreement.py)
+# Grey levels, r.m.s., by which the light of a pixel must vary so that rounding acts as independent noise. Deviations of
+# model and pixels then agree within 5 per cent. Off-axis holography needs fewer, since it averages over pixels.
+LEAST_SPREAD = {OffAxis: 0.6, PhaseShifting: 1.3}
+
+
+def too_coarse(readout: Readout) -> tuple[float, int] | None:
+    """Tell whether grey levels are too coarse to act as independent noise in a pattern with one component lit.
+
+    Returns by how many levels the light varies there, and the bits at which that would be enough; `None` if it is, and
+    for a read-out without fringes.
+    """
+    wrapped = readout.wrapped if isinstance(readout, Statistical) else readout
+    if not isinstance(wrapped, OffAxis | PhaseShifting):
+        return None
+    fringes = wrapped.fringes
+    camera, exposure = fringes.camera, fringes.exposure
+    if camera.bits is None:
+        return None
+    fringe = 2 * fringes.visibility * fringes.amplitude * (INTENSITY_OF_A_MIRROR / 2) ** 0.5  # r.m.s.
+    by_shot_noise = camera.variance(exposure)[1] * (fringes.amplitude**2 + INTENSITY_OF_A_MIRROR)
+    levels = math.sqrt(exposure.gain**2 * (fringe**2 + by_shot_noise) + camera.read_noise**2) / exposure.step
+    coarse = LEAST_SPREAD[type(wrapped)] / levels
+    return None if coarse <= 1 else (levels, camera.bits + math.ceil(math.log2(coarse)))
 
 
 class Statistical:
@@ -28,8 +58,8 @@ class Statistical:
     random number for each mode is then enough. The noise of neighbouring modes is independent here; on the pixels it is
     slightly correlated.
 
-    The model holds where the grey levels act as independent noise, from 5 bits on. With fewer, `caution` says so. Full
-    pixels are clipped as if the field were constant over them.
+    The model holds where the grey levels act as independent noise. Where they are too coarse for that in a pattern with
+    one component lit, `caution` says so. Full pixels are clipped as if the field were constant over them.
     """
 
     imaginary = True
@@ -42,16 +72,9 @@ class Statistical:
         self._scratch = Workspace()
 
     def calibrate(self, lit: float, camera: Camera) -> None:
-        self.caution = None
-        if camera.bits is not None and camera.bits < RELIABLE_BITS:
-            five = "_5" if self.exposures == 5 else ""
-            pixels = "off_axis" if isinstance(self.wrapped, OffAxis) else f"phase_shifting{five}"
-            self.caution = (
-                f"device/readout=statistical does not hold for a camera of {camera.bits} bits, where it can be twice "
-                f"too optimistic: use device/readout={pixels}, or device.camera.bits={RELIABLE_BITS} or more."
-            )
         self.wrapped.calibrate(lit, camera)
         fringes, moments = self.wrapped.fringes, self.wrapped.moments
+        self.caution = self._caution(camera)
         reference = fringes.amplitude**2
         factor = moments.noise / reference
         fixed, by_intensity = camera.variance(fringes.exposure)
@@ -61,6 +84,20 @@ class Statistical:
         self._by_frame = (fixed + by_intensity * reference) * factor
         self._by_mean = by_intensity * factor * (1 - moments.own) + moments.crosstalk
         self._by_squared_mean = moments.leakage / reference
+
+    def _caution(self, camera: Camera) -> str | None:
+        found = too_coarse(self)
+        if found is None:
+            return None
+        levels, bits = found
+        five = "_5" if self.exposures == 5 else ""
+        pixels = "off_axis" if isinstance(self.wrapped, OffAxis) else f"phase_shifting{five}"
+        remedy = "exposure=auto" if camera.exposure != "auto" else f"bits={bits} or more"
+        return (
+            f"device/readout=statistical does not hold for a camera of {camera.bits} bits: the light of one lit "
+            f"component varies by {levels:.2g} grey levels, too few to round like noise. Use "
+            f"device/readout={pixels}, or device.camera.{remedy}."
+        )
 
     def read(self, field: Tensor, frames: Frames, noise: torch.Generator) -> Reading:
         n_out = field.shape[3]
