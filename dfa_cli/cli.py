@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import shlex
 import sys
 from typing import Annotated, Any
 
@@ -52,6 +53,14 @@ SYNONYMS = {
 
 class Commands(TyperGroup):
     """The commands. A word that is none of them is answered with the nearest."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        option, has_value, _ = args[0].partition("=") if args else ("", "", "")
+        if option == "--config-dir" and not ctx.resilient_parsing:
+            size = 1 if has_value else 2
+            given, command, rest = args[:size], args[size : size + 1] or ["COMMAND"], args[size + 1 :]
+            raise DfaError(f"{option} goes after the command: dfa {shlex.join([*command, *given, *rest])}")
+        return super().parse_args(ctx, args)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if (found := super().get_command(ctx, cmd_name)) or ctx.resilient_parsing or cmd_name.startswith("-"):

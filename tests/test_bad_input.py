@@ -117,9 +117,34 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
     ),
     "a key of a part of another option": (
         ["device=cpu", "device.camera.bits=4"],
+        [r"device=cpu has no group device/camera, as .*device=opu_sim, or leave device\.camera\.bits=4 out"],
+    ),
+    "a key of a part of another option than the default": (
+        ["device.camera.bits=4"],
+        [r"device=auto has no group device/camera, as .*such as device=opu_sim"],
+    ),
+    "a key of the read-out whose noise is modelled": (
+        ["device=opu_sim", "device.readout.grain=6"],
         [
-            r"device\.camera\.bits is a key of device/camera=cmos, device/camera=ideal, none of which is chosen"
+            r"With device/readout=statistical the key is device\.readout\.wrapped\.grain; "
+            r"type device\.readout\.wrapped\.grain=6\."
         ],
+    ),
+    "the steps of a preset whose noise is modelled": (
+        ["device=opu_phase_shifting", "device/readout=statistical", "device.readout.steps=6"],
+        [r"device/readout=statistical_phase_shifting .*type device\.readout\.wrapped\.steps=6\."],
+    ),
+    "the steps of a read-out that has none": (
+        ["device=opu_sim", "device.readout.steps=6"],
+        [r"device\.readout\.steps is a key of device/readout=phase_shifting"],
+    ),
+    "a key of the read-out in a sweep": (
+        ["-m", "device=opu_sim", "device.readout.headroom=2,4"],
+        [r"type device\.readout\.wrapped\.headroom=2\."],
+    ),
+    "a key with a slash": (
+        ["device=opu_sim", "device/camera.bits=12"],
+        [r"device/camera\.bits=12 cannot be read: .*type device\.camera\.bits=12\."],
     ),
     "stages without a pipeline": (
         ["parallel.stages=3"],
@@ -145,8 +170,12 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
     "an inner group of another device": (
         ["device=cpu", "device/drift=medium"],
         [
-            "device has no group device/drift, as .*opu_lighton.*device=opu_sim, or leave device/drift=medium out"
+            "device=cpu has no group device/drift, as .*opu_lighton.*device=opu_sim, or leave device/drift=medium out"
         ],
+    ),
+    "an inner group that one of several devices lacks": (
+        ["-m", "device=opu_sim,cpu", "device/encoding=ternary,dithered"],
+        ["device=cpu has no group device/encoding, as .*or leave device/encoding=ternary out"],
     ),
     "a misspelt inner group": (["device=opu_sim", "device/readot=ideal"], [r"did you mean device/readout\?"]),
     "a value for several keys": (
@@ -262,6 +291,14 @@ class TestBeforeTorch:
             if "It must be" in answer.err:
                 assert answer.err.count("\n") == 1
                 assert answer.err.startswith("error: ")
+
+
+@pytest.mark.parametrize("given", [["--config-dir", "mine"], ["--config-dir=mine"]], ids=str)
+def test_an_option_of_a_command_goes_after_it(given: list[str], dfa: Dfa) -> None:
+    answer = dfa(*given, "beam", "device=opu_sim")
+    refused(answer)
+    after = " ".join(["dfa beam", *given, "device=opu_sim"])
+    assert answer.sentence == f"error: --config-dir goes after the command: {after}"
 
 
 class TestHelp:

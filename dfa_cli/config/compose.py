@@ -151,7 +151,8 @@ class Composer:
             require_tuned_file(parts.every, loader, self.command.config_dir)
             config, whole = self._base(parts.rest, mode)
             config = copy.deepcopy(config)
-            apply_values(parts.values, config)
+            with _hydra_errors_as_sentences(overrides, loader, config):
+                apply_values(parts.values, config)
             set_task_overrides(config, parts.every)
             if OmegaConf.is_interpolation(config, "run_id"):
                 # Choose the id once, here, so that the folder and the record have the same one.
@@ -224,12 +225,14 @@ class Composer:
 
 
 @contextlib.contextmanager
-def _hydra_errors_as_sentences(overrides: Sequence[str], loader: ConfigLoader) -> Iterator[None]:
-    """Turn the exceptions with which Hydra refuses an override into a `DfaError`."""
+def _hydra_errors_as_sentences(
+    overrides: Sequence[str], loader: ConfigLoader, config: DictConfig | None = None
+) -> Iterator[None]:
+    """Turn the exceptions with which Hydra refuses an override into a `DfaError`. `config`: what is composed so far."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
-        raise DfaError(hydra_message(error, overrides)) from error
+        raise DfaError(hydra_message(error, overrides, config)) from error
     except YAMLError as error:
         raise DfaError(
             f"A YAML file of the configuration cannot be read: {' '.join(str(error).split())}."

@@ -17,6 +17,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dfa_cli.config import bounds, identity, schema
@@ -151,8 +152,10 @@ def require_known_keys(config: Mapping[str, Any]) -> None:
             )
 
 
-def hydra_message(error: Exception, overrides: Sequence[str] = ()) -> str:
+def hydra_message(error: Exception, overrides: Sequence[str] = (), config: DictConfig | None = None) -> str:
     """Turn an exception of Hydra into a message for the user, who typed `overrides`.
+
+    `config`: what was composed before a value of the overrides was refused.
 
     Hydra's own message names the key and what it could be. The message of the exception's cause is added where it
     says more.
@@ -161,7 +164,7 @@ def hydra_message(error: Exception, overrides: Sequence[str] = ()) -> str:
         return unreadable_override_message(error.override)
     words = str(error).partition("\nConfig search path:")[0]
     if no_key := re.match(r"Could not override '([^']+)'\.", words):
-        return unknown_key_message(no_key[1], overrides)
+        return unknown_key_message(no_key[1], overrides, config)
     if no_option := re.match(
         r"In '[^']+': Could not find '(.+)/([^/']+)'\s+Available options in '\1':\n", words
     ):
@@ -189,31 +192,43 @@ def unreadable_override_message(override: str) -> str:
     if missing:
         closed = override.rstrip(", ") + "".join(missing)
         return f"{override} lacks its closing {''.join(missing)}; type {shlex.quote(closed)}."
+    key, equals, value = override.partition("=")
+    if equals and re.fullmatch(r"\w+(/\w+)+(\.\w+)+", key):
+        typed = shlex.quote(f"{key.replace('/', '.')}={value}")
+        return f"{override} cannot be read: a key has points, and only a group has slashes; type {typed}."
     return (
         f"{override} cannot be read. It must be key=value; a value with blanks or brackets needs quotes: "
         "\"note='a b'\"."
     )
 
 
-def unknown_key_message(key: str, overrides: Sequence[str] = ()) -> str:
+def unknown_key_message(key: str, overrides: Sequence[str] = (), config: DictConfig | None = None) -> str:
     """Explain that no option has this key, which one of the `overrides` sets.
+
+    `config`: the configuration, with Hydra's node, that lacks the key. Where it is known, the sentence says what the
+    chosen options have instead.
 
     This replaces Hydra's message, whose advice to append the key would keep a misspelt one.
     """
     if sentence := identity.no_longer(key):
         return sentence
     groups = inner_groups()
+    words = {word.partition("=")[0].lstrip("+"): word.partition("=")[2] for word in overrides}
     inner = groups.get(key, key.replace(".", "/"))
     if inner in groups.values():
-        values = [word.partition("=")[2] for word in overrides if word.partition("=")[0].lstrip("+") == key]
-        typed, outer = f"{inner}={values[0] if values else 'OPTION'}", inner.partition("/")[0]
+        typed, outer = f"{inner}={words.get(key, 'OPTION')}", inner.partition("/")[0]
         if key in groups:
             return f"{key} is a group inside the group {outer}; type {typed}."
-        having = _options_with_group(inner)
-        return (
-            f"The chosen option of {outer} has no group {inner}, as {', '.join(having)} have; "
-            f"choose one of them, such as {outer}={having[-1]}, or leave {typed} out."
-        )
+        return _no_group_message(inner, words.get(outer), typed)
+    if config is not None:
+        choices = config.hydra.runtime.choices
+        value, node = words.get(key, "VALUE"), key.rpartition(".")[0]
+        inner = node.replace(".", "/")
+        if inner in groups.values() and OmegaConf.select(config, node) is None and inner not in choices:
+            return _no_group_message(inner, choices.get(inner.partition("/")[0]), f"{key}={value}")
+        if deeper := _deeper_keys(key, config):
+            where = f"With {inner}={choices[inner]} the key" if inner in choices else "The key"
+            return f"{where} is {' or '.join(deeper)}; type {deeper[0]}={value}."
     for group, example in (("launcher", "joblib"), ("sweeper", "optuna")):
         if key.startswith(f"hydra.{group}."):
             word = key.removeprefix("hydra.")
@@ -232,6 +247,28 @@ def unknown_key_message(key: str, overrides: Sequence[str] = ()) -> str:
     guesses = [one for one in bounds.BOUNDS if one.endswith(f".{key}")] or nearest(key, known, most=1)
     hint = f" (did you mean {' or '.join(groups.get(one, one) for one in guesses)}?)" if guesses else ""
     return f"There is no {'group' if '/' in key else 'key'} {key} here{hint}; dfa train --help lists them."
+
+
+def _no_group_message(inner: str, chosen: str | None, typed: str) -> str:
+    """Explain that the chosen option of a group has no group `inner` inside, which `typed` needs."""
+    outer, having = inner.partition("/")[0], _options_with_group(inner)
+    option = f"The chosen option of {outer}" if chosen is None else f"{outer}={chosen}"
+    return (
+        f"{option} has no group {inner}, as {', '.join(having)} have; "
+        f"choose one of them, such as {outer}={having[-1]}, or leave {typed} out."
+    )
+
+
+def _deeper_keys(key: str, config: DictConfig) -> list[str]:
+    """Return the keys with the last name of `key` one level deeper: `device.readout.wrapped.grain`."""
+    node, _, name = key.rpartition(".")
+    inside = OmegaConf.select(config, node) if node else None
+    parts = OmegaConf.to_container(inside) if isinstance(inside, DictConfig) else None
+    if not isinstance(parts, dict):
+        return []
+    return [
+        f"{node}.{part}.{name}" for part, value in parts.items() if isinstance(value, dict) and name in value
+    ]
 
 
 @functools.cache
