@@ -119,6 +119,11 @@ def quantity(value: float | None, unit: str = "") -> str:
     return f"{_three_digits(value / 1000**exponent)} {prefix}{unit}".rstrip()
 
 
+def grouped(value: float) -> str:
+    """Formats a number with four significant digits, or with all before the point: `0.3679`, `658.9`, `18,190`."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
 def _three_digits(value: float) -> str:
     """Formats a number with three significant digits, without an exponent."""
     if value == 0:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dfa_cli.config.schema import projects
-from dfa_cli.console.values import MISSING, NOTHING, duration, format_value, number, plural
+from dfa_cli.console.values import MISSING, NOTHING, duration, format_value, grouped, number, plural, quantity
 from dfa_cli.records.fallback import data_in_words, todays_sentence
 from dfa_cli.records.run import Run
 
@@ -80,16 +80,30 @@ def drift_in_words(config: Mapping[str, Any], notes: Mapping[str, Any]) -> list[
     if (tau := number(drift.get("tau"))) is not None:
         steps, seconds = (number(notes.get(f"coherence_time_{unit}")) for unit in ("steps", "seconds"))
         if steps is None or seconds is None:
-            lines.append(f"medium, coherence time {tau:.4g} {format_value(drift.get('unit', MISSING))}")
+            lines.append(f"medium, coherence time {grouped(tau)} {format_value(drift.get('unit', MISSING))}")
         else:
-            lines.append(f"medium, coherence time {steps:.4g} steps, {duration(seconds)}")
+            lines.append(f"medium, coherence time {grouped(steps)} steps, {duration(seconds)}")
     units = {"walk": "rad per root step", "jitter": "rad"}
     phase = [f"{name} {size:g} {unit}" for name, unit in units.items() if (size := number(drift.get(name)))]
     if phase:
         lines.append(f"phase of the reference beam, {', '.join(phase)}")
     if lines and (left := number(notes.get("correlation_with_first_matrix"))) is not None:
-        lines.append(f"correlation of the last matrix with the first {left:.2f}")
+        jitter = ", jitter aside" if number(drift.get("jitter")) else ""
+        lines.append(f"correlation of the last matrix with the first {left:.2f}{jitter}")
     return lines
+
+
+def noise_in_words(notes: Mapping[str, Any]) -> str | None:
+    """Say the signal-to-noise ratios that a record has: `SNR 28.5 dB (calibration pattern), ...`."""
+    patterns = {"snr_db": "calibration pattern", "snr_db_one_lit": "one component lit"}
+    known = {name: value for name in notes if (value := number(notes[name])) is not None}
+    ratios = [f"{known[name]:.1f} dB ({pattern})" for name, pattern in patterns.items() if name in known]
+    return f"SNR {', '.join(ratios)}" if ratios else None
+
+
+def light_in_words(seconds: float, joules: float) -> str:
+    """Say the modelled time and energy of a run: `6.55 min, 47.2 kJ`."""
+    return f"{duration(seconds)}, {quantity(joules, 'J')}"
 
 
 def warning_notes(runs: Iterable[Run]) -> list[str]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfa_cli.console.messages import entry, percent, shortest
-from dfa_cli.console.values import format_clock
+from dfa_cli.console.values import duration, format_clock
 from dfa_cli.records.fallback import todays_sentence
-from dfa_cli.records.words import drift_in_words, heading
+from dfa_cli.records.words import drift_in_words, heading, light_in_words, noise_in_words
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -169,11 +169,12 @@ def summary(record: Mapping[str, Any], folder: Path) -> list[str]:
         *entry("", sizes),
     ]
     if cost and cost["frames"]:
-        seconds, joules = cost["modelled_seconds"], cost["modelled_joules"]
-        lines += entry(
-            "projection", f"{cost['frames']:,} frames, measured here {cost['measured_seconds']:.2f} s"
-        )
-        lines += entry("", f"modelled optics {seconds:,.1f} s, {joules:,.0f} J")
+        measured = duration(cost["measured_seconds"])
+        lines += entry("projection", f"{cost['frames']:,} frames, measured here {measured}")
+        modelled = light_in_words(cost["modelled_seconds"], cost["modelled_joules"])
+        lines += entry("", f"modelled optics {modelled}")
+        if ratios := noise_in_words(cost["notes"]):
+            lines += entry("", ratios)
     drift = drift_in_words(record["config"], cost["notes"] if cost else {})
     for name, line in zip(("drift", "", ""), drift, strict=False):
         lines += entry(name, line)

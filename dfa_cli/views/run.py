@@ -12,14 +12,20 @@ from dfa_cli.console.values import (
     duration,
     format_time,
     format_value,
+    grouped,
     json_text,
-    number,
     printable,
     quantity,
 )
 from dfa_cli.records.measures import METRICS, Metric, note_in_words
 from dfa_cli.records.run import CHECKPOINT, UNFINISHED, Run
-from dfa_cli.records.words import commit_in_words, drift_in_words, part_in_words
+from dfa_cli.records.words import (
+    commit_in_words,
+    drift_in_words,
+    light_in_words,
+    noise_in_words,
+    part_in_words,
+)
 from dfa_cli.views.processes import process_table
 
 _INDENT = 30
@@ -114,7 +120,7 @@ def run_in_full(run: Run, width: int | None = None) -> str:
                 duration(measured) if metric.unit == "s" else quantity(measured, metric.unit),
             )
     for name, note in ((run.record.get("projection") or {}).get("notes") or {}).items():
-        add_line(f"  {note_in_words(name)}", f"{note:.4g}" if isinstance(note, float) else note)
+        add_line(f"  {note_in_words(name)}", grouped(note) if isinstance(note, float) else note)
 
     if processes := _processes(run, width):
         lines += ["", *processes]
@@ -187,14 +193,12 @@ def _optics(run: Run, measured: dict[str, float], notes: dict[str, Any]) -> list
     seconds, joules, steps = (measured.get(key) for key in ("modelled_seconds", "modelled_joules", "steps"))
     lines = [f"{measured['frames']:,.0f} frames"]
     if seconds is not None and joules is not None:
-        lines[0] += f", modelled {duration(seconds)}, {quantity(joules, 'J')}"
+        lines[0] += f", modelled {light_in_words(seconds, joules)}"
         if steps:
             step = duration(seconds / steps, fine=True)
             lines[0] += f" ({step}, {quantity(joules / steps, 'J')} a step)"
-    patterns = {"snr_db": "calibration pattern", "snr_db_one_lit": "one component lit"}
-    known = {name: value for name in notes if (value := number(notes[name])) is not None}
-    if ratios := [f"{known[name]:.1f} dB ({pattern})" for name, pattern in patterns.items() if name in known]:
-        lines.append(f"SNR {', '.join(ratios)}")
+    if ratios := noise_in_words(notes):
+        lines.append(ratios)
     elif unknown := _read_out_without_ratio(run):
         lines.append(f"SNR not known by formula for device/readout={unknown}; dfa beam measures it")
     return lines

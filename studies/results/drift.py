@@ -91,6 +91,7 @@ def text(rows: Sequence[Row]) -> str:
 
 def _tolerances(rows: Sequence[Row], hidden: str) -> str:
     tau, walk, jitter = (tolerated(rows, hidden, key) for key in WORDS)
+    unit = "radian" if jitter is not None and float(jitter) == 1 else "radians"
     return (
         (
             "at no coherence time that was tried"
@@ -98,7 +99,7 @@ def _tolerances(rows: Sequence[Row], hidden: str) -> str:
             else f"from a coherence time of {tau} steps on{_of_light(rows, hidden, tau)}"
         )
         + ("; at no walk" if walk is None else f"; up to a walk of {walk} radians per root step")
-        + ("; at no jitter" if jitter is None else f"; up to a jitter of {jitter} radians")
+        + ("; at no jitter" if jitter is None else f"; up to a jitter of {jitter} {unit}")
     )
 
 

@@ -300,8 +300,32 @@ def test_the_drift_is_told_where_the_run_begins_and_where_it_ends(dfa: Dfa) -> N
         assert re.search(r"\ndrift +medium, coherence time 30 steps, [\d.]+ s\n", text)
         assert re.search(r"\n +phase of the reference beam, jitter 0.3 rad\n", text), "there is no walk"
         # sqrt(1 - 1/30)^3 = 0.95: four batches, and three steps between them
-        assert "correlation of the last matrix with the first 0.95" in text
+        assert "correlation of the last matrix with the first 0.95, jitter aside\n" in text
     assert "\ndrift" not in dfa.train(*words).out
+
+
+def test_training_and_show_tell_light_noise_and_long_times_alike(dfa: Dfa) -> None:
+    words = ["data=digits", "device=opu_sim", "epochs=1", "model.hidden=[16]", "device.frame_seconds=0.1"]
+    answer = dfa.train(*words, "device/drift=medium", "device.drift.tau=100", "device.drift.unit=hours")
+    shown = dfa("show", "last", str(dfa.outputs)).out
+    (run,) = dfa.runs()
+    projection = run.record["projection"]
+
+    light = re.search(r"\n +modelled optics (([\d.]+) min, ([\d.]+) kJ)\n", answer.out)
+    assert light
+    assert f"modelled {light[1]} (" in shown
+    assert float(light[2]) == pytest.approx(projection["modelled_seconds"] / 60, rel=0.005)
+    assert float(light[3]) == pytest.approx(projection["modelled_joules"] / 1000, rel=0.005)
+
+    ratio = f"SNR {projection['notes']['snr_db']:.1f} dB (calibration pattern), "
+    times = re.search(r"coherence time (\d+,\d{3}) steps, 100 h\n", answer.out)
+    assert times
+    step = projection["modelled_seconds"] / projection["steps"]
+    assert int(times[1].replace(",", "")) == pytest.approx(100 * 3600 / step, abs=1)
+    for text in (answer.out, shown):
+        assert ratio in text
+        assert times[0] in text
+        assert "correlation of the last matrix with the first 1.00\n" in text, "there is no jitter"
 
 
 def test_a_rule_that_projects_nothing_says_that_it_uses_no_device(dfa: Dfa) -> None:
