@@ -73,7 +73,9 @@ def drift_in_words(config: Mapping[str, Any], notes: Mapping[str, Any]) -> list[
     `notes`: those of the projection device, for the times that the configuration does not tell.
     """
     device = config.get("device")
-    drift = device.get("drift") if isinstance(device, Mapping) and projects(config) else None
+    if not isinstance(device, Mapping) or not isinstance(config.get("rule"), Mapping) or not projects(config):
+        return []
+    drift = device.get("drift")
     if not isinstance(drift, Mapping) or not drift:
         return []
     lines = []
