@@ -19,6 +19,7 @@ from dfa_cli.devices.opu.camera import Camera
 from dfa_cli.devices.opu.dithering import Dithered
 from dfa_cli.devices.opu.drift import Drift, rotate_phase
 from dfa_cli.devices.opu.encoding import Encoding, Float, Frames
+from dfa_cli.devices.opu.interface import require_frames, require_reading, require_readout
 from dfa_cli.devices.opu.laser import Laser
 from dfa_cli.devices.opu.limits import Limits
 from dfa_cli.devices.opu.media.auto import Auto
@@ -154,6 +155,7 @@ class OPU:
         self._exposure_seconds = exposures * self.laser.exposure_seconds
 
     def prepare(self, n_in: int, n_out: int, compute: torch.device) -> None:
+        require_readout(self.readout)
         as_many = max(1, self.limits.mirrors // max(1, n_in))
         self.mirrors_per_component = as_many if self.macropixel == "auto" else int(self.macropixel)
         pixels = n_out * self.readout.pixels_per_mode
@@ -218,6 +220,7 @@ class OPU:
 
     def _show(self, error: Tensor) -> tuple[Tensor, Frames]:
         frames = self.encoding.encode(error, self._noise_of("encoding"))
+        require_frames(frames, error, self.encoding)
         if self.remove_sum:
             frames = frames.without_sum(error)
             if self._ones is None and bool(frames.shown.any()):
@@ -324,6 +327,7 @@ class OPU:
             if frames.phases is not None:
                 field = rotate_phase(field, frames.phases)
             reading = self.readout.read(field, frames, noise)
+            require_reading(reading, (rows, width), self.readout)
             if isinstance(reading.full, Tensor):
                 self._full += reading.full
             # `reading.pixels` counts the pixels of this piece. A frame has the pixels of all modes.
