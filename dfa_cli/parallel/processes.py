@@ -72,15 +72,19 @@ class Team:
         self._await([key])
         return json.loads(self.store.get(key))
 
+    def meet(self) -> None:
+        """Wait until every process has called this as often."""
+        self._met += 1
+        self.store.set(f"met/{self._met}/{self.rank}", "")
+        self._await([f"met/{self._met}/{rank}" for rank in range(self.size)])
+
     def connect(self, make: Callable[[timedelta], Result]) -> Result:
         """Return the groups of torch that `make` makes with the timeout it is given. Every process calls this.
 
         In there torch waits for the other processes without a connection that would break if one ended, and heeds no
         signal. So all meet here before, and the timeout is short.
         """
-        self._met += 1
-        self.store.set(f"met/{self._met}/{self.rank}", "")
-        self._await([f"met/{self._met}/{rank}" for rank in range(self.size)])
+        self.meet()
         try:
             return make(CONNECTING)
         except RuntimeError as error:

@@ -76,7 +76,9 @@ class Together:
             return experiment
         self._plan.require_divisible(experiment, self._spec.choices)
         self._team = self._team or self._join(self._plan)
-        return self._plan.divide(experiment, self._team)
+        divided = self._plan.divide(experiment, self._team)
+        self._team.meet()  # Otherwise the first training step would wait until all processes have started.
+        return divided
 
     def tell(self, value: Any) -> Any:
         """Return the plain data of the process that owns the record, in every process."""

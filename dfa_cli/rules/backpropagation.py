@@ -38,6 +38,9 @@ class Backpropagation:
 
     def prepare(self, model: Model, classes: int, device: ProjectionDevice, compute: torch.device) -> None:
         self.edges = model.edges_of_error()
+        if self.activations != KEEP:
+            # Checkpointing imports it, for a second. That must not count as time of the first training step.
+            import torch._dynamo  # noqa: F401
 
     def backward(self, model: Model, batch: Batch) -> Step:
         batch = batch if self.edges is None else batch.near(self.edges)
