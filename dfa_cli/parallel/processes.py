@@ -265,6 +265,8 @@ class _Others:
             "MASTER_PORT": str(port),
             "WORLD_SIZE": str(self.size),
             "OMP_NUM_THREADS": "1",
+            # When the first process is killed, the others would print the stack of torch's C++ code.
+            "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR"),
             "DFA_PARENT": str(os.getpid()),
         }
         count = range(self.size - 1)
