@@ -74,7 +74,7 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
     ),
     "exposures without end": (
         ["device=opu_phase_shifting", "device.readout.steps=1000000000"],
-        [r"device\.readout\.steps is 1000000000\. .*from 4 to 256"],
+        [r"device\.readout\.steps is 1000000000\. .*from 3 to 256"],
     ),
     "a grain that is wider than the camera": (
         ["device=opu_sim", "device.readout.wrapped.grain=1000000"],
