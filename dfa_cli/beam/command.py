@@ -135,7 +135,7 @@ def _light(photoelectrons: float, exposed: float) -> str:
     limit = (
         "The full exposure is used: more light (device.laser.watts) would lower the noise."
         if math.isclose(exposed, 1.0)
-        else "A full one would fill the pixels."
+        else "A longer one would fill the brightest pixels."
         if exposed < 1
         else "That is longer than device.laser.exposure_seconds."
     )

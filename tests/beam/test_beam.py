@@ -171,7 +171,7 @@ def test_the_picture_names_the_whole_command(dfa: Dfa, tmp_path: Path) -> None:
         # docs/opu.md: the well of 10,000 is full at (2 + 3)^2 times |E|^2, an average pixel gets 5 times |E|^2.
         (
             "5e-3",
-            r"collects (1,9\d\d|2,0\d\d) photoelectrons in 15 % of the full exposure. A full one would fill the pixels",
+            r"collects (1,9\d\d|2,0\d\d) photoelectrons in 15 % of the full exposure. A longer one would fill",
         ),
         # A tenth of the default light, which is 2,584 photoelectrons.
         ("1e-4", r"collects 2[56]\d photoelectrons in 100 % of the full exposure. The full exposure is used"),
