@@ -23,7 +23,7 @@ from dfa_cli.kernels.normal import normal_like
 
 # Grey levels, r.m.s., by which the light of a pixel must vary so that rounding acts as independent noise. Deviations of
 # model and pixels then agree within 5 per cent. Off-axis holography needs fewer, since it averages over pixels.
-LEAST_SPREAD = {OffAxis: 0.6, PhaseShifting: 1.3}
+LEAST_SPREAD, LEAST_SPREAD_OFF_AXIS = 1.3, 0.6
 
 
 def too_coarse(readout: Readout) -> tuple[float, int] | None:
@@ -41,8 +41,9 @@ def too_coarse(readout: Readout) -> tuple[float, int] | None:
         return None
     fringe = 2 * fringes.visibility * fringes.amplitude * (INTENSITY_OF_A_MIRROR / 2) ** 0.5  # r.m.s.
     by_shot_noise = camera.variance(exposure)[1] * (fringes.amplitude**2 + INTENSITY_OF_A_MIRROR)
-    levels = math.sqrt(exposure.gain**2 * (fringe**2 + by_shot_noise) + camera.read_noise**2) / exposure.step
-    coarse = LEAST_SPREAD[type(wrapped)] / levels
+    light = exposure.gain * math.sqrt(fringe**2 + by_shot_noise)
+    levels = math.hypot(light, camera.read_noise) / exposure.step
+    coarse = (LEAST_SPREAD_OFF_AXIS if isinstance(wrapped, OffAxis) else LEAST_SPREAD) / levels
     return None if coarse <= 1 else (levels, camera.bits + math.ceil(math.log2(coarse)))
 
 
