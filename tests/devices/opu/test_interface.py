@@ -46,7 +46,7 @@ class NoMethod:
         (NoFrame(), "NoFrame has exposures = 0; it must be a whole number from 1."),
         (HalfAPixel(), "HalfAPixel has pixels_per_mode = 2.5; it must be a whole number from 1."),
         (NoReading(), "NoReading returns no Reading."),
-        (OneModeTooFew(), r"values of the shape \[2, 3\]; for this field it must be \[2, 4\]."),
+        (OneModeTooFew(), r"values of the shape \[2, 3\]; it must be \[2, 4\] here"),
         (NoMethod(), r"NoMethod has no method calibrate\(\)."),
     ],
 )

@@ -125,10 +125,10 @@ class Statistical:
 
     def _variance_of_rows(self, field: Tensor, energy: Tensor, frames: Frames) -> Tensor:
         """Return the part of the variance that the modes of a row share, `[rows, 1]`."""
-        variance = energy.new_zeros(len(energy), 1)
-        by_frame = self._by_frame * frames.shown.unsqueeze(2)
-        for fixed, weight in zip(by_frame, frames.weights, strict=True):
-            add_weighted(variance, fixed, weight**2, out=variance)
+        first, *others = zip(frames.shown.unsqueeze(2), frames.weights, strict=True)
+        variance = first[0] * (self._by_frame * first[1] ** 2)
+        for shown, weight in others:
+            variance += shown * (self._by_frame * weight**2)
         if self._by_mean:
             variance.add_(energy.mean(1, keepdim=True), alpha=self._by_mean)
         if self._by_squared_mean:
