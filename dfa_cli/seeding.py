@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 # How random numbers are divided among streams. Records state it; those that do not are of 1, with one stream for the
 # dropout of all blocks, and one for all noise of an optical device. In 2 each block has streams of its own. In 3 a
-# normal number of optical noise takes 16 random bits.
-STREAMS = 3
+# normal number of optical noise takes 16 random bits. In 4 each row of a large reading has a stream of its own.
+STREAMS = 4
 
 
 def stream_seed(seed: int, name: str) -> int:

@@ -85,7 +85,7 @@ def require_repeated(dfa: Dfa, run: Run) -> None:
     assert answer.code == 0, answer.err + answer.out
     assert "the metrics match exactly, in 2 epochs" in answer.out or "within the tolerance" in answer.out
     assert (
-        "random streams: version 1 before, 3 now, so dropout or optical noise draws other numbers"
+        "random streams: version 1 before, 4 now, so dropout or optical noise draws other numbers"
         in answer.out
     )
     (again,) = (dfa.root / "again").rglob("run.json")
@@ -108,7 +108,7 @@ def require_resumed(dfa: Dfa, run: Run) -> None:
     assert answer.code == 0, answer.err + answer.out
     after = run.record
     assert after["status"] == "completed"
-    assert after["streams"] == 3
+    assert after["streams"] == 4
     assert after["identity"] == before["identity"]
     assert [row["epoch"] for row in run.metrics] == [str(epoch) for epoch in range(1, EPOCHS + 1)]
     assert not (run.folder / "checkpoint.safetensors").exists()

@@ -14,6 +14,7 @@ from dfa_cli.kernels.normal import normal_like
 
 EXACT_POISSON_BELOW = 64.0  # photons
 PHOTONS = 2_500.0  # of an average pixel, where no device says how much light there is
+COMPILED_FROM = 1 << 16  # numbers from which compiled code saves more time than its threads take to wake
 READ_NOISE_MARGIN = 4.0  # in units of the r.m.s. read noise; one dark pixel in 30,000 exceeds it
 
 
@@ -71,6 +72,7 @@ class Camera:
     shot_noise: bool = True
     exposure: str | float = "auto"
     light: float | None = field(default=None, init=False)
+    compiled: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         for key in fields(Camera):
@@ -110,13 +112,15 @@ class Camera:
         step = 0.0 if self.bits is None else full_scale / (2**self.bits - 1)
         return Exposure(gain, full_scale, step, share)
 
-    def with_light(self, light: float) -> Camera:
-        """Return a copy of this camera that collects `light` photoelectrons per unit of intensity in a full exposure.
+    def on_device(self, light: float, compiled: bool) -> Camera:
+        """Return a copy of this camera for one device.
 
-        Only `photons="auto"` uses it.
+        It collects `light` photoelectrons per unit of intensity in a full exposure, which only `photons="auto"` uses.
+        `compiled`: whether the noise of large readings is computed by compiled code.
         """
         camera = copy(self)
         object.__setattr__(camera, "light", light)
+        object.__setattr__(camera, "compiled", compiled)
         return camera
 
     def variance(self, exposure: Exposure) -> tuple[float, float]:
@@ -133,6 +137,10 @@ class Camera:
         image `[...]`. That number stays a tensor on an accelerator, so that nothing waits for it; elsewhere it is 0
         where no pixel is saturated.
         """
+        if self._allows_compiled_code(intensity, exposure):
+            from dfa_cli.devices.opu.compiled import take_image
+
+            return intensity, take_image(intensity, exposure, self.shot_noise, self.read_noise, noise)
         electrons = self._detect(intensity.mul_(exposure.gain), noise)
         saturated: Tensor | int = 0
         if self.full_well is not None and (electrons.is_cuda or float(electrons.amax()) >= exposure.range):
@@ -141,6 +149,11 @@ class Camera:
         if not exposure.step:
             return electrons.mul_(1 / exposure.gain), saturated
         return electrons.mul_(1 / exposure.step).round_().mul_(exposure.step / exposure.gain), saturated
+
+    def _allows_compiled_code(self, intensity: Tensor, exposure: Exposure) -> bool:
+        if not self.compiled or intensity.numel() < COMPILED_FROM or not (self.shot_noise or self.read_noise):
+            return False
+        return not self.shot_noise or float(intensity.amin()) * exposure.gain >= EXACT_POISSON_BELOW
 
     def _detect(self, mean: Tensor, noise: torch.Generator) -> Tensor:
         """Draw photoelectrons with shot and read noise around `mean`, which is overwritten.

@@ -37,6 +37,7 @@ MODES_AT_ONCE = 1 << 20  # rows times modes: some 50 MB of intermediate results,
 ACCELERATOR_FACTOR = 8  # an accelerator gets larger tiles, because it waits at the start of each tile
 MIRRORS_AT_ONCE = 1 << 24  # rows times mirrors: 128 MB of ternary patterns
 MIN_MODES = 256  # a tile has at least so many modes, unless the whole projection has fewer
+COMPILED_WIDTH = 512  # modes from which a run is long enough to load compiled code, which takes half a second
 EXPOSURES_OF_ONES = 16  # the noise of their mean has a quarter of the deviation of one reading
 # Above this fraction of saturated pixels, the noise model of `Statistical` no longer holds.
 MAX_SATURATED_FRACTION = 0.01
@@ -166,7 +167,13 @@ class OPU:
         self.medium.prepare(
             n_in * self._rows_per_component, n_out, stream_seed(self.matrix_seed, "feedback"), self._compute
         )
-        self.readout.calibrate(self._calibration_mirrors, self.camera.with_light(self._light(pixels)))
+        compiled = self._compute.type == "cpu" and n_out >= COMPILED_WIDTH and not self.perfect
+        camera = self.camera.on_device(self._light(pixels), compiled)
+        self.readout.calibrate(self._calibration_mirrors, camera)
+        if compiled and not isinstance(self.readout, Ideal):
+            from dfa_cli.devices.opu.compiled import load
+
+            load(isinstance(self.readout, Statistical))
         self._snr = snr_notes(self.readout, self._calibration_mirrors)
         if exposure := exposure_of(self.readout):
             self._exposure_seconds = exposure.share * self.laser.exposure_seconds

@@ -3,7 +3,7 @@
 Coefficients are computed, used and forgotten, so they need no memory. Import this module only where it is used:
 numba takes half a second to load, and each kernel a second to compile.
 
-The kernels start no threads. `run_in_threads` hands out columns, and one thread sums each column in a fixed order.
+The kernels start no threads. `in_threads` hands out columns, and one thread sums each column in a fixed order.
 So neither the number of threads nor the width of the tiles changes a bit of the result.
 """
 
@@ -11,12 +11,8 @@ So neither the number of threads nor the width of the tiles changes a bit of the
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-
 import numba
 import numpy as np
-import torch
 
 from dfa_cli.devices.opu.media import gaussian
 
@@ -188,17 +184,3 @@ def flush(partial, total):
     for j in range(len(total)):
         total[j] += partial[j]
         partial[j] = 0
-
-
-def run_in_threads(work: Callable[[int, int], None], length: int, width: int) -> None:
-    """Call `work(first, last)` for `length` columns, `width` at a time, in as many threads as torch uses."""
-    pieces = [(first, min(first + width, length)) for first in range(0, length, width)]
-    threads = min(torch.get_num_threads(), len(pieces))
-    if threads == 1:
-        for first, last in pieces:
-            work(first, last)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        # `map` raises the error of a thread only when its result is asked for.
-        for _ in pool.map(lambda piece: work(*piece), pieces):
-            pass

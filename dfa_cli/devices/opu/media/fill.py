@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dfa_cli.devices.opu.media.gaussian import coefficients
+from dfa_cli.kernels.threads import in_threads
 
 BLOCK = 1 << 22  # coefficients that torch computes at once
 COMPILE_FROM = 1 << 21  # coefficients from which compiled code saves more time than it takes to compile
@@ -27,7 +28,7 @@ def fill(keys: Tensor, real: Tensor, imaginary: Tensor | None) -> None:
             parts = [empty if part is None else part[:, first:last] for part in (real, imaginary)]
             kernels.fill(unsigned(keys), kernels.u32(first), parts[0].numpy(), parts[1].numpy())
 
-        kernels.run_in_threads(work, n_out, width=1024)
+        in_threads(work, n_out, width=1024)
         return
     columns = torch.arange(n_out, device=real.device)
     rows = max(1, BLOCK // n_out)

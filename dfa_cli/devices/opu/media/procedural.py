@@ -13,6 +13,7 @@ from dfa_cli.devices.opu.media.fill import BLOCK, fill, unsigned
 from dfa_cli.devices.opu.media.gaussian import MAX_COLUMNS, coefficients, row_keys
 from dfa_cli.devices.opu.workspace import Workspace
 from dfa_cli.errors import DfaError
+from dfa_cli.kernels.threads import in_threads
 
 # So many columns that the inner loops are long, and so few that their data stay in the second-level cache.
 COLUMNS_AT_ONCE = 1024
@@ -83,7 +84,7 @@ def _compiled_product(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor],
             kernels.multiply(unsigned(keys), *csr, kernels.u32(start + first), out.numpy(), first, last)
 
         width = min(COLUMNS_AT_ONCE, -(-out.shape[2] // torch.get_num_threads()))
-        kernels.run_in_threads(work, out.shape[2], width)
+        in_threads(work, out.shape[2], width)
 
     return multiply_into
 

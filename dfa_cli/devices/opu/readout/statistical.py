@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from dfa_cli.devices.opu.camera import Camera
+from dfa_cli.devices.opu.camera import COMPILED_FROM, Camera
 from dfa_cli.devices.opu.encoding import Frames
 from dfa_cli.devices.opu.readout.base import (
     INTENSITY_OF_A_MIRROR,
@@ -102,6 +102,23 @@ class Statistical:
 
     def read(self, field: Tensor, frames: Frames, noise: torch.Generator) -> Reading:
         n_out = field.shape[3]
+        pixels = n_out * len(self.wrapped.fringes.weights)
+        z = None
+        if self.wrapped.fringes.camera.compiled and field.shape[1] * n_out >= COMPILED_FROM:
+            from dfa_cli.devices.opu.compiled import draw_keys, normal_rows, read_statistically
+
+            keys = draw_keys(field.shape[1], noise)
+            moments = (
+                self.wrapped.moments.gain,
+                self._by_frame,
+                self._by_signal,
+                self._by_mean,
+                self._by_squared_mean,
+            )
+            values, below = read_statistically(field, frames, moments, self._brightest, keys)
+            if below:
+                return Reading(values, full=0, pixels=pixels)
+            z = normal_rows(keys, n_out)
         values = weighted_sum(field[:, :, 0], frames.weights)
         energy = self._energy(field, frames.weights)
         full = self._clip(values, field, energy, frames)
@@ -110,8 +127,15 @@ class Statistical:
         deviation = torch.add(
             self._variance_of_rows(field, energy, frames), energy, alpha=self._by_signal, out=energy
         ).sqrt_()
-        values.addcmul_(deviation, normal_like(values, noise)).mul_(frames.scale)
-        return Reading(values, full=full, pixels=n_out * len(self.wrapped.fringes.weights))
+        z = normal_like(values, noise) if z is None else z
+        values.addcmul_(deviation, z).mul_(frames.scale)
+        return Reading(values, full=full, pixels=pixels)
+
+    @property
+    def _brightest(self) -> float:
+        """The `|E|^2` from which a pixel may be full: none is brighter than (amplitude of the reference + |E|)^2."""
+        fringes = self.wrapped.fringes
+        return max(0.0, fringes.exposure.ceiling**0.5 - fringes.amplitude) ** 2
 
     def _energy(self, field: Tensor, weights: tuple[float | Tensor, ...]) -> Tensor:
         """Return `sum_f w_f^2 |E_f|^2` `[rows, n_out]`, which the next call overwrites."""
@@ -146,10 +170,9 @@ class Statistical:
         ceiling = fringes.exposure.ceiling
         if ceiling == float("inf"):
             return 0
-        # No pixel is brighter than the square of (amplitude of the reference + |field|). On the CPU, where a maximum
-        # costs little, this bound mostly shows that no pixel is full, and mostly without the intensity of each frame.
-        on_cpu = energy.device.type == "cpu"
-        brightest = (max(0.0, ceiling**0.5 - fringes.amplitude)) ** 2
+        # On the CPU, where a maximum costs little, this bound mostly shows that no pixel is full, and mostly without
+        # the intensity of each frame.
+        on_cpu, brightest = energy.device.type == "cpu", self._brightest
         squares = [weight**2 for weight in frames.weights if not isinstance(weight, Tensor)]
         if on_cpu and len(squares) == len(field) and float(energy.max()) < min(squares) * brightest:
             return 0

@@ -1,0 +1,227 @@
+"""Compiles the noise of the camera and of the statistical read-out for the CPU with numba.
+
+torch takes a pass over the memory for each operation, and looks up normal numbers in one thread. Here a row stays in
+the fastest cache from the first operation to the last, and rows are divided among threads. The bits are those of torch.
+
+Import this module only where it is used: numba takes half a second to load. The kernels are kept on disk once they
+are compiled, where a folder for them can be written.
+"""
+
+# ruff: noqa: ANN001, ANN201  (numba infers the types of the kernels)
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from dfa_cli.devices.opu.camera import Exposure
+from dfa_cli.devices.opu.encoding import Frames
+from dfa_cli.kernels.normal import quantiles
+from dfa_cli.kernels.threads import in_threads
+
+f32, u64 = np.float32, np.uint64
+ONE, SIXTH = f32(1.0), f32(1 / 6)
+STEP, FIRST, SECOND = u64(0x9E3779B97F4A7C15), u64(0xBF58476D1CE4E5B9), u64(0x94D049BB133111EB)
+
+
+def kernel(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile a function that neither holds Python's lock nor checks for a division by zero, which would be slow."""
+    compiled = functools.partial(numba.njit, nogil=True, error_model="numpy", **options)
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        try:
+            return compiled(cache=True)(function)
+        except RuntimeError:  # no folder for it can be written
+            return compiled()(function)
+
+    return decorate
+
+
+@kernel()
+def draw_words(words, key):
+    """Fill `words` with random bits: SplitMix64 (Steele, Lea and Flood 2014), which starts at `key`."""
+    for k in range(len(words)):
+        x = key + u64(k + 1) * STEP
+        x = (x ^ (x >> u64(30))) * FIRST
+        x = (x ^ (x >> u64(27))) * SECOND
+        words[k] = x ^ (x >> u64(31))
+
+
+@kernel()
+def look_up(words, quantiles, z):
+    draws = words.view(np.uint16)
+    for j in range(len(z)):
+        z[j] = quantiles[draws[j]]
+
+
+@kernel()
+def draw_rows(keys, quantiles, z, first, last):
+    words = np.empty((z.shape[1] + 3) // 4, u64)
+    for i in range(first, last):
+        draw_words(words, keys[i])
+        look_up(words, quantiles, z[i])
+
+
+@kernel()
+def expose(row, z, gain, shot, read_variance):
+    """Turn intensities into photoelectrons, as `Camera._skewed_normal` does. Without shot noise, `shot` is 0."""
+    for j in range(len(row)):
+        mean = row[j] * gain
+        shot_variance = mean * shot
+        variance = shot_variance + read_variance
+        skew = SIXTH * (z[j] * z[j] - ONE)
+        row[j] = mean + np.sqrt(variance) * z[j] + skew * (shot_variance / variance)
+
+
+@kernel()
+def count_full(row, ceiling):
+    full = 0
+    for j in range(len(row)):
+        full += row[j] >= ceiling
+    return full
+
+
+@kernel()
+def digitise(row, ceiling, levels, height):
+    """Turn photoelectrons into grey levels of that height, of which there are so many in a photoelectron."""
+    for j in range(len(row)):
+        electrons = row[j]
+        row[j] = np.rint((electrons if electrons < ceiling else ceiling) * levels) * height
+
+
+@kernel()
+def clip(row, ceiling, height):
+    for j in range(len(row)):
+        electrons = row[j]
+        row[j] = (electrons if electrons < ceiling else ceiling) * height
+
+
+@kernel()
+def image_rows(
+    light, keys, quantiles, gain, shot, read_variance, ceiling, levels, height, saturated, first, last
+):
+    z, words = np.empty(light.shape[1], f32), np.empty((light.shape[1] + 3) // 4, u64)
+    for i in range(first, last):
+        row = light[i]
+        draw_words(words, keys[i])
+        look_up(words, quantiles, z)
+        expose(row, z, gain, shot, read_variance)
+        saturated[i] = count_full(row, ceiling)
+        if levels > 0:
+            digitise(row, ceiling, levels, height)
+        else:
+            clip(row, ceiling, height)
+
+
+@kernel(fastmath={"reassoc"})
+def mean(row):
+    total = f32(0.0)
+    for j in range(len(row)):
+        total += row[j]
+    return total / f32(len(row))
+
+
+@kernel()
+def add_pattern(real, imaginary, weight, square, values, energy, light):
+    for j in range(len(values)):
+        light[j] = real[j] * real[j] + imaginary[j] * imaginary[j]
+        energy[j] += square * light[j]
+        values[j] += weight * real[j]
+
+
+@kernel()
+def perturb(values, energy, z, gain, fixed, by_signal, scale):
+    for j in range(len(values)):
+        values[j] = (values[j] * gain + np.sqrt(fixed + by_signal * energy[j]) * z[j]) * scale
+
+
+@kernel()
+def read_rows(field, weights, shown, moments, scale, ceiling, keys, quantiles, values, full, first, last):
+    gain, by_frame, by_signal, by_mean, by_squared_mean = moments
+    patterns, _, _, n_out = field.shape
+    light, energy, z = np.empty(n_out, f32), np.empty(n_out, f32), np.empty(n_out, f32)
+    words = np.empty((n_out + 3) // 4, u64)
+    for i in range(first, last):
+        values[i] = 0
+        energy[:] = 0
+        fixed = f32(0.0)
+        for p in range(patterns):
+            weight = weights[p, i]
+            square = weight * weight
+            add_pattern(field[p, i, 0], field[p, i, 1], weight, square, values[i], energy, light)
+            average = mean(light)
+            fixed += square * (shown[p, i] * by_frame + average * (by_mean + average * by_squared_mean))
+            full[i] += count_full(light, ceiling)
+        draw_words(words, keys[i])
+        look_up(words, quantiles, z)
+        perturb(values[i], energy, z, gain, fixed, by_signal, scale[i, 0])
+
+
+def draw_keys(rows: int, noise: torch.Generator) -> np.ndarray:
+    """Draw a key for each row. A row has a stream of random numbers of its own, so threads can share the rows."""
+    return torch.empty(rows, dtype=torch.int64).random_(-(2**63), None, generator=noise).numpy().view(u64)
+
+
+def normal_rows(keys: np.ndarray, n: int) -> Tensor:
+    """Return the standard normal numbers `[rows, n]` of these keys."""
+    z = torch.empty(len(keys), n)
+    in_threads(functools.partial(draw_rows, keys, quantiles().numpy(), z.numpy()), len(keys))
+    return z
+
+
+def take_image(
+    light: Tensor, exposure: Exposure, shot_noise: bool, read_noise: float, noise: torch.Generator
+) -> Tensor:
+    """Do the work of `Camera.measure` for pixels that are bright enough for normal numbers.
+
+    Overwrites `light` `[..., pixels]` by the measured intensity, and returns the number of saturated pixels of each
+    image `[...]`.
+    """
+    gain, step = exposure.gain, exposure.step
+    rows = light.view(-1, light.shape[-1])
+    saturated = torch.empty(len(rows), dtype=torch.int64)
+    arguments = (
+        *(rows.numpy(), draw_keys(len(rows), noise), quantiles().numpy()),
+        *map(f32, (gain, float(shot_noise), read_noise**2, exposure.range)),
+        *map(f32, (1 / step, step / gain) if step else (0.0, 1 / gain)),
+        saturated.numpy(),
+    )
+    in_threads(functools.partial(image_rows, *arguments), len(rows))
+    return saturated.view(light.shape[:-1])
+
+
+def read_statistically(
+    field: Tensor, frames: Frames, moments: tuple[float, ...], ceiling: float, keys: np.ndarray
+) -> tuple[Tensor, bool]:
+    """Do the work of `Statistical.read` for light below `ceiling`.
+
+    Returns the values `[rows, n_out]`, and whether the light stays below it. `moments`: the gain of the read-out, and
+    its variance by pattern, by the signal, by the mean signal and by its square.
+    """
+    patterns, rows, _, n_out = field.shape
+    weights, full = np.empty((patterns, rows), f32), np.zeros(rows, np.int64)
+    for row, weight in zip(weights, frames.weights, strict=True):
+        row[:] = weight.squeeze(1).numpy() if isinstance(weight, Tensor) else weight
+    values = field.new_empty(rows, n_out)
+    arguments = (
+        *(field.numpy(), weights, frames.shown.numpy(), tuple(map(f32, moments)), frames.scale.numpy()),
+        *(f32(ceiling), keys, quantiles().numpy(), values.numpy(), full),
+    )
+    in_threads(functools.partial(read_rows, *arguments), rows)
+    return values, not full.any()
+
+
+def load(statistical: bool) -> None:
+    """Load the kernels that a read-out needs, or compile them, which takes a second and is no part of training."""
+    noise, one = torch.Generator(), torch.ones(1, 1)
+    if statistical:
+        frames = Frames(torch.ones(1, 1, 1), one, weights=(1.0,), scale=one)
+        read_statistically(torch.ones(1, 1, 2, 1), frames, (1.0,) * 5, 9.0, draw_keys(1, noise))
+    else:
+        take_image(torch.ones(1, 1), Exposure(100.0, 1000.0, 1.0), True, 1.0, noise)
