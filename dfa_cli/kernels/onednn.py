@@ -1,9 +1,10 @@
 """Matrix products by oneDNN on processors where torch would use a slower library.
 
 The plain torch lines are `torch.tanh(h @ W + b)` for `linear` and `a @ b` for `matmul`.
-In float32 torch multiplies with MKL, which takes up to a third longer on an AMD EPYC. In no type can torch's public
-product apply an activation in the same pass. The operator used below multiplies with oneDNN and can apply one. torch's
-compiler uses this operator too.
+In float32 torch multiplies with MKL, which takes up to a third longer on an AMD EPYC. On an Intel Xeon with two cores
+MKL takes three times as long where other programs compute too, since its threads wait for each other several times in
+a product. In no type can torch's public product apply an activation in the same pass. The operator used below
+multiplies with oneDNN and can apply one. torch's compiler uses this operator too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from dfa_cli.machine.cpu import cpu_info
 
 # From this many rows and columns of the result on, oneDNN's fixed cost of some 15 us no longer matters.
 ROWS, COLUMNS = 64, 256
+# From this size on, several threads take no longer with oneDNN than with MKL on an Intel Xeon either.
+SHARED_PRODUCTS, SHARED_COLUMNS = 1e8, 512
 
 
 def is_faster(a: Tensor, b: Tensor) -> bool:
@@ -27,7 +30,7 @@ def is_faster(a: Tensor, b: Tensor) -> bool:
         and len(b) > 0
         and a.device.type == b.device.type == "cpu"
         and a.dtype == b.dtype
-        and _is_fast_type(a.dtype)
+        and (_is_fast_type(a.dtype) or _is_shared(a, b))
     )
 
 
@@ -48,6 +51,17 @@ def transpose_is_faster(h: Tensor) -> bool:
     MKL takes up to eight times as long on an AMD EPYC for the plain product, and on an Intel Xeon for the transposed.
     """
     return h.device.type != "cpu" or not _is_intel()
+
+
+def _is_shared(a: Tensor, b: Tensor) -> bool:
+    """Tell whether a product is so large that several threads share it evenly."""
+    return (
+        a.dtype == torch.float32
+        and b.shape[1] >= SHARED_COLUMNS
+        and a.numel() * b.shape[1] >= SHARED_PRODUCTS
+        and torch.get_num_threads() > 1
+        and _has_operator()
+    )
 
 
 @functools.cache

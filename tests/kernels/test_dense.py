@@ -157,6 +157,27 @@ def test_intels_processors_keep_torchs_own_library_in_float32(
 
 
 @needs_operator
+@pytest.mark.parametrize(
+    ("threads", "rows", "inner", "columns", "expected"),
+    [
+        (2, 256, 784, 1024, True),
+        (1, 256, 784, 1024, False),
+        (2, 256, 10, 1024, False),
+        (2, 4096, 128, 256, False),
+    ],
+    ids=["shared", "one thread", "a projection", "few columns"],
+)
+def test_threads_share_a_large_product_by_onednn_on_every_processor(
+    threads: int, rows: int, inner: int, columns: int, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onednn, "_is_fast_type", lambda dtype: False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    a, b = torch.empty(rows, inner), torch.empty(inner, columns)
+    assert onednn.is_faster(a, b) is expected
+    assert not onednn.is_faster(a.double(), b.double())
+
+
+@needs_operator
 @pytest.mark.parametrize("instructions", ["DEFAULT", "AVX2", "AVX512"])
 def test_it_is_used_where_the_processor_has_the_instructions(
     instructions: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
