@@ -33,7 +33,7 @@ class _TanhOfBFloat16(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
         (h,) = ctx.saved_tensors
-        return torch.ops.aten.tanh_backward(gradient, h)
+        return torch.ops.aten.tanh_backward.default(gradient, h)
 
 
 ACTIVATIONS: dict[str, Activation] = {"tanh": tanh, "relu": torch.relu}
@@ -43,6 +43,6 @@ IN_PLACE: dict[Activation, Activation] = {tanh: torch.tanh_, torch.relu: torch.r
 
 # Each function computes `dL/dz` from `dL/dh` and from the output `h = activation(z)`.
 DERIVATIVES: dict[Activation, Callable[[Tensor, Tensor], Tensor]] = {
-    tanh: torch.ops.aten.tanh_backward,
-    torch.relu: lambda gradient, h: torch.ops.aten.threshold_backward(gradient, h, 0),
+    tanh: torch.ops.aten.tanh_backward.default,
+    torch.relu: lambda gradient, h: torch.ops.aten.threshold_backward.default(gradient, h, 0),
 }

@@ -88,7 +88,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """
     log_p = log_softmax(logits)
     at_target = targets.unsqueeze(1)
-    loss = -log_p.gather(1, at_target).mean()
+    loss = log_p.gather(1, at_target).sum().div_(-len(targets))
     error = log_p.exp()
     error.scatter_add_(1, at_target, torch.full_like(at_target, -1, dtype=error.dtype))
     return loss, error.div_(len(targets))

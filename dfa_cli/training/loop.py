@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dfa_cli.models.base import Model
 from dfa_cli.rules.base import LearningRule, Step
@@ -113,9 +114,7 @@ def train(experiment: Experiment, settings: LoopSettings, history: History = His
             return
         set_rate(optimizer, settings.schedule, epoch, settings.epochs)
         totals, rows = train_epoch(model, rule, optimizer, batches)
-        # Read all numbers at once, because every read makes the CPU wait for the accelerator.
-        numbers = torch.stack([*totals, *evaluate()]).tolist()
-        loss, hits, validation_loss, validation_hits, test_hits = numbers
+        loss, hits, validation_loss, validation_hits, test_hits = _numbers([*totals, *evaluate()])
         loss /= rows
         if not math.isfinite(loss):
             raise divergence(experiment, f"The training loss became {loss} in epoch {epoch}", epoch)
@@ -133,6 +132,13 @@ def train(experiment: Experiment, settings: LoopSettings, history: History = His
             alignment=experiment.alignment(epoch, settings.alignment_every),
             warnings=cost.warnings if cost else (),
         )
+
+
+def _numbers(scalars: list[Tensor]) -> list[float]:
+    if scalars[0].is_cpu:
+        return [scalar.item() for scalar in scalars]
+    # Read all at once, because every read makes the CPU wait for the accelerator.
+    return torch.stack(scalars).tolist()
 
 
 def train_epoch(

@@ -7,6 +7,7 @@ import torch
 from networks import CLASSES, ROWS, NoDevice, batch, gradients, network, same
 from torch.nn import functional
 
+from dfa_cli.kernels.softmax import log_softmax
 from dfa_cli.kernels.vjp import accumulate_vjp
 from dfa_cli.models import Batch, Model
 from dfa_cli.rules import Backpropagation, Shallow, cross_entropy
@@ -85,6 +86,15 @@ def test_the_error_is_the_gradient_of_the_loss(scale: float) -> None:
     torch.testing.assert_close(loss, expected.detach())
     torch.testing.assert_close(error, logits.grad)
     assert error.sum(1).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("rows", [1, 7, 140, 5000])
+def test_the_loss_has_the_bits_of_the_mean(rows: int) -> None:
+    draws = torch.Generator().manual_seed(rows)
+    logits = torch.randn(rows, CLASSES, generator=draws)
+    y = torch.randint(CLASSES, (rows,), generator=draws)
+    loss, _ = cross_entropy(logits, y)
+    assert torch.equal(loss, -log_softmax(logits).gather(1, y[:, None]).mean())
 
 
 def test_the_rules_have_the_interface_of_a_learning_rule() -> None:
