@@ -19,6 +19,7 @@ from dfa_cli.console.values import duration, format_time, plural, printable, qua
 from dfa_cli.errors import DfaError
 from dfa_cli.launch.task import resolve_spec
 from dfa_cli.records.run import Run
+from dfa_cli.records.words import light_in_words
 from dfa_cli.sweeps.estimate import Estimate, estimate, startup
 from dfa_cli.sweeps.plan import Plan, SweepRun, completed_runs, runs_below
 from dfa_cli.sweeps.search import Study
@@ -177,8 +178,20 @@ def cost_in_words(
         "",
         *entry("time", ", ".join(time) + condition),
         *(line for words in basis for line in entry("", words)),
+        *_light(kinds),
         *entry("disk", "; ".join(size)),
     ]
+
+
+def _light(kinds: Sequence[Estimate]) -> list[str]:
+    """Say the time and the energy of the modelled optics, as far as records of equal devices tell it."""
+    seconds, joules = sum(kind.light for kind in kinds), sum(kind.joules for kind in kinds)
+    if not seconds:
+        return []
+    words = f"about {light_in_words(seconds, joules)} of modelled optics"
+    if unknown := sum(kind.unlit for kind in kinds):
+        words += f", and {plural(unknown, 'job')} more of unknown light"
+    return entry("light", words)
 
 
 def _basis(kind: Estimate) -> str:

@@ -18,6 +18,7 @@ from dfa_cli.config.schema import projects, without_facts
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.console.values import number
 from dfa_cli.records.curves import METRICS
+from dfa_cli.records.measures import BY_NAME
 from dfa_cli.records.run import Run, flatten
 from dfa_cli.records.words import kind_in_words
 
@@ -32,7 +33,8 @@ class Estimate:
     """What the runs of one kind will take, all together.
 
     `runs`: their number. `records`: the number of records that the estimate is made from. `seconds`: the time of all
-    runs. `longest` [seconds]: the time of the longest run. `size` [bytes]: the disk space of all runs.
+    runs. `longest` [seconds]: the time of the longest run. `size` [bytes]: the disk space of all runs. `light`
+    [seconds], `joules`: of the modelled optics, less those of `unlit` runs, for whose device there is no record.
     """
 
     kind: str
@@ -41,6 +43,9 @@ class Estimate:
     seconds: float = 0.0
     size: float = 0.0
     longest: float = 0.0
+    light: float = 0.0
+    joules: float = 0.0
+    unlit: int = 0
 
 
 def estimate(jobs: Iterable[tuple[RunSpec, int]], completed: Sequence[Run]) -> list[Estimate]:
@@ -55,14 +60,26 @@ def estimate(jobs: Iterable[tuple[RunSpec, int]], completed: Sequence[Run]) -> l
         kind = work_of(spec.config)
         if kind not in costs:
             costs[kind] = _Cost(records.get(kind, ()))
-        each = found.setdefault(kind, Estimate(kind_in_words(spec.config, spec.choices)))
+        each = found.setdefault(kind, Estimate(_in_words(spec)))
         seconds = costs[kind].seconds(spec.config["epochs"] - done)
         each.runs += 1
         each.records = costs[kind].records
         each.seconds += seconds
         each.longest = max(each.longest, seconds)
         each.size += costs[kind].size(spec.config["epochs"])
+        light = costs[kind].light(spec.config, spec.config["epochs"] - done)
+        each.light += light[0] if light else 0.0
+        each.joules += light[1] if light else 0.0
+        each.unlit += light is None
     return list(found.values())
+
+
+def _in_words(spec: RunSpec) -> str:
+    """Describe the kind of a run, with the encoding, on which the number of frames depends."""
+    words = kind_in_words(spec.config, spec.choices)
+    shown = _has_light(spec.config) and not spec.config["device"].get("perfect")
+    encoding = spec.choices.get("device/encoding") if shown else None
+    return f"{words}, device/encoding={encoding}" if encoding else words
 
 
 def startup(completed: Sequence[Run]) -> float | None:
@@ -138,6 +155,7 @@ class _Cost:
         self._epoch_seconds = median(epoch for _, (epoch, _) in times) if times else 0.0
         later = [parts for run, parts in times if _seconds(run, "startup_seconds") is None]
         self.other_seconds = median(other for _, other in later or dict(times).values()) if times else 0.0
+        self._records = records
         self._folders = records[:MOST_FOLDERS] if times else []
 
     def seconds(self, epochs: int) -> float:
@@ -147,6 +165,29 @@ class _Cost:
         epoch, other = self._size_of_parts
         return epoch * epochs + other
 
+    def light(self, config: Mapping[str, Any], epochs: int) -> tuple[float, float] | None:
+        """Return the seconds and joules of the modelled optics. Records count whose device differs in seeds alone."""
+        if not _has_light(config):
+            return (0.0, 0.0)
+        device = _device(config)
+        found = [light for lit, light in self._lights if lit == device]
+        if not found:
+            return None
+        seconds, joules = (epochs * median(part) for part in zip(*found, strict=True))
+        return seconds, joules
+
+    @cached_property
+    def _lights(self) -> list[tuple[dict[str, Any], tuple[float, float]]]:
+        """The device of each record, and the light of an epoch [s, J]."""
+        found = []
+        for run in self._records:
+            epochs, *light = (
+                BY_NAME[name].value_of(run) for name in ("last_epoch", "modelled_seconds", "modelled_joules")
+            )
+            if epochs and None not in light:
+                found.append((_device(run.config), tuple(value / epochs for value in light)))
+        return found
+
     @cached_property
     def _size_of_parts(self) -> tuple[float, float]:
         sizes = [_sizes(run) for run in self._folders]
@@ -155,6 +196,16 @@ class _Cost:
             if sizes
             else (0.0, 0.0)
         )
+
+
+def _has_light(config: Mapping[str, Any]) -> bool:
+    """Tell whether the rule projects by a device whose frames take a modelled time."""
+    return projects(config) and "frame_time" in config["device"]
+
+
+def _device(config: Mapping[str, Any]) -> dict[str, Any]:
+    keys = flatten(without_facts(config["device"]))
+    return {key: value for key, value in keys.items() if not key.endswith("seed")}
 
 
 def _sizes(run: Run) -> tuple[float, float]:

@@ -58,9 +58,10 @@ def test_an_empty_folder_stays_empty(dfa: Dfa) -> None:
     shown = dry_run(dfa, *JOBS[:3], "rule=bp,dfa", "device=cpu,opu_sim")
     assert "4 combinations, 3 different runs (bp uses no device); 3 to run" in shown
     assert "3 jobs to run rule=bp device=cpu rule=dfa device=cpu rule=dfa device=opu_sim" in shown
-    kinds = ("bp", "dfa on cpu", "dfa on opu_sim")
+    kinds = ("bp", "dfa on cpu", "dfa on opu_sim, device/encoding=dithered")
     each = "; ".join(f"1 job of fc [8] on digits, trained by {kind}" for kind in kinds)
     assert f"no record yet of the same kind as {each} disk" in shown
+    assert "optics" not in shown
     assert not dfa.outputs.exists()
 
 
@@ -82,6 +83,21 @@ def test_a_damaged_record_is_named_once(dfa: Dfa) -> None:
     answer = sweep(dfa, "--dry-run", *JOBS, "seed=0,1")
     assert answer.code == 0
     assert answer.err == f"skipped {dfa.outputs / 'half'}: run.json is damaged: it is not whole JSON\n"
+
+
+def test_the_light_is_that_of_records_with_an_equal_device(dfa: Dfa) -> None:
+    words = [*JOBS[:3], "rule=dfa", "device=opu_sim"]
+    assert dfa.train(*words).code == 0
+    (run,) = dfa.runs()
+    run.rewrite(run.record | {"projection": {"modelled_seconds": 4.0, "modelled_joules": 120.0}})
+    # Of 2 epochs; the sweep has twice 4. The processor has no light.
+    both = dry_run(dfa, *words, "device=opu_sim,cpu", "epochs=4", "seed=1,2")
+    assert "light about 16.0 s, 480 J of modelled optics disk" in both
+    slower = dry_run(dfa, *words, "device.frame_seconds=1e-3,auto", "seed=1")
+    assert "light about 4.00 s, 120 J of modelled optics, and 1 job more of unknown light disk" in slower
+    both = dry_run(dfa, *words, "device/encoding=sign,dithered", "seed=1")
+    assert "as 1 job of fc [8] on digits, trained by dfa on opu_sim, device/encoding=sign light" in both
+    assert "from 1 run of fc [8] on digits, trained by dfa on opu_sim, device/encoding=dithered" in both
 
 
 @pytest.mark.parametrize(
