@@ -11,6 +11,7 @@ import torch
 from scipy import stats
 
 from dfa_cli.benchmark.measure import Memory
+from dfa_cli.console.values import duration
 from dfa_cli.devices.optics import POWER_WATTS, seconds_of_a_vector
 from dfa_cli.devices.opu.media.procedural import Procedural
 from dfa_cli.devices.opu.media.structured import Structured
@@ -52,8 +53,8 @@ def project(n_in: int, n_out: int, write_sentence: Callable[[str], None]) -> dic
         seconds = time.perf_counter() - started
         rate, to_go = last * n_in / seconds / 1e9, seconds * (n_out - last) / last
         write_sentence(
-            f"{last / n_out:7.2%}  {last * n_in:.3g} coefficients in {seconds:.0f} s, "
-            f"{rate:.2f} billion a second, {to_go:.0f} s to go"
+            f"{last / n_out:7.2%}  {last * n_in:.3g} coefficients in {duration(seconds)}, "
+            f"{rate:.2f} billion a second, {duration(to_go)} to go"
         )
     seconds, processor_seconds = time.perf_counter() - started, time.process_time() - processor_started
     memory_mb = memory.grown_mb()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dfa_cli.console.messages import percent
 from dfa_cli.console.table import truncate, wrap
-from dfa_cli.console.values import format_clock
+from dfa_cli.console.values import duration, format_clock
 
 if TYPE_CHECKING:
     from dfa_cli.sweeps.plan import SweepRun
@@ -68,7 +68,9 @@ class SweepDisplay:
     def _ended(self, run: SweepRun) -> str:
         number = f"[{len(self._printed)}/{self.total}]" if self.total else f"[{len(self._printed)}]"
         if run.state in ("completed", "reused"):
-            took = f" in {run.seconds:.1f} s" if run.state == "completed" and run.seconds is not None else ""
+            took = (
+                f" in {duration(run.seconds)}" if run.state == "completed" and run.seconds is not None else ""
+            )
             accuracy = f"test {percent(run.accuracy).strip()}" if run.accuracy is not None else ""
             return f"{number} {run.state}{took}  {run.label}  {accuracy}"
         return f"{number} {run.state}  {run.label}  {run.reason}"

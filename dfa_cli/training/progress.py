@@ -180,5 +180,6 @@ def summary(record: Mapping[str, Any], folder: Path) -> list[str]:
         lines += entry(name, line)
     for sentence in record.get("warnings", ()):
         lines += entry("warning", sentence)
-    lines += entry("time", f"{times['train_seconds']:.1f} s training, {times['total_seconds']:.1f} s in all")
+    in_all, training = duration(times["total_seconds"]), duration(times["train_seconds"])
+    lines += entry("time", f"{in_all} in all, {training} training")
     return [*lines, f"{'record':15}{shortest(folder)}", *stand_in]

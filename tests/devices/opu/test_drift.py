@@ -317,6 +317,10 @@ def test_training_and_show_tell_light_noise_and_long_times_alike(dfa: Dfa) -> No
     assert float(light[2]) == pytest.approx(projection["modelled_seconds"] / 60, rel=0.005)
     assert float(light[3]) == pytest.approx(projection["modelled_joules"] / 1000, rel=0.005)
 
+    took = re.search(r"\ntime +([\d.]+ s in all, [\d.]+ s training)\n", answer.out)
+    assert took
+    assert f" {took[1]}" in shown
+
     ratio = f"SNR {projection['notes']['snr_db']:.1f} dB (calibration pattern), "
     times = re.search(r"coherence time (\d+,\d{3}) steps, 100 h\n", answer.out)
     assert times
