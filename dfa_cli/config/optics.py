@@ -45,6 +45,7 @@ def check_optics(device: Mapping[str, Any], choices: Mapping[str, str]) -> None:
         walks=walks,
         intensity=readout == f"{CLASSES}Intensity",
         linear=readout != f"{CLASSES}Intensity",
+        exact=(device.get("encoding") or {}).get("_target_") == f"{CLASSES}Float",
         remove_sum=bool(device.get("remove_sum")),
     )
     # Nobody knows whether a read-out of the user's own has a camera. How long an automatic exposure is depends on the
@@ -75,11 +76,12 @@ def require_drift(tau: float | None, unit: str, walk: float, jitter: float) -> N
 
 
 def require_effect(
-    *, perfect: bool, drifts: bool, walks: bool, intensity: bool, linear: bool, remove_sum: bool
+    *, perfect: bool, drifts: bool, walks: bool, intensity: bool, linear: bool, exact: bool, remove_sum: bool
 ) -> None:
     """Raise `DfaError` for a drift that changes nothing, and for a sum that cannot be removed.
 
     `walks`: the phase of the reference beam drifts. `intensity`: it is read by `Intensity`, which has no such beam.
+    `exact`: the encoding is `Float`, which shows the error itself.
     """
     if perfect and drifts:
         raise DfaError(
@@ -90,6 +92,13 @@ def require_effect(
         raise DfaError(
             "device/readout=intensity has no reference beam, so device.drift.walk and device.drift.jitter change "
             "nothing. Choose device/drift=medium or none, or another device/readout."
+        )
+    if remove_sum and (perfect or exact):
+        shows = "device.perfect=true" if perfect else "device/encoding=float"
+        other = "device.perfect=false" if perfect else "another device/encoding"
+        raise DfaError(
+            f"{shows} shows the error itself, which adds no sum, so device.remove_sum=true has nothing to remove. "
+            f"Choose device.remove_sum=false, or {other}."
         )
     if remove_sum and not linear:
         raise DfaError(

@@ -98,8 +98,8 @@ class OPU:
     reached the camera, noise drowned it, or more than one in a hundred pixels were saturated, since the call before,
     and when the read-out is not to be trusted.
 
-    Raises `DfaError` for sizes beyond `limits`, for a drift that changes nothing, and in `prepare` for a frame shorter
-    than the exposure.
+    Raises `DfaError` for sizes beyond `limits`, for a drift or a `remove_sum` that changes nothing, and in `prepare`
+    for a frame shorter than the exposure.
 
     Launay et al. 2020 (arXiv 2012.06373); Brossollet et al. 2021 (arXiv 2107.11814).
     """
@@ -144,9 +144,10 @@ class OPU:
             walks=self.drift is not None and self.drift.changes_phase,
             intensity=isinstance(self.readout, Intensity),
             linear=getattr(self.readout, "linear", True),
+            exact=isinstance(self.encoding, Float),
             remove_sum=remove_sum,
         )
-        self.remove_sum = remove_sum and not perfect  # a perfect device adds no sum
+        self.remove_sum = remove_sum
         self.frame_seconds = frame_seconds
         self.frame_time = frame_time or FrameTime()
         self.laser = laser or Laser()

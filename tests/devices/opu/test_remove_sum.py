@@ -11,6 +11,7 @@ from dfa_cli.devices.opu import (
     OPU,
     Auto,
     Dithered,
+    Float,
     Ideal,
     OffAxis,
     PhaseShifting,
@@ -19,6 +20,7 @@ from dfa_cli.devices.opu import (
     Structured,
     Ternary,
 )
+from dfa_cli.errors import DfaError
 
 CPU = torch.device("cpu")
 N_IN, N_OUT, EXPOSURES = 10, 400, 16
@@ -137,10 +139,17 @@ def test_a_state_of_an_earlier_version_can_be_loaded(encoding: Any) -> None:
     assert torch.equal(later.project(errors()), fresh.project(errors()))
 
 
-def test_a_perfect_device_has_no_sum_to_remove() -> None:
-    device, plain = made(perfect=True), made(perfect=True, remove_sum=False)
-    assert torch.equal(device.project(errors()), plain.project(errors()))
-    assert device.cost().frames == plain.cost().frames
+@pytest.mark.parametrize("word", ["device.perfect=true", "device/encoding=float"])
+def test_what_shows_the_error_itself_has_no_sum_to_remove(word: str, dfa: Dfa) -> None:
+    answer = dfa.train("data=digits", "device=opu_sim", word, "device.remove_sum=true")
+    assert (answer.code, answer.out) == (2, "")
+    assert (
+        f"{word} shows the error itself, which adds no sum, so device.remove_sum=true has nothing"
+        in answer.sentence
+    )
+    arguments: dict[str, Any] = {"perfect": True} if "perfect" in word else {"encoding": Float()}
+    with pytest.raises(DfaError, match="nothing to remove"):
+        OPU(**arguments, remove_sum=True)
 
 
 @pytest.mark.parametrize("n_in", [1, 2, 3])
