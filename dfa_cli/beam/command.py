@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -121,7 +122,7 @@ def run(
         from dfa_cli.plots.style import save
 
         size = f"--inputs {n_in} --outputs {n_out}" + ("" if opening else f" --lit {lit}")
-        words = " ".join([*device_words, *overrides, size])
+        words = " ".join([*map(shlex.quote, [*flags, *device_words, *overrides]), size])
         below = f"dfa beam {words}. Simulated."
         if beam.image and beam.image.band:
             below += " Shaded in the spectrum: the band of the fringes."
