@@ -71,6 +71,11 @@ def run(
         )
         shown = shown_of_an_error(device, n_in)
         if not len(shown):
+            if n_in == 1:
+                raise DfaError(
+                    "With --inputs 1 the error is always zero, and no pattern is shown of it. Follow a pattern with "
+                    "--lit 1, or give --inputs of at least 2."
+                )
             raise DfaError(
                 f"{shower} lights no component for the error of this command. Follow a pattern with --lit N, or "
                 "choose another device/encoding."
@@ -112,9 +117,12 @@ def run(
         )
     if device.drift:
         sentences.append("The pattern is one of the first step, without the drift of the optics.")
-    sentences.append(
-        f"Measured here over {n_out:,} modes: {beam.measured_snr_db:.1f} dB between {beam.what} and what is read."
+    found_ratio = (
+        f"{beam.measured_snr_db:.1f} dB between {beam.what} and what is read"
+        if math.isfinite(beam.measured_snr_db)
+        else f"what is read is exactly {beam.what}, without noise"
     )
+    sentences.append(f"Measured here over {n_out:,} modes: {found_ratio}.")
     if beam.image and beam.image.exposed:
         sentences.append(_light(beam.image.photoelectrons, beam.image.exposed))
     output.write_stdout("\n".join(line for words in sentences for line in wrap(words, width)) + "\n")

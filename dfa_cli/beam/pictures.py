@@ -147,7 +147,8 @@ def _scatter(axis: Axes, beam: Beam) -> None:
     axis.plot(true, read, ".", color=COLOURS[0], markersize=2, alpha=0.6, rasterized=True)
     ends = [float(true.min()), float(true.max())]
     axis.plot(ends, ends, color=INK, linewidth=0.8)
-    heading = f"Read against true: {beam.measured_snr_db:.1f} dB, measured"
+    ratio = beam.measured_snr_db
+    heading = f"Read against true: {f'{ratio:.1f} dB, measured' if math.isfinite(ratio) else 'equal'}"
     dress(axis, heading, f"{beam.what} / its r.m.s.", "read / the same r.m.s.")
 
 

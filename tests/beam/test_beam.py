@@ -71,8 +71,11 @@ def test_the_fringes_lie_at_the_carrier_and_the_power_of_the_speckle_below_it() 
             ["device=opu_lighton", "device/readout=intensity"],
             r"1 frame of the camera: 500 µs.* dB between abs\(E\)\^2 and what is read",
         ),
-        (["device/readout=ideal"], r"inf dB between Re E"),
-        (["device.perfect=true"], r"device.perfect=true shows an error in 1 pattern. .*inf dB between Re E"),
+        (["device/readout=ideal"], r"what is read is exactly Re E, without noise"),
+        (
+            ["device.perfect=true"],
+            r"device.perfect=true shows an error in 1 pattern. .*what is read is exactly Re E, without noise",
+        ),
         (["device.macropixel=1"], r"lit, 1 mirror each"),
         (["device/readout=off_axis", "device.camera.bits=4"], r"0.59 grey levels.* formula does not hold"),
         (["device/drift=reference"], r"without the drift of the optics"),
@@ -138,6 +141,10 @@ def test_the_pattern_is_one_that_the_configured_encoding_shows(
             ["--lit", "11"],
             "--lit is 11. It must be a whole number of at least 1 and at most 10, the --inputs.",
         ),
+        (
+            ["--inputs", "1"],
+            "With --inputs 1 the error is always zero, and no pattern is shown of it. Follow a pattern",
+        ),
         (["--inputs", "0"], "--inputs is 0. It must be a whole number of at least 1."),
         (["device=cpu"], "device=cpu has no beam of light; choose device=opu_sim"),
         (
@@ -163,6 +170,35 @@ def test_the_picture_names_the_whole_command(dfa: Dfa, tmp_path: Path) -> None:
     assert (
         "dfa beam device=opu_lighton - -inputs 4 - -outputs 64 - -lit 1." in picture.read_text()
     )  # in a comment of the SVG
+
+
+def test_the_picture_names_the_folder_of_own_options(dfa: Dfa, tmp_path: Path) -> None:
+    (tmp_path / "my labs" / "device").mkdir(parents=True)
+    (tmp_path / "my labs" / "device" / "mylab.yaml").write_text("defaults:\n  - opu_sim\n  - _self_\n")
+    picture = tmp_path / "beam.svg"
+    words = [
+        "--config-dir",
+        str(tmp_path / "my labs"),
+        "device=mylab",
+        "--outputs",
+        "64",
+        "--out",
+        str(picture),
+    ]
+    answer = dfa("beam", *words)
+    assert answer.code == 0, answer.err
+    command = re.search(r"dfa beam - -config-dir '([^']+)' device=mylab - -inputs 10", picture.read_text())
+    assert command
+    assert command[1] == str(tmp_path / "my labs")
+
+
+def test_a_projection_without_noise_is_told_in_words(dfa: Dfa, tmp_path: Path) -> None:
+    picture = tmp_path / "beam.svg"
+    answer = dfa("beam", "device.perfect=true", "--outputs", "64", "--out", str(picture))
+    assert "Measured here over 64 modes: what is read is exactly Re E, without noise." in " ".join(
+        answer.out.split()
+    )
+    assert "Read against true: equal" in picture.read_text()
 
 
 @pytest.mark.parametrize(
