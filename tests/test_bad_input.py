@@ -54,6 +54,8 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
     "negative dropout": (["model.input_dropout=-0.1"], [r"model\.input_dropout is -0\.1", "from 0"]),
     "another activation": (["model.activation=gelu"], [r"model\.activation is gelu", "tanh", "relu"]),
     "another compute": (["compute=tpu"], ["compute is tpu", "cpu", "cuda"]),
+    "a laser without light": (["device=opu_sim", "device.laser.watts=0"], [r"greater than 0, in watts\."]),
+    "a frame of no time": (["device=opu_sim", "device.frame_seconds=0"], [r"auto, or .* 0, in seconds\."]),
     "a threshold above 1": (
         ["device=opu_sim", "device/encoding=ternary", "device.encoding.threshold=1.5"],
         [r"device\.encoding\.threshold is 1\.5", "0", "1"],

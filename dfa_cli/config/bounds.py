@@ -69,6 +69,10 @@ def auto_or(bound: Bound) -> Bound:
     return Bound(lambda v: v == "auto" or bound.holds(v), "auto, or " + bound.words, bound.real)
 
 
+def in_unit(unit: str, bound: Bound) -> Bound:
+    return replace(bound, words=f"{bound.words}, in {unit}")
+
+
 BOUNDS: dict[str, Bound] = {
     "seed": A_SEED,
     "run_id": Bound(lambda v: isinstance(v, str) and not set(v) & set("/\\"), "a name without slashes"),
@@ -100,20 +104,20 @@ BOUNDS: dict[str, Bound] = {
     "device.calibration": UP_TO_ONE,
     "device.macropixel": auto_or(AT_LEAST_ONE),
     "device.remove_sum": YES_OR_NO,
-    "device.frame_seconds": auto_or(POSITIVE),
-    "device.frame_time.shortest": NOT_NEGATIVE,
-    "device.frame_time.pause": NOT_NEGATIVE,
-    "device.frame_time.row": NOT_NEGATIVE,
+    "device.frame_seconds": auto_or(in_unit("seconds", POSITIVE)),
+    "device.frame_time.shortest": in_unit("seconds", NOT_NEGATIVE),
+    "device.frame_time.pause": in_unit("seconds", NOT_NEGATIVE),
+    "device.frame_time.row": in_unit("seconds", NOT_NEGATIVE),
     "device.frame_time.row_pixels": AT_LEAST_ONE,
-    "device.laser.watts": POSITIVE,
+    "device.laser.watts": in_unit("watts", POSITIVE),
     "device.laser.wavelength": Bound(
         lambda v: is_number(v) and 1e-8 <= v <= 1e-4,
         "a number of metres from 1e-8 to 1e-4, such as 532e-9",
         real=True,
     ),
-    "device.laser.exposure_seconds": POSITIVE,
+    "device.laser.exposure_seconds": in_unit("seconds", POSITIVE),
     "device.laser.efficiency": UP_TO_ONE,
-    "device.power_watts": NOT_NEGATIVE,
+    "device.power_watts": in_unit("watts", NOT_NEGATIVE),
     "device.perfect": YES_OR_NO,
     "device.limits.mirrors": AT_LEAST_ONE,
     "device.limits.pixels": AT_LEAST_ONE,
@@ -122,17 +126,18 @@ BOUNDS: dict[str, Bound] = {
     "device.encoding.relative": YES_OR_NO,
     "device.encoding.bits": whole(1, 16),
     "device.camera.bits": optional(whole(1, 24)),
-    "device.camera.full_well": optional(POSITIVE),
-    "device.camera.photons": optional(auto_or(POSITIVE)),
-    "device.camera.read_noise": NOT_NEGATIVE,
+    "device.camera.full_well": optional(in_unit("photoelectrons", POSITIVE)),
+    "device.camera.photons": optional(auto_or(in_unit("photoelectrons", POSITIVE))),
+    "device.camera.read_noise": in_unit("photoelectrons", NOT_NEGATIVE),
     "device.camera.shot_noise": YES_OR_NO,
     "device.camera.exposure": Bound(
-        lambda v: v == "auto" or (is_number(v) and v > 0), "auto, or a number greater than 0"
+        lambda v: v == "auto" or (is_number(v) and v > 0),
+        "auto, or a number greater than 0, in full exposures",
     ),
     "device.drift.tau": optional(POSITIVE),
     "device.drift.unit": choice("steps", "hours"),
-    "device.drift.walk": NOT_NEGATIVE,
-    "device.drift.jitter": NOT_NEGATIVE,
+    "device.drift.walk": in_unit("radians per square root of a step", NOT_NEGATIVE),
+    "device.drift.jitter": in_unit("radians", NOT_NEGATIVE),
     "device.drift.refresh": AT_LEAST_ONE,
     # A read-out may wrap another read-out, which has the same keys below `wrapped`.
     **{

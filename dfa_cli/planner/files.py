@@ -21,15 +21,21 @@ KINDS = {
     "graph_convolution": ("widths", "edges", "features", "labelled"),
 }
 COMMON = ("batch", "value_bytes", "parameter_bytes")
-HARDWARE = ("peak", "achieved", "bandwidth", "latency", "memory")
+HARDWARE = {  # the keys, each with an example
+    "peak": "989.0e+12 operations a second",
+    "achieved": "0.43",
+    "bandwidth": "50.0e+9 bytes a second",
+    "latency": "5.0e-6 seconds",
+    "memory": "80.0e+9 bytes",
+}
 
 
 def read_hardware(name: str) -> Hardware:
     """Read `conf/hardware/NAME.yaml`, or the YAML file at the path `name`."""
     path, node = _read("hardware", name)
-    for key in HARDWARE:
+    for key, example in HARDWARE.items():
         _require(
-            path, node, key, lambda v: is_number(v) and v > 0, "a number greater than 0, such as 9.89e+14"
+            path, node, key, lambda v: is_number(v) and v > 0, f"a number greater than 0, such as {example}"
         )
     peak, achieved, bandwidth, latency, memory = (float(node[key]) for key in HARDWARE)
     return Hardware(path.stem, peak, achieved, bandwidth, latency, memory)

@@ -92,7 +92,7 @@ def test_automatic_exposure_fills_the_well_or_takes_all_light() -> None:
 def test_arguments_out_of_bounds_are_refused() -> None:
     mistakes: list[tuple[dict[str, Any], str]] = [
         ({"bits": 0}, "bits is 0. It must be a whole number from 1 to 24, or null"),
-        ({"full_well": 0}, "full_well is 0. It must be a number greater than 0, or null"),
+        ({"full_well": 0}, "full_well is 0. It must be a number greater than 0, in photoelectrons, or null"),
         ({"photons": -1}, "photons is -1"),
         ({"read_noise": -1}, "read_noise is -1. It must be a number of at least 0"),
         ({"exposure": "long"}, "exposure is long. It must be auto, or a number greater than 0"),
