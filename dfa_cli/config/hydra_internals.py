@@ -10,21 +10,25 @@ import contextlib
 import copy
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import hydra._internal.hydra as hydra_module
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_repository import IConfigRepository
 from hydra._internal.defaults_list import DefaultsList
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core import utils
 from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.default_element import ResultDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode, TaskFunction
 from hydra.version import setbase
@@ -50,12 +54,21 @@ class SeparateChoices(ConfigLoaderImpl):
 
     `device/readout=statistical` means the noise of the read-out that the chosen device has by itself. The device
     `opu_phase_shifting` reads by `phase_shifting`, whose noise is that of `statistical_phase_shifting`.
+
+    The keys that the file of a device sets for a part, such as `tau` below `drift`, belong to the option that this
+    device has by itself. With another option, as by `device/drift=reference`, they are left out. With `statistical`
+    they are those of the read-out whose noise it models.
     """
+
+    _replaced: Mapping[
+        str, str | None
+    ] = {}  # parts of the device that have another option, and the place of their keys
 
     def load_configuration(
         self, config_name: str | None, overrides: list[str], run_mode: RunMode, *arguments: Any, **more: Any
     ) -> DictConfig:
         meant = self._meant(config_name, overrides, run_mode)
+        self._replaced = self._other_parts(config_name, overrides, meant, run_mode)
         composed = super().load_configuration(config_name, meant, run_mode, *arguments, **more)
         config = copy.deepcopy(composed)
         with open_dict(composed.hydra):
@@ -68,6 +81,43 @@ class SeparateChoices(ConfigLoaderImpl):
         return super().compute_defaults_list(
             config_name, self._meant(config_name, overrides, run_mode), run_mode
         )
+
+    def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
+        loaded = super()._load_single_config(default, repo)
+        node = loaded.config.get("device") if default.package == "device" else None
+        parts = [name for name in self._replaced if isinstance(node, DictConfig) and name in node]
+        if not parts:
+            return loaded
+        config = copy.deepcopy(loaded.config)
+        for name in parts:
+            keys, place = config.device.pop(name), self._replaced[name]
+            if place:
+                config.device[name] = {place: keys}
+        return replace(loaded, config=config)
+
+    def _other_parts(
+        self, config_name: str | None, overrides: Sequence[str], meant: Sequence[str], run_mode: RunMode
+    ) -> dict[str, str | None]:
+        """Return the parts of the device with another option than the device has by itself.
+
+        Each has the place below it where the keys go that the file of the device sets for it, `None` for nowhere.
+        """
+        if not any(word.startswith(("device/", "experiment=")) for word in meant):
+            return {}
+        devices = [word for word in meant if word.startswith("device=")]
+        itself, now = (
+            super(SeparateChoices, self)
+            .compute_defaults_list(config_name, list(words), run_mode)
+            .overrides.known_choices
+            for words in (devices, meant)
+        )
+        if itself.get("device") != now.get("device"):  # an experiment has its own
+            return {}
+        return {
+            group.partition("/")[2]: "wrapped" if group in STATISTICAL and STATISTICAL in overrides else None
+            for group, option in now.items()
+            if group.startswith("device/") and itself.get(group) not in (None, option)
+        }
 
     def _meant(self, config_name: str | None, overrides: Sequence[str], run_mode: RunMode) -> list[str]:
         """Return the overrides with the read-out that `device/readout=statistical` means."""

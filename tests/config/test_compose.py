@@ -145,3 +145,37 @@ def test_an_experiment_that_asks_for_a_sweep_is_no_single_run(tmp_path: Path) ->
 def test_what_hydra_knows_only_when_a_job_runs_is_refused_in_a_sweep() -> None:
     with pytest.raises(DfaError, match="HydraConfig was not set"):
         compose_sweep(["data=digits", "seed=0,1", "+zzz=${hydra:job.num}"])
+
+
+@pytest.mark.parametrize(
+    ("words", "part", "like"),
+    [
+        (["device/drift=none"], "drift", ["device/drift=none"]),
+        (["device/drift=reference"], "drift", ["device/drift=reference"]),
+        (
+            ["device/drift=reference", "device.drift.walk=2"],
+            "drift",
+            ["device/drift=reference", "device.drift.walk=2"],
+        ),
+        (["device/camera=ideal"], "camera", ["device/camera=ideal"]),
+        (["device/drift=medium"], "drift", ["device/drift=medium", "device.drift.tau=7"]),
+        (["device/drift=none"], "camera", ["device.camera.bits=12"]),
+        (
+            ["device/readout=statistical"],
+            "readout",
+            ["device/readout=statistical", "device.readout.wrapped.headroom=4"],
+        ),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, list) else words,
+)
+def test_the_keys_of_a_device_of_ones_own_belong_to_the_parts_that_it_has(
+    words: list[str], part: str, like: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "device").mkdir()
+    (tmp_path / "device" / "mylab.yaml").write_text(
+        "defaults:\n  - opu_phase_shifting\n  - override drift: medium\n  - _self_\n"
+        "drift:\n  tau: 7\ncamera:\n  bits: 12\nreadout:\n  headroom: 4\n"
+    )
+    own = compose_run(["--config-dir", str(tmp_path), "data=digits", "device=mylab", *words])
+    other = compose_run(["data=digits", "device=opu_phase_shifting", *like])
+    assert own.config["device"][part] == other.config["device"][part]
