@@ -8,26 +8,28 @@ from typing import Any
 from dfa_cli.console.table import lay_out
 from dfa_cli.console.values import NOTHING, duration, number, quantity
 
-# The directions in which tensors travel in a training step, with their headings.
+# The directions in which tensors travel in a training step, with their headings, which are those of `dfa plan`. What a
+# rule that projects the error sends back is the error itself.
 DIRECTIONS = {
     "forward": "forward",
     "backward": "backward",
-    "projection": "projection",
+    "projection": "feedback",
     "all_reduce": "all-reduce",
     "result": "result",
 }
 SECONDS = ("computing", "sending", "waiting")
 
 
-def process_table(parallel: Mapping[str, Any], part: str, width: int) -> list[str]:
+def process_table(parallel: Mapping[str, Any], part: str, width: int, projects: bool = False) -> list[str]:
     """Lays out what each process sent in a training step, on average, and how long it computed, sent and waited.
 
-    `part`: the heading of the number of a process, such as `stage`.
+    `part`: the heading of the number of a process, such as `stage`. `projects`: the rule projects the error.
     """
+    headings = {**DIRECTIONS, "backward": "error"} if projects else DIRECTIONS
     listed = parallel.get("stages")
     stages = [stage for stage in listed if isinstance(stage, dict)] if isinstance(listed, list) else []
     sent = [name for name in DIRECTIONS if any(_sent(stage, name) != NOTHING for stage in stages)]
-    heads = [part, "blocks", *(f"{DIRECTIONS[name]} sent" for name in sent), *SECONDS, "peak memory"]
+    heads = [part, "blocks", *(f"{headings[name]} sent" for name in sent), *SECONDS, "peak memory"]
     rows = [
         [
             str(place),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from dfa_cli.config.schema import projects
 from dfa_cli.console.chart import draw
 from dfa_cli.console.table import wrap
 from dfa_cli.console.values import (
@@ -185,7 +186,8 @@ def _processes(run: Run, width: int | None) -> list[str]:
         return []
     part = part_in_words(run.config)
     title = f"{part.capitalize()}s, a process each (messages and seconds of a training step, on average)"
-    return [title, *(f"  {line}" for line in process_table(parallel, part, (width or 80) - 2))]
+    errors = isinstance(run.config.get("rule"), dict) and projects(run.config)
+    return [title, *(f"  {line}" for line in process_table(parallel, part, (width or 80) - 2, errors))]
 
 
 def _optics(run: Run, measured: dict[str, float], notes: dict[str, Any]) -> list[str]:

@@ -96,7 +96,7 @@ def report(network: Network, choosing: int, rounds: int, steps: int) -> Section:
             ]
         )
     section.table(
-        ("", "ms a step", "fastest to slowest", "forward, MB", "backward, MB", "projection, MB"), rows
+        ("", "ms a step", "fastest to slowest", "forward, MB", "backward or error, MB", "feedback, MB"), rows
     )
     first, half, last = statistics.quantiles(ratios(found[dfa], found[bp]), n=4, method="inclusive")
     figure = f"{half:.2f} [{first:.2f}, {last:.2f}]"

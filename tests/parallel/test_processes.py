@@ -148,6 +148,8 @@ def test_the_record_says_what_travelled_and_who_waited(pair: tuple[Dfa, Run, Run
         shown = describe(read_run(three.folder)).partition("Stages, a process each")[2]
         table = shown.partition("all of it")[0].partition("Configuration")[0]
         assert "forward sent" in table
+        assert "error sent" in table, "as in dfa plan"
+        assert "backward sent" not in table
         assert "1 x 8.00 kB" in table
         assert re.search(r"^  stage  blocks", table, re.MULTILINE)
         assert max(map(len, table.splitlines())) <= 80, "through a pipe"

@@ -27,6 +27,16 @@ def test_a_process_has_a_row() -> None:
     assert " ".join(row.split()) == "1 1-2, 4 2 x 2.00 kB 500 ms – – 0 B"
 
 
+def test_what_travels_has_the_names_of_the_plan() -> None:
+    sent = {name: {"messages": 2, "bytes": 2000} for name in ("forward", "backward", "projection")}
+    stages = {"stages": [{**STAGE, "sent": sent}]}
+    errors, gradients = (
+        " ".join(process_table(stages, "stage", 200, projects)[0].split()) for projects in (True, False)
+    )
+    assert errors.startswith("stage blocks forward sent error sent feedback sent")
+    assert gradients.startswith("stage blocks forward sent backward sent feedback sent")
+
+
 @pytest.mark.parametrize("odd", ODD, ids=str)
 def test_a_damaged_part_is_left_out(odd: object) -> None:
     process_table({"stages": odd}, "stage", 80)
