@@ -64,7 +64,9 @@ def resume(spec: RunSpec, folder: Path) -> dict[str, Any]:
             f"{folder} holds no checkpoint: the run was made without checkpoint_every=EPOCHS, or ended early."
         )
     with owned(folder):  # from before its record is read
-        return _train(spec, Record.reopen(folder, provenance()), folder, resumed=True)
+        return _train(
+            spec, Record.reopen(folder, provenance(), spec.config["parallel"]), folder, resumed=True
+        )
 
 
 def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -> dict[str, Any]:

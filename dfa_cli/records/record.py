@@ -86,14 +86,18 @@ class Record:
         self._data: dict[str, Any] = {}
 
     @classmethod
-    def reopen(cls, folder: Path, provenance: Mapping[str, Any]) -> Record:
-        """Opens the record of a run that is resumed. Its content is kept, and this process becomes its writer."""
+    def reopen(cls, folder: Path, provenance: Mapping[str, Any], parallel: Mapping[str, Any]) -> Record:
+        """Opens the record of a run that is resumed. Its content is kept, and this process becomes its writer.
+
+        `parallel`: the configuration of its processes from now on. Their number may have changed.
+        """
         content = record_of(folder)
         content.pop(FILES, None)  # The files change from now on.
         resumed = {
             "at": now(),
             "was": content["status"],
             **{name: provenance[name] for name in ("versions", "git")},
+            **{name: parallel[name] for name in ("stages", "replicas") if name in parallel},
         }
         this_process = {
             name: provenance[name] for name in ("host", "boot", "pid", "pid_started", "platform", "processor")

@@ -15,6 +15,7 @@ from dfa_cli.console.values import (
     format_value,
     grouped,
     json_text,
+    plural,
     printable,
     quantity,
 )
@@ -57,8 +58,9 @@ def run_as_text(run: Run, width: int | None = None) -> str:
     notes = (run.record.get("projection") or {}).get("notes") or {}
     optics = _optics(run, measured, notes) if measured.get("frames") else []
     drift = drift_in_words(run.config, notes)
-    # All of it has to fit on a screen, so more lines below make the chart lower.
-    lines += _charts(run, min(room, 80), height=8 - max(1, len(optics) + len(drift)), titles=("accuracy, %",))
+    # All of it has to fit on a screen, so more lines make the chart lower.
+    more = len(optics) + len(drift) + (_resumed(run) is not None)
+    lines += _charts(run, min(room, 80), height=8 - max(1, more), titles=("accuracy, %",))
     lines.append("")
     times = [
         f"{duration(measured[name])} {words}"
@@ -162,6 +164,7 @@ def _head(run: Run, room: int, indent: int) -> list[str]:
         *_entry("chosen", " ".join(chosen), indent, room),
         f"{'folder':<{indent - 1}} {format_value(run.folder)}",
     ]
+    lines += _entry("resumed", _resumed(run), indent, room)
     if run.status == "killed":
         lines += _entry("killed", "the record says running, and its process is gone", indent, room)
     error = run.record.get("error") or {}
@@ -177,6 +180,23 @@ def _head(run: Run, room: int, indent: int) -> list[str]:
         *lines,
         *(line for sentence in run.warnings for line in _entry("warning", sentence, indent, room)),
     ]
+
+
+def _resumed(run: Run) -> str | None:
+    """Says when a run was resumed, the last time: `28 Nov 20:01, after epoch 4, in 3 stages`."""
+    listed = run.record.get("resumed")
+    times = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    if not times:
+        return None
+    last = times[-1]
+    words = [f"{len(times)} times, last on "] if len(times) > 1 else [""]
+    words[0] += format_time(str(last.get("at")))
+    if "epoch" in last:
+        words.append(f"after epoch {format_value(last['epoch'])}")
+    part = part_in_words(run.config)
+    if isinstance(count := last.get(f"{part}s"), int):
+        words.append(f"in {plural(count, part)}")
+    return ", ".join(words)
 
 
 def _processes(run: Run, width: int | None) -> list[str]:

@@ -209,6 +209,20 @@ def test_show_fits_on_one_screen(factory: Factory):
 
 
 @pytest.mark.parametrize("how", [[], ["--all"]])
+def test_show_tells_that_a_run_was_resumed_in_other_processes(factory: Factory, call: Call, how: list[str]):
+    first, later = (
+        {"at": f"2020-01-0{day}T12:00:00Z", "epoch": 4 * day, "stages": 1 + day} for day in (1, 2)
+    )
+    factory.run(record={"resumed": [first, later]})
+    assert re.search(
+        r"resumed +2 times, last on 2020-01-02, after epoch 8, in 3 stages\n",
+        call("show", "last", *how).stdout,
+    )
+    factory.run(record={"resumed": [{**first, "stages": "x"}, None]})
+    assert re.search(r"resumed +2020-01-01, after epoch 4\n", call("show", "last", *how).stdout)
+
+
+@pytest.mark.parametrize("how", [[], ["--all"]])
 def test_show_a_failure(factory: Factory, call: Call, how: list[str]):
     folder = factory.run(status="failed", curves=False)
     shown = call("show", "last", *how).stdout

@@ -221,6 +221,7 @@ def test_a_killed_run_leaves_no_process_and_is_continued_in_more_stages(dfa: Dfa
     assert (folder / "run.json").read_bytes() == before
     assert dfa("resume", str(folder), "--stages", "3").code == 0
     assert len(Run(folder).record["parallel"]["stages"]) == 3
+    assert re.search(r"\nresumed +[^\n]+, after epoch \d+, in 3 stages\n", dfa("show", str(folder)).out)
     one = dfa.run(*words)
     assert Run(folder).repeatable == one.repeatable
     assert Run(folder).weights == one.weights
