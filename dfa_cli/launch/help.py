@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from omegaconf import OmegaConf
 
 from dfa_cli.config.command import Command
 from dfa_cli.config.compose import Composer
 from dfa_cli.config.overrides import expand_sweeps
+from dfa_cli.console.values import format_value
 
 HEADERS = {
     "dfa train": """dfa train [group=option ...] [key=value ...]
@@ -33,8 +36,16 @@ NOT_TYPED = ("hydra", "grids", "data_fallback", "run_id")  # keys that nobody se
 def help_text(command: Command) -> str:
     """Return the help text of a command, with the values of the configuration that its overrides make."""
     with Composer(command) as composer:
-        composed = composer.job(expand_sweeps(command.overrides)[0], checked=False)
+        overrides = expand_sweeps(command.overrides)[0]
+        composed = composer.job(overrides, checked=False)
         groups = composer.group_options()
+        others = [
+            words
+            for group, options in groups.items()
+            if OmegaConf.select(composed.config, group.replace("/", ".")) == {}
+            for option in options
+            if (words := _keys_of(composer, overrides, group, option))
+        ]
     choices = composed.spec.choices
     chosen = " ".join(f"{group}={choices.get(group)}" for group in ("model", "data", "rule", "device"))
     keys = [str(key) for key in composed.config if key not in NOT_TYPED]
@@ -50,6 +61,16 @@ def help_text(command: Command) -> str:
             f"Other options have other values: {command.prog} model=gcn --help",
             "",
             OmegaConf.to_yaml(OmegaConf.masked_copy(composed.config, keys)),
+            *(["Keys that come with another option:", "", *others, ""] if others else []),
             FOOTER,
         ]
     )
+
+
+def _keys_of(composer: Composer, overrides: Sequence[str], group: str, option: str) -> str | None:
+    """List the keys of an option of a group, as in `parallel=data: parallel.replicas=2`. `None`: it has none."""
+    word, place = f"{group}={option}", group.replace("/", ".")
+    others = [one for one in overrides if not one.startswith(f"{group}=")]
+    node = OmegaConf.select(composer.job([*others, word], checked=False).config, place)
+    keys = [f"{place}.{key}={format_value(value)}" for key, value in node.items() if key != "_target_"]
+    return f"{word}: {', '.join(keys)}" if keys else None

@@ -750,6 +750,12 @@ class TestHelpAndHydrasFlags:
         for words in ("model: ", "gcn", "opu_sim", "shallow", "epochs: "):
             assert words in answer.out
         assert "compose" not in answer.out, "the program is called dfa train"
+        assert "parallel=data: parallel.replicas=2\n" in answer.out
+        assert "parallel=pipeline: parallel.stages=2, parallel.micro_batches=1, " in answer.out
+        assert "device/drift" not in answer.out.partition("Keys that come with another option")[2]
+        chosen = dfa("train", "device=opu_sim", "parallel=data", "--help").out
+        assert "device/drift=reference: device.drift.tau=null, device.drift.unit=steps, " in chosen
+        assert "\nparallel=" not in chosen
 
     def test_help(self, dfa: Dfa) -> None:
         answer = dfa("--help")
