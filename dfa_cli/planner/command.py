@@ -13,7 +13,7 @@ from dfa_cli.errors import DfaError, one_of
 from dfa_cli.planner import plan as planning
 from dfa_cli.planner import report
 from dfa_cli.planner.costs import Workload
-from dfa_cli.planner.files import read_hardware, read_preset
+from dfa_cli.planner.files import known_presets, read_hardware, read_preset
 from dfa_cli.planner.plan import DEFAULT_OPTICS, Optics, Options, Plan, plan
 
 PRESET = "gpt3-175b"
@@ -128,8 +128,12 @@ def _workload(question: Question, swept: tuple[str, list[int]] | None) -> tuple[
     if question.overrides:
         if question.preset is not None:
             raise DfaError(
-                f"--preset {question.preset} and {question.overrides[0]} name two models; give a preset or overrides."
+                f"--preset {question.preset} plans a model of its own, by bp and by dfa, and takes no "
+                f"{question.overrides[0]}. Leave this word out, or --preset to plan a configuration, such as "
+                "model=fc data=digits."
             )
+        if (name := question.overrides[0]) in known_presets():
+            raise DfaError(f"{name} is a preset; type dfa plan --preset {name}.")
         spec = _compose(question)
         question = _filled_in(question, spec)
         work = _of_configuration(question, spec, swept)

@@ -88,16 +88,34 @@ def _count(value: Any) -> bool:
     return is_whole(value) and value >= 1
 
 
+def known_presets() -> list[str]:
+    return _known("preset")
+
+
+def _known(group: str) -> list[str]:
+    return sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
+
+
 def _read(group: str, name: str) -> tuple[Path, Mapping[str, Any]]:
     folder = conf_dir() / group
     own = name.endswith((".yaml", ".yml"))
     path = Path(name) if own else folder / f"{name}.yaml"
-    known = sorted(file.stem for file in folder.glob("*.yaml"))
+    known = _known(group)
+    if not own and "=" in name:
+        raise DfaError(
+            f"--{group} takes a name, and {name} sets an option. Type --{group} {known[0]}, or leave --{group} out."
+        )
     if not own and name not in known:
         raise DfaError(f"--{group}: {one_of(name, known)}, and not a YAML file of your own.")
     try:
         node = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except FileNotFoundError as error:
+        raise DfaError(
+            f"--{group} {name}: there is no such file. Give the path of a YAML file, or one of {', '.join(known)}."
+        ) from error
+    except OSError as error:
+        raise DfaError(f"--{group} {name} cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise DfaError(f"--{group} {name} cannot be read: {' '.join(str(error).split())}.") from error
     if not isinstance(node, dict):
         raise DfaError(f"--{group} {name} holds no keys; conf/{group}/{known[0]}.yaml shows what it needs.")

@@ -345,7 +345,20 @@ def test_the_values_of_a_sweep(words: str, numbers: list[int]) -> None:
         (["--sweep", "micro_batches=2", "--micro-batches", "4"], "and --micro-batches 4 exclude each other"),
         (["--format", "xml"], "--format: 'xml' is not one of csv, json, table"),
         (["--activations", "keeep"], "(did you mean keep?)"),
-        (["--preset", "mnist-fc", "model=fc"], "name two models; give a preset or overrides."),
+        (
+            ["--preset", "mnist-fc", "rule=dfa"],
+            "takes no rule=dfa. Leave this word out, or --preset to plan a",
+        ),
+        (
+            ["--preset", "rule=dfa"],
+            "--preset takes a name, and rule=dfa sets an option. Type --preset cora-gcn, or",
+        ),
+        (["mnist-fc", "--stages", "2"], "mnist-fc is a preset; type dfa plan --preset mnist-fc."),
+        (
+            ["--preset", "none.yaml"],
+            "--preset none.yaml: there is no such file. Give the path of a YAML file, or one of",
+        ),
+        (["--hardware", "none.yaml"], "--hardware none.yaml: there is no such file. Give the path"),
         (["--measure"], "--measure times the blocks of a configuration; name one"),
         (["model=fc", "data=digits", "--measure"], "give --stages and --micro-batches."),
         (["model=gat", "data=digits_graph"], "The operations of model=gat cannot be counted"),
