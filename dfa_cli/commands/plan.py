@@ -45,7 +45,7 @@ def plan(
         float | None,
         typer.Option(
             "--frame-rate",
-            help="Frames per second of the OPU; default: of the configured device, or as docs/opu.md computes it.",
+            help="Patterns per second of the OPU; default: of the configured device, or as docs/opu.md computes it.",
         ),
     ] = None,
     frames_per_row: Annotated[

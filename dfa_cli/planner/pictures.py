@@ -64,7 +64,7 @@ def draw_plan(plan: Plan) -> Figure:
 
 
 def draw_sweep(plans: Sequence[Plan], key: str) -> Figure:
-    """Draw the time of a step, the idle share, the memory and the frame rate of an OPU against `key` of the options."""
+    """Draw the time of a step, the idle share, the memory and the rate of an OPU against `key` of the options."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -100,7 +100,7 @@ def draw_sweep(plans: Sequence[Plan], key: str) -> Figure:
     words = key.replace("_", "-")
     for axis, name, scale in zip(
         axes,
-        ("step (s)", "idle share (%)", "memory of a stage (GB)", "frames a second an OPU needs"),
+        ("step (s)", "idle share (%)", "memory of a stage (GB)", "patterns a second an OPU needs"),
         ("log", "linear", "log", "log"),
         strict=True,
     ):
@@ -117,7 +117,7 @@ def draw_sweep(plans: Sequence[Plan], key: str) -> Figure:
     first = plans[0]
     caption = (
         f"{first.work.name} on {first.hardware.name}. Planned, not measured.\n"
-        f"Dotted: the memory of {first.hardware.name}; the {first.modelled_frame_rate:,.0f} frames a second of the "
+        f"Dotted: the memory of {first.hardware.name}; the {first.modelled_frame_rate:,.0f} patterns a second of the "
         "modelled hardware."
     )
     finish(figure, axes, Look(), caption)

@@ -34,14 +34,14 @@ SCHEDULES: dict[str, Callable[..., Order]] = {
 }
 LARGEST_COUNT = 10**12
 MOST_PARTS = 2**23  # micro-batches times stages: twice 1,024 stages with 4,096 micro-batches each
-SLOWEST, FASTEST = 1e-9, 1e18  # frames a second
-MODELLED, GIVEN, FAST_ENOUGH = "as modelled", "as given", "fast enough"  # which frame rate an OPU has
+SLOWEST, FASTEST = 1e-9, 1e18  # patterns a second
+MODELLED, GIVEN, FAST_ENOUGH = "as modelled", "as given", "fast enough"  # which rate an OPU has
 FORWARD_FIRST = "forward-first"  # the order in which `dfa train` runs direct feedback alignment
 
 
 @dataclass(frozen=True)
 class Optics:
-    """An optical processing unit. `seconds`: the time of a frame, its exposures included, for a number of columns that
+    """An optical processing unit. `seconds`: the time of a pattern, with all its frames, for a number of columns that
     a camera with `pixels` can read. The default reads by off-axis holography."""
 
     name: str = "The modelled hardware"
@@ -61,8 +61,8 @@ DEFAULT_OPTICS = Optics()
 @dataclass(frozen=True)
 class Options:
     """What is planned. `chunks`: parts of the model on each stage in the interleaved schedule. `recompute`: activations
-    are computed again in the backward pass. `frame_rate` [1/s], `frames_per_row`: of the optical processing unit;
-    `None` takes the rate of `optics`. `share_columns`: all blocks read the same columns of the projection."""
+    are computed again in the backward pass. `frame_rate` [1/s], `frames_per_row`: the patterns of the optical
+    processing unit; `None` takes the rate of `optics`. `share_columns`: all blocks read the same columns of the projection."""
 
     stages: int
     micro_batches: int
@@ -199,7 +199,7 @@ def _check(work: Workload, options: Options) -> None:
     rate = options.frame_rate
     if rate is not None and not SLOWEST <= rate <= FASTEST:
         raise DfaError(
-            f"--frame-rate is {rate:g}. It must be a number of frames a second, from {SLOWEST:g} to {FASTEST:g}."
+            f"--frame-rate is {rate:g}. It must be a number of patterns a second, from {SLOWEST:g} to {FASTEST:g}."
         )
     require_blocks(options.stages, len(work.blocks))
     if options.micro_batches > work.units:
@@ -411,7 +411,7 @@ class Chain:
 class Optical:
     """The error goes to one optical processing unit, which sends each stage its columns of the projection.
 
-    `transfer`, `exposing`, `sending` [s]: of the error of a micro-batch, of its frames, and of all slices together, one
+    `transfer`, `exposing`, `sending` [s]: of the error of a micro-batch, of its patterns, and of all slices together, one
     after another through one port. `exposures`: the list to which the start and the end of each projection are added.
     """
 

@@ -119,8 +119,8 @@ def _opus(plan: Plan) -> str:
     )
 
 
-def _rate(frames: float) -> str:
-    return f"{frames:,.0f} frames a second" if frames >= 10 else f"{frames:.3g} frames a second"
+def _rate(patterns: float) -> str:
+    return f"{patterns:,.0f} patterns a second" if patterns >= 10 else f"{patterns:.3g} patterns a second"
 
 
 def _notes(plan: Plan) -> Iterator[str]:
@@ -242,14 +242,14 @@ def _projection(plan: Plan) -> Iterator[str]:
 
 
 def _optics(plan: Plan) -> Iterator[str]:
-    """Say which frame rate, how many cameras and how many mirrors the optical projection needs."""
+    """Say how many patterns a second, how many cameras and how many mirrors the optical projection needs."""
     work, options = plan.work, plan.options
     modelled = plan.modelled_frame_rate
-    needed, frames = plan.needed_frame_rate, work.rows * work.labelled * options.frames_per_row
+    needed, patterns = plan.needed_frame_rate, work.rows * work.labelled * options.frames_per_row
     slower = needed / modelled
     labelled = "labelled " if work.labelled < 1 else ""
     yield (
-        f"To keep up with the busiest stage, one OPU has to show {needed:,.0f} frames a second "
+        f"To keep up with the busiest stage, one OPU has to show {needed:,.0f} patterns a second "
         f"({options.frames_per_row} a {labelled}{work.row}). {options.optics.name} shows {modelled:,.0f} with "
         f"{plan.columns:,} columns (docs/opu.md), "
         + (f"{slower:,.0f} times too few" if slower > 1 else "which is enough")
@@ -257,8 +257,8 @@ def _optics(plan: Plan) -> Iterator[str]:
     )
     if slower > 1:
         yield (
-            f"At {modelled:,.0f} frames a second a batch of {work.rows * work.labelled:,.0f} {labelled}{work.row}s "
-            f"takes {duration(frames / modelled, fine=True)} of light."
+            f"At {modelled:,.0f} patterns a second a batch of {work.rows * work.labelled:,.0f} {labelled}{work.row}s "
+            f"takes {duration(patterns / modelled, fine=True)} of light."
         )
     modes = options.optics.modes
     if plan.columns > modes:

@@ -110,7 +110,7 @@ def test_a_network_that_only_waits_is_told_so() -> None:
     slow = Hardware("slow", peak=1.0, achieved=1.0, bandwidth=1e30, latency=1e6, memory=1e30)
     words = " ".join(conclusions(plan(equal_blocks(8), slow, Options(4, 8))))
     assert "Nearly all of a step is spent waiting for messages" in words
-    assert "frames a second" not in words
+    assert "patterns a second" not in words
 
 
 def test_what_a_stage_holds_is_told_where_it_differs() -> None:
@@ -128,7 +128,7 @@ def test_what_a_block_needs_inside_itself_is_not_saved() -> None:
 def test_the_needed_frame_rate_keeps_the_stages_busy_and_half_of_it_does_not() -> None:
     work, options = equal_blocks(8).with_rows(400), Options(4, 400)
     result = plan(work, LARGE, options)
-    assert result.needed_frame_rate == pytest.approx(2 / 4)  # two frames in the four seconds of a micro-batch
+    assert result.needed_frame_rate == pytest.approx(2 / 4)  # two patterns in the four seconds of a micro-batch
     busy = 400 * 2 * 2
     assert result.lines[-1].seconds == pytest.approx(busy, rel=0.03)
     half = plan(work, LARGE, Options(4, 400, frame_rate=result.needed_frame_rate / 2))
@@ -323,7 +323,7 @@ def test_the_values_of_a_sweep(words: str, numbers: list[int]) -> None:
             ["--preset", "cora-gcn", "--batch", "5"],
             "a graph is always one batch, of 2708 nodes; leave it out.",
         ),
-        (["--frame-rate", "0"], "--frame-rate is 0. It must be a number of frames a second, from 1e-09"),
+        (["--frame-rate", "0"], "--frame-rate is 0. It must be a number of patterns a second, from 1e-09"),
         (["--frame-rate", "nan"], "--frame-rate is nan. It must be a number"),
         (["--frame-rate", "inf"], "--frame-rate is inf. It must be a number"),
         (["--stages", "1000000000"], "1000000000 stages are more than the 193 blocks of the model"),
@@ -403,8 +403,8 @@ def test_the_speed_of_the_optics_is_that_of_the_configured_device(
     source = "docs/opu.md" if words == ["device=cpu"] else words[0]
     name = "The modelled hardware" if words == ["device=cpu"] else words[0]
     assert f"{name} shows {rate:,} with 40,000 columns" in said
-    assert f"As modelled ({source}) it shows {rate:,} frames a second. It is fast enough with" in said
+    assert f"As modelled ({source}) it shows {rate:,} patterns a second. It is fast enough with" in said
     assert "dfa OPU as modelled " in said
     given = " ".join(dfa(*large, *words, "--frame-rate", "700").out.split())
-    assert "As given (--frame-rate) it shows 700 frames a second." in given
+    assert "As given (--frame-rate) it shows 700 patterns a second." in given
     assert "dfa OPU as given " in given
