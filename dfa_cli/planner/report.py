@@ -231,12 +231,14 @@ def _projection(plan: Plan) -> Iterator[str]:
         return
     passes = "a forward pass takes" if options.stages == 2 else f"{options.stages - 1} forward passes take"
     # Fewer stages than 1 + M gained / forward. An equal number only ties, and rounding must not change that.
-    most = math.ceil(1 + options.micro_batches * gained / forward - 1e-6) - 1
+    limit = 1 + options.micro_batches * gained / forward
+    most = math.ceil(limit - 1e-6) - 1
     yield (
         f"dfa local waits for the first error, as long as {passes}. With M = {options.micro_batches} micro-batches, "
         "equal stages and messages that take no time, it is ahead of a bp that never waits "
         + (f"up to {most} stages" if most > 1 else "at no number of stages")
-        + f" (fewer than 1 + {gained / forward:.2f} M)"
+        # The product of a rounded number would not be the limit.
+        + f" (fewer than 1 + {gained / forward:.2f} M, which is {limit:,.1f})"
         + ("; beyond, the advantage vanishes." if most > 1 else ".")
     )
 
@@ -330,8 +332,16 @@ def _fits(names: Sequence[str], plan: Plan) -> str:
     )
 
 
-def row(plan: Plan, line: Line) -> dict[str, Any]:
-    """Return a line as plain data, with the numbers of stages and micro-batches."""
+def rows(plan: Plan) -> list[dict[str, Any]]:
+    """Return what the table shows as plain data, with the numbers of stages and micro-batches."""
+    found = [_row(plan, line) for line in plan.lines]
+    rule, schedule = BOUND.split(" ", 1)
+    bound = {"rule": rule, "schedule": schedule, "seconds": plan.bound}
+    given = ("model", "hardware", "stages", "micro_batches", "activations")
+    return [*found, {key: found[0][key] if key in given else bound.get(key) for key in found[0]}]
+
+
+def _row(plan: Plan, line: Line) -> dict[str, Any]:
     return {
         "model": plan.work.name,
         "hardware": plan.place,
