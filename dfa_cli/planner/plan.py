@@ -62,7 +62,8 @@ DEFAULT_OPTICS = Optics()
 class Options:
     """What is planned. `chunks`: parts of the model on each stage in the interleaved schedule. `recompute`: activations
     are computed again in the backward pass. `frame_rate` [1/s], `frames_per_row`: the patterns of the optical
-    processing unit; `None` takes the rate of `optics`. `share_columns`: all blocks read the same columns of the projection."""
+    processing unit; `None` takes the rate of `optics`. `share_columns`: all blocks read the same columns of the
+    projection."""
 
     stages: int
     micro_batches: int
@@ -411,8 +412,8 @@ class Chain:
 class Optical:
     """The error goes to one optical processing unit, which sends each stage its columns of the projection.
 
-    `transfer`, `exposing`, `sending` [s]: of the error of a micro-batch, of its patterns, and of all slices together, one
-    after another through one port. `exposures`: the list to which the start and the end of each projection are added.
+    `transfer`, `exposing`, `sending` [s]: of the error of a micro-batch, of its patterns, and of all slices together,
+    one after another through one port. `exposures`: the list to which the start and the end of each projection are added.
     """
 
     passed_on = None

@@ -351,6 +351,7 @@ def _row(plan: Plan, line: Line) -> dict[str, Any]:
         "rule": line.rule,
         "schedule": line.schedule,
         "projector": line.projector,
+        "opu": line.opu,
         "frame_rate": line.frame_rate,
         "seconds": line.seconds,
         "idle": line.idle,
@@ -364,13 +365,13 @@ def _row(plan: Plan, line: Line) -> dict[str, Any]:
 
 
 def as_csv(plans: Sequence[Plan]) -> str:
-    return csv_text([row(plan, line) for plan in plans for line in plan.lines])
+    return csv_text([row for plan in plans for row in rows(plan)])
 
 
 def as_json(plans: Sequence[Plan]) -> str:
     content = [
         {
-            "lines": [row(plan, line) for line in plan.lines],
+            "lines": rows(plan),
             "bound_seconds": plan.bound,
             "needed_frame_rate": plan.needed_frame_rate,
             "conclusions": conclusions(plan),

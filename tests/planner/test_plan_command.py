@@ -85,8 +85,8 @@ def test_at_equal_costs_the_saved_gradients_count_for_more_than_the_bubbles() ->
         in words
     )
     assert (
-        "ahead of a bp that never waits up to 8 stages (fewer than 1 + 1.00 M); beyond, the advantage vanishes."
-        in words
+        "ahead of a bp that never waits up to 8 stages (fewer than 1 + 1.00 M, which is 9.0); beyond, the "
+        "advantage vanishes." in words
     )
 
 
@@ -128,7 +128,9 @@ def test_what_a_block_needs_inside_itself_is_not_saved() -> None:
 def test_the_needed_frame_rate_keeps_the_stages_busy_and_half_of_it_does_not() -> None:
     work, options = equal_blocks(8).with_rows(400), Options(4, 400)
     result = plan(work, LARGE, options)
-    assert result.needed_frame_rate == pytest.approx(2 / 4)  # two patterns in the four seconds of a micro-batch
+    assert result.needed_frame_rate == pytest.approx(
+        2 / 4
+    )  # two patterns in the four seconds of a micro-batch
     busy = 400 * 2 * 2
     assert result.lines[-1].seconds == pytest.approx(busy, rel=0.03)
     half = plan(work, LARGE, Options(4, 400, frame_rate=result.needed_frame_rate / 2))
@@ -222,10 +224,33 @@ def test_blocks_are_timed_on_this_machine(dfa: Dfa, monkeypatch: pytest.MonkeyPa
 def test_csv_has_a_row_for_each_line_of_each_plan(dfa: Dfa) -> None:
     text = ok(dfa("plan", "--preset", "gpt2-1.5b", "--sweep", "stages=2,4", "--format", "csv"))
     rows = list(csv.DictReader(io.StringIO(text)))
-    assert [row["stages"] for row in rows] == ["2"] * 10 + ["4"] * 10
+    assert [row["stages"] for row in rows] == ["2"] * 11 + ["4"] * 11
     assert {row["schedule"] for row in rows} == {
-        "gpipe", "1f1b", "interleaved", "zero-bubble", "zb-h2", "zbv", "forward-first", ""
+        "gpipe", "1f1b", "interleaved", "zero-bubble", "zb-h2", "zbv", "forward-first", "", "never waiting"
     }  # fmt: skip
+
+
+def test_the_export_has_what_the_table_shows(dfa: Dfa) -> None:
+    words = ["--preset", "gpt2-1.5b", "--stages", "4"]
+    (plan,) = json.loads(ok(dfa("plan", *words, "--format", "json")))
+    shown = ok(dfa("plan", *words))
+    (waiting,) = (line for line in plan["lines"] if line["schedule"] == "never waiting")
+    assert waiting["seconds"] == plan["bound_seconds"]
+    assert re.search(
+        rf"^bp never waiting +{re.escape(duration(waiting['seconds'], fine=True))} ", shown, re.MULTILINE
+    )
+    (quick,) = (line for line in plan["lines"] if line["opu"] == "fast enough")
+    assert quick["frame_rate"] == plan["needed_frame_rate"]
+    assert f"fast enough with {quick['frame_rate']:,.0f} patterns a second" in " ".join(shown.split())
+
+
+def test_the_limit_is_not_that_of_the_rounded_numbers(dfa: Dfa) -> None:
+    words = ["--preset", "mnist-fc", "--stages", "2", "--micro-batches", "512", "--batch", "4096"]
+    said = " ".join(ok(dfa("plan", *words)).split())
+    found = re.search(r"up to (\d+) stages \(fewer than 1 \+ 0\.56 M, which is ([\d.]+)\)", said)
+    assert found
+    assert int(found[1]) < float(found[2]) <= int(found[1]) + 1
+    assert int(found[1]) != int(1 + 0.56 * 512)
 
 
 def test_pictures_are_drawn_and_not_overwritten(dfa: Dfa) -> None:
