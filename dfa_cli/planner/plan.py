@@ -413,7 +413,8 @@ class Optical:
     """The error goes to one optical processing unit, which sends each stage its columns of the projection.
 
     `transfer`, `exposing`, `sending` [s]: of the error of a micro-batch, of its patterns, and of all slices together,
-    one after another through one port. `exposures`: the list to which the start and the end of each projection are added.
+    one after another through one port. `exposures`: the list to which the start and the end of each projection are
+    added.
     """
 
     passed_on = None

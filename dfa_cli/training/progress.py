@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfa_cli.console.messages import entry, percent, shortest
+from dfa_cli.console.table import wrap
 from dfa_cli.console.values import duration, format_clock
 from dfa_cli.records.fallback import todays_sentence
 from dfa_cli.records.words import drift_in_words, heading, light_in_words, noise_in_words
@@ -36,6 +37,7 @@ class Progress:
         self.epochs = config["epochs"]
         self.may_stop_early = config["patience"] is not None
         self.title = heading(config, choices)
+        self._hints = _hints(config)
         self._live: Live | None = None
         self._last_shown = 0.0
         self._last_epoch: Epoch | None = None
@@ -46,7 +48,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if self.kind != "none":
-            print(self.title, flush=True)
+            print("\n".join([self.title, *self._hints]), flush=True)
         if self.kind == "bar":
             from rich.console import Console
             from rich.live import Live
@@ -148,6 +150,19 @@ class Progress:
         """Print the result. The record must be complete."""
         if self.kind != "none":
             print("\n".join(summary(record, folder)), flush=True)
+
+
+def _hints(config: Mapping[str, Any]) -> list[str]:
+    """Say that the stages of a pipeline take turns, if they do. A graph cannot be divided into micro-batches."""
+    parallel = config.get("parallel") or {}
+    waits = parallel.get("stages", 1) > 1 and parallel.get("micro_batches") == 1
+    if not waits or config["data"].get("gives") == "graph":
+        return []
+    return wrap(
+        "note: with parallel.micro_batches=1 a stage waits for the whole batch of the stage before it. More, such as "
+        "parallel.micro_batches=4, let them work at the same time.",
+        80,
+    )
 
 
 def summary(record: Mapping[str, Any], folder: Path) -> list[str]:

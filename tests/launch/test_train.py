@@ -26,7 +26,9 @@ import torch
 from program import Dfa, Run
 from safetensors.torch import load_file
 
+from dfa_cli.config.compose import compose_run
 from dfa_cli.seeding import stream_seed
+from dfa_cli.training.progress import Progress
 
 GRAPH = ("model=gcn", "data=digits_graph", "device=opu_sim", "optimizer.lr=0.02")
 SMALL = ("data=digits", "model.hidden=[8]", "epochs=2")
@@ -270,6 +272,23 @@ class TestProgress:
         assert "500 test" in answer.out
         assert f"{run.record['projection']['frames']:,} frames" in answer.out
         assert str(run.folder) in answer.out
+
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (["data=digits", "parallel=pipeline"], True),
+            (["data=digits", "parallel=pipeline", "parallel.micro_batches=4"], False),
+            (["data=digits_graph", "model=gcn", "parallel=pipeline"], False),
+            (["data=digits", "parallel=data"], False),
+        ],
+    )
+    def test_says_that_the_stages_of_a_pipeline_take_turns(
+        self, words: list[str], told: bool, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        spec = compose_run([*words, "progress=lines"])
+        with Progress(spec.config, spec.choices):
+            pass
+        assert ("More, such as parallel.micro_batches=4" in " ".join(capsys.readouterr().out.split())) == told
 
     def test_none_prints_nothing(self, dfa: Dfa) -> None:
         answer = dfa.train(*SMALL, "progress=none")
