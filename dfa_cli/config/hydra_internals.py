@@ -32,7 +32,7 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode, TaskFunction
 from hydra.version import setbase
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 VERSION_BASE = "1.3"
 JOB_NAME = "dfa"  # hydra.job.name
@@ -84,15 +84,14 @@ class SeparateChoices(ConfigLoaderImpl):
 
     def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
         loaded = super()._load_single_config(default, repo)
-        node = loaded.config.get("device") if default.package == "device" else None
-        parts = [name for name in self._replaced if isinstance(node, DictConfig) and name in node]
-        if not parts:
+        if not self._replaced or default.package != "device":
             return loaded
         config = copy.deepcopy(loaded.config)
-        for name in parts:
-            keys, place = config.device.pop(name), self._replaced[name]
+        node = OmegaConf.select(config, "device")
+        for name in [name for name in self._replaced if isinstance(node, DictConfig) and name in node]:
+            keys, place = node.pop(name), self._replaced[name]
             if place:
-                config.device[name] = {place: keys}
+                node[name] = {place: keys}
         return replace(loaded, config=config)
 
     def _other_parts(

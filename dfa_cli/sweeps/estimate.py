@@ -181,11 +181,11 @@ class _Cost:
         """The device of each record, and the light of an epoch [s, J]."""
         found = []
         for run in self._records:
-            epochs, *light = (
+            epochs, seconds, joules = (
                 BY_NAME[name].value_of(run) for name in ("last_epoch", "modelled_seconds", "modelled_joules")
             )
-            if epochs and None not in light:
-                found.append((_device(run.config), tuple(value / epochs for value in light)))
+            if epochs and seconds is not None and joules is not None:
+                found.append((_device(run.config), (seconds / epochs, joules / epochs)))
         return found
 
     @cached_property
