@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import functools
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from dfa_cli.kernels.cuda import has_triton
 
 # The columns of the entries of a sparse matrix, the first entry of each row, and the values.
 Bags = tuple[Tensor, Tensor, Tensor]
@@ -28,12 +30,14 @@ class SparseMatrix:
     `transposed.values() == csr.values()[order]`. The transpose may lack rows of `S` (`for_signals`). Indices have 32
     bits where they fit, because the sparse product on a CPU would convert 64-bit indices every time. `places` `[rows]`
     are the numbers that the rows have in the matrix of which `only` took them; `None` means that it has all rows.
+    `pieces` holds how long rows are cut on CUDA. All matrices of one sparsity pattern share it.
     """
 
     csr: Tensor
     transposed: Tensor
     order: Tensor
     places: Tensor | None = None
+    pieces: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_tensor(cls, matrix: Tensor) -> SparseMatrix:
@@ -57,7 +61,7 @@ class SparseMatrix:
         inside = self._lies_in(rows)
         columns, order, old = self._transposed_rows()[inside], self.order[inside], self.transposed
         transposed = _csr_from_sorted(columns, old.col_indices()[inside], old.values()[inside], old.shape)
-        return replace(self, transposed=transposed, order=order)
+        return replace(self, transposed=transposed, order=order, pieces={})
 
     def columns_of(self, rows: Tensor) -> Tensor:
         """Return the numbers of the columns that have an entry in one of these rows."""
@@ -81,7 +85,9 @@ class SparseMatrix:
     def with_values(self, values: Tensor) -> SparseMatrix:
         """Return a matrix with the same sparsity pattern and other values `[stored]`."""
         transposed = _with_pattern_of(self.transposed, values.index_select(0, self.order))
-        return SparseMatrix(_with_pattern_of(self.csr, values), transposed, self.order, self.places)
+        return SparseMatrix(
+            _with_pattern_of(self.csr, values), transposed, self.order, self.places, self.pieces
+        )
 
     @cached_property
     def dense(self) -> Tensor:
@@ -96,11 +102,21 @@ class SparseMatrix:
 
     def matmul(self, dense: Tensor) -> Tensor:
         """Compute `S H` `[rows, width]` for a dense `H` `[columns, width]`, without autograd."""
-        return _matmul(self.csr, self._bags, dense)
+        return self._product("rows", self.csr, self._bags, dense)
 
     def transpose_matmul(self, signal: Tensor) -> Tensor:
         """Compute `S^T G` `[columns, width]` for a signal `G` `[rows, width]`, without autograd."""
-        return _matmul(self.transposed, self._transposed_bags, signal)
+        return self._product("columns", self.transposed, self._transposed_bags, signal)
+
+    def _product(self, of: str, csr: Tensor, bags: Bags, dense: Tensor) -> Tensor:
+        if not (dense.is_cuda and has_triton()):
+            return _matmul(csr, bags, dense)
+        from dfa_cli.kernels import sparse_cuda
+
+        columns, starts, values = bags
+        if of not in self.pieces:
+            self.pieces[of] = sparse_cuda.cut_long_rows(starts)
+        return sparse_cuda.multiply(starts, columns, values, dense.detach(), self.pieces[of])
 
     @cached_property
     def _bags(self) -> Bags:

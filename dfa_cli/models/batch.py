@@ -8,12 +8,13 @@ from functools import cached_property
 
 from torch import Tensor
 
+from dfa_cli.kernels.fixed_order import FixedOrder
 from dfa_cli.kernels.sparse import SparseMatrix, normalised_adjacency
 
 
 @dataclass(eq=False)
 class Graph:
-    """A graph of `nodes` nodes with `edge_index` `[2, edges]`. The matrix that layers derive from it is cached."""
+    """A graph of `nodes` nodes with `edge_index` `[2, edges]`. What layers derive from it is cached."""
 
     edge_index: Tensor
     nodes: int
@@ -22,6 +23,11 @@ class Graph:
     def adjacency(self) -> SparseMatrix:
         """The normalised adjacency matrix `A'` `[nodes, nodes]`, with self loops."""
         return normalised_adjacency(self.edge_index, self.nodes)
+
+    @cached_property
+    def fixed_order(self) -> FixedOrder:
+        """The context in which layers add up edges in a fixed order."""
+        return FixedOrder(self.edge_index)
 
     def only(self, rows: Tensor) -> Graph:
         """Return the graph whose `adjacency` has only these rows, for layers that compute some nodes only."""

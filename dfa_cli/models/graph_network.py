@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -26,10 +27,11 @@ class Convolution(nn.Module):
     def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
         assert graph is not None
         h = h.dense if isinstance(h, SparseMatrix) else h
-        if self.matmul_dtype is None:
-            return self.conv(h.to(next(self.parameters()).dtype), graph.edge_index)
-        with torch.autocast(h.device.type, self.matmul_dtype):
-            return self.conv(h, graph.edge_index)
+        with graph.fixed_order if h.is_cuda else nullcontext():
+            if self.matmul_dtype is None:
+                return self.conv(h.to(next(self.parameters()).dtype), graph.edge_index)
+            with torch.autocast(h.device.type, self.matmul_dtype):
+                return self.conv(h, graph.edge_index)
 
 
 class GraphNetwork(Model):

@@ -75,3 +75,17 @@ def test_the_numbers_are_those_of_the_cpu(data: tuple[str, ...], words: tuple[st
     for a, b in zip(here, there, strict=True):
         assert b.train_loss == pytest.approx(a.train_loss, rel=1e-3)
         assert b.test_accuracy == pytest.approx(a.test_accuracy, abs=0.02)
+
+
+@pytest.mark.parametrize("rule", ["bp", "dfa"])
+@pytest.mark.parametrize("model", ["fc", "gcn", "gat", "cheb", "sage"])
+def test_equal_seeds_give_equal_bits(model: str, rule: str) -> None:
+    words = f"model={model}", "data=digits_graph", f"rule={rule}", "device=gpu"
+    ends = []
+    for _ in range(3):
+        made = parts("cuda", *words)
+        for _ in train(made, LoopSettings(10)):
+            pass
+        ends.append([parameter.detach().clone() for parameter in made.model.parameters()])
+    for end in ends[1:]:
+        assert all(map(torch.equal, end, ends[0]))

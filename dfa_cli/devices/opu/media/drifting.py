@@ -65,6 +65,8 @@ class Drifting:
 
     def __init__(self, medium: Medium, rate: float):
         self.medium = medium
+        if isinstance(medium, Auto):
+            medium.drifts = True
         self.rate = rate
 
     def prepare(self, n_in: int, n_out: int, seed: int, compute: torch.device) -> None:

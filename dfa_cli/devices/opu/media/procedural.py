@@ -13,6 +13,7 @@ from dfa_cli.devices.opu.media.fill import BLOCK, fill, unsigned
 from dfa_cli.devices.opu.media.gaussian import MAX_COLUMNS, coefficients, row_keys
 from dfa_cli.devices.opu.workspace import Workspace
 from dfa_cli.errors import DfaError
+from dfa_cli.kernels.cuda import has_triton
 from dfa_cli.kernels.threads import in_threads
 
 # So many columns that the inner loops are long, and so few that their data stay in the second-level cache.
@@ -45,8 +46,7 @@ class Procedural:
         return next(self.fields_at(patterns, imaginary, [(0, self._shape[1])]))
 
     def fields_at(self, patterns: Tensor, imaginary: bool, spans: Spans) -> Iterator[Tensor]:
-        make_product = _compiled_product if patterns.device.type == "cpu" else _torch_product
-        multiply_into = make_product(self._keys, patterns)
+        multiply_into = _product(self._keys, patterns)
         for first, last in spans:
             shape = len(patterns), 2 if imaginary else 1, last - first
             field = self._scratch.tensor("field", shape, patterns.device)
@@ -64,6 +64,16 @@ class Procedural:
         real = torch.empty(n_in, n_out, device=self._keys.device)
         fill(self._keys, real, None)
         return real
+
+
+def _product(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor], None]:
+    if patterns.is_cpu:
+        return _compiled_product(keys, patterns)
+    if patterns.is_cuda and has_triton():
+        from dfa_cli.devices.opu.media import compiled_cuda
+
+        return compiled_cuda.product(keys, patterns)
+    return _torch_product(keys, patterns)
 
 
 def _compiled_product(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor], None]:
