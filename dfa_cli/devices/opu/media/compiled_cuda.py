@@ -77,8 +77,8 @@ def _radius_and_quarter(k1, k2, k3, mixed):
 def _root(x):
     """Compute the correctly rounded square root of the numbers that occur, 2^-23 to 2^6.
 
-    It is the fast path of CUDA's `sqrtf`, without the branch for numbers out of range. A test goes through all 2^23
-    radii, with every error that the approximate `rsqrt` may have.
+    NVIDIA's assembler makes the same instructions of `sqrt.rn.f32`, and a branch for numbers below 2^-101, which would
+    keep the roots of a thread from overlapping. A test goes through all 2^23 radii.
     """
     r = tl.rsqrt(x)
     s = x * r
@@ -100,7 +100,7 @@ def _sine(quarter, square):
     return quarter * (p * square + SIN_0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["start"])
 def _multiply_one(
     keys, vector, count, inputs, start, out, width, COLUMNS: tl.constexpr, IMAGINARY: tl.constexpr
 ):
@@ -128,7 +128,7 @@ def _multiply_one(
         tl.store(to + width, imaginary, mask=columns < width)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["start", "vectors"])
 def _multiply_many(
     keys,
     high,
@@ -193,8 +193,8 @@ def _multiply_many(
 def _add_product(x_high, x_low, coefficients, to):
     """Add `x @ coefficients` to `to`, on tensor cores.
 
-    A number is the sum of two of 11 bits, so that products have 22 bits. In float32 proper, multiplying 256 vectors
-    would take four times as long as computing the coefficients.
+    A number is the sum of two of 11 bits, so that products have 22 bits. In float32 proper, an H200 can multiply 256
+    vectors by at most 1.3e11 coefficients a second, which is a third of those that it can compute.
     """
     high = coefficients.to(tl.float16)
     low = (coefficients - high.to(tl.float32)).to(tl.float16)
