@@ -213,7 +213,9 @@ def cora(check: Check) -> None:
 
 def medium(check: Check) -> None:
     """Count the coefficients a second of the procedural medium: for one vector, for 256, and 10^12 of them."""
-    check.note(f"The medium is compiled by {'Triton' if has_triton() else 'numba' if check.dry else 'nobody'}.")
+    check.note(
+        f"The medium is compiled by {'Triton' if has_triton() else 'numba' if check.dry else 'nobody'}."
+    )
     n_in, n_out = (100, 10_000) if check.dry else (1_000, 1_000_000)
     made = Procedural()
     made.prepare(n_in, n_out, 0, torch.device(check.compute))

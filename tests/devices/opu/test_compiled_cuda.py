@@ -1,5 +1,7 @@
 """The kernels for CUDA compute the coefficients of the CPU, to the bit, and add them up to rounding."""
 
+# pyright: reportMissingImports=false, reportIndexIssue=false
+
 from __future__ import annotations
 
 import pytest

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -176,3 +177,27 @@ def test_matrices_too_large_to_store_are_refused() -> None:
         prepared(Procedural(), 10**6, 10**6).feedback_matrix()
     with pytest.raises(DfaError, match="at most 4294967296 modes"):
         prepared(Procedural(), 1, 2**32 + 1)
+
+
+# what the cards say of themselves: units, clock and memory clock in kHz, bits of the bus, bytes of the cache
+CARDS = {
+    "NVIDIA H200": ((132, 1_980_000, 3_201_000, 6144, 50 << 20), Dense),
+    "NVIDIA A100": ((108, 1_410_000, 1_215_000, 5120, 40 << 20), Dense),
+    "NVIDIA L40S": ((142, 2_520_000, 9_001_000, 384, 96 << 20), Procedural),
+}
+
+
+@pytest.mark.parametrize(("figures", "choice"), CARDS.values(), ids=CARDS)
+def test_auto_computes_what_a_card_would_read_more_slowly(
+    figures: tuple[int, ...], choice: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = "multi_processor_count", "clock_rate", "memory_clock_rate", "memory_bus_width", "L2_cache_size"
+    card = SimpleNamespace(**dict(zip(names, figures, strict=True)))
+    monkeypatch.setattr(auto, "has_triton", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
+    cuda = torch.device("cuda")
+    assert auto._is_computed_faster(2**25, cuda) == (choice is Procedural)
+    assert not auto._is_computed_faster(2**22, cuda), "it fits in the cache"
+    assert not auto._is_computed_faster(2**25, CPU)
+    monkeypatch.setattr(auto, "has_triton", lambda: False)
+    assert not auto._is_computed_faster(2**25, cuda)
