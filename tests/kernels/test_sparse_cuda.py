@@ -47,6 +47,8 @@ def test_products_are_those_of_dense_matrices(
         (dense, sparse._bags),
         (dense.T, sparse._transposed_bags),
     ):
+        if len(matrix) > 100 and DEVICE.type == "cpu":
+            continue  # The interpreter takes milliseconds for each row.
         h = torch.randn(matrix.shape[1], 2 * width, dtype=dtype)[:, ::2]
         pieces = sparse_cuda.cut_long_rows(starts)
         assert (pieces is not None) == bool((matrix != 0).sum(1).gt(sparse_cuda.PIECE).any())
@@ -99,8 +101,8 @@ def test_layers_of_torch_geometric_add_in_a_fixed_order(
     """The numbers are those of the layer alone, and no operation is left that would add with atomics."""
     monkeypatch.setattr("dfa_cli.kernels.fixed_order.has_triton", lambda: triton)
     draws = torch.Generator().manual_seed(1)
-    edges = torch.randint(0, 30, (2, 200), generator=draws).to(DEVICE)
-    x = torch.randn(30, 10, generator=draws).to(DEVICE).requires_grad_()
+    edges = torch.randint(0, 12, (2, 60), generator=draws).to(DEVICE)
+    x = torch.randn(12, 10, generator=draws).to(DEVICE).requires_grad_()
     conv = conv.to(DEVICE)
     plain = conv(x, edges)
     signal = torch.randn(plain.shape, generator=draws).to(DEVICE)
