@@ -9,7 +9,7 @@ from typing import Any
 
 from dfa_cli.config.identity import modernised
 from dfa_cli.errors import DfaError
-from dfa_cli.machine.accelerator import NAMES, multiplies_bfloat16, resolve
+from dfa_cli.machine.accelerator import NAMES, multiplies_bfloat16, multiplies_tf32, resolve
 
 
 def resolve_auto(config: dict[str, Any]) -> dict[str, Any]:
@@ -31,5 +31,10 @@ def resolve_auto(config: dict[str, Any]) -> dict[str, Any]:
         raise DfaError(
             f"precision=bf16 needs bfloat16 arithmetic, and the {NAMES[compute]} of this machine has none; "
             "use precision=fp32."
+        )
+    if config["precision"] == "tf32" and not multiplies_tf32(compute):
+        raise DfaError(
+            "precision=tf32 needs a CUDA GPU of compute capability 8.0 (Ampere) or later, and this run trains on the "
+            f"{NAMES[compute]} of this machine; use precision=fp32."
         )
     return {**config, "device": device, "compute": compute}

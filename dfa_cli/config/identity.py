@@ -20,6 +20,7 @@ from dfa_cli.config.schema import projects, without_facts
 OUTSIDE_IDENTITY = (
     "outputs",
     "run_id",
+    "graph",
     "threads",
     "progress",
     "data_dir",
@@ -51,6 +52,7 @@ class Dropped:
 LATER: dict[str, Any] = {
     "precision": "fp32",
     "activations": "keep",
+    "graph": "off",
     "parallel": {},
     "device.remove_sum": False,
     "data.split_seed": None,

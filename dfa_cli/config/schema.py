@@ -28,6 +28,7 @@ class Config:
     compute: str = "auto"
     precision: str = "fp32"
     activations: str = "keep"
+    graph: str = "off"
     threads: int | None = None
     outputs: str = "outputs"
     data_dir: str | None = None

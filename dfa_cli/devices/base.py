@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -16,7 +18,7 @@ class Cost:
     `rows`: number of projected vectors.
     `frames`: number of exposures of the camera, each with a binary pattern shown; 0 on digital hardware.
     `coefficients`: number of entries of the feedback matrix, times `rows`.
-    `measured_seconds` [s]: time that this machine spent.
+    `measured_seconds` [s]: time that this machine spent; `None` where steps were replayed, which nobody times.
     `modelled_seconds` [s], `modelled_joules` [J]: time and energy that the modelled hardware would have needed;
     `None` where no hardware is modelled.
     `notes`: further figures of the device, such as the fraction of saturated pixels.
@@ -27,7 +29,7 @@ class Cost:
     rows: int = 0
     frames: int = 0
     coefficients: int = 0
-    measured_seconds: float = 0.0
+    measured_seconds: float | None = 0.0
     modelled_seconds: float | None = None
     modelled_joules: float | None = None
     notes: dict[str, float] = field(default_factory=dict)
@@ -74,4 +76,36 @@ class ProjectionDevice(Protocol):
 
     def cost(self) -> Cost:
         """Return the totals since `prepare`. Training calls it after each epoch: it may wait for the accelerator."""
+        ...
+
+
+@dataclass
+class Counts:
+    """What a device counts in Python: the rows that it projected, and the seconds that this took.
+
+    `seconds` is not a number (`nan`) once a projection was replayed.
+    """
+
+    rows: int = 0
+    seconds: float = 0.0
+
+    def measured_seconds(self) -> float | None:
+        return None if math.isnan(self.seconds) else self.seconds
+
+
+@runtime_checkable
+class Replayable(Protocol):
+    """An optional part of a device: its projections may be recorded once, and replayed without Python.
+
+    Such a device keeps its tensors, its generators and `counts` where they are from the first projection on.
+    `load_state_dict` writes into them. `state_dict` calls the measured time `seconds`, and has no other entry that
+    differs between equal runs.
+
+    `counts`: the recorder adds to it at each replay, in which no line of the device runs.
+    """
+
+    counts: Counts
+
+    def generators(self) -> Iterable[torch.Generator]:
+        """Return the generators from which projections draw."""
         ...

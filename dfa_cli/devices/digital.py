@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from dfa_cli.config.bounds import require
-from dfa_cli.devices.base import Cost
+from dfa_cli.devices.base import Cost, Counts
 from dfa_cli.devices.parts import Span
 from dfa_cli.kernels.onednn import matmul
 from dfa_cli.machine.accelerator import resolve
@@ -35,39 +35,41 @@ class Digital:
         self.where = torch.device(resolve(where))
         self.distribution = distribution
         self.matrix_seed = matrix_seed
-        self._rows = 0
-        self._seconds = 0.0
+        self.counts = Counts()
 
     def prepare(self, n_in: int, n_out: int, compute: torch.device) -> None:
         draw = DISTRIBUTIONS[self.distribution]
         self.feedback = draw(n_in, n_out, generator(self.matrix_seed, "feedback")).to(self.where)
-        self._rows, self._seconds = 0, 0.0
+        self.counts = Counts()
 
     def project(self, error: Tensor) -> Tensor:
         return next(self.project_parts(error, [(0, self.feedback.shape[1])]))
 
     def project_parts(self, error: Tensor, spans: Sequence[Span]) -> Iterator[Tensor]:
-        self._rows += len(error)
+        self.counts.rows += len(error)
         shown, feedback = error.detach().to(self.where), self.feedback.to(error.dtype)
         part = shown.new_empty(0)
         for first, last in spans:
             started = time.perf_counter()
             # New memory of many megabytes for each part would take longer than the product.
             part = matmul(shown, feedback[:, first:last], part.resize_(len(shown), last - first))
-            self._seconds += time.perf_counter() - started
+            self.counts.seconds += time.perf_counter() - started
             yield part.to(error.device)
 
     def matrix(self) -> Tensor:
         return self.feedback
 
+    def generators(self) -> Iterable[torch.Generator]:
+        return ()
+
     def state_dict(self) -> dict[str, Tensor]:
-        seconds = torch.tensor(self._seconds, dtype=torch.float64)
-        return {"matrix": self.feedback, "rows": torch.tensor(self._rows), "seconds": seconds}
+        seconds = torch.tensor(self.counts.seconds, dtype=torch.float64)
+        return {"matrix": self.feedback, "rows": torch.tensor(self.counts.rows), "seconds": seconds}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self.feedback = state["matrix"].to(self.where)
-        self._rows = int(state["rows"])
-        self._seconds = float(state.get("seconds", 0.0))  # older checkpoints have no such entry
+        self.feedback.copy_(state["matrix"])
+        self.counts.rows = int(state["rows"])
+        self.counts.seconds = float(state.get("seconds", 0.0))  # older checkpoints have no such entry
 
     def cost(self) -> Cost:
         """Return the totals since `prepare`.
@@ -75,9 +77,9 @@ class Digital:
         On CUDA, `measured_seconds` is the time to queue the products: waiting for the results would slow training.
         """
         return Cost(
-            rows=self._rows,
-            coefficients=self._rows * self.feedback.numel(),
-            measured_seconds=self._seconds,
+            rows=self.counts.rows,
+            coefficients=self.counts.rows * self.feedback.numel(),
+            measured_seconds=self.counts.measured_seconds(),
         )
 
 

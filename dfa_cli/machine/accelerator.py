@@ -44,6 +44,13 @@ def has_driver() -> bool:
     return not sys.platform.startswith("linux") or any(Path(file).exists() for file in DRIVER_FILES)
 
 
+def multiplies_tf32(compute: str) -> bool:
+    """Tells whether the device multiplies 32-bit numbers rounded to 10 bits, as NVIDIA's cards do from Ampere on."""
+    import torch
+
+    return compute == "cuda" and torch.cuda.get_device_capability() >= (8, 0)
+
+
 def multiplies_bfloat16(compute: str) -> bool:
     """Tells whether the device multiplies bfloat16 in hardware; `True` for a CPU that the system does not describe.
 

@@ -78,7 +78,8 @@ class GraphConvolution(nn.Module):
         known, self._last_evaluation = self._last_evaluation, None
         if not torch.is_grad_enabled():
             out = graph_convolution(adjacency, x, self.weight, self.bias, activation)
-            if self.reuses_evaluation and not self.training:
+            # On CUDA `is_of`, which compares the parameters, would make the CPU wait.
+            if self.reuses_evaluation and not self.training and not out.is_cuda:
                 parameters = self.weight.detach().clone(), self.bias.detach().clone()
                 self._last_evaluation = _Evaluation(x, adjacency, activation, *parameters, out)
             return out

@@ -92,6 +92,8 @@ class StagedRule:
 class DividedExperiment(Experiment):
     """An experiment over several processes. Each holds the weights and the optimizer state of its own blocks only."""
 
+    in_one_process = False
+
     team: Team
     placement: Placement
     link: Link

@@ -185,6 +185,8 @@ class _Whole(nn.Module):
 class ReplicatedExperiment(Experiment):
     """An experiment whose processes all hold the whole state."""
 
+    in_one_process = False
+
     team: Team
     traffic: Traffic
 

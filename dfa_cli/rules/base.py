@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -78,6 +79,13 @@ class Stateful(Protocol):
     def state_dict(self) -> dict[str, Tensor]: ...
 
     def load_state_dict(self, state: dict[str, Tensor]) -> Any: ...
+
+
+@runtime_checkable
+class HasGenerators(Protocol):
+    """An optional part of a rule: generators from which `backward` draws, so that a recorded step draws on."""
+
+    def generators(self) -> Iterable[torch.Generator]: ...
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -53,6 +54,9 @@ class SequentialFeedback(ABC):
         """
         noise = torch.randn(weight.shape, generator=self.draws, dtype=weight.dtype).to(weight.device)
         return noise * weight.detach().std()
+
+    def generators(self) -> Iterable[torch.Generator]:
+        return (self.draws,)
 
     def state_dict(self) -> Weights:
         return {"draws": self.draws.get_state()}

@@ -44,19 +44,20 @@ class Batches:
         return math.ceil(len(self.train) / self.size)
 
     def __iter__(self) -> Iterator[Batch]:
-        if self.whole is not None:
-            yield self.whole
-            return
+        return map(self.batch_of, self.rows())
+
+    def rows(self) -> Iterator[Tensor | None]:
+        """Yield the rows `[n]` of each batch of one epoch, as `batch_of` takes them."""
         rows = self.train
-        if self.size is None:
-            yield self.batch_of(rows)
+        if self.whole is not None or self.size is None:
+            yield None if self.whole is not None else rows
             return
         # The order is drawn on the CPU, so that it does not depend on the device that trains.
         rows = rows[
             torch.randperm(len(rows), generator=self.order).to(rows.device, non_blocking=rows.is_cuda)
         ]
         for number, chunk in enumerate(rows.split(self.size), 1):
-            yield self.batch_of(chunk)
+            yield chunk
             self.observer(min(number * self.size / len(rows), 1.0))
 
     def sample(self, size: int = 1024) -> Batch:
@@ -71,8 +72,11 @@ class Batches:
             other.whole = replace(self.whole, x=x)
         return other
 
-    def batch_of(self, rows: Tensor) -> Batch:
-        """Return the batch of these rows `[n]`."""
+    def batch_of(self, rows: Tensor | None) -> Batch:
+        """Return the batch of these rows `[n]`; `None`: the whole graph."""
+        if rows is None:
+            assert self.whole is not None
+            return self.whole
         assert isinstance(self.x, Tensor)
         # index_select takes a third of the time of x[rows].
         return Batch(self.x.index_select(0, rows), self.y.index_select(0, rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from dfa_cli.rules.base import LearningRule, Step
 from dfa_cli.training.batches import Batches
 from dfa_cli.training.cached_features import cache_hidden_features
 from dfa_cli.training.evaluation import Evaluation
+from dfa_cli.training.graph import with_graphs
 from dfa_cli.training.schedule import set_rate
 from dfa_cli.training.setup import Experiment
 from dfa_cli.training.soundness import divergence
@@ -23,22 +24,30 @@ from dfa_cli.training.soundness import divergence
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How long the loop trains, how the learning rate falls, and when the alignment is measured.
+    """How long the loop trains, how the learning rate falls, when the alignment is measured, and what is replayed.
 
     Training ends after `epochs` epochs, or when the validation accuracy has not risen for `patience` epochs.
     `schedule`: a key of `SCHEDULES`. `alignment_every`: the number of epochs from one measurement of the
-    alignment to the next, or `None` for no measurement.
+    alignment to the next, or `None` for no measurement. `graph`: `auto` to replay recorded steps where that is
+    possible (`graph.py`), or `off`.
     """
 
     epochs: int
     patience: int | None = None
     schedule: str = "constant"
     alignment_every: int | None = None
+    graph: str = "off"
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> LoopSettings:
         """Read the settings from the configuration keys of the same names."""
-        return cls(config["epochs"], config["patience"], config["schedule"], config["alignment_every"])
+        return cls(
+            config["epochs"],
+            config["patience"],
+            config["schedule"],
+            config["alignment_every"],
+            config["graph"],
+        )
 
 
 @dataclass(frozen=True)
@@ -107,14 +116,18 @@ def train(experiment: Experiment, settings: LoopSettings, history: History = His
     rule, optimizer = experiment.rule, experiment.optimizer
     validation, test = experiment.validation, experiment.test
     evaluate = Evaluation(model, batches, validation, test)
+    step = TrainingStep(model, rule, optimizer, batches)
+    sums = step.sums
+    if settings.graph == "auto":
+        step, evaluate = with_graphs(experiment, step, sums, evaluate)
     start = time.perf_counter() - history.seconds
     model.train()
     for epoch in range(history.epoch + 1, settings.epochs + 1):
         if settings.patience is not None and epoch - 1 - history.best_epoch >= settings.patience:
             return
         set_rate(optimizer, settings.schedule, epoch, settings.epochs)
-        totals, rows = train_epoch(model, rule, optimizer, batches)
-        loss, hits, validation_loss, validation_hits, test_hits = _numbers([*totals, *evaluate()])
+        rows = train_epoch(step, batches, sums)
+        loss, hits, validation_loss, validation_hits, test_hits = _numbers([*sums, *evaluate()])
         loss /= rows
         if not math.isfinite(loss):
             raise divergence(experiment, f"The training loss became {loss} in epoch {epoch}", epoch)
@@ -141,21 +154,36 @@ def _numbers(scalars: list[Tensor]) -> list[float]:
     return torch.stack(scalars).tolist()
 
 
-def train_epoch(
-    model: Model, rule: LearningRule, optimizer: torch.optim.Optimizer, batches: Batches
-) -> tuple[Step, int]:
-    """Train on every batch once. Returns the summed loss with the number of correct rows, and the number of rows.
+class TrainingStep:
+    """A training step on some rows: the rule computes the gradients, and the optimizer changes the weights.
 
-    The sums stay on the accelerator.
+    `sums`: the summed loss and the number of correct rows, to which each step adds. They stay on the accelerator.
     """
-    losses, hits = [], []
-    rows = 0
-    for batch in batches:
-        optimizer.zero_grad(set_to_none=True)
-        loss, correct = rule.backward(model, batch)
-        optimizer.step()
+
+    def __init__(
+        self, model: Model, rule: LearningRule, optimizer: torch.optim.Optimizer, batches: Batches
+    ):
+        self.model, self.rule, self.optimizer, self.batches = model, rule, optimizer, batches
+        loss = next(model.parameters()).new_zeros(())
+        self.sums = Step(loss.detach(), torch.zeros_like(loss, dtype=torch.int64))
+
+    def __call__(self, rows: Tensor | None) -> int:
+        """Take a step on these rows of the data, and return the number of labels in it. `rows` are as of `Batches`."""
+        batch = self.batches.batch_of(rows)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, correct = self.rule.backward(self.model, batch)
+        self.optimizer.step()
         n = len(batch.targets)
-        losses.append(loss * n)
-        hits.append(correct)
-        rows += n
-    return Step(sum(losses[1:], losses[0]), sum(hits[1:], hits[0])), rows
+        self.sums.loss.add_(loss * n)
+        self.sums.correct.add_(correct)
+        return n
+
+
+def train_epoch(step: Callable[[Tensor | None], int], batches: Batches, sums: Step) -> int:
+    """Train on every batch once, and return the number of rows. `sums`: where the step adds its results."""
+    for total in sums:
+        total.zero_()
+    rows = 0
+    for chunk in batches.rows():
+        rows += step(chunk)
+    return rows

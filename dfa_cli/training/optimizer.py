@@ -7,7 +7,7 @@ import inspect
 from typing import Any, TypeVar, cast
 
 import torch
-from torch.optim import Adam, Optimizer
+from torch.optim import SGD, Adam, Optimizer
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 OptimizerT = TypeVar("OptimizerT", bound=Optimizer)
@@ -101,8 +101,22 @@ def _take_fused_step(adam: Adam) -> bool:
 
 
 def make_optimizer(partial: functools.partial[Optimizer], groups: list[dict[str, Any]]) -> Optimizer:
-    """Build the optimizer over these parameter groups. A class from outside torch is used as it is."""
+    """Build the optimizer over these parameter groups. A class from outside torch is used as it is.
+
+    On CUDA, Adam and SGD read their learning rate from a tensor, so that their steps can be recorded.
+    """
     target = partial.func
-    if isinstance(target, type) and issubclass(target, Optimizer) and target.__module__.startswith("torch."):
+    if not (isinstance(target, type) and issubclass(target, Optimizer) and target.__module__.startswith("torch.")):
+        return partial(groups)
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    if not (parameters and parameters[0].is_cuda and issubclass(target, (Adam, SGD))):
         return without_dynamo(target)(groups, *partial.args, **partial.keywords)
-    return partial(groups)
+    # Of torch's SGD only the fused kernel reads a tensor without making the CPU wait.
+    readable = {"capturable" if issubclass(target, Adam) else "fused": True}
+    optimizer = without_dynamo(target)(groups, *partial.args, **(readable | partial.keywords))
+    optimizer._warned_capturable_if_run_uncaptured = True  # type: ignore[attr-defined]  # It may well run uncaptured.
+    for group in optimizer.param_groups:
+        if group.get("capturable") or group["fused"]:
+            group["initial_lr"] = group["lr"]
+            group["lr"] = torch.tensor(group["lr"], device=parameters[0].device)
+    return optimizer

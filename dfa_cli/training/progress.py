@@ -184,8 +184,9 @@ def summary(record: Mapping[str, Any], folder: Path) -> list[str]:
         *entry("", sizes),
     ]
     if cost and cost["frames"]:
-        measured = duration(cost["measured_seconds"])
-        lines += entry("projection", f"{cost['frames']:,} frames, measured here {measured}")
+        seconds = cost["measured_seconds"]
+        measured = "" if seconds is None else f", measured here {duration(seconds)}"
+        lines += entry("projection", f"{cost['frames']:,} frames{measured}")
         modelled = light_in_words(cost["modelled_seconds"], cost["modelled_joules"])
         lines += entry("", f"modelled optics {modelled}")
         if ratios := noise_in_words(cost["notes"]):

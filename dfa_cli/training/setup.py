@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,7 @@ class Experiment:
     validation: Tensor
     test: Tensor
     generators: dict[str, torch.Generator]
+    in_one_process: ClassVar[bool] = True
 
     def gather_state(self) -> AbstractContextManager[None]:
         """Gather the state of the whole run, within the `with` block, in the process that writes the record."""
@@ -107,6 +108,8 @@ def build_experiment(
         model: Model = build(config["model"], sizes).to(compute)
     _require_blocks(model, named["model"])
     torch.set_num_threads(threads_for(config, model, data))
+    if compute.type == "cuda":  # for the whole process, in which another run may have set it
+        torch.set_float32_matmul_precision("high" if config["precision"] == "tf32" else "highest")
     if config["precision"] == "bf16":
         model.set_matmul_dtype(torch.bfloat16)
         if data.edge_index is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dfa_cli.config.bounds import require
 from dfa_cli.config.optics import require_effect, require_exposure
-from dfa_cli.devices.base import Cost
+from dfa_cli.devices.base import Cost, Counts
 from dfa_cli.devices.optics import POWER_WATTS, FrameTime
 from dfa_cli.devices.opu.camera import Camera
 from dfa_cli.devices.opu.dithering import Dithered
@@ -186,7 +186,8 @@ class OPU:
         # The counters stay on the device of the tensors, so that no projection waits for an accelerator.
         self._frames = torch.zeros((), dtype=torch.int64, device=self._compute)
         self._full = torch.zeros((), dtype=torch.int64, device=self._compute)
-        self._rows, self._pixels_per_frame, self._seconds = 0, 0, 0.0
+        self.counts = Counts()
+        self._pixels_per_frame = 0
         self._judged = (0, 0, 0)  # rows, frames and saturated pixels at the last call of `cost`
         if self.drift:
             self.drift.begin(self.medium, self.noise_seed)
@@ -218,7 +219,7 @@ class OPU:
                 self._ones = None
         errors = error.detach().to(torch.float32)
         shown = [self._show(tile) for tile in errors.split(max(1, MIRRORS_AT_ONCE // self._sizes[0]))]
-        self._seconds += time.perf_counter() - started
+        self.counts.seconds += time.perf_counter() - started
         if self.medium.separable:
             return (self._read(shown, [span])[0].to(error.dtype) for span in spans)
         # Some modes cost as much as all of them, so all are read now.
@@ -234,7 +235,7 @@ class OPU:
             if self._ones is None and bool(frames.shown.any()):
                 self._measure_ones()
         self._frames += frames.shown.count_nonzero()
-        self._rows += len(error)
+        self.counts.rows += len(error)
         self._last_scale = frames.scale
         return error, self._with_phases(frames)
 
@@ -293,7 +294,7 @@ class OPU:
                     columns = slice(piece.first - piece.start, piece.last - piece.start)
                     parts[piece.part][row : row + len(errors), columns] = piece_values
                 row += len(errors)
-        self._seconds += time.perf_counter() - started
+        self.counts.seconds += time.perf_counter() - started
         return parts
 
     def _tiles(self, rows: int, spans: Spans) -> tuple[int, list[_Piece]]:
@@ -354,6 +355,9 @@ class OPU:
             self._noise[part] = generator(self.noise_seed, f"noise {part}", self._compute)
         return self._noise[part]
 
+    def generators(self) -> Iterable[torch.Generator]:
+        return self._noise.values()
+
     def _fields(self, patterns: Tensor, spans: Spans) -> Iterator[Tensor]:
         count = self._rows_per_component
         if count > 1:
@@ -379,7 +383,7 @@ class OPU:
         return matrix.reshape(n_in, count, n_out).sum(1).mul_(count**-0.5)
 
     def state_dict(self) -> dict[str, Tensor]:
-        counts = [int(self._frames), int(self._full), self._rows, self._pixels_per_frame]
+        counts = [int(self._frames), int(self._full), self.counts.rows, self._pixels_per_frame]
         return {
             "matrix_seed": torch.tensor(self.matrix_seed),
             "shape": torch.tensor(self._sizes),
@@ -387,7 +391,7 @@ class OPU:
             **({} if self._ones is None else {"ones": self._ones}),
             **({"drift": self.drift.state()} if self.drift else {}),
             "counts": torch.tensor(counts),
-            "seconds": torch.tensor(self._seconds, dtype=torch.float64),
+            "seconds": torch.tensor(self.counts.seconds, dtype=torch.float64),
         }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -395,16 +399,20 @@ class OPU:
         if (seed, n_in, n_out) != (self.matrix_seed, *self._sizes):
             self.matrix_seed = seed
             self.prepare(n_in, n_out, self._compute)
-        self._noise = {}
-        for name, noise in state.items():
-            if name.startswith("noise."):
-                self._noise_of(name.removeprefix("noise.")).set_state(noise)
-        self._ones = state["ones"].to(self._compute) if "ones" in state else None
-        frames, full, self._rows, self._pixels_per_frame = state["counts"].tolist()
+        # Generators and tensors stay the same objects, so that a recorded step still finds them.
+        drawn = {name.removeprefix("noise."): noise for name, noise in state.items() if name.startswith("noise.")}
+        self._noise = {part: noise for part, noise in self._noise.items() if part in drawn}
+        for part, noise in drawn.items():
+            self._noise_of(part).set_state(noise)
+        if self._ones is None or "ones" not in state:
+            self._ones = state["ones"].to(self._compute) if "ones" in state else None
+        else:
+            self._ones.copy_(state["ones"])
+        frames, full, self.counts.rows, self._pixels_per_frame = state["counts"].tolist()
         self._frames.fill_(frames)
         self._full.fill_(full)
-        self._judged = (self._rows, frames, full)
-        self._seconds = float(state.get("seconds", 0.0))  # older checkpoints have no such entry
+        self._judged = (self.counts.rows, frames, full)
+        self.counts.seconds = float(state.get("seconds", 0.0))  # older checkpoints have no such entry
         if self.drift:
             self.drift.load(state["drift"])
 
@@ -418,10 +426,10 @@ class OPU:
         seconds = self._modelled_seconds()
         full = int(self._full)
         return Cost(
-            rows=self._rows,
+            rows=self.counts.rows,
             frames=frames,
-            coefficients=self._rows * n_in * n_out,
-            measured_seconds=self._seconds,
+            coefficients=self.counts.rows * n_in * n_out,
+            measured_seconds=self.counts.measured_seconds(),
             modelled_seconds=seconds,
             modelled_joules=seconds * self.power_watts,
             notes={
@@ -438,7 +446,7 @@ class OPU:
 
     def _judge(self, *counts: int) -> list[str]:
         """Return what went wrong since the call before. `counts`: the frames and the saturated pixels so far."""
-        now = (self._rows, *counts)
+        now = (self.counts.rows, *counts)
         rows, shown, full = (total - before for total, before in zip(now, self._judged, strict=True))
         self._judged = now
         if not rows:

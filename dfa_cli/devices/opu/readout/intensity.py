@@ -48,7 +48,7 @@ class Intensity:
 
         rows = frames.scale.new_ones(len(frames.scale))
         weights = torch.stack(
-            [rows * torch.as_tensor(w).view(-1) for w in frames.weights], 1
+            [rows * (w.view(-1) if isinstance(w, Tensor) else w) for w in frames.weights], 1
         )  # [rows, frames]
         products = torch.einsum("frn,grn->rfg", frames.patterns, frames.patterns)  # <x_f, x_g>
         weighted = weights[:, :, None] * weights[:, None] * products
