@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from dfa_cli.models.batch import Batch
 from dfa_cli.rules.dfa import DirectFeedbackAlignment
@@ -23,4 +23,6 @@ class DirectRandomTargetProjection(DirectFeedbackAlignment):
     """
 
     def projected_signal(self, error: Tensor, batch: Batch) -> Tensor:
-        return one_hot(batch.targets, error.shape[1]).to(error.dtype).div_(-len(error))
+        # `one_hot` would read the labels to check them.
+        label = torch.zeros_like(error).scatter_(1, batch.targets.unsqueeze(1), 1.0)
+        return label.div_(-len(error))

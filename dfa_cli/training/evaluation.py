@@ -34,9 +34,10 @@ class Evaluation:
         """
         was_training = self.model.training
         self._set_mode(False)
-        found = self._of_samples() if self.graph is None else self._of_graph(self.graph)
-        self._set_mode(was_training)
-        return found
+        try:
+            return self._of_samples() if self.graph is None else self._of_graph(self.graph)
+        finally:
+            self._set_mode(was_training)
 
     def _set_mode(self, training: bool) -> None:
         """Do what `model.train(training)` does, which takes as long as a layer of a small network."""

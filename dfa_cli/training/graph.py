@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -39,8 +39,8 @@ MEASURED = "seconds"  # the entry of a device's state in which equal steps diffe
 class Recording(Generic[T]):
     """What a function has done to tensors.
 
-    `replay` does it again, in the same memory, and leaves the results in `output`. `inputs` are the tensors from outside
-    that the function has used: a graph knows only addresses, so they must not be freed.
+    `replay` does it again, in the same memory, and leaves the results in `output`. `inputs` are the tensors from
+    outside that the function has used: a graph knows only addresses, so they must not be freed.
     """
 
     output: T
@@ -207,9 +207,7 @@ class Replayed(Generic[T]):
     def _record(self, inputs: Sequence[Tensor | None]) -> None:
         self.inputs = [None if value is None else value.clone() for value in inputs]
         rows = self.state.counts.rows
-        self.recording = self.recorder.record(
-            lambda: self.function(*self.inputs), self.state.generators()
-        )
+        self.recording = self.recorder.record(lambda: self.function(*self.inputs), self.state.generators())
         self.rows = self.state.counts.rows - rows
 
     def _replay(self, *inputs: Tensor | None) -> T:
@@ -242,7 +240,7 @@ class CudaGraphs:
     """Records CUDA graphs."""
 
     # A capture that failed leaves torch's allocator behind with an address of its graph.
-    failed: list[torch.cuda.CUDAGraph] = []
+    failed: ClassVar[list[torch.cuda.CUDAGraph]] = []
 
     @contextmanager
     def no_waiting(self) -> Iterator[None]:

@@ -160,9 +160,7 @@ class TrainingStep:
     `sums`: the summed loss and the number of correct rows, to which each step adds. They stay on the accelerator.
     """
 
-    def __init__(
-        self, model: Model, rule: LearningRule, optimizer: torch.optim.Optimizer, batches: Batches
-    ):
+    def __init__(self, model: Model, rule: LearningRule, optimizer: torch.optim.Optimizer, batches: Batches):
         self.model, self.rule, self.optimizer, self.batches = model, rule, optimizer, batches
         loss = next(model.parameters()).new_zeros(())
         self.sums = Step(loss.detach(), torch.zeros_like(loss, dtype=torch.int64))

@@ -106,7 +106,9 @@ def make_optimizer(partial: functools.partial[Optimizer], groups: list[dict[str,
     On CUDA, Adam and SGD read their learning rate from a tensor, so that their steps can be recorded.
     """
     target = partial.func
-    if not (isinstance(target, type) and issubclass(target, Optimizer) and target.__module__.startswith("torch.")):
+    if not (
+        isinstance(target, type) and issubclass(target, Optimizer) and target.__module__.startswith("torch.")
+    ):
         return partial(groups)
     parameters = [parameter for group in groups for parameter in group["params"]]
     if not (parameters and parameters[0].is_cuda and issubclass(target, (Adam, SGD))):

@@ -20,8 +20,8 @@ def set_rate(optimizer: torch.optim.Optimizer, schedule: str, epoch: int, epochs
     """Set the learning rate of an epoch in every parameter group: `lr = lr_0 f((epoch - 1) / epochs)`.
 
     Epochs count from 1. The rate depends on the epoch alone, so a resumed run needs no saved scheduler. `lr_0` is the
-    rate with which the optimizer was built. It is kept in the group as `initial_lr`, as torch's schedulers do. A rate that
-    is a tensor is filled in place, so that a recorded step reads the new one.
+    rate with which the optimizer was built. It is kept in the group as `initial_lr`, as torch's schedulers do. A rate
+    that is a tensor is filled in place, so that a recorded step reads the new one.
     """
     factor = SCHEDULES[schedule]((epoch - 1) / epochs)
     for group in optimizer.param_groups:

@@ -400,7 +400,9 @@ class OPU:
             self.matrix_seed = seed
             self.prepare(n_in, n_out, self._compute)
         # Generators and tensors stay the same objects, so that a recorded step still finds them.
-        drawn = {name.removeprefix("noise."): noise for name, noise in state.items() if name.startswith("noise.")}
+        drawn = {
+            name.removeprefix("noise."): noise for name, noise in state.items() if name.startswith("noise.")
+        }
         self._noise = {part: noise for part, noise in self._noise.items() if part in drawn}
         for part, noise in drawn.items():
             self._noise_of(part).set_state(noise)

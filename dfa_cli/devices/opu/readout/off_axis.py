@@ -97,10 +97,12 @@ class OffAxis:
         dark = lines * row.modes - n_out  # modes that fill up the last row and carry no output
         parts, amplitude = field.reshape(count * rows, 2, n_out), self.fringes.amplitude
         # A frame with no mirror on is not shown. Its field is known to be zero, so it must get no noise.
-        shown = frames.shown.reshape(-1).nonzero().squeeze(1)
+        lit = frames.shown.reshape(-1) > 0
+        # On CUDA all are computed and those that are not shown set to zero: to find them, the CPU would have to wait.
+        chosen = torch.arange(len(lit), device=lit.device) if lit.is_cuda else lit.nonzero().squeeze(1)
         real = field.new_zeros(count * rows, n_out)
         saturated_pixels: Tensor | int = 0
-        for chunk in shown.split(max(1, MODES_AT_ONCE // n_out)) if len(shown) else ():
+        for chunk in chosen.split(max(1, MODES_AT_ONCE // n_out)) if len(chosen) else ():
             modes = torch.complex(*parts.index_select(0, chunk).unbind(1))
             if dark:
                 modes = torch.nn.functional.pad(modes, (0, dark))
@@ -108,6 +110,9 @@ class OffAxis:
             measured, saturated = self.fringes.camera.measure(light, self.fringes.exposure, noise)
             real.index_copy_(0, chunk, row.real_part(measured, amplitude).flatten(1)[:, :n_out])
             if isinstance(saturated, Tensor):
-                saturated_pixels = saturated_pixels + saturated.sum()
+                of_shown = torch.where(lit.index_select(0, chunk).unsqueeze(1), saturated, 0)
+                saturated_pixels = saturated_pixels + of_shown.sum()
+        if lit.is_cuda:
+            real.mul_(lit.unsqueeze(1))
         values = weighted_sum(real.view(count, rows, n_out), frames.weights).mul_(frames.scale)
         return Reading(values, full=saturated_pixels, pixels=lines * row.pixels)

@@ -172,7 +172,7 @@ class Statistical:
             return 0
         # On the CPU, where a maximum costs little, this bound mostly shows that no pixel is full, and mostly without
         # the intensity of each frame.
-        on_cpu, brightest = energy.device.type == "cpu", self._brightest
+        on_cpu, brightest = energy.is_cpu, self._brightest
         squares = [weight**2 for weight in frames.weights if not isinstance(weight, Tensor)]
         if on_cpu and len(squares) == len(field) and float(energy.max()) < min(squares) * brightest:
             return 0
