@@ -12,7 +12,7 @@ from dfa_cli.data.base import Data
 from dfa_cli.errors import DfaError
 from dfa_cli.kernels.onednn import matmul
 from dfa_cli.training import cached_features, setup
-from dfa_cli.training.loop import LoopSettings, train, train_epoch
+from dfa_cli.training.loop import LoopSettings, TrainingStep, train, train_epoch
 from dfa_cli.training.setup import Experiment
 from dfa_cli.training.threads import process_threads
 from studies.performance.page import Section
@@ -250,7 +250,8 @@ def build(data: Data, *words: str) -> Experiment:
 
 
 def one_epoch(made: Experiment) -> Round:
-    return lambda: train_epoch(made.model, made.rule, made.optimizer, made.batches)
+    step = TrainingStep(made.model, made.rule, made.optimizer, made.batches)
+    return lambda: train_epoch(step, made.batches, step.sums)
 
 
 def epochs_at_a_time(epochs: Iterator[object], count: int) -> Round:

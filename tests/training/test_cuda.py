@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,8 +16,10 @@ from dfa_cli.config.auto import resolve_auto
 from dfa_cli.config.compose import compose_run
 from dfa_cli.config.instantiate import build
 from dfa_cli.data.source import Source
+from dfa_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from dfa_cli.training.evaluation import Evaluation
-from dfa_cli.training.loop import LoopSettings, train, train_epoch
+from dfa_cli.training.graph import CudaGraphs
+from dfa_cli.training.loop import History, LoopSettings, TrainingStep, train, train_epoch
 from dfa_cli.training.setup import Experiment, build_experiment
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")
@@ -57,8 +62,10 @@ def waiting_is_an_error() -> Iterator[None]:
 def test_an_epoch_and_its_evaluation_never_wait(data: tuple[str, ...], words: tuple[str, ...]) -> None:
     made = parts("cuda", *data, *words)
 
+    step = TrainingStep(made.model, made.rule, made.optimizer, made.batches)
+
     def epoch() -> None:
-        train_epoch(made.model, made.rule, made.optimizer, made.batches)
+        train_epoch(step, made.batches, step.sums)
         Evaluation(made.model, made.batches, made.validation, made.test)()
 
     epoch()  # The first epoch makes the handles of the libraries, the adjacency and the state of the optimizer.
@@ -89,3 +96,105 @@ def test_equal_seeds_give_equal_bits(model: str, rule: str) -> None:
         ends.append([parameter.detach().clone() for parameter in made.model.parameters()])
     for end in ends[1:]:
         assert all(map(torch.equal, end, ends[0]))
+
+
+REPLAYED = {
+    **{f"samples, {name}": (*DATA["samples"], *words) for name, words in RULES.items()},
+    **{f"graph, {name}": (*DATA["graph"], *words) for name, words in RULES.items()},
+    **{
+        f"samples, {rule}": (*DATA["samples"], f"rule={rule}")
+        for rule in ("drtp", "fa", "usf", "brsf", "frsf")
+    },
+    "graph, brsf": (*DATA["graph"], "rule=brsf"),
+    "samples, dropout": (*DATA["samples"], "rule=dfa", "model.dropout=0.3", "model.input_dropout=0.2"),
+    "samples, sgd": (*DATA["samples"], "rule=dfa", "optimizer=sgd"),
+    "samples, adam that is not fused": (*DATA["samples"], "rule=dfa", "optimizer.fused=false"),
+    "samples, tf32": (*DATA["samples"], "rule=dfa", "precision=tf32"),
+    "samples, phase-shifting": (*DATA["samples"], "rule=dfa", "device=opu_phase_shifting"),
+    "samples, intensity": (*DATA["samples"], "rule=dfa", "device=opu_lighton"),
+    "samples, without the sum": (*DATA["samples"], "device=opu_sim", "device.remove_sum=true"),
+    "samples, bit planes": (*DATA["samples"], "device=opu_sim", "device/encoding=bitplanes"),
+}
+SETTINGS = LoopSettings(6, schedule="linear", alignment_every=4)
+
+
+def trained(made: Experiment, how: str) -> tuple[list, list[torch.Tensor], object]:
+    epochs = [replace(epoch, seconds=0.0) for epoch in train(made, replace(SETTINGS, graph=how))]
+    cost = made.cost()
+    return epochs, list(made.model.parameters()), cost and replace(cost, measured_seconds=None)
+
+
+@pytest.mark.parametrize("words", REPLAYED.values(), ids=REPLAYED)
+def test_a_graph_has_the_bits_of_eager_steps(
+    words: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    epochs, weights, cost = trained(parts("cuda", *words), "auto")
+    assert "graph=auto: training is replayed" in caplog.messages
+    assert "graph=auto: the evaluation is replayed" in caplog.messages
+    same_epochs, same_weights, same_cost = trained(parts("cuda", *words), "off")
+    assert epochs == same_epochs
+    assert all(map(torch.equal, weights, same_weights))
+    assert cost == same_cost
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("data=digits_graph", "model=gat", "rule=dfa"), "training is not replayed"),
+        ((*DATA["samples"], "device=opu_sim", "device/drift=medium"), "training is not replayed"),
+        ((*DATA["samples"], "rule=dfa", "activations=recompute"), "nothing is replayed"),
+    ],
+    ids=["gat", "drift", "recompute"],
+)
+def test_what_cannot_be_captured_runs_eagerly(
+    words: tuple[str, ...], line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Dropout draws on after a trial, and what cannot be captured does not spoil later captures."""
+    caplog.set_level(logging.INFO)
+    made = parts("cuda", *words)
+    assert len(list(train(made, replace(SETTINGS, graph="auto")))) == SETTINGS.epochs
+    assert line in caplog.text
+    assert not CudaGraphs.failed
+
+
+def test_a_capture_that_fails_leaves_the_run_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The step waits for the card, and nothing has found this out before the capture."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(CudaGraphs, "failed", [])
+    monkeypatch.setattr(CudaGraphs, "no_waiting", lambda self: nullcontext())
+    words = (*DATA["samples"], "device=opu_sim", "device/drift=medium", "model.dropout=0.3")
+    epochs, weights, cost = trained(parts("cuda", *words), "auto")
+    assert "training is not replayed" in caplog.text
+    same_epochs, same_weights, same_cost = trained(parts("cuda", *words), "off")
+    assert epochs == same_epochs
+    assert all(map(torch.equal, weights, same_weights))
+    assert cost == same_cost
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("rule=dfa", "device=opu_sim", "model.dropout=0.3"),
+        ("rule=brsf", "optimizer=sgd", "model.dropout=0.3"),
+    ],
+    ids=["optics", "brsf"],
+)
+def test_a_run_with_graphs_is_resumed_where_it_stopped(words: tuple[str, ...], tmp_path: Path) -> None:
+    words = (*DATA["samples"], *words)
+    _, weights, _ = trained(parts("cuda", *words), "off")
+    settings = replace(SETTINGS, graph="auto")
+    first = parts("cuda", *words)
+    history = History()
+    for epoch in train(first, settings):
+        history = history.after(epoch.epoch, epoch.validation_accuracy, epoch.seconds)
+        if epoch.epoch == 4:
+            save_checkpoint(tmp_path, epoch.epoch, first)
+            break
+    second = parts("cuda", *words)
+    assert load_checkpoint(tmp_path, second) == 4
+    for _ in train(second, settings, history):
+        pass
+    assert all(map(torch.equal, second.model.parameters(), weights))
