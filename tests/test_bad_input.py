@@ -191,6 +191,11 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
     ),
     "a pattern of options": (["-m", "rule=glob(*)"], [r"rule=glob\(\*\)", "one by one"]),
     "a launcher's key without the launcher": (["-m", "launcher.n_jobs=2"], ["launcher=joblib"]),
+    "a precision of graphics cards": (
+        ["precision=tf32", "compute=cpu"],
+        ["precision=tf32 needs a CUDA GPU", "trains on the processor", "use precision=fp32"],
+    ),
+    "a graph of another kind": (["graph=on"], ["graph is on", "auto, off"]),
     "more threads than there can be": (["threads=100000"], ["threads is 100000", "1024"]),
     "a number beyond single precision": (["optimizer.lr=1e300"], [r"optimizer\.lr is 1e\+300"]),
     "a word for yes or no": (["optimizer.fused=maybe"], ["true or false"]),

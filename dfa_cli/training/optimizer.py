@@ -110,6 +110,7 @@ def make_optimizer(partial: functools.partial[Optimizer], groups: list[dict[str,
         isinstance(target, type) and issubclass(target, Optimizer) and target.__module__.startswith("torch.")
     ):
         return partial(groups)
+    groups = [{**group, "params": list(group["params"])} for group in groups]
     parameters = [parameter for group in groups for parameter in group["params"]]
     if not (parameters and parameters[0].is_cuda and issubclass(target, (Adam, SGD))):
         return without_dynamo(target)(groups, *partial.args, **partial.keywords)

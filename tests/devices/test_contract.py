@@ -19,6 +19,7 @@ from torch import Tensor
 from dfa_cli.config.compose import compose_run, conf_dir
 from dfa_cli.config.instantiate import build
 from dfa_cli.devices import Cost, Digital, ProjectionDevice
+from dfa_cli.devices.base import Replayable
 from dfa_cli.devices.opu import OPU
 from dfa_cli.devices.parts import project_parts
 from dfa_cli.training.weights import load_tensors, save_tensors
@@ -133,7 +134,7 @@ def test_shapes_dtypes_and_counts(words: list[str], rows: int, dtype: torch.dtyp
     assert isinstance(cost, Cost)
     assert cost.rows == 2 * rows
     assert cost.coefficients == 2 * rows * N_IN * N_OUT
-    assert cost.measured_seconds > 0
+    assert cost.measured_seconds
     assert cost.frames >= 0
     assert (cost.modelled_seconds is None) == (cost.modelled_joules is None)
     assert (cost.frames > 0) == (cost.modelled_seconds is not None)
@@ -324,14 +325,44 @@ def test_a_restored_device_has_the_seconds_of_the_saved_one(words: list[str]) ->
     """Restoring sets the seconds to those of the saved state; later seconds of the device are forgotten."""
     device, resumed = prepared(words), prepared(words)
     device.project(errors(64))
-    spent, state = device.cost().measured_seconds, device.state_dict()
+    spent, state = device.cost().measured_seconds or 0.0, device.state_dict()
     assert spent > 0.0
     for into in (device, resumed):
         into.project(errors(64, seed=1))
         into.load_state_dict(state)
         assert into.cost().measured_seconds == pytest.approx(spent, rel=1e-6)
     device.project(errors(5))
-    assert device.cost().measured_seconds > spent
+    assert (device.cost().measured_seconds or 0.0) > spent
+
+
+def test_a_replayable_device_is_restored_in_place(words: list[str]) -> None:
+    """A recorded projection knows the addresses of tensors, and is registered with generators."""
+    device = prepared(words)
+    if not isinstance(device, Replayable):
+        return
+    device.project(errors(5))
+    state = {name: value.clone() for name, value in device.state_dict().items()}
+    counts, generators, matrix = device.counts, list(device.generators()), device.matrix()
+    stored = device.matrix().data_ptr() == matrix.data_ptr()  # otherwise it is computed at each call
+    expected = device.project(errors(5))
+    device.load_state_dict(state)
+    assert device.counts is counts
+    assert counts.rows == 5
+    assert all(a is b for a, b in zip(device.generators(), generators, strict=True))
+    assert not stored or device.matrix().data_ptr() == matrix.data_ptr()
+    assert torch.equal(device.project(errors(5)), expected)
+
+
+def test_a_replayed_projection_has_no_measured_time(words: list[str]) -> None:
+    device = prepared(words)
+    if not isinstance(device, Replayable):
+        return
+    device.project(errors(5))
+    device.counts.seconds = math.nan  # as the recorder sets it
+    assert device.cost().measured_seconds is None
+    resumed = prepared(words)
+    resumed.load_state_dict(device.state_dict())
+    assert resumed.cost().measured_seconds is None
 
 
 def test_a_restored_device_has_the_matrix_of_the_saved_one(words: list[str]) -> None:

@@ -197,7 +197,8 @@ class MovesAState(DirectFeedbackAlignment):
 
     def backward(self, model: Model, batch: Batch) -> Step:
         step = super().backward(model, batch)
-        bias = model.blocks[-1].layer.bias
+        *_, bias = model.parameters()
+        assert bias.grad is not None
         self.mean = 0.9 * self.mean + 0.1 * bias.grad
         bias.grad.copy_(self.mean)
         return step

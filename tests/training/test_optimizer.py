@@ -128,3 +128,22 @@ print(json.dumps([code, sorted(sys.modules.keys() & {{"torch._dynamo", "sympy", 
 """
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert json.loads(answer.stdout.splitlines()[-1]) == [0, ["torch"]]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_on_a_card_the_rate_is_a_tensor_and_the_steps_are_the_same(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rate is rounded to single precision there, so the last bits differ."""
+    on_cpu, model = layers(), layers()
+    plain = make_optimizer(partial(name), groups(on_cpu))
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    optimizer = make_optimizer(partial(name), groups(model))
+    for number in range(STEPS):
+        step(on_cpu, plain, number)
+        step(model, optimizer, number)
+    for group, before in zip(optimizer.param_groups, plain.param_groups, strict=True):
+        assert isinstance(group["lr"], torch.Tensor)
+        assert group["initial_lr"] == before["lr"]
+    for a, b in zip(model.parameters(), on_cpu.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)

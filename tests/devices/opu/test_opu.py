@@ -219,7 +219,7 @@ def test_frames_seconds_and_joules_are_counted() -> None:
         assert (cost.rows, cost.frames, cost.coefficients) == (4, 5 * exposures, 4 * 10 * 400)
         assert cost.modelled_seconds == pytest.approx(5 * exposures * 500e-6)
         assert cost.modelled_joules == pytest.approx(5 * exposures * 500e-6 * 30)
-        assert cost.measured_seconds > 0
+        assert cost.measured_seconds
         assert not found[3].any()
         device.prepare(10, 400, CPU)
         assert device.cost().frames == 0
