@@ -162,8 +162,9 @@ class TrainingStep:
 
     def __init__(self, model: Model, rule: LearningRule, optimizer: torch.optim.Optimizer, batches: Batches):
         self.model, self.rule, self.optimizer, self.batches = model, rule, optimizer, batches
-        loss = next(model.parameters()).new_zeros(())
-        self.sums = Step(loss.detach(), torch.zeros_like(loss, dtype=torch.int64))
+        dtype = next((parameter.dtype for parameter in model.parameters()), None)
+        loss = torch.zeros((), dtype=dtype, device=batches.y.device)
+        self.sums = Step(loss, torch.zeros_like(loss, dtype=torch.int64))
 
     def __call__(self, rows: Tensor | None) -> int:
         """Take a step on these rows of the data, and return the number of labels in it. `rows` are as of `Batches`."""
@@ -173,7 +174,7 @@ class TrainingStep:
         self.optimizer.step()
         n = len(batch.targets)
         self.sums.loss.add_(loss * n)
-        self.sums.correct.add_(correct)
+        self.sums.correct.add_(correct.long())
         return n
 
 

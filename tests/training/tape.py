@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from dfa_cli.training.graph import Recording
+from dfa_cli.training.cuda_graphs import Recording
 
 T = TypeVar("T")
 

@@ -17,8 +17,8 @@ from dfa_cli.config.compose import compose_run
 from dfa_cli.config.instantiate import build
 from dfa_cli.data.source import Source
 from dfa_cli.training.checkpoint import load_checkpoint, save_checkpoint
+from dfa_cli.training.cuda_graphs import CudaGraphs
 from dfa_cli.training.evaluation import Evaluation
-from dfa_cli.training.graph import CudaGraphs
 from dfa_cli.training.loop import History, LoopSettings, TrainingStep, train, train_epoch
 from dfa_cli.training.setup import Experiment, build_experiment
 

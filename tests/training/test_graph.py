@@ -27,7 +27,8 @@ from dfa_cli.models.base import Model
 from dfa_cli.models.batch import Batch
 from dfa_cli.rules import DirectFeedbackAlignment, LearningRule, Step
 from dfa_cli.training import graph
-from dfa_cli.training.graph import Recording, Used, obstacle
+from dfa_cli.training.cuda_graphs import CudaGraphs, Recording, Used
+from dfa_cli.training.graph import obstacle
 from dfa_cli.training.loop import Epoch, LoopSettings, train
 from dfa_cli.training.setup import Experiment, build_experiment
 
@@ -299,4 +300,4 @@ def test_what_a_record_reads_is_kept_and_what_it_makes_is_not() -> None:
 
 def test_no_device_but_cuda_has_a_recorder() -> None:
     assert graph.recorder_for(torch.device("cpu")) is graph.recorder_for(torch.device("mps")) is None
-    assert isinstance(graph.recorder_for(torch.device("cuda")), graph.CudaGraphs)
+    assert isinstance(graph.recorder_for(torch.device("cuda")), CudaGraphs)
