@@ -96,8 +96,13 @@ class Used(TorchDispatchMode):
 
 
 def _memories(values: Any) -> Iterator[tuple[int, Tensor]]:
+    """Yield the tensors among `values`, and the parts of those that are sparse, with a number for their memory."""
     for value in tree_leaves(values):
-        if isinstance(value, Tensor):
-            is_csr = value.layout == torch.sparse_csr
-            parts = (value.crow_indices(), value.col_indices(), value.values()) if is_csr else (value,)
-            yield from ((part.untyped_storage()._cdata, part) for part in parts)
+        if not isinstance(value, Tensor):
+            continue
+        parts: tuple[Tensor, ...] = (value,)
+        if value.layout == torch.sparse_csr:
+            parts = value.crow_indices(), value.col_indices(), value.values()
+        elif value.layout == torch.sparse_coo:
+            parts = value._indices(), value._values()
+        yield from ((part.untyped_storage()._cdata, part) for part in parts)

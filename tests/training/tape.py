@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from dfa_cli.training.cuda_graphs import Recording
+from dfa_cli.training.cuda_graphs import Recording, Used
 
 T = TypeVar("T")
 
@@ -87,6 +87,6 @@ class CpuGraphs:
 
     def record(self, function: Callable[[], T], generators: Sequence[torch.Generator]) -> Recording[T]:
         tape = Tape(generators)
-        with tape:
+        with tape, Used() as used:
             output = function()
-        return Recording(output, tape.replay, [])
+        return Recording(output, tape.replay, used.tensors)

@@ -288,14 +288,18 @@ def test_a_replayed_run_is_resumed_where_it_stopped(
 
 
 def test_what_a_record_reads_is_kept_and_what_it_makes_is_not() -> None:
-    outside, other = torch.ones(3), torch.ones(3)
+    outside, other, sparse = torch.ones(3), torch.ones(3), torch.eye(2).to_sparse_csr()
     with Used() as used:
         made = (outside[1:] + 1).mul_(2)
         made.add_(other[1:])
+        made = sparse.to_sparse_coo() @ made[:, None]
         outside.neg_()
-    assert {tensor.untyped_storage()._cdata for tensor in used.tensors} == {
-        tensor.untyped_storage()._cdata for tensor in (outside, other)
-    }
+    read = (outside, other, sparse.crow_indices(), sparse.col_indices(), sparse.values())
+    assert {memory(tensor) for tensor in used.tensors} == {memory(tensor) for tensor in read}
+
+
+def memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def test_no_device_but_cuda_has_a_recorder() -> None:
