@@ -191,10 +191,6 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
     ),
     "a pattern of options": (["-m", "rule=glob(*)"], [r"rule=glob\(\*\)", "one by one"]),
     "a launcher's key without the launcher": (["-m", "launcher.n_jobs=2"], ["launcher=joblib"]),
-    "a precision of graphics cards": (
-        ["precision=tf32", "compute=cpu"],
-        ["precision=tf32 needs a CUDA GPU", "trains on the processor", "use precision=fp32"],
-    ),
     "a graph of another kind": (["graph=on"], ["graph is on", "auto, off"]),
     "more threads than there can be": (["threads=100000"], ["threads is 100000", "1024"]),
     "a number beyond single precision": (["optimizer.lr=1e300"], [r"optimizer\.lr is 1e\+300"]),
@@ -345,6 +341,13 @@ class TestTheMachine:
         answer = dfa.train("data=digits", *SMALL, "compute=mps")
         refused(answer)
         assert "mps" in answer.err
+        assert dfa.left() == []
+
+    def test_has_no_tf32(self, dfa: Dfa) -> None:
+        answer = dfa.train("data=digits", *SMALL, "compute=cpu", "precision=tf32")
+        refused(answer)
+        assert "precision=tf32 needs a CUDA GPU" in answer.sentence
+        assert "trains on the processor of this machine; use precision=fp32." in answer.sentence
         assert dfa.left() == []
 
     def test_simulated_has_too_few_mirrors(self, dfa: Dfa) -> None:

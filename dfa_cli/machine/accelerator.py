@@ -46,9 +46,11 @@ def has_driver() -> bool:
 
 def multiplies_tf32(compute: str) -> bool:
     """Tells whether the device multiplies 32-bit numbers rounded to 10 bits, as NVIDIA's cards do from Ampere on."""
+    if compute != "cuda":
+        return False
     import torch
 
-    return compute == "cuda" and torch.cuda.get_device_capability() >= (8, 0)
+    return torch.cuda.get_device_capability() >= (8, 0)
 
 
 def multiplies_bfloat16(compute: str) -> bool:

@@ -344,6 +344,8 @@ def test_a_replayable_device_is_restored_in_place(words: list[str]) -> None:
     state = {name: value.clone() for name, value in device.state_dict().items()}
     counts, generators, matrix = device.counts, list(device.generators()), device.matrix()
     stored = device.matrix().data_ptr() == matrix.data_ptr()  # otherwise it is computed at each call
+    if getattr(device, "drift", None):  # Each step has another matrix, and none is replayed.
+        stored = False
     expected = device.project(errors(5))
     device.load_state_dict(state)
     assert device.counts is counts
