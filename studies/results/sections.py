@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -383,18 +383,26 @@ def noise(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
             if not any(found.values()):
                 continue  # only run with earlier optics, which had another encoding
             lines.append((NAMES[data], *map(percent, found.values())))
-            base = average(found.get(usual, []))
-            at = [value for value, some in found.items() if 100 * (base - average(some)) > BREAKS]
-            broken.append(f"{NAMES[data]} at {_join_with_and(at) if at else 'none of these'}")
+            broken.append(f"{NAMES[data]} at {_broken_at(found, found.get(usual, []))}")
         if "photons" in knob:
             for series in (OPTICS, TERNARY):
                 some = of_series(pick(rows, experiment="noise", **{"model.hidden": DEEP}), series)
                 if some:
                     label = "Cora, 4 blocks" + (", ternary" if series == TERNARY else "")
-                    lines.append((label, *(percent(pick(some, **{knob: value})) for value in values)))
+                    found = {value: pick(some, **{knob: value}) for value in values}
+                    lines.append((label, *map(percent, found.values())))
+                    brightest = next(light for light in reversed(found.values()) if light)
+                    broken.append(f"{label.replace(', 4', ' with 4')} at {_broken_at(found, brightest)}")
         if lines:
-            knobs.append((name, bold(values, usual), lines, ", ".join(broken)))
+            knobs.append((name, bold(values, usual), lines, "; ".join(broken)))
     return knobs
+
+
+def _broken_at(found: Mapping[str, Sequence[Row]], usual: Sequence[Row]) -> str:
+    """Name the values at which training is broken, measured by the runs at the `usual` value."""
+    base = average(usual)
+    at = [value for value, some in found.items() if some and 100 * (base - average(some)) > BREAKS]
+    return _join_with_and(at) if at else "none of these"
 
 
 def feedback(rows: Sequence[Row]) -> dict[str, Shown]:
