@@ -26,6 +26,22 @@ class ProjectsParts(Protocol):
         ...
 
 
+@runtime_checkable
+class CountsParts(Protocol):
+    """An optional part of such a device: it counts something in the parts that it reads, such as full pixels.
+
+    Where several processes read different parts, each has counted its own.
+    """
+
+    def new_counts(self) -> int:
+        """Return what was counted since the last call, or since `prepare` or `load_state_dict`."""
+        ...
+
+    def add_counts(self, count: int) -> None:
+        """Add what other processes have counted in the parts that they read."""
+        ...
+
+
 def project_parts(device: ProjectionDevice, error: Tensor, spans: Sequence[Span]) -> Iterator[Tensor]:
     """Do the same as `ProjectsParts.project_parts`. A device without that method projects everything at once."""
     if isinstance(device, ProjectsParts):

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dfa_cli.devices.base import Cost
+from dfa_cli.devices.parts import CountsParts
 from dfa_cli.machine.memory import peak_bytes
 from dfa_cli.models.base import Model
 from dfa_cli.models.batch import Batch
@@ -122,6 +124,12 @@ class DividedExperiment(Experiment):
         divided = cls(**parts, team=team, placement=placement, link=link, initial_device_state=_copied(state))
         divided._forget_others()
         return divided
+
+    def epoch_cost(self) -> Cost | None:
+        if isinstance(self.device, CountsParts):
+            _, *others = self.team.gather_json(self.device.new_counts()) or [0]
+            self.device.add_counts(sum(others))
+        return super().epoch_cost()
 
     def _own_parameters(self) -> set[Tensor]:
         return {

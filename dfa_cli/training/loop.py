@@ -132,7 +132,7 @@ def train(experiment: Experiment, settings: LoopSettings, history: History = His
         if not math.isfinite(loss):
             raise divergence(experiment, f"The training loss became {loss} in epoch {epoch}", epoch)
         history = history.after(epoch, validation_hits / len(validation), time.perf_counter() - start)
-        cost = experiment.cost()
+        cost = experiment.epoch_cost()
         yield Epoch(
             epoch=epoch,
             train_loss=loss,

@@ -62,6 +62,10 @@ class Experiment:
         """Return the cost of the projections so far, or `None` for a rule that projects nothing."""
         return None if self.device is None else self.device.cost()
 
+    def epoch_cost(self) -> Cost | None:
+        """Return the same at the end of an epoch, when all processes of a run call it."""
+        return self.cost()
+
     def alignment(self, epoch: int, every: int | None) -> dict[str, float | None]:
         """Measure how well the rule's gradients align with the true ones, as columns of metrics.csv.
 

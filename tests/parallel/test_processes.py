@@ -129,6 +129,16 @@ def test_three_processes_give_the_bits_of_one(pair: tuple[Dfa, Run, Run]) -> Non
     assert one.record["identity"] != three.record["identity"]
 
 
+def test_the_full_pixels_of_all_stages_are_counted(dfa: Dfa) -> None:
+    words = (*NET, "device=opu_sim", "device.camera.photons=2500", "device.camera.exposure=6", "epochs=2")
+    one, three = dfa.run(*words), dfa.run(*words, *THREE)
+    fraction = one.record["projection"]["notes"]["saturated_fraction"]
+    assert fraction > 0.01
+    assert three.record["projection"]["notes"]["saturated_fraction"] == fraction
+    assert three.record["warnings"] == one.record["warnings"]
+    assert three.weights == one.weights  # with the counts of the device
+
+
 def test_the_record_says_what_travelled_and_who_waited(pair: tuple[Dfa, Run, Run]) -> None:
     _, one, three = pair
     assert "parallel" not in one.record

@@ -167,7 +167,7 @@ class TestThePage:
                 settings = {**usual, "device.camera.bits": bits, "status": status}
                 of = make_rows({("dfa", "opu_sim"): [0.9]}, experiment="noise", data=data, **settings)
                 rows += [{**row, "test": row["test"] if status == "completed" else ""} for row in of]
-        assert "Broken: Cora at 1, MNIST at 1." in results_page.page(rows)
+        assert "Broken: Cora at 1; MNIST at 1." in results_page.page(rows)
 
     def test_has_no_section_for_an_experiment_that_was_not_run(self) -> None:
         page = results_page.page(self.ROWS)

@@ -188,6 +188,7 @@ class OPU:
         self._full = torch.zeros((), dtype=torch.int64, device=self._compute)
         self.counts = Counts()
         self._pixels_per_frame = 0
+        self._told = 0  # full pixels that `new_counts` has told
         self._judged = (0, 0, 0)  # rows, frames and saturated pixels at the last call of `cost`
         if self.drift:
             self.drift.begin(self.medium, self.noise_seed)
@@ -413,10 +414,19 @@ class OPU:
         frames, full, self.counts.rows, self._pixels_per_frame = state["counts"].tolist()
         self._frames.fill_(frames)
         self._full.fill_(full)
+        self._told = full
         self._judged = (self.counts.rows, frames, full)
         self.counts.seconds = float(state.get("seconds", 0.0))  # older checkpoints have no such entry
         if self.drift:
             self.drift.load(state["drift"])
+
+    def new_counts(self) -> int:
+        before, self._told = self._told, int(self._full)
+        return self._told - before
+
+    def add_counts(self, count: int) -> None:
+        self._full += count
+        self._told += count
 
     def _modelled_seconds(self) -> float:
         return int(self._frames) * self.readout.exposures * self.seconds_per_frame
