@@ -134,8 +134,7 @@ class Camera:
         """Take images of `intensity` `[..., pixels]`, which is overwritten.
 
         Returns the measured intensity, in the unit of `intensity`, and the number of saturated pixels of each
-        image `[...]`. That number stays a tensor on an accelerator, so that nothing waits for it; elsewhere it is 0
-        where no pixel is saturated.
+        image `[...]`, or 0 where no pixel is saturated. On an accelerator it is always a tensor, so that nothing waits.
         """
         if self._allows_compiled_code(intensity, exposure):
             from dfa_cli.devices.opu.compiled import take_image

@@ -11,6 +11,7 @@ are compiled, where a folder for them can be written.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import numba
 import numpy as np
 import torch
+from numba.core.caching import FunctionCache
 from torch import Tensor
 
 from dfa_cli.devices.opu.camera import Exposure
@@ -30,15 +32,30 @@ ONE, SIXTH = f32(1.0), f32(1 / 6)
 STEP, FIRST, SECOND = u64(0x9E3779B97F4A7C15), u64(0xBF58476D1CE4E5B9), u64(0x94D049BB133111EB)
 
 
+class Cache(FunctionCache):
+    """Keeps compiled code on disk where that is possible. A file that cannot be read or written is done without."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # noqa: BLE001  (whatever a damaged file makes numba and pickle raise)
+            with contextlib.suppress(Exception):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with contextlib.suppress(Exception):
+            super().save_overload(sig, data)
+
+
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Compile a function that neither holds Python's lock nor checks for a division by zero, which would be slow."""
-    compiled = functools.partial(numba.njit, nogil=True, error_model="numpy", **options)
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        try:
-            return compiled(cache=True)(function)
-        except RuntimeError:  # no folder for it can be written
-            return compiled()(function)
+        compiled: Any = numba.njit(nogil=True, error_model="numpy", **options)(function)
+        with contextlib.suppress(RuntimeError):  # no folder for the files can be written
+            compiled._cache = Cache(function)
+        return compiled
 
     return decorate
 
@@ -92,14 +109,14 @@ def digitise(row, ceiling, levels, height):
     """Turn photoelectrons into grey levels of that height, of which there are so many in a photoelectron."""
     for j in range(len(row)):
         electrons = row[j]
-        row[j] = np.rint((electrons if electrons < ceiling else ceiling) * levels) * height
+        row[j] = np.rint((ceiling if electrons > ceiling else electrons) * levels) * height
 
 
 @kernel()
 def clip(row, ceiling, height):
     for j in range(len(row)):
         electrons = row[j]
-        row[j] = (electrons if electrons < ceiling else ceiling) * height
+        row[j] = (ceiling if electrons > ceiling else electrons) * height
 
 
 @kernel()
@@ -208,9 +225,11 @@ def read_statistically(
     weights, full = np.empty((patterns, rows), f32), np.zeros(rows, np.int64)
     for row, weight in zip(weights, frames.weights, strict=True):
         row[:] = weight.squeeze(1).numpy() if isinstance(weight, Tensor) else weight
-    values = field.new_empty(rows, n_out)
+    values = torch.empty(rows, n_out)
+    # Contiguous arrays, so that one compiled kernel takes them all, and loops over them fast.
+    light, shown, scale = (tensor.contiguous().numpy() for tensor in (field, frames.shown, frames.scale))
     arguments = (
-        *(field.numpy(), weights, frames.shown.numpy(), tuple(map(f32, moments)), frames.scale.numpy()),
+        *(light, weights, shown, tuple(map(f32, moments)), scale),
         *(f32(ceiling), keys, quantiles().numpy(), values.numpy(), full),
     )
     in_threads(functools.partial(read_rows, *arguments), rows)
@@ -221,7 +240,8 @@ def load(statistical: bool) -> None:
     """Load the kernels that a read-out needs, or compile them, which takes a second and is no part of training."""
     noise, one = torch.Generator(), torch.ones(1, 1)
     if statistical:
-        frames = Frames(torch.ones(1, 1, 1), one, weights=(1.0,), scale=one)
-        read_statistically(torch.ones(1, 1, 2, 1), frames, (1.0,) * 5, 9.0, draw_keys(1, noise))
+        frames, keys = Frames(torch.ones(1, 1, 1), one, weights=(1.0,), scale=one), draw_keys(1, noise)
+        read_statistically(torch.ones(1, 1, 2, 1), frames, (1.0,) * 5, 9.0, keys)
+        normal_rows(keys, 1)
     else:
         take_image(torch.ones(1, 1), Exposure(100.0, 1000.0, 1.0), True, 1.0, noise)

@@ -1,7 +1,9 @@
 """Compiled noise against the same arithmetic in torch, and its random numbers against known ones."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,13 +11,18 @@ import scipy.stats
 import torch
 from optics import LIT, noise, one_frame, speckle
 
+from dfa_cli.config.auto import resolve_auto
+from dfa_cli.config.compose import compose_run
+from dfa_cli.data.loading import load_data
 from dfa_cli.devices.opu import OPU, Camera, OffAxis, PhaseShifting, Statistical
 from dfa_cli.devices.opu import camera as camera_module
 from dfa_cli.devices.opu.camera import COMPILED_FROM, Exposure
-from dfa_cli.devices.opu.compiled import draw_keys, draw_words, normal_rows
+from dfa_cli.devices.opu.compiled import draw_keys, draw_rows, draw_words, normal_rows, read_rows
 from dfa_cli.devices.opu.dithering import DitheredTwoScales
 from dfa_cli.devices.opu.encoding import Bitplanes, Frames, Ternary, TwoScales
 from dfa_cli.devices.opu.readout import statistical as statistical_module
+from dfa_cli.training.loop import LoopSettings, train
+from dfa_cli.training.setup import build_experiment
 
 LEVEL = 0.001
 CAMERAS = {
@@ -99,6 +106,14 @@ def test_an_image_has_the_grey_levels_of_torch(monkeypatch, camera: Camera, full
     assert (count > 0) == (full_at == 3000.0)
 
 
+def test_a_pixel_that_is_no_number_stays_none() -> None:
+    light = torch.full((100, 1000), 100.0)
+    light[3, 4] = float("nan")
+    exposure = Exposure(gain=1.0, range=400.0, step=10.0)
+    measured, _ = Camera(shot_noise=False).on_device(1.0, compiled=True).measure(light, exposure, noise(1))
+    assert measured.isnan().nonzero().tolist() == [[3, 4]]
+
+
 def test_dim_pixels_keep_their_exact_numbers() -> None:
     light = torch.full((100, 1000), 3.0)
     exposure = Exposure(gain=1.0, range=1e9, step=0.0)
@@ -143,6 +158,43 @@ def test_draws_are_normal_and_independent() -> None:
     for lag in (1, 2, 3, 4, 400):
         correlation = np.mean(z.ravel()[lag:] * z.ravel()[:-lag])
         assert abs(correlation) * np.sqrt(z.size) < bound + 1
+
+
+def test_damaged_files_of_compiled_code_are_done_without(tmp_path: Path) -> None:
+    """The first process compiles the code and keeps it. The second one meets files that a power cut has left."""
+    program = (
+        "import torch; from dfa_cli.devices.opu import compiled; compiled.load(True); "
+        "print(compiled.normal_rows(compiled.draw_keys(1, torch.Generator()), 3).tolist())"
+    )
+
+    def run() -> subprocess.CompletedProcess[str]:
+        command, environment = (
+            [sys.executable, "-c", program],
+            {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+        )
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+
+    first = run()
+    kept = [*tmp_path.rglob("*.nbi"), *tmp_path.rglob("*.nbc")]
+    assert kept
+    for number, path in enumerate(kept):
+        path.write_bytes(path.read_bytes()[:50] if number % 2 else b"")
+    second = run()
+    assert first.stdout == second.stdout
+    assert not second.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("device/medium=structured",), ("batch_size=1000",)], ids=" ".join)
+def test_nothing_is_compiled_while_training(words: tuple[str, ...]) -> None:
+    """Rows may come in tiles, or from a medium that computes all blocks at once."""
+    words = ("data=digits", "device=opu_sim", "model.hidden=[1024,1024]", "rule=dfa", *words)
+    config = resolve_auto(compose_run(list(words)).config)
+    experiment = build_experiment(config, load_data(config))
+    kernels = [read_rows, draw_rows]
+    before = [kernel.signatures for kernel in kernels]
+    next(train(experiment, LoopSettings(1)))
+    assert [kernel.signatures for kernel in kernels] == before
+    assert all(len(signatures) == 1 for signatures in before)
 
 
 @pytest.mark.parametrize(("width", "loaded"), [(64, False), (1024, True)])
