@@ -26,9 +26,9 @@ from studies.performance.page import PAGE, Section, write
 from studies.performance.rounds import Times, dfa, median, resolved_config
 
 CASES: dict[str, tuple[str, ...]] = {
-    "digits": ("model=fc", "data=digits", "model.hidden=[64,64]", "epochs=40"),
-    "mnist": ("model=fc", "data=mnist", "epochs=1"),
-    "cora": ("model=gcn", "data=cora", "epochs=200"),
+    "digits": ("model=fc", "data=digits", "model.hidden=[64,64]", "epochs=40", "device=cpu"),
+    "mnist": ("model=fc", "data=mnist", "epochs=1", "device=cpu"),
+    "cora": ("model=gcn", "data=cora", "epochs=200", "device=cpu"),
 }
 AUTO, SPINNING = "auto", "all, spinning"
 SPIN_COUNT = "300000"  # what GNU's OpenMP does by default
@@ -47,7 +47,7 @@ def settings() -> dict[str, str]:
 def seconds(words: Sequence[str], threads: str, environment: Mapping[str, str]) -> float:
     """Train once in a process of its own, and return the seconds of its training loop."""
     with tempfile.TemporaryDirectory() as outputs, _environment(environment):
-        dfa("train", *words, "device=cpu", f"threads={threads}", "progress=none", f"outputs={outputs}")
+        dfa("train", *words, f"threads={threads}", "progress=none", f"outputs={outputs}")
         (record,) = (record_of(path.parent) for path in Path(outputs).rglob("run.json"))
     return record["time"]["train_seconds"]
 
