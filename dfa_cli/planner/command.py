@@ -206,12 +206,13 @@ def _optics(spec: RunSpec) -> Optics:
     from dfa_cli.config.instantiate import build
 
     device = build(spec.config["device"])
-    readout = device.readout
+
+    def seconds(components: int, columns: int) -> float:
+        device.calibrate(components, columns)
+        return device.readout.exposures * device.seconds_per_frame
+
     return Optics(
-        f"device={spec.choices['device']}",
-        device.limits.pixels,
-        readout.pixels_per_mode,
-        lambda columns: readout.exposures * device.seconds_per_image(columns),
+        f"device={spec.choices['device']}", device.limits.pixels, device.readout.pixels_per_mode, seconds
     )
 
 

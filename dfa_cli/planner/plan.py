@@ -41,13 +41,16 @@ FORWARD_FIRST = "forward-first"  # the order in which `dfa train` runs direct fe
 
 @dataclass(frozen=True)
 class Optics:
-    """An optical processing unit. `seconds`: the time of a pattern, with all its frames, for a number of columns that
-    a camera with `pixels` can read. The default reads by off-axis holography."""
+    """An optical processing unit. `seconds`: the time of a pattern, with all its frames, for an error of so many
+    components and a number of columns that a camera with `pixels` can read. The default reads by off-axis holography.
+    """
 
     name: str = "The modelled hardware"
     pixels: int = PIXELS
     pixels_per_mode: int = PIXELS_PER_MODE
-    seconds: Callable[[int], float] = lambda columns: FrameTime().seconds(columns * PIXELS_PER_MODE)
+    seconds: Callable[[int, int], float] = lambda components, columns: FrameTime().seconds(
+        columns * PIXELS_PER_MODE
+    )
 
     @property
     def modes(self) -> int:
@@ -180,7 +183,7 @@ def plan(work: Workload, hardware: Hardware, options: Options) -> Plan:
         lines.append(_direct_feedback("local", None, None, costs, work, hardware, options, schedule))
     columns = int(costs.widest.max() if options.share_columns else costs.columns.sum())
     # More columns than a camera can read are divided among devices, which read at the same time.
-    modelled = 1 / options.optics.seconds(min(columns, options.optics.modes))
+    modelled = 1 / options.optics.seconds(work.classes, min(columns, options.optics.modes))
     first = (MODELLED, modelled) if options.frame_rate is None else (GIVEN, options.frame_rate)
     for opu, rate in (first, (FAST_ENOUGH, needed)):
         lines.append(_direct_feedback("central", opu, rate, costs, work, hardware, options))

@@ -416,7 +416,25 @@ def test_a_pipeline_need_not_be_chosen(dfa: Dfa) -> None:
         (["device=cpu"], 2000),
         (["device=opu_sim", "device.frame_seconds=1e-3"], 1000),
         (["device=opu_lighton"], 400),  # five exposures of 500 us
-        (["device=opu_phase_shifting", "device.laser.exposure_seconds=950e-6"], 250),  # four of 50 + 950 us
+        # Four of 50 + 950 us. A tenth of the light does not fill a pixel, so the whole exposure is taken.
+        (
+            [
+                "device=opu_phase_shifting",
+                "device.laser.exposure_seconds=950e-6",
+                "device.laser.watts=1e-4",
+            ],
+            250,
+        ),
+        # All mirrors together give a pixel 12,915 photoelectrons in 5 ms, the calibration pattern 6,458. The brightest
+        # pixel has (2 + 3)^2 times as much, and is full at 10,000: after 309.7 us, and 50 us between the images.
+        (
+            [
+                "device=opu_holographic",
+                "device.laser.exposure_seconds=5e-3",
+                "device.frame_time.shortest=1e-4",
+            ],
+            2780,
+        ),
     ],
 )
 def test_the_speed_of_the_optics_is_that_of_the_configured_device(

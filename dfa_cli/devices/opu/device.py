@@ -91,14 +91,15 @@ class OPU:
     `limits`: mirrors and pixels of the modelled hardware.
     `drift`: how the optics change from one projection to the next; by default they do not.
 
-    `prepare` sets `mirrors_per_component` and `seconds_per_frame`. A frame is one exposure of the camera.
+    `calibrate`, which `prepare` calls, sets `mirrors_per_component` and `seconds_per_frame`. A frame is one exposure of
+    the camera.
 
     A pattern with no mirror on is not shown: it is not counted, and has no noise. On CUDA,
     `cost().measured_seconds` is the time to queue the work. `cost().warnings` tells when no mirror was lit, no light
     reached the camera, noise drowned it, or more than one in a hundred pixels were saturated, since the call before,
     and when the read-out is not to be trusted.
 
-    Raises `DfaError` for sizes beyond `limits`, for a drift or a `remove_sum` that changes nothing, and in `prepare`
+    Raises `DfaError` for sizes beyond `limits`, for a drift or a `remove_sum` that changes nothing, and in `calibrate`
     for a frame shorter than the exposure.
 
     Launay et al. 2020 (arXiv 2012.06373); Brossollet et al. 2021 (arXiv 2107.11814).
@@ -153,34 +154,21 @@ class OPU:
         self.laser = laser or Laser()
         self.power_watts = power_watts
         self.limits = limits or Limits()
-        exposures = 1.0 if self.camera.exposure == "auto" else float(self.camera.exposure)
-        self._exposure_seconds = exposures * self.laser.exposure_seconds
 
     def prepare(self, n_in: int, n_out: int, compute: torch.device) -> None:
-        require_readout(self.readout)
-        as_many = max(1, self.limits.mirrors // max(1, n_in))
-        self.mirrors_per_component = as_many if self.macropixel == "auto" else int(self.macropixel)
-        pixels = n_out * self.readout.pixels_per_mode
-        self.limits.check(n_in, self.mirrors_per_component, n_out, self.readout.pixels_per_mode)
-        self._sizes = (n_in, n_out)
         self._compute = torch.device(compute)
+        compiled = self._compute.type == "cpu" and n_out >= COMPILED_WIDTH and not self.perfect
+        self.calibrate(n_in, n_out, compiled)
+        self.limits.check(n_in, self.mirrors_per_component, n_out, self.readout.pixels_per_mode)
         self._rows_per_component = 1 if self.macropixel == "auto" else self.mirrors_per_component
         self.medium.prepare(
             n_in * self._rows_per_component, n_out, stream_seed(self.matrix_seed, "feedback"), self._compute
         )
-        compiled = self._compute.type == "cpu" and n_out >= COMPILED_WIDTH and not self.perfect
-        camera = self.camera.on_device(self._light(pixels), compiled)
-        self.readout.calibrate(self._calibration_mirrors, camera)
         if compiled and not isinstance(self.readout, Ideal):
             from dfa_cli.devices.opu.compiled import load
 
             load(isinstance(self.readout, Statistical))
         self._snr = snr_notes(self.readout, self._calibration_mirrors)
-        if exposure := exposure_of(self.readout):
-            self._exposure_seconds = exposure.share * self.laser.exposure_seconds
-        if not isinstance(self.readout, Ideal):  # which has no camera
-            require_exposure(self.frame_seconds, self._exposure_seconds, self.camera.exposure == "auto")
-        self.seconds_per_frame = self.seconds_per_image(n_out)
         self._noise: dict[str, torch.Generator] = {}
         self._ones: Tensor | None = None
         # The counters stay on the device of the tensors, so that no projection waits for an accelerator.
@@ -193,11 +181,30 @@ class OPU:
         if self.drift:
             self.drift.begin(self.medium, self.noise_seed)
 
-    def seconds_per_image(self, n_out: int) -> float:
-        """Return the modelled time of a frame of `n_out` modes [s]. A pattern takes `readout.exposures` frames."""
-        if self.frame_seconds != "auto":
-            return float(self.frame_seconds)
-        return self.frame_time.seconds(n_out * self.readout.pixels_per_mode, self._exposure_seconds)
+    def calibrate(self, n_in: int, n_out: int, compiled: bool = False) -> None:
+        """Set `mirrors_per_component`, the read-out, and `seconds_per_frame`. No matrix is made for this.
+
+        `compiled`: whether the noise of large readings is computed by compiled code.
+        """
+        require_readout(self.readout)
+        as_many = max(1, self.limits.mirrors // max(1, n_in))
+        self.mirrors_per_component = as_many if self.macropixel == "auto" else int(self.macropixel)
+        self._sizes = (n_in, n_out)
+        pixels = n_out * self.readout.pixels_per_mode
+        camera = self.camera.on_device(self._light(pixels), compiled)
+        self.readout.calibrate(self._calibration_mirrors, camera)
+        if exposure := exposure_of(self.readout):
+            share = exposure.share
+        else:
+            share = 1.0 if self.camera.exposure == "auto" else float(self.camera.exposure)
+        exposure_seconds = share * self.laser.exposure_seconds
+        if not isinstance(self.readout, Ideal):  # which has no camera
+            require_exposure(self.frame_seconds, exposure_seconds, self.camera.exposure == "auto")
+        self.seconds_per_frame = (
+            self.frame_time.seconds(pixels, exposure_seconds)
+            if self.frame_seconds == "auto"
+            else float(self.frame_seconds)
+        )
 
     def _light(self, pixels: int) -> float:
         """Return the photoelectrons per unit of intensity in a full exposure."""
