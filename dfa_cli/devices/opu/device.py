@@ -26,6 +26,7 @@ from dfa_cli.devices.opu.media.auto import Auto
 from dfa_cli.devices.opu.media.base import Medium, Spans
 from dfa_cli.devices.opu.readout.base import INTENSITY_OF_A_MIRROR, Readout
 from dfa_cli.devices.opu.readout.budget import exposure_of, light_of_a_pixel, snr_notes
+from dfa_cli.devices.opu.readout.holography import PhaseShifting
 from dfa_cli.devices.opu.readout.ideal import Ideal
 from dfa_cli.devices.opu.readout.intensity import Intensity
 from dfa_cli.devices.opu.readout.statistical import Statistical
@@ -193,11 +194,13 @@ class OPU:
         pixels = n_out * self.readout.pixels_per_mode
         camera = self.camera.on_device(self._light(pixels), compiled)
         self.readout.calibrate(self._calibration_mirrors, camera)
-        if exposure := exposure_of(self.readout):
-            share = exposure.share
-        else:
-            share = 1.0 if self.camera.exposure == "auto" else float(self.camera.exposure)
-        exposure_seconds = share * self.laser.exposure_seconds
+        exposure = exposure_of(self.readout)
+        if exposure is None:
+            # Without the camera's noise a pattern takes the time that it takes with it, so that runs can be compared.
+            with_noise = PhaseShifting()
+            with_noise.calibrate(self._calibration_mirrors, camera)
+            exposure = with_noise.fringes.exposure
+        exposure_seconds = exposure.share * self.laser.exposure_seconds
         if not isinstance(self.readout, Ideal):  # which has no camera
             require_exposure(self.frame_seconds, exposure_seconds, self.camera.exposure == "auto")
         self.seconds_per_frame = (

@@ -391,6 +391,32 @@ def test_a_frame_with_much_light_takes_as_long_as_its_automatic_exposure() -> No
     assert fixed == pytest.approx(pause + 0.05)
 
 
+@pytest.mark.parametrize("exposure", ["auto", 0.2])
+def test_a_frame_without_noise_takes_as_long_as_with_it(exposure: Any) -> None:
+    """The well of 10,000 is full at (2 + 3)^2 times the light of the calibration pattern, whoever reads it."""
+
+    class Mine(Ideal):
+        def calibrate(self, lit: float, camera: Camera) -> None:
+            self.deviation = lit**0.5
+
+    def seconds(**arguments: Any) -> float:
+        camera = Camera(exposure=exposure, **arguments.pop("noise", {}))
+        laser, times = Laser(exposure_seconds=5e-3), FrameTime(shortest=1e-6)
+        return made(10, 20, camera=camera, laser=laser, frame_time=times, **arguments).seconds_per_frame
+
+    of_all_mirrors = Laser(exposure_seconds=5e-3).photoelectrons(Limits().pixels)
+    share = 10_000 / (25 * of_all_mirrors / 2) if exposure == "auto" else exposure
+    expected = pytest.approx(50e-6 + share * 5e-3)
+    assert seconds() == expected
+    assert seconds(readout=PhaseShifting()) == expected
+    assert seconds(readout=Ideal()) == expected
+    assert seconds(readout=Mine()) == expected
+    assert seconds(perfect=True) == expected
+    assert seconds(noise={"shot_noise": False, "read_noise": 0.0, "bits": None}) == expected
+    if exposure == "auto":  # without a well that can be full, nothing ends the exposure early
+        assert seconds(noise={"full_well": None, "bits": None}) == pytest.approx(50e-6 + 5e-3)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -13,7 +13,8 @@ from dfa_cli.devices.opu.readout.base import Reading, weighted_sum
 class Ideal:
     """Returns the real part of the field, with no camera and no noise.
 
-    Compare with it to see the effect of the camera.
+    Compare with it to see the effect of the camera. The modelled time of a frame is that with the exposure of the
+    device's camera, which the noise does not change.
     """
 
     exposures = 1
