@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dfa_cli.errors import DfaError
 from dfa_cli.planner.plan import FAST_ENOUGH, SCHEDULES, Line, Plan
+from dfa_cli.planner.report import in_words
 from dfa_cli.planner.schedules import BACKWARD, FORWARD
 from dfa_cli.plots.style import INK, Look, dress, finish, line_look
 from dfa_cli.plots.timeline import Bar, Timeline, draw_timelines
@@ -96,7 +97,7 @@ def draw_sweep(plans: Sequence[Plan], key: str) -> Figure:
     at = [getattr(plan.options, key) for plan in plans]
     axes[2].axhline(plans[0].hardware.memory / 1e9, color=INK, linewidth=1, linestyle=":")
     axes[3].plot(at, [plan.needed_frame_rate for plan in plans], color=INK, marker="o", markersize=4)
-    axes[3].plot(at, [plan.modelled_frame_rate for plan in plans], color=INK, linewidth=1, linestyle=":")
+    axes[3].plot(at, [plan.frame_rate for plan in plans], color=INK, linewidth=1, linestyle=":")
     words = key.replace("_", "-")
     for axis, name, scale in zip(
         axes,
@@ -117,8 +118,8 @@ def draw_sweep(plans: Sequence[Plan], key: str) -> Figure:
     first = plans[0]
     caption = (
         f"{first.work.name} on {first.hardware.name}. Planned, not measured.\n"
-        f"Dotted: the memory of {first.hardware.name}; the {first.modelled_frame_rate:,.0f} patterns a second of the "
-        "modelled hardware."
+        f"Dotted: the memory of {first.hardware.name}; the {in_words(first.frame_rate)} of the "
+        f"{'modelled hardware' if first.options.frame_rate is None else 'given OPU (--frame-rate)'}."
     )
     finish(figure, axes, Look(), caption)
     return figure

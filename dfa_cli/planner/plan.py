@@ -141,6 +141,11 @@ class Plan:
     modelled_frame_rate: float
 
     @property
+    def frame_rate(self) -> float:
+        """The patterns a second of the optical processing unit: as given, or else as modelled."""
+        return self.modelled_frame_rate if self.options.frame_rate is None else self.options.frame_rate
+
+    @property
     def place(self) -> str:
         """What a stage runs on. Measured costs take only the links and the memory from the hardware."""
         if self.work.measured is None:

@@ -109,18 +109,23 @@ def _opus(plan: Plan) -> str:
     """Explain the lines with an optical processing unit."""
     options = plan.options
     source = "docs/opu.md" if options.optics is DEFAULT_OPTICS else options.optics.name
-    first, rate = f"{MODELLED.capitalize()} ({source})", plan.modelled_frame_rate
+    first = f"{MODELLED.capitalize()} ({source})"
     if options.frame_rate is not None:
-        first, rate = f"{GIVEN.capitalize()} (--frame-rate)", options.frame_rate
+        first = f"{GIVEN.capitalize()} (--frame-rate)"
+    rate = in_words(plan.frame_rate)
     return (
-        f"dfa OPU: one optical processing unit projects the error for all stages. {first} it shows {_rate(rate)}. "
-        f"It is {FAST_ENOUGH} with {_rate(plan.needed_frame_rate)}: then it shows the errors of a step in the "
+        f"dfa OPU: one optical processing unit projects the error for all stages. {first} it shows {rate}. "
+        f"It is {FAST_ENOUGH} with {in_words(plan.needed_frame_rate)}: then it shows the errors of a step in the "
         "time in which the busiest stage computes. With few micro-batches a still faster one shortens the step."
     )
 
 
-def _rate(patterns: float) -> str:
-    return f"{patterns:,.0f} patterns a second" if patterns >= 10 else f"{patterns:.3g} patterns a second"
+def in_words(frame_rate: float) -> str:
+    return f"{_number(frame_rate)} patterns a second"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.3g}"
 
 
 def _notes(plan: Plan) -> Iterator[str]:
@@ -246,21 +251,23 @@ def _projection(plan: Plan) -> Iterator[str]:
 def _optics(plan: Plan) -> Iterator[str]:
     """Say how many patterns a second, how many cameras and how many mirrors the optical projection needs."""
     work, options = plan.work, plan.options
-    modelled = plan.modelled_frame_rate
-    needed, patterns = plan.needed_frame_rate, work.rows * work.labelled * options.frames_per_row
-    slower = needed / modelled
+    rate, needed = plan.frame_rate, plan.needed_frame_rate
+    patterns = work.rows * work.labelled * options.frames_per_row
+    slower = needed / rate
+    shows = f"{options.optics.name} shows {_number(rate)} with {plan.columns:,} columns (docs/opu.md)"
+    if options.frame_rate is not None:
+        shows = f"The given one (--frame-rate) shows {_number(rate)}"
     labelled = "labelled " if work.labelled < 1 else ""
     yield (
-        f"To keep up with the busiest stage, one OPU has to show {needed:,.0f} patterns a second "
-        f"({options.frames_per_row} a {labelled}{work.row}). {options.optics.name} shows {modelled:,.0f} with "
-        f"{plan.columns:,} columns (docs/opu.md), "
-        + (f"{slower:,.0f} times too few" if slower > 1 else "which is enough")
+        f"To keep up with the busiest stage, one OPU has to show {in_words(needed)} "
+        f"({options.frames_per_row} a {labelled}{work.row}). {shows}, "
+        + (f"{_number(slower)} times too few" if slower > 1 else "which is enough")
         + f"; the fastest mirrors of the DLP7000's data sheet, without a camera, {FASTEST_MIRRORS:,}."
     )
     if slower > 1:
         yield (
-            f"At {modelled:,.0f} patterns a second a batch of {work.rows * work.labelled:,.0f} {labelled}{work.row}s "
-            f"takes {duration(patterns / modelled, fine=True)} of light."
+            f"At {in_words(rate)} a batch of {work.rows * work.labelled:,.0f} {labelled}{work.row}s "
+            f"takes {duration(patterns / rate, fine=True)} of light."
         )
     modes = options.optics.modes
     if plan.columns > modes:

@@ -148,6 +148,28 @@ def test_an_hour_of_light_is_computed_from_the_batch() -> None:
     assert "The modelled hardware shows 358 with 2,359,296 columns" in said
 
 
+def test_the_sentences_are_about_the_rate_that_is_given() -> None:
+    work, hardware = read_preset("gpt3-1.3b"), read_hardware("h100")
+    result = plan(work, hardware, Options(8, 32, frame_rate=250.0))
+    said = " ".join(conclusions(result))
+    # Two patterns a token of a batch of a million.
+    assert (
+        f"At 250 patterns a second a batch of 1,000,000 tokens takes {duration(8000.0, fine=True)} of light"
+        in said
+    )
+    few = f"{result.needed_frame_rate / 250:,.0f} times too few"
+    assert f"The given one (--frame-rate) shows 250, {few};" in said
+    assert "modelled" not in said
+    enough = Options(8, 32, frame_rate=2 * result.needed_frame_rate)
+    assert "which is enough;" in " ".join(conclusions(plan(work, hardware, enough)))
+    (caption,) = (
+        text.get_text()
+        for text in draw_sweep([result, result], "stages").texts
+        if "Dotted" in text.get_text()
+    )
+    assert "the 250 patterns a second of the given OPU (--frame-rate)." in " ".join(caption.split())
+
+
 def test_a_timeline_has_a_bar_for_each_operation_and_a_row_for_the_opu() -> None:
     result = plan(equal_blocks(8), LARGE, Options(4, 8))
     by_name = {line.name: line for line in result.lines}
