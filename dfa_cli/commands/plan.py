@@ -45,11 +45,15 @@ def plan(
         float | None,
         typer.Option(
             "--frame-rate",
-            help="Patterns per second of the OPU; default: of the configured device, or as docs/opu.md computes it.",
+            help="Patterns per second of the OPU, not frames: its camera takes one or several frames of a pattern; "
+            "default: of the configured device, or as docs/opu.md computes it.",
         ),
     ] = None,
     frames_per_row: Annotated[
-        int, typer.Option("--frames-per-row", help="Patterns that the OPU shows for each row of the error.")
+        int,
+        typer.Option(
+            "--frames-per-row", help="Patterns, not frames, that the OPU shows for each row of the error."
+        ),
     ] = 2,
     share_columns: Annotated[
         bool, typer.Option("--share-columns", help="All blocks read one slice of the projection.")

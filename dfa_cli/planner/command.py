@@ -127,9 +127,18 @@ def _workload(question: Question, swept: tuple[str, list[int]] | None) -> tuple[
     """Read the preset, or count or measure the configuration. Its keys of `parallel` fill in what no option gives."""
     if question.overrides:
         if question.preset is not None:
+            refused = f"--preset {question.preset} plans a model of its own, by bp and by dfa, and takes no "
+            if device := [word for word in question.overrides if re.match(r"\+*device\b", word)]:
+                widths = [block.width for block in read_preset(question.preset).blocks[:-1]]
+                columns = max(widths) if question.share_columns else sum(widths)
+                folder = f"--config-dir {question.config_dir} " if question.config_dir else ""
+                raise DfaError(
+                    f"{refused}{device[0]}. Give the patterns a second of your device by --frame-rate in its place: 1 "
+                    f"over the seconds of a pattern that dfa beam {folder}{' '.join(device)} --outputs {columns} "
+                    "prints, or with fewer --outputs if the camera cannot read so many."
+                )
             raise DfaError(
-                f"--preset {question.preset} plans a model of its own, by bp and by dfa, and takes no "
-                f"{question.overrides[0]}. Leave this word out, or --preset to plan a configuration, such as "
+                f"{refused}{question.overrides[0]}. Leave this word out, or --preset to plan a configuration, such as "
                 "model=fc data=digits."
             )
         if (name := question.overrides[0]) in known_presets():

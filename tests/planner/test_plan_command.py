@@ -397,6 +397,19 @@ def test_the_values_of_a_sweep(words: str, numbers: list[int]) -> None:
             "takes no rule=dfa. Leave this word out, or --preset to plan a",
         ),
         (
+            [
+                "--preset",
+                "gpt3-1.3b",
+                "--config-dir",
+                ".",
+                "rule=dfa",
+                "device=mylab",
+                "device.macropixel=4",
+            ],
+            "takes no device=mylab. Give the patterns a second of your device by --frame-rate in its place: 1 over the "
+            "seconds of a pattern that dfa beam --config-dir . device=mylab device.macropixel=4 --outputs 98304 prints",
+        ),
+        (
             ["--preset", "rule=dfa"],
             "--preset takes a name, and rule=dfa sets an option. Type --preset cora-gcn, or",
         ),
@@ -425,6 +438,15 @@ def test_a_mistake_is_one_sentence(dfa: Dfa, words: list[str], sentence: str) ->
     assert answer.code == 2
     assert sentence in answer.sentence
     assert answer.err.count("\n") == 1
+
+
+def test_the_help_says_that_a_rate_is_of_patterns(dfa: Dfa) -> None:
+    said = " ".join(dfa("plan", "--help").out.replace("│", " ").split())
+    assert (
+        "<float> Patterns per second of the OPU, not frames: its camera takes one or several frames of a"
+        in said
+    )
+    assert "<int> Patterns, not frames, that the OPU shows for each row of the error." in said
 
 
 def test_a_pipeline_need_not_be_chosen(dfa: Dfa) -> None:
