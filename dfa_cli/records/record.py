@@ -44,7 +44,7 @@ class Record:
         with Record(folder, head) as record:
             record.begin(split, sizes, conditions)
             for epoch in train(...):
-                record.add_epoch(epoch.row())
+                record.add_epoch(epoch.row(), projection)
             record.complete()
 
     `head` holds what is known before the run: id, identity, choices, overrides, configuration, provenance. In the block
@@ -82,7 +82,8 @@ class Record:
         self._written = -1e9  # long ago: nothing is written yet
         self._table: TextIO | None = None
         self._so_far = ResultSoFar()
-        self._pending_epoch: Mapping[str, Any] | None = None
+        # the metrics of the epoch that is being added, and the cost of the projections so far
+        self._pending_epoch: tuple[Mapping[str, Any], dict[str, Any] | None] | None = None
         self._data: dict[str, Any] = {}
 
     @classmethod
@@ -216,19 +217,21 @@ class Record:
         finally:
             self.content["time"][name] = time.perf_counter() - began
 
-    def add_epoch(self, metrics: Mapping[str, Any]) -> None:
+    def add_epoch(self, metrics: Mapping[str, Any], projection: dict[str, Any] | None = None) -> None:
         """Adds a line to `metrics.csv`, and updates the result so far.
 
+        `projection`: the section of that name from now on, the cost of the projections so far.
         Raises `KeyboardInterrupt` if a signal has come that a library swallowed.
         """
         signals.raise_if_received()
-        self._pending_epoch = metrics
+        self._pending_epoch = metrics, projection
         with disk_errors_as_sentences(self.folder):
             if self._table is None:
                 self._table = self._open_table(list(metrics))
             self._table.write(metrics_line(metrics.values()))
             self._table.flush()
         self._update_best(metrics)
+        self.content["projection"] = projection
         self._pending_epoch = None
         if time.perf_counter() - self._written > WRITE_EVERY_SECONDS:
             with disk_errors_as_sentences(self.folder):
@@ -291,9 +294,11 @@ class Record:
             return
         with suppress(OSError):
             self._table.flush()
-        epoch = self._pending_epoch["epoch"]
+        metrics, projection = self._pending_epoch
+        epoch = metrics["epoch"]
         if any(row["epoch"] == epoch for row in rows_until(self.folder, epoch)):
-            self._update_best(self._pending_epoch)
+            self._update_best(metrics)
+            self.content["projection"] = projection
 
     def _close_table(self) -> None:
         if self._table is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dfa_cli.devices.base import Cost
 from dfa_cli.models.base import Model
 from dfa_cli.rules.base import LearningRule, Step
 from dfa_cli.training.batches import Batches
@@ -55,9 +56,9 @@ class Epoch:
     """The measurements of one epoch. Accuracies are fractions.
 
     The training loss and accuracy are those of the steps themselves, with dropout. The validation and test figures are
-    measured after the epoch, without dropout. `seconds` count from the start of training. `frames` counts the frames
-    shown so far; it is `None` for a rule that projects nothing. `alignment` holds the columns of the alignment, if it
-    is measured. `warnings`: what the projection device warns of.
+    measured after the epoch, without dropout. `seconds` count from the start of training. `cost`: of all projections so
+    far; it is `None` for a rule that projects nothing. `alignment` holds the columns of the alignment, if it is
+    measured.
     """
 
     epoch: int
@@ -67,15 +68,14 @@ class Epoch:
     validation_accuracy: float
     test_accuracy: float
     seconds: float
-    frames: int | None = None
+    cost: Cost | None = None
     alignment: Mapping[str, float | None] = field(default_factory=dict)
-    warnings: Sequence[str] = ()
 
     def row(self) -> dict[str, Any]:
-        """Return the epoch as one line of metrics.csv, by column."""
+        """Return the epoch as one line of metrics.csv, by column. `frames` counts the frames shown so far."""
         values = asdict(self)
-        del values["warnings"]
-        return values | values.pop("alignment")
+        del values["cost"], values["alignment"]
+        return {**values, "frames": self.cost.frames if self.cost else None, **self.alignment}
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,6 @@ def train(experiment: Experiment, settings: LoopSettings, history: History = His
         if not math.isfinite(loss):
             raise divergence(experiment, f"The training loss became {loss} in epoch {epoch}", epoch)
         history = history.after(epoch, validation_hits / len(validation), time.perf_counter() - start)
-        cost = experiment.epoch_cost()
         yield Epoch(
             epoch=epoch,
             train_loss=loss,
@@ -141,9 +140,8 @@ def train(experiment: Experiment, settings: LoopSettings, history: History = His
             validation_accuracy=validation_hits / len(validation),
             test_accuracy=test_hits / len(test),
             seconds=history.seconds,
-            frames=cost.frames if cost else None,
+            cost=experiment.epoch_cost(),
             alignment=experiment.alignment(epoch, settings.alignment_every),
-            warnings=cost.warnings if cost else (),
         )
 
 

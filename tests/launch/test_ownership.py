@@ -47,8 +47,8 @@ def interrupted_run(dfa: Dfa, *words: str) -> Run:
     """Train three epochs with checkpoints, interrupt the run, and return it."""
     epoch = Record.add_epoch
 
-    def interrupt(self: Record, metrics: Any) -> None:
-        epoch(self, metrics)
+    def interrupt(self: Record, metrics: Any, *rest: Any) -> None:
+        epoch(self, metrics, *rest)
         if metrics["epoch"] == 3:
             raise KeyboardInterrupt
 
@@ -256,10 +256,10 @@ class TestAnErrorOfTheDisk:
     def test_that_the_folder_was_deleted(self, dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
         epoch = Record.add_epoch
 
-        def delete(self: Record, metrics: Any) -> None:
+        def delete(self: Record, metrics: Any, *rest: Any) -> None:
             if metrics["epoch"] == 3:
                 shutil.rmtree(self.folder)
-            epoch(self, metrics)
+            epoch(self, metrics, *rest)
 
         monkeypatch.setattr(Record, "add_epoch", delete)
         answer = dfa.train(*SMALL, "epochs=5", "checkpoint_every=1")

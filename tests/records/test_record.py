@@ -268,15 +268,17 @@ def test_ctrl_c_between_a_line_and_its_part_of_the_result_leaves_them_equal(
     def run() -> None:
         with Record(tmp_path, head()) as record:
             record.begin("a split", SIZES, {})
-            record.add_epoch(metrics(1, 0.5))
+            record.add_epoch(metrics(1, 0.5), {"frames": 10})
             monkeypatch.setattr(Record, "_update_best", interrupted_once)
-            record.add_epoch(metrics(2, 0.75, test=0.625))
+            record.add_epoch(metrics(2, 0.75, test=0.625), {"frames": 20})
 
     with pytest.raises(KeyboardInterrupt):
         run()
-    result = record_of(tmp_path)["result"]
+    found = record_of(tmp_path)
+    result = found["result"]
     assert result["last_epoch"] == result["best_epoch"] == len(table(tmp_path)) == 2
     assert result["test_accuracy_at_last_epoch"] == 0.625
+    assert found["projection"] == {"frames": 20}
 
 
 def test_a_folder_takes_no_second_record(tmp_path: Path) -> None:

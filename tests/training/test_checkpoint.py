@@ -78,6 +78,23 @@ def test_metrics_weights_and_cost_are_those_of_an_uninterrupted_run(dfa: Dfa, wo
     assert not (run.folder / CHECKPOINT).exists()
 
 
+def test_an_interrupted_run_has_the_cost_of_its_projections(dfa: Dfa) -> None:
+    common = [*ROWS, "rule=dfa", "device=opu_sim", "epochs=9", "seed=3", "progress=none"]
+    run = interrupted(dfa, *common)
+    first = run.record["projection"]
+    assert first["frames"] == int(run.metrics[-1]["frames"]) > 0
+    assert first["rows"] == END * run.record["result"]["sizes"]["train"]
+    shown = dfa("show", str(run.folder)).out
+    assert f"{first['frames']:,} frames, modelled" in shown
+    assert f"SNR {first['notes']['snr_db']:.1f} dB" in shown
+
+    with interrupted_in_epoch(EVERY + 1):
+        assert resume(dfa, run).code == 130
+    again = run.record["projection"]
+    assert again["frames"] == int(run.metrics[-1]["frames"]) < first["frames"]
+    assert again["steps"] * END == first["steps"] * (EVERY + 1)
+
+
 def test_patience_counts_across_the_interruption(dfa: Dfa) -> None:
     # The learning rate is so small that the first epoch stays the best.
     common = [*ROWS, "rule=shallow", "optimizer.lr=1e-12", "patience=4", "epochs=50", "progress=none"]
