@@ -27,6 +27,7 @@ from dfa_cli.records.curves import METRICS, metrics_line, metrics_text, rows_unt
 from dfa_cli.records.locks import owned
 from dfa_cli.records.result import ResultSoFar
 from dfa_cli.records.run import CHECKPOINT, FORMAT, RECORD, record_of
+from dfa_cli.records.words import run_in_words
 
 # The result in run.json of a killed run can be this old. metrics.csv is never behind, so `Run.result` reads it instead.
 WRITE_EVERY_SECONDS = 2.0
@@ -124,7 +125,8 @@ class Record:
                     raise DfaError(f"{self.folder} holds the record of another run; name another folder.")
                 with disk_errors_as_sentences(self.folder):
                     self._write()
-            log.info("run %s (%s) begins", self.content["id"], self.content["identity"])
+            words = run_in_words(self.content["config"], self.content["choices"])
+            log.info("run %s (%s) begins: %s", self.content["id"], self.content["identity"], words)
         except BaseException as error:
             if self._written > 0:  # The signal came after the record was there.
                 self._fail(error)

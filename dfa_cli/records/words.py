@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dfa_cli.config.parts import changed_parts
 from dfa_cli.config.schema import projects
 from dfa_cli.console.values import MISSING, NOTHING, duration, format_value, grouped, number, plural, quantity
 from dfa_cli.records.fallback import data_in_words, todays_sentence
@@ -16,7 +17,8 @@ def run_in_words(config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
     """Describes a run: `gcn [64] on cora, trained by dfa on opu_sim, seed 3`.
 
     The widths of the hidden blocks follow the model. The device is named only where the training rule projects
-    something. A stand-in is named as in a table, `digits_graph for cora`.
+    something, with those of its parts that are not its own: `on opu_sim, device/readout=off_axis`. A stand-in is named
+    as in a table, `digits_graph for cora`.
     """
     return f"{kind_in_words(config, choices)}, seed {format_value(config.get('seed', MISSING))}"
 
@@ -62,8 +64,8 @@ def _training(config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
     if isinstance(config.get("rule"), dict) and projects(config):
         resolved = config.get("device") if device == "auto" else None
         words += f" on {resolved.get('where', device) if isinstance(resolved, dict) else device}"
-        if (drift := choices.get("device/drift")) not in (None, "none"):
-            words += f", device/drift={format_value(drift)}"
+        for group, option in changed_parts(choices).items():
+            words += f", {format_value(group)}={format_value(option)}"
     return words
 
 

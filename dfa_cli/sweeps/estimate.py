@@ -16,7 +16,7 @@ from typing import Any
 from dfa_cli.config.bounds import BOUNDS
 from dfa_cli.config.schema import projects, without_facts
 from dfa_cli.config.spec import RunSpec
-from dfa_cli.console.values import number
+from dfa_cli.console.values import format_value, number
 from dfa_cli.records.curves import METRICS
 from dfa_cli.records.measures import BY_NAME
 from dfa_cli.records.run import Run, flatten
@@ -71,6 +71,7 @@ def estimate(jobs: Iterable[tuple[RunSpec, int]], completed: Sequence[Run]) -> l
         each.light += light[0] if light else 0.0
         each.joules += light[1] if light else 0.0
         each.unlit += light is None
+    _name_differences(found)
     return list(found.values())
 
 
@@ -79,7 +80,26 @@ def _in_words(spec: RunSpec) -> str:
     words = kind_in_words(spec.config, spec.choices)
     shown = _has_light(spec.config) and not spec.config["device"].get("perfect")
     encoding = spec.choices.get("device/encoding") if shown else None
-    return f"{words}, device/encoding={encoding}" if encoding else words
+    named = f", device/encoding={encoding}"
+    return words + named if encoding and named not in words else words
+
+
+def _name_differences(found: Mapping[str, Estimate]) -> None:
+    """Add to the words of different kinds that have the same words the keys in which they differ."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for work, each in found.items():
+        alike[each.kind].append(work)
+    for works in alike.values():
+        keys = [json.loads(work) for work in works]
+        # A class follows from the option that the words name.
+        differing = [
+            key
+            for key in sorted(set().union(*keys))
+            if not key.endswith("_target_") and any(each.get(key) != keys[0].get(key) for each in keys)
+        ]
+        for work, each in zip(works, keys, strict=True):
+            listed = [f", {key}={format_value(each[key])}" for key in differing if key in each]
+            found[work].kind += "".join(listed)
 
 
 def startup(completed: Sequence[Run]) -> float | None:
@@ -140,7 +160,7 @@ def work_of(config: Mapping[str, Any]) -> str:
         and not key.endswith("seed")
         and not (key in BOUNDS and BOUNDS[key].real)
     }
-    return json.dumps([kept, [config.get(key) for key in WORK]], sort_keys=True)
+    return json.dumps(kept | {key: config.get(key) for key in WORK}, sort_keys=True)
 
 
 class _Cost:

@@ -36,7 +36,9 @@ class Progress:
         self.kind = ("bar" if sys.stdout.isatty() else "lines") if kind == "auto" else kind
         self.epochs = config["epochs"]
         self.may_stop_early = config["patience"] is not None
-        self.title = heading(config, choices)
+        words = heading(config, choices)
+        # The sentence about a stand-in stays on one line, as at the end of the run.
+        self.title = [words] if config.get("data_fallback") else wrap(words, 80)
         self._hints = _hints(config)
         self._live: Live | None = None
         self._last_shown = 0.0
@@ -48,7 +50,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if self.kind != "none":
-            print("\n".join([self.title, *self._hints]), flush=True)
+            print("\n".join([*self.title, *self._hints]), flush=True)
         if self.kind == "bar":
             from rich.console import Console
             from rich.live import Live

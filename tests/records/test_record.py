@@ -160,6 +160,20 @@ def test_a_failure_keeps_what_was_measured_and_its_traceback(tmp_path: Path) -> 
     assert "ValueError: two" in log
 
 
+def test_the_log_begins_with_the_run_in_words(tmp_path: Path) -> None:
+    choices = {
+        "model": "fc",
+        "data": "digits",
+        "rule": "dfa",
+        "device": "opu_sim",
+        "device/readout": "off_axis",
+    }
+    with Record(tmp_path, head() | {"choices": choices, "config": {"rule": {}, "seed": 2}}) as record:
+        record.complete()
+    first = (tmp_path / "run.log").read_text().splitlines()[0]
+    assert first.endswith("fc on digits, trained by dfa on opu_sim, device/readout=off_axis, seed 2")
+
+
 def test_an_interruption_is_not_a_failure(tmp_path: Path) -> None:
     found = fail(tmp_path, KeyboardInterrupt())
     assert found["status"] == "interrupted"

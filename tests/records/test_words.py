@@ -21,6 +21,12 @@ CHOICES = {"model": "gcn", "data": "cora", "rule": "dfa", "device": "opu_sim"}
          "gcn [64, 8] on cora, trained by dfa on opu_sim, seed 3"),
         ({"rule": {}, "seed": 3, "data_fallback": "digits, in place of mnist, which could not be had: ..."},
          {"data": "digits"}, "gcn on digits for mnist, trained by dfa on opu_sim, seed 3"),
+        ({"rule": {}, "seed": 3}, {"device/readout": "off_axis", "device/drift": "none", "device/camera": "cmos"},
+         "gcn on cora, trained by dfa on opu_sim, device/readout=off_axis, seed 3"),
+        ({"rule": {}, "seed": 3}, {"device": "opu_holographic", "device/readout": "off_axis", "device/drift": "medium"},
+         "gcn on cora, trained by dfa on opu_holographic, device/drift=medium, seed 3"),
+        ({"rule": {}, "seed": 3}, {"device": "../mine", "device/readout": "off_axis"},
+         "gcn on cora, trained by dfa on ../mine, device/readout=off_axis, seed 3"),
         ({}, dict.fromkeys(CHOICES), "– on –, trained by –, seed –"),
     ],
 )  # fmt: skip

@@ -100,6 +100,20 @@ def test_the_light_is_that_of_records_with_an_equal_device(dfa: Dfa) -> None:
     assert "from 1 run of fc [8] on digits, trained by dfa on opu_sim, device/encoding=dithered" in both
 
 
+def test_kinds_of_runs_that_differ_are_told_in_different_words(dfa: Dfa) -> None:
+    words = [*JOBS[:3], "rule=dfa", "device=opu_sim"]
+    assert dfa.train(*words).code == 0
+    parts = ["device/readout=statistical,off_axis", "device.macropixel=auto,7"]
+    shown = dry_run(dfa, *words, *parts, "seed=1")
+    kinds = re.findall(r"1 (?:run|job) of (fc \[8\] .*?)(?:;| [0-9.]+ s to start| no record| light)", shown)
+    assert len(set(kinds)) == len(kinds) == 4
+    known, *_ = (kind for kind in kinds if f"from 1 run of {kind}" in shown)
+    assert "readout" not in known
+    assert "device.macropixel=auto" in known
+    both = "trained by dfa on opu_sim, device/readout=off_axis, device/encoding=dithered, device.macropixel=7"
+    assert any(kind.endswith(both) for kind in kinds)
+
+
 @pytest.mark.parametrize(
     ("words", "time"),
     [
