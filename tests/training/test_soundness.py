@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from program import Dfa
+
+from dfa_cli.devices.opu import OPU, Camera, OffAxis
 
 WORDS = ("data=digits", "model.hidden=[8]", "progress=none")
 
@@ -92,11 +95,17 @@ def test_a_checkpoint_holds_no_infinite_weights_and_what_was_measured_stays(dfa:
             "Raise device.laser.watts.",
         ),
         (
-            ("device/readout=off_axis", "device.camera.photons=0.1"),
-            "Noise drowned the light on the camera: the signal-to-noise ratio of the calibration pattern is -",
+            ("device/readout=off_axis", "device.camera.photons=1"),
+            "Noise drowned the light on the camera: the signal-to-noise ratio of a pattern with one component lit is "
+            "-25 dB. Raise device.camera.photons or lower device.camera.read_noise.",
+        ),
+        (
+            ("device.macropixel=16",),
+            "Noise drowned the light on the camera: the signal-to-noise ratio of a pattern with one component lit is "
+            "-33 dB. Raise device.macropixel or device.laser.watts, or lower device.camera.read_noise.",
         ),
     ],
-    ids=["dark", "saturated", "partly saturated", "no light", "dim laser", "noise"],
+    ids=["dark", "saturated", "partly saturated", "no light", "dim laser", "noise", "few mirrors"],
 )
 def test_a_device_that_tells_nothing_warns_and_marks_its_row(
     words: tuple[str, ...], said: str, dfa: Dfa
@@ -121,3 +130,13 @@ def test_a_device_that_tells_nothing_warns_and_marks_its_row(
     assert f"! 1 run: {said}" in compared
     rows = json.loads(dfa("compare", str(dfa.outputs), "--format", "json").out)["groups"]
     assert sorted(row["warned_runs"] for row in rows) == [0, 1]
+
+
+@pytest.mark.parametrize("camera", [{"photons": 3.0}, {"read_noise": 1000.0}, {}], ids=str)
+@pytest.mark.parametrize("classes", [7, 10])
+def test_light_with_which_training_works_gives_no_warning(classes: int, camera: dict[str, float]) -> None:
+    """docs/results.csv: `dfa` with two or three blocks learns Cora and MNIST with this light."""
+    opu = OPU(readout=OffAxis(), camera=Camera(**camera))
+    opu.prepare(classes, 64, torch.device("cpu"))
+    opu.project(torch.randn(4, classes, generator=torch.Generator().manual_seed(0)))
+    assert opu.cost().warnings == []

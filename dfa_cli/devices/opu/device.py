@@ -51,10 +51,12 @@ NO_LIGHT = (
     "Raise {}."
 )
 DROWNED = (
-    "Noise drowned the light on the camera: the signal-to-noise ratio of the calibration pattern is {:.0f} dB. "
-    "Raise {}."
+    "Noise drowned the light on the camera: the signal-to-noise ratio of a pattern with one component lit is "
+    "{:.0f} dB. Raise {}."
 )
-LEAST_SNR_DB = -20.0  # noise with a hundred times the power of the signal
+# Noise with a hundred times the power of the signal. It is judged with one component lit: by dithering, the error of a
+# softmax lights one component of each sign on average.
+LEAST_SNR_DB = -20.0
 SATURATED = "{} of the camera's pixels were saturated in a whole epoch: {}."
 
 
@@ -484,9 +486,11 @@ class OPU:
         light = light_of_a_pixel(self.readout, self._calibration_mirrors) * self._pixels_per_frame
         if light < 1:
             found.append(NO_LIGHT.format(self._keys_of_light()))
-        elif (snr_db := self._snr.get("snr_db", math.inf)) < LEAST_SNR_DB:
-            less_noise = " or lower device.camera.read_noise" if self.camera.read_noise else ""
-            found.append(DROWNED.format(snr_db, self._keys_of_light() + less_noise))
+        elif (snr_db := self._snr.get("snr_db_one_lit", math.inf)) < LEAST_SNR_DB:
+            keys = self._keys_of_light()
+            if self.camera.read_noise:
+                keys += f"{',' if ' ' in keys else ''} or lower device.camera.read_noise"
+            found.append(DROWNED.format(snr_db, keys))
         elif full > MAX_SATURATED_FRACTION * shown * self._pixels_per_frame > 0:
             most = full > 0.5 * shown * self._pixels_per_frame
             found.append(
@@ -503,5 +507,14 @@ class OPU:
 
     def _keys_of_light(self) -> str:
         """Name the keys that bring more light to the camera."""
-        key = "device.laser.watts" if self.camera.photons == "auto" else "device.camera.photons"
-        return key if self.camera.exposure == "auto" else f"{key} or device.camera.exposure"
+        keys = ["device.camera.photons"]
+        if self.camera.photons == "auto":
+            keys = (
+                ["device.laser.watts"]
+                if self.macropixel == "auto"
+                else ["device.macropixel", "device.laser.watts"]
+            )
+        if self.camera.exposure != "auto":
+            keys.append("device.camera.exposure")
+        *others, last = keys
+        return f"{', '.join(others)} or {last}" if others else last
