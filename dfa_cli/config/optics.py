@@ -57,12 +57,7 @@ def check_optics(device: Mapping[str, Any], choices: Mapping[str, str]) -> None:
 
 
 def require_drift(tau: float | None, unit: str, walk: float, jitter: float) -> None:
-    """Raise `DfaError` for a drift that is too fast, or of nothing."""
-    if tau is not None and unit == "steps" and tau <= 1:
-        raise DfaError(
-            f"device.drift.tau is {tau} steps. It must be above 1 step: a medium that is new at each step teaches "
-            "nothing. Give a larger device.drift.tau, or device/drift=none."
-        )
+    """Raise `DfaError` for a drift that no frame can follow, or of nothing."""
     if tau is not None and unit == "hours" and tau < SHORTEST_HOURS:
         raise DfaError(
             f"device.drift.tau is {tau} hours. It must be at least {SHORTEST_HOURS} hours: within less, no "

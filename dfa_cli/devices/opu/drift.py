@@ -11,7 +11,7 @@ from torch import Tensor
 from dfa_cli.config.bounds import require
 from dfa_cli.config.optics import require_drift
 from dfa_cli.devices.opu.media.base import Medium
-from dfa_cli.devices.opu.media.drifting import Drifting
+from dfa_cli.devices.opu.media.drifting import FORGOTTEN, Drifting
 from dfa_cli.seeding import generator
 
 TICKS = 1024  # of a tau in hours; within one, the correlation falls by 0.0005, and the medium stands still
@@ -35,7 +35,8 @@ class Drift:
     All modes share one `phi`, and so do the images that a read-out takes of one pattern. An intensity has no phase, so
     the read-out `intensity` is refused.
 
-    `tau`: in `unit`s; above 1 if these are steps, at least 1e-9 if these are hours. `None`: the medium stands still.
+    `tau`: in `unit`s; at least 1e-9 if these are hours. Up to 1 step the medium is new at each step. `None`: it stands
+    still.
     `walk` [radians per square root of a step], `jitter` [radians, r.m.s.].
     `refresh` [steps]: after so many, a device with `remove_sum` measures the projection of a row of ones again.
     """
@@ -65,7 +66,9 @@ class Drift:
         if self.tau is None:
             return medium
         # Half of the logarithm by which the correlation squared falls in a step, or in a tick of a tau in hours.
-        return Drifting(medium, 0.5 / TICKS if self.in_hours else -0.5 * math.log1p(-1 / self.tau))
+        if self.in_hours:
+            return Drifting(medium, 0.5 / TICKS)
+        return Drifting(medium, FORGOTTEN if self.tau <= 1 else -0.5 * math.log1p(-1 / self.tau))
 
     def begin(self, medium: Medium, noise_seed: int) -> None:
         """Return to the moment before the first step."""
@@ -119,13 +122,14 @@ class Drift:
         return notes
 
     def caution(self, seconds: float) -> str | None:
-        """Say when the medium changes within a step, where the model lets it stand still. `seconds` as for `notes`."""
+        """Say when the medium forgets itself within a step. `seconds` as for `notes`."""
         steps = self.notes(seconds).get("coherence_time_steps", math.inf)
-        if steps >= 1:
+        if steps > 1:
             return None
+        shorter = ", or shorten a step by smaller batches or shorter frames" if self.in_hours else ""
         return (
-            "The medium changes within a step, in which the simulation lets it stand still: its coherence time is "
-            f"{steps:.2g} steps. Raise device.drift.tau, or shorten a step by smaller batches or shorter frames."
+            f"The medium forgets itself within a step: its coherence time is {steps:.2g} steps. Hidden blocks can "
+            f"hardly learn, only the last block does. Raise device.drift.tau{shorter}."
         )
 
     def state(self) -> Tensor:

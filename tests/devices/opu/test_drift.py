@@ -358,13 +358,29 @@ def test_the_coherence_time_is_told_in_steps_and_in_seconds() -> None:
         assert notes.get("coherence_time_seconds") == (seconds and pytest.approx(seconds))
 
 
-def test_a_tau_of_a_step_is_refused(dfa: Dfa) -> None:
-    with pytest.raises(DfaError, match=r"^device\.drift\.tau is 1\.0 steps. It must be above 1 step"):
-        Drift(1.0)
-    answer = dfa.train("data=digits", "device=opu_sim", "device/drift=medium", "device.drift.tau=0.5")
-    assert answer.sentence.startswith(
-        "error: device.drift.tau is 0.5 steps. It must be above 1 step: a medium that is new"
-    )
+def test_a_tau_of_up_to_a_step_gives_a_new_medium_each_step_and_a_warning(dfa: Dfa) -> None:
+    device = made(drift=Drift(0.5), encoding=Sign())
+    error = torch.zeros(10, 6)
+    error[:, 0], error[:, 1] = 1.0, -1.0
+    matrices = []
+    for _ in range(3):
+        device.project(error)
+        matrices.append(device.matrix().flatten())
+    assert torch.corrcoef(torch.stack(matrices)).triu(1).abs().max() < 0.3
+    said = "The medium forgets itself within a step: its coherence time is {} steps. Hidden blocks can hardly learn"
+    drifting = ("data=digits", "device=opu_sim", "epochs=1", "model.hidden=[8]", "device/drift=medium")
+    for words, steps in (
+        (("device.drift.tau=0.5",), "0.5"),
+        # A step of 32 samples shows at most two patterns each, of 0.5 ms: 0.03 s at most.
+        (("device.drift.tau=1e-6", "device.drift.unit=hours"), "0."),
+    ):
+        answer = dfa.train(*drifting, *words)
+        assert answer.code == 0, answer.err
+        assert said.partition("{}")[0] + steps in " ".join(answer.out.split())
+        assert "Hidden blocks can hardly learn, only the last block does." in " ".join(answer.out.split())
+
+
+def test_a_tau_beyond_its_bounds_is_refused(dfa: Dfa) -> None:
     with pytest.raises(
         DfaError, match=r"^device\.drift\.tau is 1e-310 hours. It must be at least 1e-09 hours"
     ):
