@@ -52,7 +52,7 @@ def run(
     import torch
 
     from dfa_cli.config.instantiate import build
-    from dfa_cli.devices.opu import OPU
+    from dfa_cli.devices.opu import OPU, Intensity
 
     device = build(node)
     if not isinstance(device, OPU):
@@ -112,8 +112,12 @@ def run(
         output.write_stdout("\n".join([*wrap(sentences.pop(), width), "", *table, ""]) + "\n")
     if beam.budget and (found := too_coarse(device.readout)):
         sentences.append(
-            f"The light of one lit component varies by {found[0]:.2g} grey levels. So few are no independent noise, "
-            "and the formula does not hold."
+            f"The light of one lit component varies by {found[0]:.2g} grey levels. Rounding to so coarse levels is "
+            f"not random, so the formula does not hold. Choose device.camera.bits={found[1]} or more."
+        )
+    if isinstance(device.readout, Intensity):
+        sentences.append(
+            "There is no formula for the noise of device/readout=intensity, so no table says where it comes from."
         )
     if device.drift:
         sentences.append("The pattern is one of the first step, without the drift of the optics.")
@@ -123,7 +127,7 @@ def run(
         else f"what is read is exactly {beam.what}, without noise"
     )
     sentences.append(f"Measured here over {n_out:,} modes: {found_ratio}.")
-    if beam.image and beam.image.exposed:
+    if beam.image and device.camera.photons is not None:
         sentences.append(_light(beam.image.photoelectrons, beam.image.exposed))
     output.write_stdout("\n".join(line for words in sentences for line in wrap(words, width)) + "\n")
     if out is not None:
@@ -139,8 +143,12 @@ def run(
         output.write_stderr(f"wrote {out}")
 
 
-def _light(photoelectrons: float, exposed: float) -> str:
+def _light(photoelectrons: float, exposed: float | None) -> str:
     """Say how much light a pixel gets, and what sets this limit."""
+    count = f"{photoelectrons:,.0f}" if photoelectrons >= 10 else f"{photoelectrons:.2g}"
+    collects = f"An average pixel collects {count} photoelectrons"
+    if exposed is None:
+        return f"{collects}. The light of the calibration pattern is set by device.camera.photons."
     limit = (
         "The full exposure is used: more light (device.laser.watts) would lower the noise."
         if math.isclose(exposed, 1.0)
@@ -148,7 +156,4 @@ def _light(photoelectrons: float, exposed: float) -> str:
         if exposed < 1
         else "That is longer than device.laser.exposure_seconds."
     )
-    return (
-        f"An average pixel collects {photoelectrons:,.0f} photoelectrons in {100 * exposed:.0f} % of the full "
-        f"exposure. {limit}"
-    )
+    return f"{collects} in {100 * exposed:.0f} % of the full exposure. {limit}"

@@ -69,15 +69,22 @@ def test_the_fringes_lie_at_the_carrier_and_the_power_of_the_speckle_below_it() 
         ),
         (
             ["device=opu_lighton", "device/readout=intensity"],
-            r"1 frame of the camera: 500 µs.* dB between abs\(E\)\^2 and what is read",
+            r"1 frame of the camera: 500 µs.* no formula for the noise of .* dB between abs\(E\)\^2 and what is read",
         ),
         (["device/readout=ideal"], r"what is read is exactly Re E, without noise"),
         (
             ["device.perfect=true"],
             r"device.perfect=true shows an error in 1 pattern. .*what is read is exactly Re E, without noise",
         ),
-        (["device.macropixel=1"], r"lit, 1 mirror each"),
-        (["device/readout=off_axis", "device.camera.bits=4"], r"0.59 grey levels.* formula does not hold"),
+        (["device.macropixel=1"], r"lit, 1 mirror each.* collects 0\.0\d+ photoelectrons in 100 %"),
+        (
+            ["device.camera.photons=10"],
+            r"collects \d\.\d photoelectrons\. The light .* by device.camera.photons",
+        ),
+        (
+            ["device/readout=off_axis", "device.camera.bits=4"],
+            r"0.59 grey levels.* formula does not hold. .*camera.bits=5 or",
+        ),
         (["device/drift=reference"], r"without the drift of the optics"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
