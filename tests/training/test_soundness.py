@@ -132,11 +132,11 @@ def test_a_device_that_tells_nothing_warns_and_marks_its_row(
     assert sorted(row["warned_runs"] for row in rows) == [0, 1]
 
 
-@pytest.mark.parametrize("camera", [{"photons": 3.0}, {"read_noise": 1000.0}, {}], ids=str)
+@pytest.mark.parametrize("camera", [Camera(photons=3.0), Camera(read_noise=1000.0), Camera()], ids=str)
 @pytest.mark.parametrize("classes", [7, 10])
-def test_light_with_which_training_works_gives_no_warning(classes: int, camera: dict[str, float]) -> None:
+def test_light_with_which_training_works_gives_no_warning(classes: int, camera: Camera) -> None:
     """docs/results.csv: `dfa` with two or three blocks learns Cora and MNIST with this light."""
-    opu = OPU(readout=OffAxis(), camera=Camera(**camera))
+    opu = OPU(readout=OffAxis(), camera=camera)
     opu.prepare(classes, 64, torch.device("cpu"))
     opu.project(torch.randn(4, classes, generator=torch.Generator().manual_seed(0)))
     assert opu.cost().warnings == []
