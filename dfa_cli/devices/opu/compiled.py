@@ -1,7 +1,8 @@
 """Compiles the noise of the camera and of the statistical read-out for the CPU with numba.
 
 torch takes a pass over the memory for each operation, and looks up normal numbers in one thread. Here a row stays in
-the fastest cache from the first operation to the last, and rows are divided among threads. The bits are those of torch.
+the fastest cache from the first operation to the last, and rows are divided among threads. The numbers are those of
+torch to within rounding, and the same for any number of threads.
 
 Import this module only where it is used: numba takes half a second to load. The kernels are kept on disk once they
 are compiled, where a folder for them can be written.
