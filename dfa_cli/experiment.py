@@ -22,7 +22,6 @@ from dfa_cli.config.plugins import add_plugin_folder
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.data.base import Data
 from dfa_cli.data.loading import load_data
-from dfa_cli.devices.base import Cost
 from dfa_cli.errors import DfaError
 from dfa_cli.machine.files import disk_errors_as_sentences, write_atomically
 from dfa_cli.machine.memory import keep_freed_memory, return_freed_memory, shortage_as_sentence
@@ -35,7 +34,7 @@ from dfa_cli.seeding import STREAMS, stream_seed
 from dfa_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from dfa_cli.training.loop import History, LoopSettings, train
 from dfa_cli.training.progress import Progress
-from dfa_cli.training.setup import Experiment, build_experiment
+from dfa_cli.training.setup import build_experiment
 from dfa_cli.training.soundness import require_finite
 from dfa_cli.training.weights import save_weights
 
@@ -96,7 +95,7 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
         if (
             resumed
         ):  # The earlier process may have recorded epochs after the checkpoint, which are trained again.
-            record.update(projection=projection_section(experiment, experiment.cost(), after))
+            record.update(projection=experiment.projection(experiment.cost(), after))
         processes.tell(asdict(history))
         with disk_errors_as_sentences(folder):
             spec.code.keep(Path(config["outputs"]))
@@ -108,7 +107,7 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
             epoch = None
             for epoch in train(experiment, LoopSettings.from_config(config), history):
                 record.warn(epoch.cost.warnings if epoch.cost else ())
-                record.add_epoch(epoch.row(), projection_section(experiment, epoch.cost, epoch.epoch))
+                record.add_epoch(epoch.row(), experiment.projection(epoch.cost, epoch.epoch))
                 progress.show_epoch(epoch)
                 if is_due(epoch.epoch, config["checkpoint_every"]):
                     # `resume` needs metrics.csv up to the epoch of the checkpoint, so metrics.csv comes first.
@@ -166,15 +165,6 @@ def choose_allocator(config: Mapping[str, Any]) -> None:
 def modules_at_first() -> frozenset[str]:
     """Return the names of the modules that were imported when this function was called first."""
     return frozenset(sys.modules)
-
-
-def projection_section(experiment: Experiment, cost: Cost | None, epochs: int) -> dict[str, Any] | None:
-    """Return the section `projection` of the record after so many epochs; `None` for a rule that projects nothing."""
-    if cost is None:
-        return None
-    section = asdict(cost)
-    del section["warnings"]  # The record has them at its top level.
-    return section | {"steps": epochs * len(experiment.batches)}
 
 
 def save_packages(folder: Path) -> str:

@@ -233,9 +233,9 @@ def test_the_wings_meet_in_records_only() -> None:
     assert reached_from("training") <= rooms_on("ground", "training") | {"records"}
 
 
-def test_the_reading_wing_imports_three_files_of_config() -> None:
+def test_the_reading_wing_imports_four_files_of_config() -> None:
     entries = {entry for room in rooms_on("reading") for entry in MAY[room] if entry.startswith("config")}
-    assert entries == {"config.schema", "config.bounds", "config.identity"}
+    assert entries == {"config.schema", "config.bounds", "config.identity", "config.parts"}
 
 
 def test_the_table_has_no_circle() -> None:
@@ -284,7 +284,7 @@ def test_a_file_that_may_not_be_imported_is_told_from_those_that_may(tmp_path: P
     (sentence,) = wrong_imports(package_with(tmp_path, {**files, "records/run.py": reader}))
     assert sentence.startswith(
         "dfa_cli/records/run.py:2 imports dfa_cli.config.compose, but records may import "
-        "of config only schema, bounds, identity: "
+        "of config only schema, bounds, identity, parts: "
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -65,6 +65,14 @@ class Experiment:
     def epoch_cost(self) -> Cost | None:
         """Return the same at the end of an epoch, when all processes of a run call it."""
         return self.cost()
+
+    def projection(self, cost: Cost | None, epochs: int) -> dict[str, Any] | None:
+        """Return the section `projection` of the record after so many epochs, from the cost at their end."""
+        if cost is None:
+            return None
+        section = asdict(cost)
+        del section["warnings"]  # The record has them at its top level.
+        return section | {"steps": epochs * len(self.batches)}
 
     def alignment(self, epoch: int, every: int | None) -> dict[str, float | None]:
         """Measure how well the rule's gradients align with the true ones, as columns of metrics.csv.
