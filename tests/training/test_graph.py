@@ -99,9 +99,14 @@ def parts(*words: str) -> Experiment:
     return build_experiment(config, data(words[0].removeprefix("data=")))
 
 
+def untimed(epoch: Epoch) -> Epoch:
+    cost = None if epoch.cost is None else replace(epoch.cost, measured_seconds=None)
+    return replace(epoch, seconds=0.0, cost=cost)
+
+
 def trained(made: Experiment, how: str) -> tuple[list[Epoch], list[Tensor], Any]:
     settings = LoopSettings(EPOCHS, schedule="linear", alignment_every=3, graph=how)
-    epochs = [replace(epoch, seconds=0.0) for epoch in train(made, settings)]
+    epochs = [untimed(epoch) for epoch in train(made, settings)]
     return epochs, list(made.model.parameters()), made.cost()
 
 
