@@ -92,9 +92,8 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
         history = History.from_rows(
             record.begin(data.split, data.sizes, repeat_conditions(config, data), after)
         )
-        if (
-            resumed
-        ):  # The earlier process may have recorded epochs after the checkpoint, which are trained again.
+        if resumed:
+            # The earlier process may have recorded epochs after the checkpoint, which are trained again.
             record.update(projection=experiment.projection(experiment.cost(), after))
         processes.tell(asdict(history))
         with disk_errors_as_sentences(folder):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -48,13 +47,8 @@ def parts(compute: str, *words: str) -> Experiment:
 @contextmanager
 def waiting_is_an_error() -> Iterator[None]:
     torch.cuda.synchronize()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*debug mode is a prototype")
-        torch.cuda.set_sync_debug_mode("error")
-    try:
+    with CudaGraphs().no_waiting():
         yield
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize("words", RULES.values(), ids=RULES)
