@@ -35,9 +35,15 @@ def graph_convolution(
     return _GraphConvolution.apply(adjacency, h, weight, bias, activation, known)  # type: ignore[no-any-return]
 
 
-def narrows(h: Tensor | SparseMatrix, weight: Tensor) -> bool:
-    """Tell whether `A (h W)` takes less work than `(A h) W`. A sparse `h` is always multiplied first."""
-    return isinstance(h, SparseMatrix) or weight.shape[0] >= weight.shape[1]
+def mixes_last(adjacency: SparseMatrix, h: Tensor | SparseMatrix, weight: Tensor) -> bool:
+    """Tell whether `A (h W)` takes fewer multiplications than `(A h) W`. A sparse `h` is always multiplied first.
+
+    With all rows of `A` this is so where `W` narrows. With few rows, fewer are multiplied by `W` in the other order.
+    """
+    if isinstance(h, SparseMatrix):
+        return True
+    (rows, nodes), (inputs, width) = adjacency.shape, weight.shape
+    return (inputs * nodes + adjacency.stored) * width <= (inputs * rows) * width + adjacency.stored * inputs
 
 
 def _compute(
@@ -50,7 +56,7 @@ def _compute(
     """Return the result, and the matrix that is multiplied by `W`, if it is dense."""
     if isinstance(h, SparseMatrix):
         factor, out = None, adjacency.matmul(h.matmul(weight))
-    elif narrows(h, weight):
+    elif mixes_last(adjacency, h, weight):
         factor, out = h, adjacency.matmul(multiply(h, weight))
     else:
         factor = adjacency.matmul(h)
@@ -82,13 +88,13 @@ class _GraphConvolution(torch.autograd.Function):
         _, needs_h, needs_weight, needs_bias, *_ = ctx.needs_input_grad
         if ctx.activation is not None:
             gradient = DERIVATIVES[ctx.activation](gradient, out)
-        for_bias = _sum_of_rows(gradient, ctx.adjacency) if needs_bias else None
+        for_bias = gradient.sum(0) if needs_bias else None
         for_h = for_weight = None
         if ctx.features is not None:
             if needs_weight:
                 mixed = ctx.adjacency.transpose_matmul(gradient)
                 for_weight = ctx.features.transpose_matmul(mixed)
-        elif narrows(factor, weight):
+        elif mixes_last(ctx.adjacency, factor, weight):
             mixed = ctx.adjacency.transpose_matmul(gradient)
             for_h = gradient_of_input(mixed, weight) if needs_h else None
             for_weight = gradient_of_weight(factor, mixed) if needs_weight else None
@@ -97,11 +103,3 @@ class _GraphConvolution(torch.autograd.Function):
             if needs_h:
                 for_h = ctx.adjacency.transpose_matmul(gradient_of_input(gradient, weight))
         return None, for_h, for_weight, for_bias, None, None
-
-
-def _sum_of_rows(gradient: Tensor, adjacency: SparseMatrix) -> Tensor:
-    """Add up the rows in the order in which all nodes would be added, the others with a gradient of zero."""
-    if adjacency.places is not None:
-        everywhere = gradient.new_zeros(adjacency.shape[1], gradient.shape[1])
-        gradient = everywhere.index_copy_(0, adjacency.places, gradient)
-    return gradient.sum(0)

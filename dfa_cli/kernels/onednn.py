@@ -14,7 +14,7 @@ import functools
 import torch
 from torch import Tensor
 
-from dfa_cli.machine.cpu import cpu_info
+from dfa_cli.machine.cpu import cpu_info, is_intel
 
 # From this many rows and columns of the result on, oneDNN's fixed cost of some 15 us no longer matters.
 ROWS, COLUMNS = 64, 256
@@ -50,7 +50,7 @@ def transpose_is_faster(h: Tensor) -> bool:
 
     MKL takes up to eight times as long on an AMD EPYC for the plain product, and on an Intel Xeon for the transposed.
     """
-    return not h.is_cpu or not _is_intel()
+    return not h.is_cpu or not is_intel()
 
 
 def _is_shared(a: Tensor, b: Tensor) -> bool:
@@ -85,11 +85,6 @@ def _has_operator() -> bool:
         return bool(torch.allclose(linear(unit, unit, tanh=True), torch.tanh(unit)))
     except (AttributeError, RuntimeError, TypeError):
         return False
-
-
-@functools.cache
-def _is_intel() -> bool:
-    return "GenuineIntel" in (cpu_info() or "")
 
 
 def _may_be_intel() -> bool:

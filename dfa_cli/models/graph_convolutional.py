@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dfa_cli.kernels.activations import Activation
 from dfa_cli.kernels.dense import cast, product
-from dfa_cli.kernels.graph_convolution import graph_convolution, narrows
+from dfa_cli.kernels.graph_convolution import graph_convolution, mixes_last
 from dfa_cli.kernels.sparse import SparseMatrix
 from dfa_cli.models.base import Model, ModelShape, glorot_, stack_blocks
 from dfa_cli.models.batch import Graph
@@ -21,11 +21,12 @@ class GraphConvolution(nn.Module):
 
         A' h W + b      A' = D^-1/2 (A + I) D^-1/2      (Kipf & Welling 2017, eq. 2)
 
-    `h` `[nodes, inputs]`, `W` `[inputs, width]`. The sparse product is done on the narrower side: `A' (h W)` when the
-    layer narrows, `(A' h) W` when it widens. The result is the same.
+    `h` `[nodes, inputs]`, `W` `[inputs, width]`. It is computed in the order that takes fewer multiplications:
+    `A' (h W)` when the layer narrows, `(A' h) W` when it widens or when few rows of `A'` are wanted.
     """
 
     deterministic = True  # the layer draws no random numbers: training and evaluation give the same output
+    gives_some_rows = True  # given a graph with some rows only, the layer gives those rows of its output
     edges = 1  # from how many edges away an input enters an output
 
     def __init__(self, inputs: int, width: int, generator: torch.Generator | None):
@@ -36,14 +37,6 @@ class GraphConvolution(nn.Module):
         # Whether a training step takes over the output of the evaluation before it. `_of_features` says when it may.
         self.reuses_evaluation = False
         self._last_evaluation: _Evaluation | None = None
-
-    @property
-    def gives_some_rows(self) -> bool:
-        """Tell whether the layer can be given a graph with some rows only, and gives those rows of its output.
-
-        In the order `(A' h) W` fewer rows would be multiplied by `W`, which may change the last bits.
-        """
-        return self.weight.shape[0] >= self.weight.shape[1]
 
     def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
         return self.activated(h, graph, None)
@@ -58,7 +51,7 @@ class GraphConvolution(nn.Module):
         if self.matmul_dtype is None:
             h = h.to(self.weight.dtype)
             return graph_convolution(graph.adjacency, h, self.weight, self.bias, activation)
-        if narrows(h, self.weight):
+        if mixes_last(graph.adjacency, h, self.weight):
             z = graph.adjacency @ self._product(h) + self.bias
         else:
             z = self._product(graph.adjacency @ h.to(self.weight.dtype)) + self.bias

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dfa_cli.devices.base import ProjectionDevice
-from dfa_cli.kernels.softmax import log_softmax
+from dfa_cli.kernels.softmax import favoured, log_softmax
 from dfa_cli.models.base import Model
 from dfa_cli.models.batch import Batch
 
@@ -109,7 +109,7 @@ def loss_and_error(logits: Tensor, targets: Tensor) -> tuple[Step, Tensor]:
     """
     logits = logits.detach()
     loss, error = cross_entropy(logits, targets)
-    return Step(loss, (logits.argmax(1) == targets).sum()), error
+    return Step(loss, (favoured(logits) == targets).sum()), error
 
 
 def labelled_rows(values: Tensor, batch: Batch) -> Tensor:

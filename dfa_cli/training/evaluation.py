@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import nll_loss
 
-from dfa_cli.kernels.softmax import log_softmax
+from dfa_cli.kernels.softmax import favoured, log_softmax
 from dfa_cli.models.base import Model
 from dfa_cli.models.batch import Batch
 from dfa_cli.training.batches import Batches
@@ -50,7 +50,7 @@ class Evaluation:
     def _of_graph(self, graph: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Run one forward pass over the graph, which serves all rows."""
         logits, y = self.model(graph), graph.targets
-        right, n = logits.argmax(1) == y, len(self.validation)
+        right, n = favoured(logits) == y, len(self.validation)
         loss = nll_loss(log_softmax(logits[:n]), y[:n], reduction="sum")
         return loss, right[:n].sum(), right[n:].sum()
 
@@ -60,7 +60,7 @@ class Evaluation:
         for batch in map(self.batches.batch_of, self.validation.split(ROWS_AT_ONCE)):
             logits, y = self.model(batch), batch.targets
             loss += nll_loss(log_softmax(logits), y, reduction="sum")
-            hits += (logits.argmax(1) == y).sum()
+            hits += (favoured(logits) == y).sum()
         for batch in map(self.batches.batch_of, self.test.split(ROWS_AT_ONCE)):
-            test_hits += (self.model(batch).argmax(1) == batch.targets).sum()
+            test_hits += (favoured(self.model(batch)) == batch.targets).sum()
         return loss, hits, test_hits

@@ -13,7 +13,7 @@ from dfa_cli.kernels.activations import ACTIVATIONS
 from dfa_cli.kernels.dense import product
 from dfa_cli.kernels.dropout_mask import dropout_mask
 from dfa_cli.kernels.graph_convolution import graph_convolution
-from dfa_cli.kernels.softmax import log_softmax
+from dfa_cli.kernels.softmax import favoured, log_softmax
 from dfa_cli.kernels.sparse import SparseMatrix, normalised_adjacency
 from dfa_cli.models import Batch, GraphConvolutional
 from dfa_cli.models.base import ModelShape
@@ -103,6 +103,14 @@ def test_log_softmax_is_that_of_torch(columns: int) -> None:
     logits = 30 * drawn(0, 50, columns)
     logits[3, 0] = torch.inf
     torch.testing.assert_close(log_softmax(logits), torch.log_softmax(logits, dim=1), equal_nan=True)
+
+
+@pytest.mark.parametrize("columns", [1, 7, 30])
+def test_the_favoured_class_is_the_first_of_the_largest(columns: int) -> None:
+    logits = drawn(0, 400, columns).round()
+    assert (logits == logits.amax(1, keepdim=True)).sum() > 400 or columns == 1, "no row has equal numbers"
+    logits[3, 0] = torch.nan
+    assert torch.equal(favoured(logits), logits.argmax(1))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
