@@ -10,7 +10,7 @@ import contextlib
 import copy
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 VERSION_BASE = "1.3"
 JOB_NAME = "dfa"  # hydra.job.name
 STATISTICAL = "device/readout=statistical"
+# Keys of a read-out that mean the same for every other: of the reference beam, and of the exposure.
+SHARED = ("reference", "visibility", "headroom")
 
 
 def hydra_argument_parser(prog: str) -> argparse.ArgumentParser:
@@ -56,19 +58,21 @@ class SeparateChoices(ConfigLoaderImpl):
     `opu_phase_shifting` reads by `phase_shifting`, whose noise is that of `statistical_phase_shifting`.
 
     The keys that the file of a device sets for a part, such as `tau` below `drift`, belong to the option that this
-    device has by itself. With another option, as by `device/drift=reference`, they are left out. With `statistical`
-    they are those of the read-out whose noise it models.
+    device has by itself. With another option, as by `device/drift=reference`, they are left out. A read-out keeps the
+    keys that mean the same for it: all of them where one option models the noise of the other, else those of `SHARED`
+    that it has.
     """
 
-    _replaced: Mapping[
-        str, str | None
-    ] = {}  # parts of the device that have another option, and the place of their keys
+    _replaced: frozenset[str] = frozenset()  # parts of the device that have another option
+    _same_readout = False  # whether the option of the read-out simulates or models that of the device
+    _readout: Any = None  # the keys of the option of the read-out
 
     def load_configuration(
         self, config_name: str | None, overrides: list[str], run_mode: RunMode, *arguments: Any, **more: Any
     ) -> DictConfig:
         meant = self._meant(config_name, overrides, run_mode)
-        self._replaced = self._other_parts(config_name, overrides, meant, run_mode)
+        self._replaced = self._other_parts(config_name, meant, run_mode)
+        self._readout = OmegaConf.create()
         composed = super().load_configuration(config_name, meant, run_mode, *arguments, **more)
         config = copy.deepcopy(composed)
         with open_dict(composed.hydra):
@@ -84,25 +88,37 @@ class SeparateChoices(ConfigLoaderImpl):
 
     def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
         loaded = super()._load_single_config(default, repo)
+        if default.package == "device.readout":
+            node = OmegaConf.select(loaded.config, default.package) or {}  # of an empty file
+            self._readout = OmegaConf.merge(self._readout, node)
         if not self._replaced or default.package != "device":
             return loaded
         config = copy.deepcopy(loaded.config)
         node = OmegaConf.select(config, "device")
         for name in [name for name in self._replaced if isinstance(node, DictConfig) and name in node]:
-            keys, place = node.pop(name), self._replaced[name]
-            if place:
-                node[name] = {place: keys}
+            keys = node.pop(name)
+            if name == "readout" and isinstance(keys, DictConfig):
+                node[name] = self._kept(keys)
         return replace(loaded, config=config)
 
-    def _other_parts(
-        self, config_name: str | None, overrides: Sequence[str], meant: Sequence[str], run_mode: RunMode
-    ) -> dict[str, str | None]:
-        """Return the parts of the device with another option than the device has by itself.
+    def _kept(self, keys: DictConfig) -> dict[str, Any]:
+        """Return what the read-out takes of the keys that the device sets for its own."""
+        keys = keys.get("wrapped") or keys
+        models = "wrapped" in self._readout
+        has = self._readout["wrapped"] if models else self._readout
+        kept: dict[str, Any] = {
+            str(name): keys._get_node(name)  # an interpolation stays one
+            for name in keys
+            if self._same_readout or (name in SHARED and name in has)
+        }
+        return {"wrapped": kept} if models else kept
 
-        Each has the place below it where the keys go that the file of the device sets for it, `None` for nowhere.
-        """
+    def _other_parts(
+        self, config_name: str | None, meant: Sequence[str], run_mode: RunMode
+    ) -> frozenset[str]:
+        """Return the parts of the device with another option than the device has by itself."""
         if not any(word.startswith(("device/", "experiment=")) for word in meant):
-            return {}
+            return frozenset()
         devices = [word for word in meant if word.startswith("device=")]
         itself, now = (
             super(SeparateChoices, self)
@@ -111,12 +127,14 @@ class SeparateChoices(ConfigLoaderImpl):
             for words in (devices, meant)
         )
         if itself.get("device") != now.get("device"):  # an experiment has its own
-            return {}
-        return {
-            group.partition("/")[2]: "wrapped" if group in STATISTICAL and STATISTICAL in overrides else None
+            return frozenset()
+        modelled = {_modelled(str(choices.get("device/readout"))) for choices in (itself, now)}
+        self._same_readout = len(modelled) == 1
+        return frozenset(
+            group.partition("/")[2]
             for group, option in now.items()
             if group.startswith("device/") and itself.get(group) not in (None, option)
-        }
+        )
 
     def _meant(self, config_name: str | None, overrides: Sequence[str], run_mode: RunMode) -> list[str]:
         """Return the overrides with the read-out that `device/readout=statistical` means."""
@@ -127,6 +145,11 @@ class SeparateChoices(ConfigLoaderImpl):
         itself = f"{STATISTICAL}_{choices.get('device/readout')}"
         known = itself.partition("=")[2] in self.get_group_options("device/readout")
         return [itself if known and word == STATISTICAL else word for word in overrides]
+
+
+def _modelled(readout: str) -> str:
+    """Return the read-out whose noise this option models, or the option itself."""
+    return "off_axis" if readout == "statistical" else readout.removeprefix("statistical_")
 
 
 @contextlib.contextmanager

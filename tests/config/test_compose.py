@@ -163,7 +163,29 @@ def test_what_hydra_knows_only_when_a_job_runs_is_refused_in_a_sweep() -> None:
         (
             ["device/readout=statistical"],
             "readout",
-            ["device/readout=statistical", "device.readout.wrapped.headroom=4"],
+            [
+                "device/readout=statistical",
+                "device.readout.wrapped.headroom=4",
+                "device.readout.wrapped.steps=7",
+            ],
+        ),
+        (["device/readout=off_axis"], "readout", ["device/readout=off_axis", "device.readout.headroom=4"]),
+        (
+            ["device/readout=off_axis", "device.readout.headroom=2"],
+            "readout",
+            ["device/readout=off_axis", "device.readout.headroom=2"],
+        ),
+        (["device/readout=intensity"], "readout", ["device/readout=intensity", "device.readout.headroom=4"]),
+        (["device/readout=ideal"], "readout", ["device/readout=ideal"]),
+        (
+            ["device/readout=phase_shifting_5"],
+            "readout",
+            ["device/readout=phase_shifting_5", "device.readout.headroom=4"],
+        ),
+        (
+            ["device/readout=statistical_phase_shifting_5"],
+            "readout",
+            ["device/readout=statistical_phase_shifting_5", "device.readout.wrapped.headroom=4"],
         ),
     ],
     ids=lambda words: " ".join(words) if isinstance(words, list) else words,
@@ -174,8 +196,23 @@ def test_the_keys_of_a_device_of_ones_own_belong_to_the_parts_that_it_has(
     (tmp_path / "device").mkdir()
     (tmp_path / "device" / "mylab.yaml").write_text(
         "defaults:\n  - opu_phase_shifting\n  - override drift: medium\n  - _self_\n"
-        "drift:\n  tau: 7\ncamera:\n  bits: 12\nreadout:\n  headroom: 4\n"
+        "drift:\n  tau: 7\ncamera:\n  bits: 12\nreadout:\n  steps: 7\n  headroom: 4\n"
     )
     own = compose_run(["--config-dir", str(tmp_path), "data=digits", "device=mylab", *words])
     other = compose_run(["data=digits", "device=opu_phase_shifting", *like])
     assert own.config["device"][part] == other.config["device"][part]
+
+
+@pytest.mark.parametrize("readout", ["off_axis", "phase_shifting"])
+def test_the_pixels_of_a_modelled_read_out_have_the_keys_of_the_model(readout: str, tmp_path: Path) -> None:
+    (tmp_path / "device").mkdir()
+    (tmp_path / "device" / "mylab.yaml").write_text(
+        "defaults:\n  - opu_sim\n  - _self_\n"
+        "readout:\n  wrapped:\n    grain: 6\n    headroom: 4\n    reference: ${device.calibration}\n"
+    )
+    words = [f"device/readout={readout}"]
+    own = compose_run(["--config-dir", str(tmp_path), "data=digits", "device=mylab", *words])
+    keys = ["device.readout.headroom=4", "device.readout.reference=0.5"]
+    keys += ["device.readout.grain=6"] if readout == "off_axis" else []
+    other = compose_run(["data=digits", "device=opu_sim", *words, *keys])
+    assert own.config["device"]["readout"] == other.config["device"]["readout"]
