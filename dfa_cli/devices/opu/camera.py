@@ -136,10 +136,13 @@ class Camera:
         Returns the measured intensity, in the unit of `intensity`, and the number of saturated pixels of each
         image `[...]`, or 0 where no pixel is saturated. On an accelerator it is always a tensor, so that nothing waits.
         """
-        if self._allows_compiled_code(intensity, exposure):
+        noisy = self.shot_noise or self.read_noise
+        if self.compiled and noisy and intensity.numel() >= COMPILED_FROM:
             from dfa_cli.devices.opu.compiled import take_image
 
-            return intensity, take_image(intensity, exposure, self.shot_noise, self.read_noise, noise)
+            below = EXACT_POISSON_BELOW if self.shot_noise else -float("inf")
+            arguments = (exposure, self.shot_noise, self.read_noise, noise, below, self._draw_exact)
+            return intensity, take_image(intensity, *arguments)
         electrons = self._detect(intensity.mul_(exposure.gain), noise)
         saturated: Tensor | int = 0
         if self.full_well is not None and (electrons.is_cuda or float(electrons.amax()) >= exposure.range):
@@ -148,11 +151,6 @@ class Camera:
         if not exposure.step:
             return electrons.mul_(1 / exposure.gain), saturated
         return electrons.mul_(1 / exposure.step).round_().mul_(exposure.step / exposure.gain), saturated
-
-    def _allows_compiled_code(self, intensity: Tensor, exposure: Exposure) -> bool:
-        if not self.compiled or intensity.numel() < COMPILED_FROM or not (self.shot_noise or self.read_noise):
-            return False
-        return not self.shot_noise or float(intensity.amin()) * exposure.gain >= EXACT_POISSON_BELOW
 
     def _detect(self, mean: Tensor, noise: torch.Generator) -> Tensor:
         """Draw photoelectrons with shot and read noise around `mean`, which is overwritten.
@@ -169,7 +167,7 @@ class Camera:
         if mean.is_cuda:
             # Selecting the dim pixels would wait for the accelerator, so the exact and the normal number are both
             # drawn for every pixel.
-            exact = torch.poisson(mean.clamp(max=EXACT_POISSON_BELOW), generator=noise).add_(
+            exact = torch.poisson(mean.clamp(0.0, EXACT_POISSON_BELOW), generator=noise).add_(
                 z, alpha=self.read_noise
             )
             return torch.where(mean < EXACT_POISSON_BELOW, exact, self._skewed_normal(mean, z))
@@ -179,10 +177,14 @@ class Camera:
         dim_means = mean[dim]
         electrons = self._skewed_normal(mean, z)
         if dim_means.numel():
-            exact = torch.poisson(dim_means, generator=noise)
-            exact.add_(normal_like(dim_means, noise), alpha=self.read_noise)
-            electrons[dim] = exact
+            electrons[dim] = self._draw_exact(dim_means, noise)
         return electrons
+
+    def _draw_exact(self, means: Tensor, noise: torch.Generator) -> Tensor:
+        """Draw photoelectrons with both noises, by Poisson's distribution. `means` is overwritten."""
+        # Where the field puts out the reference beam, rounding can leave less than no light.
+        exact = torch.poisson(means.clamp_(min=0.0), generator=noise)
+        return exact.add_(normal_like(means, noise), alpha=self.read_noise)
 
     def _skewed_normal(self, mean: Tensor, z: Tensor) -> Tensor:
         """Turn standard normal numbers `z` into photoelectrons with both noises around `mean`.

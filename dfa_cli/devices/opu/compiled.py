@@ -87,6 +87,36 @@ def draw_rows(keys, quantiles, z, first, last):
 
 
 @kernel()
+def count_dim(light, gain, below, counts, first, last):
+    for i in range(first, last):
+        row, dim = light[i], 0
+        for j in range(len(row)):
+            dim += row[j] * gain < below
+        counts[i] = dim
+
+
+@kernel()
+def gather_dim(light, gain, below, starts, means, first, last):
+    for i in range(first, last):
+        row, k = light[i], starts[i]
+        if k < starts[i + 1]:
+            for j in range(len(row)):
+                if row[j] * gain < below:
+                    means[k] = row[j] * gain
+                    k += 1
+
+
+@kernel()
+def put_exact(row, gain, below, exact, light):
+    """Put the exact numbers of dim pixels into `row`. `light`: of the row."""
+    k = 0
+    for j in range(len(row)):
+        if light[j] * gain < below:
+            row[j] = exact[k]
+            k += 1
+
+
+@kernel()
 def expose(row, z, gain, shot, read_variance):
     """Turn intensities into photoelectrons, as `Camera._skewed_normal` does. Without shot noise, `shot` is 0."""
     for j in range(len(row)):
@@ -122,14 +152,33 @@ def clip(row, ceiling, height):
 
 @kernel()
 def image_rows(
-    light, keys, quantiles, gain, shot, read_variance, ceiling, levels, height, saturated, first, last
+    light,
+    keys,
+    quantiles,
+    starts,
+    exact,
+    below,
+    gain,
+    shot,
+    read_variance,
+    ceiling,
+    levels,
+    height,
+    saturated,
+    first,
+    last,
 ):
     z, words = np.empty(light.shape[1], f32), np.empty((light.shape[1] + 3) // 4, u64)
+    before = np.empty(light.shape[1], f32)
     for i in range(first, last):
-        row = light[i]
+        row, dim = light[i], starts[i + 1] > starts[i]
         draw_words(words, keys[i])
         look_up(words, quantiles, z)
+        if dim:
+            before[:] = row
         expose(row, z, gain, shot, read_variance)
+        if dim:
+            put_exact(row, gain, below, exact[starts[i] :], before)
         saturated[i] = count_full(row, ceiling)
         if levels > 0:
             digitise(row, ceiling, levels, height)
@@ -194,19 +243,34 @@ def normal_rows(keys: np.ndarray, n: int) -> Tensor:
 
 
 def take_image(
-    light: Tensor, exposure: Exposure, shot_noise: bool, read_noise: float, noise: torch.Generator
+    light: Tensor,
+    exposure: Exposure,
+    shot_noise: bool,
+    read_noise: float,
+    noise: torch.Generator,
+    exact_below: float,
+    draw_exact: Callable[[Tensor, torch.Generator], Tensor],
 ) -> Tensor:
-    """Do the work of `Camera.measure` for pixels that are bright enough for normal numbers.
+    """Do the work of `Camera.measure`.
 
     Overwrites `light` `[..., pixels]` by the measured intensity, and returns the number of saturated pixels of each
-    image `[...]`.
+    image `[...]`. `draw_exact` draws the photoelectrons of the pixels that expect fewer than `exact_below`.
     """
     gain, step = exposure.gain, exposure.step
     rows = light.view(-1, light.shape[-1])
     saturated = torch.empty(len(rows), dtype=torch.int64)
+    keys = draw_keys(len(rows), noise)
+    dim = rows.numpy(), f32(gain), f32(exact_below)
+    starts = np.zeros(len(rows) + 1, np.int64)
+    in_threads(functools.partial(count_dim, *dim, starts[1:]), len(rows))
+    np.cumsum(starts, out=starts)
+    exact = torch.empty(int(starts[-1]))
+    if len(exact):
+        in_threads(functools.partial(gather_dim, *dim, starts, exact.numpy()), len(rows))
+        exact = draw_exact(exact, noise)
     arguments = (
-        *(rows.numpy(), draw_keys(len(rows), noise), quantiles().numpy()),
-        *map(f32, (gain, float(shot_noise), read_noise**2, exposure.range)),
+        *(rows.numpy(), keys, quantiles().numpy(), starts, exact.numpy()),
+        *map(f32, (exact_below, gain, float(shot_noise), read_noise**2, exposure.range)),
         *map(f32, (1 / step, step / gain) if step else (0.0, 1 / gain)),
         saturated.numpy(),
     )
@@ -245,4 +309,6 @@ def load(statistical: bool) -> None:
         read_statistically(torch.ones(1, 1, 2, 1), frames, (1.0,) * 5, 9.0, keys)
         normal_rows(keys, 1)
     else:
-        take_image(torch.ones(1, 1), Exposure(100.0, 1000.0, 1.0), True, 1.0, noise)
+        take_image(
+            torch.ones(1, 1), Exposure(1.0, 1000.0, 1.0), True, 1.0, noise, 2.0, lambda means, _: means
+        )

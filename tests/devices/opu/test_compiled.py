@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +16,11 @@ from optics import LIT, noise, one_frame, speckle
 from dfa_cli.config.auto import resolve_auto
 from dfa_cli.config.compose import compose_run
 from dfa_cli.data.loading import load_data
-from dfa_cli.devices.opu import OPU, Camera, OffAxis, PhaseShifting, Statistical
+from dfa_cli.devices.opu import OPU, Camera, Intensity, OffAxis, PhaseShifting, Statistical
 from dfa_cli.devices.opu import camera as camera_module
+from dfa_cli.devices.opu import compiled as compiled_module
 from dfa_cli.devices.opu.camera import COMPILED_FROM, Exposure
-from dfa_cli.devices.opu.compiled import draw_keys, draw_rows, draw_words, normal_rows, read_rows
+from dfa_cli.devices.opu.compiled import draw_keys, draw_words, normal_rows
 from dfa_cli.devices.opu.dithering import DitheredTwoScales
 from dfa_cli.devices.opu.encoding import Bitplanes, Frames, Ternary, TwoScales
 from dfa_cli.devices.opu.readout import statistical as statistical_module
@@ -52,6 +55,16 @@ def both(
     return values
 
 
+def spied(function: Callable[..., Any], calls: list[Any]) -> Callable[..., Any]:
+    """Return the function, which adds its arguments to `calls`."""
+
+    def call(*arguments: Any) -> Any:
+        calls.append(arguments)
+        return function(*arguments)
+
+    return call
+
+
 @pytest.mark.parametrize("camera", CAMERAS.values(), ids=CAMERAS)
 @pytest.mark.parametrize("of", [OffAxis(), PhaseShifting()], ids=["off axis", "phase shifting"])
 def test_the_statistical_read_out_has_the_values_of_torch(monkeypatch, camera: Camera, of) -> None:
@@ -73,6 +86,42 @@ def test_every_weight_of_a_pattern_counts(monkeypatch, encoding) -> None:
     compiled, torchs = both(monkeypatch, Statistical(), Camera(), field, frames)
     assert torch.allclose(compiled, torchs, rtol=0, atol=1e-6 * float(torchs.abs().max()))
     assert not compiled[3].any()
+
+
+@pytest.mark.parametrize(
+    "readout",
+    [
+        PhaseShifting(),
+        PhaseShifting(5),
+        OffAxis(band_limited=False, demodulation="local"),
+        OffAxis(),
+        Intensity(),
+    ],
+    ids=["phase shifting", "five steps", "off axis, not band-limited", "off axis", "intensity"],
+)
+@pytest.mark.parametrize("camera", [Camera(bits=None), Camera(bits=None, photons=50.0)], ids=["auto", "dim"])
+def test_patterns_without_light_and_dim_pixels_are_compiled_too(monkeypatch, readout, camera: Camera) -> None:
+    images = []
+    monkeypatch.setattr(compiled_module, "take_image", spied(compiled_module.take_image, images))
+    error = torch.randn(256, 20, generator=noise(2)) / 20
+    error[3] = 0
+    error[4].abs_()  # one pattern only
+    frames = Ternary().encode(error, noise(3))
+    count, rows, n_in = frames.patterns.shape
+    matrix = torch.randn(n_in, 2 * 600, generator=noise(4)) * (LIT / 8) ** 0.5
+    field = (frames.patterns.reshape(-1, n_in) @ matrix).view(count, rows, 2, 600)
+    compiled, torchs = both(monkeypatch, readout, camera, field, frames)
+    assert images
+    assert torch.allclose(compiled, torchs, rtol=0, atol=1e-6 * float(torchs.abs().max()))
+    assert not compiled[3].any()
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_pixel_that_rounding_leaves_less_than_no_light_is_dark(compiled: bool) -> None:
+    light = torch.full((100, 1000), -1e-6)
+    camera = Camera(read_noise=0.0, bits=None).on_device(1.0, compiled)
+    measured, _ = camera.measure(light, Exposure(gain=1.0, range=1e9, step=0.0), noise(1))
+    assert not measured.any()
 
 
 def test_full_pixels_are_counted_and_clipped_as_by_torch(monkeypatch) -> None:
@@ -123,7 +172,7 @@ def test_dim_pixels_keep_their_exact_numbers() -> None:
     assert float(measured.mean()) == pytest.approx(3.0, abs=0.03)
 
 
-@pytest.mark.parametrize("readout", [OffAxis, Statistical])
+@pytest.mark.parametrize("readout", [OffAxis, PhaseShifting, Intensity, Statistical])
 def test_neither_threads_nor_other_parts_change_a_bit(readout) -> None:
     error = torch.randn(128, 10, generator=noise(0)) / 10
     spans, read = [(0, 600), (600, 1200)], []
@@ -184,13 +233,19 @@ def test_damaged_files_of_compiled_code_are_done_without(tmp_path: Path) -> None
     assert not second.stderr
 
 
-@pytest.mark.parametrize("words", [(), ("device/medium=structured",), ("batch_size=1000",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [(), ("device/medium=structured",), ("batch_size=1000",), ("device/readout=phase_shifting",)],
+    ids=" ".join,
+)
 def test_nothing_is_compiled_while_training(words: tuple[str, ...]) -> None:
     """Rows may come in tiles, or from a medium that computes all blocks at once."""
     words = ("data=digits", "device=opu_sim", "model.hidden=[1024,1024]", "rule=dfa", *words)
     config = resolve_auto(compose_run(list(words)).config)
     experiment = build_experiment(config, load_data(config))
-    kernels = [read_rows, draw_rows]
+    statistical = [compiled_module.read_rows, compiled_module.draw_rows]
+    imaging = [compiled_module.count_dim, compiled_module.gather_dim, compiled_module.image_rows]
+    kernels = imaging if "device/readout=phase_shifting" in words else statistical
     before = [kernel.signatures for kernel in kernels]
     next(train(experiment, LoopSettings(1)))
     assert [kernel.signatures for kernel in kernels] == before

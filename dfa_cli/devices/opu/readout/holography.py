@@ -99,16 +99,16 @@ class Holography:
         count, rows, _, n_out = field.shape
         signal = self._scratch.tensor("signal", (count, rows, n_out), field.device)
         torch.mul(field[:, :, 0], field[:, :, 0], out=signal).addcmul_(field[:, :, 1], field[:, :, 1])
-        # A frame with no mirror on is not shown. Its field is known to be zero, so it must get no noise.
-        shown = frames.shown.unsqueeze(2)
         real = self._scratch.tensor("real", tuple(signal.shape), field.device).zero_()
         full: Tensor | int = 0
         for cosine, sine, weight in self.weights:
-            light = self.intensity(field, signal, cosine, sine, self._scratch).mul_(shown)
+            light = self.intensity(field, signal, cosine, sine, self._scratch)
             measured, saturated = self.camera.measure(light, self.exposure, noise)
             real.add_(measured, alpha=weight)
             full = full + saturated
-        real.mul_(shown)
+        # A pattern with no mirror on is not shown. It must get no noise, so its image counts for nothing. The light of
+        # this image is that of the reference beam. Without it, all its pixels would be dim, which are slow to draw.
+        real.mul_(frames.shown.unsqueeze(2))
         values = weighted_sum(real, frames.weights).mul_(frames.scale)
         return Reading(values, full=count_shown(full, frames), pixels=n_out * len(self.weights))
 
