@@ -149,6 +149,20 @@ def test_the_signal_to_noise_ratio_is_that_of_the_pixels(readout: OffAxis, camer
         assert noise_budget(readout, light * LIT).snr_db == pytest.approx(measured, abs=0.5)
 
 
+@pytest.mark.parametrize("wrapped", [OffAxis(), PhaseShifting()], ids=["off axis", "phase shifting"])
+def test_threads_change_no_bit_of_the_budget(wrapped: OffAxis | PhaseShifting) -> None:
+    readout, found, threads = Statistical(wrapped), set(), torch.get_num_threads()
+    readout.calibrate(LIT, Camera(photons=2500.0))
+    try:
+        for count in (1, 2, 3, 4):
+            torch.set_num_threads(count)
+            found.add(tuple(noise_budget(readout, light * LIT).saturation for light in (1, 1.5, 2, 3)))
+    finally:
+        torch.set_num_threads(threads)
+    assert len(found) == 1
+    assert min(found.pop()) > 0
+
+
 def test_the_budget_names_the_sources() -> None:
     """Each part grows with what it is named after; the statistical read-out has the budget of what it wraps."""
 
