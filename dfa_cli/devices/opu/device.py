@@ -79,7 +79,8 @@ class OPU:
     the field. At the end the scale of the error is restored.
 
     `matrix_seed` fixes `T`, and `noise_seed` the noise. Both are separate from the seed of the training.
-    `perfect=True` turns all imperfections off at once, so that `project(e) = e B`.
+    `perfect=True` turns all imperfections off at once, so that `project(e) = e B`. A pattern still takes the frames and
+    the pixels of the read-out. The error itself is shown, in one pattern.
     `calibration`: fraction of the components that are lit in the calibration pattern. The reference beam and the
     exposure are set for this pattern.
     `macropixel`: number of mirrors that show one component of the error. With a number, the medium has a row for each
@@ -133,7 +134,10 @@ class OPU:
         require("device.frame_seconds", frame_seconds)
         require("device.power_watts", power_watts)
         self.encoding: Encoding = Float() if perfect else encoding or Dithered()
-        self.readout: Readout = Ideal() if perfect else readout or Statistical()
+        self.readout: Readout = readout or Statistical()
+        if perfect:
+            require_readout(self.readout)
+            self.readout = Ideal(self.readout)
         self.drift = drift or None
         self.medium: Medium = self.drift.apply_to(medium or Auto()) if self.drift else medium or Auto()
         self.camera = camera or Camera()

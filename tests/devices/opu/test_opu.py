@@ -223,6 +223,9 @@ def test_frames_seconds_and_joules_are_counted() -> None:
         assert not found[3].any()
         device.prepare(10, 400, CPU)
         assert device.cost().frames == 0
+    perfect = made(readout=PhaseShifting(5), perfect=True)
+    perfect.project(error)
+    assert perfect.cost().frames == 3 * 5  # one pattern of each row, but of the one without an error
     planes = made(encoding=Bitplanes(3))
     planes.project(errors(20))
     assert 20 * 2 < planes.cost().frames <= 20 * 6
@@ -263,6 +266,12 @@ def test_sizes_beyond_the_hardware_are_refused_with_the_key_that_allows_them() -
         made(1, 518_401)  # 4 pixels a mode
     made(1, 518_401, readout=PhaseShifting())
     assert made(1, 518_401, limits=Limits(lift=True)).project(torch.ones(1, 1)).shape == (1, 518_401)
+
+
+def test_a_perfect_opu_has_the_limits_of_its_read_out() -> None:
+    with pytest.raises(DfaError, match=r"The projection needs 100 x 4 = 400 pixels"):
+        made(10, 100, readout=OffAxis(), perfect=True, limits=Limits(pixels=399))
+    made(10, 100, readout=PhaseShifting(), perfect=True, limits=Limits(pixels=399))
 
 
 def test_the_result_has_the_dtype_of_the_error_and_no_gradient() -> None:
