@@ -41,20 +41,21 @@ def plan(
     activations: Annotated[
         str | None, typer.Option("--activations", help="keep or recompute; default: keep.")
     ] = None,
-    frame_rate: Annotated[
+    pattern_rate: Annotated[
         float | None,
         typer.Option(
-            "--frame-rate",
-            help="Patterns per second of the OPU, not frames: its camera takes one or several frames of a pattern; "
-            "default: of the configured device, or as docs/opu.md computes it.",
+            "--pattern-rate",
+            help="Patterns per second of the OPU, whose camera takes one or several frames of each; default: of the "
+            "configured device, or as docs/opu.md computes it.",
         ),
     ] = None,
-    frames_per_row: Annotated[
+    patterns_per_row: Annotated[
         int,
-        typer.Option(
-            "--frames-per-row", help="Patterns, not frames, that the OPU shows for each row of the error."
-        ),
+        typer.Option("--patterns-per-row", help="Patterns that the OPU shows for each row of the error."),
     ] = 2,
+    # Earlier names of the two before, which said frames and meant patterns.
+    frame_rate: Annotated[float | None, typer.Option("--frame-rate", hidden=True)] = None,
+    frames_per_row: Annotated[int | None, typer.Option("--frames-per-row", hidden=True)] = None,
     share_columns: Annotated[
         bool, typer.Option("--share-columns", help="All blocks read one slice of the projection.")
     ] = False,
@@ -87,8 +88,8 @@ def plan(
             chunks=chunks,
             batch=batch,
             activations=activations,
-            frame_rate=frame_rate,
-            frames_per_row=frames_per_row,
+            pattern_rate=frame_rate if pattern_rate is None else pattern_rate,
+            patterns_per_row=patterns_per_row if frames_per_row is None else frames_per_row,
             share_columns=share_columns,
             measure=measure,
             sweep=sweep,

@@ -38,8 +38,8 @@ class Question:
     chunks: int
     batch: int | None
     activations: str | None
-    frame_rate: float | None
-    frames_per_row: int
+    pattern_rate: float | None
+    patterns_per_row: int
     share_columns: bool
     measure: bool
     sweep: str | None
@@ -69,7 +69,7 @@ def run(question: Question) -> None:
         micro_batches=question.micro_batches,
         chunks=question.chunks,
         batch=question.batch,
-        frames_per_row=question.frames_per_row,
+        patterns_per_row=question.patterns_per_row,
     )
     hardware = read_hardware(question.hardware)
     question, work = _workload(question, swept)
@@ -133,8 +133,8 @@ def _workload(question: Question, swept: tuple[str, list[int]] | None) -> tuple[
                 columns = max(widths) if question.share_columns else sum(widths)
                 folder = f"--config-dir {question.config_dir} " if question.config_dir else ""
                 raise DfaError(
-                    f"{refused}{device[0]}. Give the patterns a second of your device by --frame-rate in its place: 1 "
-                    f"over the seconds of a pattern that dfa beam {folder}{' '.join(device)} --outputs {columns} "
+                    f"{refused}{device[0]}. Give the patterns a second of your device by --pattern-rate in its place: "
+                    f"1 over the seconds of a pattern that dfa beam {folder}{' '.join(device)} --outputs {columns} "
                     "prints, or with fewer --outputs if the camera cannot read so many."
                 )
             raise DfaError(
@@ -260,8 +260,8 @@ def _options(question: Question, work: Workload, swept: tuple[str, list[int]] | 
                 count,
                 chunks=question.chunks,
                 recompute=activations == "recompute",
-                frame_rate=question.frame_rate,
-                frames_per_row=question.frames_per_row,
+                pattern_rate=question.pattern_rate,
+                patterns_per_row=question.patterns_per_row,
                 share_columns=question.share_columns,
                 optics=question.optics,
             )

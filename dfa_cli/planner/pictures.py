@@ -59,7 +59,7 @@ def draw_plan(plan: Plan) -> Figure:
     caption = f"{plan.work.name} on {plan.place}, {plan.options.micro_batches} micro-batches. Planned."
     # An OPU that is much too slow would leave no room for the others.
     lines = [
-        line for line in enumerated if line.frame_rate is None or line.seconds <= 3 * plan.best_bp.seconds
+        line for line in enumerated if line.pattern_rate is None or line.seconds <= 3 * plan.best_bp.seconds
     ]
     return draw_timelines({line.name: timeline(plan, line) for line in lines}, caption)
 
@@ -96,8 +96,8 @@ def draw_sweep(plans: Sequence[Plan], key: str) -> Figure:
         axes[2].plot(at, [bytes_ / 1e9 for bytes_ in memory], label=name, **look)
     at = [getattr(plan.options, key) for plan in plans]
     axes[2].axhline(plans[0].hardware.memory / 1e9, color=INK, linewidth=1, linestyle=":")
-    axes[3].plot(at, [plan.needed_frame_rate for plan in plans], color=INK, marker="o", markersize=4)
-    axes[3].plot(at, [plan.frame_rate for plan in plans], color=INK, linewidth=1, linestyle=":")
+    axes[3].plot(at, [plan.needed_pattern_rate for plan in plans], color=INK, marker="o", markersize=4)
+    axes[3].plot(at, [plan.pattern_rate for plan in plans], color=INK, linewidth=1, linestyle=":")
     words = key.replace("_", "-")
     for axis, name, scale in zip(
         axes,
@@ -118,8 +118,8 @@ def draw_sweep(plans: Sequence[Plan], key: str) -> Figure:
     first = plans[0]
     caption = (
         f"{first.work.name} on {first.hardware.name}. Planned, not measured.\n"
-        f"Dotted: the memory of {first.hardware.name}; the {in_words(first.frame_rate)} of the "
-        f"{'modelled hardware' if first.options.frame_rate is None else 'given OPU (--frame-rate)'}."
+        f"Dotted: the memory of {first.hardware.name}; the {in_words(first.pattern_rate)} of the "
+        f"{'modelled hardware' if first.options.pattern_rate is None else 'given OPU (--pattern-rate)'}."
     )
     finish(figure, axes, Look(), caption)
     return figure

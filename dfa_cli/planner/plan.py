@@ -64,7 +64,7 @@ DEFAULT_OPTICS = Optics()
 @dataclass(frozen=True)
 class Options:
     """What is planned. `chunks`: parts of the model on each stage in the interleaved schedule. `recompute`: activations
-    are computed again in the backward pass. `frame_rate` [1/s], `frames_per_row`: the patterns of the optical
+    are computed again in the backward pass. `pattern_rate` [1/s], `patterns_per_row`: the patterns of the optical
     processing unit; `None` takes the rate of `optics`. `share_columns`: all blocks read the same columns of the
     projection."""
 
@@ -72,8 +72,8 @@ class Options:
     micro_batches: int
     chunks: int = 2
     recompute: bool = False
-    frame_rate: float | None = None
-    frames_per_row: int = 2
+    pattern_rate: float | None = None
+    patterns_per_row: int = 2
     share_columns: bool = False
     optics: Optics = DEFAULT_OPTICS
 
@@ -83,8 +83,8 @@ class Line:
     """The plan of one way to train.
 
     `rule`: `bp` or `dfa`. `schedule`: of `bp`; of `dfa` either `forward-first`, or `None` if the weight gradients begin
-    with the first error. `projector`: of `dfa`, `local` or `central`. `frame_rate` [1/s]: of a central projector.
-    `opu`: which frame rate that is, in the word of the line's name. `seconds`: of a step. `idle`: the share of a step
+    with the first error. `projector`: of `dfa`, `local` or `central`. `pattern_rate` [1/s]: of a central projector.
+    `opu`: which rate that is, in the word of the line's name. `seconds`: of a step. `idle`: the share of a step
     in which a stage waits, a mean over the stages. `busiest_idle`: the same of the busiest stage. `forward_bytes`,
     `backward_bytes`, `error_bytes`, `feedback_bytes`: what travels in a step: activations, their gradients, the error,
     the projected error. `memory`, `memory_recompute` [bytes]: of the stage that needs most, with activations kept and
@@ -95,7 +95,7 @@ class Line:
     schedule: str | None
     projector: str | None
     opu: str | None
-    frame_rate: float | None
+    pattern_rate: float | None
     seconds: float
     idle: float
     busiest_idle: float
@@ -123,9 +123,9 @@ class Plan:
 
     `lines`: one for each way to train. `missing`: why a schedule has no line, as sentences. `bound` [s]: a step of
     backpropagation in which the busiest stage never waits, which no schedule with one chunk on a stage can beat.
-    `needed_frame_rate` [1/s]: with it the optical processing unit projects a micro-batch in the time in which the
+    `needed_pattern_rate` [1/s]: with it the optical processing unit projects a micro-batch in the time in which the
     busiest stage of DFA works on one. `busiest` [s]: that time. `columns`: of the projection, which a camera reads.
-    `modelled_frame_rate` [1/s]: that of the optics of the options with so many columns. `costs`: of the stages.
+    `modelled_pattern_rate` [1/s]: that of the optics of the options with so many columns. `costs`: of the stages.
     """
 
     work: Workload
@@ -136,14 +136,14 @@ class Plan:
     missing: list[str]
     bound: float
     busiest: float
-    needed_frame_rate: float
+    needed_pattern_rate: float
     columns: int
-    modelled_frame_rate: float
+    modelled_pattern_rate: float
 
     @property
-    def frame_rate(self) -> float:
+    def pattern_rate(self) -> float:
         """The patterns a second of the optical processing unit: as given, or else as modelled."""
-        return self.modelled_frame_rate if self.options.frame_rate is None else self.options.frame_rate
+        return self.modelled_pattern_rate if self.options.pattern_rate is None else self.options.pattern_rate
 
     @property
     def place(self) -> str:
@@ -183,13 +183,13 @@ def plan(work: Workload, hardware: Hardware, options: Options) -> Plan:
         lines.append(min(tried, key=lambda line: line.seconds))
     again = costs.forward if options.recompute else 0.0
     busiest = float((costs.forward + costs.inner + costs.weight_gradient + again).max())
-    needed = costs.error_rows * options.frames_per_row / busiest
+    needed = costs.error_rows * options.patterns_per_row / busiest
     for schedule in (FORWARD_FIRST, None):
         lines.append(_direct_feedback("local", None, None, costs, work, hardware, options, schedule))
     columns = int(costs.widest.max() if options.share_columns else costs.columns.sum())
     # More columns than a camera can read are divided among devices, which read at the same time.
     modelled = 1 / options.optics.seconds(work.classes, min(columns, options.optics.modes))
-    first = (MODELLED, modelled) if options.frame_rate is None else (GIVEN, options.frame_rate)
+    first = (MODELLED, modelled) if options.pattern_rate is None else (GIVEN, options.pattern_rate)
     for opu, rate in (first, (FAST_ENOUGH, needed)):
         lines.append(_direct_feedback("central", opu, rate, costs, work, hardware, options))
     bound = options.micro_batches * float((costs.backpropagation + again).max())
@@ -205,10 +205,10 @@ def require_counts(**counts: int | None) -> None:
 
 
 def _check(work: Workload, options: Options) -> None:
-    rate = options.frame_rate
+    rate = options.pattern_rate
     if rate is not None and not SLOWEST <= rate <= FASTEST:
         raise DfaError(
-            f"--frame-rate is {rate:g}. It must be a number of patterns a second, from {SLOWEST:g} to {FASTEST:g}."
+            f"--pattern-rate is {rate:g}. It must be a number of patterns a second, from {SLOWEST:g} to {FASTEST:g}."
         )
     require_blocks(options.stages, len(work.blocks))
     if options.micro_batches > work.units:
@@ -285,7 +285,7 @@ def _backpropagation(
         schedule=name,
         projector=None,
         opu=None,
-        frame_rate=None,
+        pattern_rate=None,
         seconds=run.seconds,
         idle=_idle(busy.sum() / stages, run, count),
         busiest_idle=_idle(_by_stage(busy, owners).max(), run, count),
@@ -315,14 +315,14 @@ def _idle(busy: float, run: Simulated, count: int) -> float:
 def _direct_feedback(
     projector: str,
     opu: str | None,
-    frame_rate: float | None,
+    pattern_rate: float | None,
     costs: StageCosts,
     work: Workload,
     hardware: Hardware,
     options: Options,
     schedule: str | None = None,
 ) -> Line:
-    """Plan direct feedback alignment. `frame_rate`: of the OPU that projects the error; `None` for no OPU."""
+    """Plan direct feedback alignment. `pattern_rate`: of the OPU that projects the error; `None` for no OPU."""
     stages, count = options.stages, options.micro_batches
     error = costs.error_rows * work.classes * work.value_bytes
     columns = costs.widest if options.share_columns else costs.columns
@@ -333,13 +333,13 @@ def _direct_feedback(
 
     def deliver() -> Delivery:
         exposures.clear()
-        if frame_rate is None:
+        if pattern_rate is None:
             return Chain(error / hardware.bandwidth, hardware.latency)
         # All stages read one slice if they share columns, so it is broadcast. Otherwise the slices are sent one by one.
         sent = slices.max() if options.share_columns else slices.sum()
         return Optical(
             error / hardware.bandwidth,
-            costs.error_rows * options.frames_per_row / frame_rate,
+            costs.error_rows * options.patterns_per_row / pattern_rate,
             sent / hardware.bandwidth,
             hardware.latency,
             exposures,
@@ -369,7 +369,7 @@ def _direct_feedback(
         schedule=schedule,
         projector=projector,
         opu=opu,
-        frame_rate=frame_rate,
+        pattern_rate=pattern_rate,
         seconds=run.seconds,
         idle=_idle((costs.forward + taught).mean(), run, count),
         busiest_idle=_idle((costs.forward + taught).max(), run, count),

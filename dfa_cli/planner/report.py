@@ -110,18 +110,18 @@ def _opus(plan: Plan) -> str:
     options = plan.options
     source = "docs/opu.md" if options.optics is DEFAULT_OPTICS else options.optics.name
     first = f"{MODELLED.capitalize()} ({source})"
-    if options.frame_rate is not None:
-        first = f"{GIVEN.capitalize()} (--frame-rate)"
-    rate = in_words(plan.frame_rate)
+    if options.pattern_rate is not None:
+        first = f"{GIVEN.capitalize()} (--pattern-rate)"
+    rate = in_words(plan.pattern_rate)
     return (
         f"dfa OPU: one optical processing unit projects the error for all stages. {first} it shows {rate}. "
-        f"It is {FAST_ENOUGH} with {in_words(plan.needed_frame_rate)}: then it shows the errors of a step in the "
+        f"It is {FAST_ENOUGH} with {in_words(plan.needed_pattern_rate)}: then it shows the errors of a step in the "
         "time in which the busiest stage computes. With few micro-batches a still faster one shortens the step."
     )
 
 
-def in_words(frame_rate: float) -> str:
-    return f"{_number(frame_rate)} patterns a second"
+def in_words(pattern_rate: float) -> str:
+    return f"{_number(pattern_rate)} patterns a second"
 
 
 def _number(value: float) -> str:
@@ -251,16 +251,16 @@ def _projection(plan: Plan) -> Iterator[str]:
 def _optics(plan: Plan) -> Iterator[str]:
     """Say how many patterns a second, how many cameras and how many mirrors the optical projection needs."""
     work, options = plan.work, plan.options
-    rate, needed = plan.frame_rate, plan.needed_frame_rate
-    patterns = work.rows * work.labelled * options.frames_per_row
+    rate, needed = plan.pattern_rate, plan.needed_pattern_rate
+    patterns = work.rows * work.labelled * options.patterns_per_row
     slower = needed / rate
     shows = f"{options.optics.name} shows {_number(rate)} with {plan.columns:,} columns (docs/opu.md)"
-    if options.frame_rate is not None:
-        shows = f"The given one (--frame-rate) shows {_number(rate)}"
+    if options.pattern_rate is not None:
+        shows = f"The given one (--pattern-rate) shows {_number(rate)}"
     labelled = "labelled " if work.labelled < 1 else ""
     yield (
         f"To keep up with the busiest stage, one OPU has to show {in_words(needed)} "
-        f"({options.frames_per_row} a {labelled}{work.row}). {shows}, "
+        f"({options.patterns_per_row} a {labelled}{work.row}). {shows}, "
         + (f"{_number(slower)} times too few" if slower > 1 else "which is enough")
         + f"; the fastest mirrors of the DLP7000's data sheet, without a camera, {FASTEST_MIRRORS:,}."
     )
@@ -359,7 +359,7 @@ def _row(plan: Plan, line: Line) -> dict[str, Any]:
         "schedule": line.schedule,
         "projector": line.projector,
         "opu": line.opu,
-        "frame_rate": line.frame_rate,
+        "pattern_rate": line.pattern_rate,
         "seconds": line.seconds,
         "idle": line.idle,
         "forward_bytes": line.forward_bytes,
@@ -380,7 +380,7 @@ def as_json(plans: Sequence[Plan]) -> str:
         {
             "lines": rows(plan),
             "bound_seconds": plan.bound,
-            "needed_frame_rate": plan.needed_frame_rate,
+            "needed_pattern_rate": plan.needed_pattern_rate,
             "conclusions": conclusions(plan),
             "missing": plan.missing,
         }
@@ -400,7 +400,7 @@ def sweep_text(plans: Sequence[Plan], key: str, width: int | None) -> str:
             [
                 str(getattr(plan.options, key)),
                 *(duration(found.get(one), fine=True) for one in names),
-                quantity(plan.needed_frame_rate, "Hz"),
+                quantity(plan.needed_pattern_rate, "Hz"),
             ]
         )
     first = plans[0]

@@ -125,15 +125,15 @@ def test_what_a_block_needs_inside_itself_is_not_saved() -> None:
     assert "8.3 % of bp's work" in spoken(equal_blocks(8, inner=0.75), Options(4, 8))
 
 
-def test_the_needed_frame_rate_keeps_the_stages_busy_and_half_of_it_does_not() -> None:
+def test_the_needed_pattern_rate_keeps_the_stages_busy_and_half_of_it_does_not() -> None:
     work, options = equal_blocks(8).with_rows(400), Options(4, 400)
     result = plan(work, LARGE, options)
-    assert result.needed_frame_rate == pytest.approx(
+    assert result.needed_pattern_rate == pytest.approx(
         2 / 4
     )  # two patterns in the four seconds of a micro-batch
     busy = 400 * 2 * 2
     assert result.lines[-1].seconds == pytest.approx(busy, rel=0.03)
-    half = plan(work, LARGE, Options(4, 400, frame_rate=result.needed_frame_rate / 2))
+    half = plan(work, LARGE, Options(4, 400, pattern_rate=result.needed_pattern_rate / 2))
     assert half.lines[-2].seconds == pytest.approx(2 * busy, rel=0.03)
 
 
@@ -150,24 +150,24 @@ def test_an_hour_of_light_is_computed_from_the_batch() -> None:
 
 def test_the_sentences_are_about_the_rate_that_is_given() -> None:
     work, hardware = read_preset("gpt3-1.3b"), read_hardware("h100")
-    result = plan(work, hardware, Options(8, 32, frame_rate=250.0))
+    result = plan(work, hardware, Options(8, 32, pattern_rate=250.0))
     said = " ".join(conclusions(result))
     # Two patterns a token of a batch of a million.
     assert (
         f"At 250 patterns a second a batch of 1,000,000 tokens takes {duration(8000.0, fine=True)} of light"
         in said
     )
-    few = f"{result.needed_frame_rate / 250:,.0f} times too few"
-    assert f"The given one (--frame-rate) shows 250, {few};" in said
+    few = f"{result.needed_pattern_rate / 250:,.0f} times too few"
+    assert f"The given one (--pattern-rate) shows 250, {few};" in said
     assert "modelled" not in said
-    enough = Options(8, 32, frame_rate=2 * result.needed_frame_rate)
+    enough = Options(8, 32, pattern_rate=2 * result.needed_pattern_rate)
     assert "which is enough;" in " ".join(conclusions(plan(work, hardware, enough)))
     (caption,) = (
         text.get_text()
         for text in draw_sweep([result, result], "stages").texts
         if "Dotted" in text.get_text()
     )
-    assert "the 250 patterns a second of the given OPU (--frame-rate)." in " ".join(caption.split())
+    assert "the 250 patterns a second of the given OPU (--pattern-rate)." in " ".join(caption.split())
 
 
 def test_a_timeline_has_a_bar_for_each_operation_and_a_row_for_the_opu() -> None:
@@ -262,8 +262,8 @@ def test_the_export_has_what_the_table_shows(dfa: Dfa) -> None:
         rf"^bp never waiting +{re.escape(duration(waiting['seconds'], fine=True))} ", shown, re.MULTILINE
     )
     (quick,) = (line for line in plan["lines"] if line["opu"] == "fast enough")
-    assert quick["frame_rate"] == plan["needed_frame_rate"]
-    assert f"fast enough with {quick['frame_rate']:,.0f} patterns a second" in " ".join(shown.split())
+    assert quick["pattern_rate"] == plan["needed_pattern_rate"]
+    assert f"fast enough with {quick['pattern_rate']:,.0f} patterns a second" in " ".join(shown.split())
 
 
 def test_the_limit_is_not_that_of_the_rounded_numbers(dfa: Dfa) -> None:
@@ -370,9 +370,12 @@ def test_the_values_of_a_sweep(words: str, numbers: list[int]) -> None:
             ["--preset", "cora-gcn", "--batch", "5"],
             "a graph is always one batch, of 2708 nodes; leave it out.",
         ),
-        (["--frame-rate", "0"], "--frame-rate is 0. It must be a number of patterns a second, from 1e-09"),
-        (["--frame-rate", "nan"], "--frame-rate is nan. It must be a number"),
-        (["--frame-rate", "inf"], "--frame-rate is inf. It must be a number"),
+        (
+            ["--pattern-rate", "0"],
+            "--pattern-rate is 0. It must be a number of patterns a second, from 1e-09",
+        ),
+        (["--pattern-rate", "nan"], "--pattern-rate is nan. It must be a number"),
+        (["--pattern-rate", "inf"], "--pattern-rate is inf. It must be a number"),
         (["--stages", "1000000000"], "1000000000 stages are more than the 193 blocks of the model"),
         (["--batch", "1" + "0" * 400], "It must be a whole number from 1 to 10^12."),
         (
@@ -406,8 +409,9 @@ def test_the_values_of_a_sweep(words: str, numbers: list[int]) -> None:
                 "device=mylab",
                 "device.macropixel=4",
             ],
-            "takes no device=mylab. Give the patterns a second of your device by --frame-rate in its place: 1 over the "
-            "seconds of a pattern that dfa beam --config-dir . device=mylab device.macropixel=4 --outputs 98304 prints",
+            "takes no device=mylab. Give the patterns a second of your device by --pattern-rate in its place: 1 over "
+            "the seconds of a pattern that "
+            "dfa beam --config-dir . device=mylab device.macropixel=4 --outputs 98304 prints",
         ),
         (
             ["--preset", "rule=dfa"],
@@ -438,15 +442,6 @@ def test_a_mistake_is_one_sentence(dfa: Dfa, words: list[str], sentence: str) ->
     assert answer.code == 2
     assert sentence in answer.sentence
     assert answer.err.count("\n") == 1
-
-
-def test_the_help_says_that_a_rate_is_of_patterns(dfa: Dfa) -> None:
-    said = " ".join(dfa("plan", "--help").out.replace("│", " ").split())
-    assert (
-        "<float> Patterns per second of the OPU, not frames: its camera takes one or several frames of a"
-        in said
-    )
-    assert "<int> Patterns, not frames, that the OPU shows for each row of the error." in said
 
 
 def test_a_pipeline_need_not_be_chosen(dfa: Dfa) -> None:
@@ -492,6 +487,13 @@ def test_the_speed_of_the_optics_is_that_of_the_configured_device(
     assert f"{name} shows {rate:,} with 40,000 columns" in said
     assert f"As modelled ({source}) it shows {rate:,} patterns a second. It is fast enough with" in said
     assert "dfa OPU as modelled " in said
-    given = " ".join(dfa(*large, *words, "--frame-rate", "700").out.split())
-    assert "As given (--frame-rate) it shows 700 patterns a second." in given
+    given = " ".join(dfa(*large, *words, "--pattern-rate", "700").out.split())
+    assert "As given (--pattern-rate) it shows 700 patterns a second." in given
     assert "dfa OPU as given " in given
+
+
+def test_the_earlier_names_of_the_options_of_patterns_are_understood(dfa: Dfa) -> None:
+    words = ["plan", "--preset", "gpt3-1.3b", "--format", "json"]
+    now = dfa(*words, "--pattern-rate", "700", "--patterns-per-row", "3")
+    assert dfa(*words, "--frame-rate", "700", "--frames-per-row", "3").out == now.out != dfa(*words).out
+    assert "--frame" not in dfa("plan", "--help").out
