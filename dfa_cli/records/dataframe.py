@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from dfa_cli.console.values import number
 from dfa_cli.errors import DfaError
 from dfa_cli.records.find import find_some
 from dfa_cli.records.keys import Keys
@@ -29,6 +30,10 @@ def load(*folders: str | os.PathLike[str], where: str | None = None, curves: boo
       1. The endings `_seconds`, `_joules` and `_mb` are units.
     - `notes.*`: what the projection device noted, such as `notes.saturated_fraction`.
     - `split`, the name of the data split, and `sizes.*`, the number of rows in each of its parts.
+    - `stages.*`: what each stage or replica of a parallel run sent in all, by the names of the record, and its seconds.
+      `stages.1.sent.forward.bytes` and `stages.1.sent.forward.messages` are of the first one's activations, `backward`
+      of gradients or errors, `projection` of feedback. `stages.1.seconds.waiting` and the like count training steps
+      only, of which there are `stages.1.steps`.
     - `data_fallback`: the sentence about a stand-in. Where it is missing, the run was trained on the data set that was
       asked for, or on the default one.
     - `warnings`: what the projection device has warned of.
@@ -60,6 +65,23 @@ def load(*folders: str | os.PathLike[str], where: str | None = None, curves: boo
     return table.set_index("id")
 
 
+def _stages(run: Run) -> dict[str, float]:
+    """Returns the numbers of each process of a parallel run. Its timeline is left out."""
+    listed = (run.record.get("parallel") or {}).get("stages")
+    columns: dict[str, float] = {}
+
+    def add(place: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for name, below in value.items():
+                add(f"{place}.{name}", below)
+        elif (size := number(value)) is not None:
+            columns[place] = size
+
+    for place, stage in enumerate(listed if isinstance(listed, list) else (), start=1):
+        add(f"stages.{place}", stage)
+    return columns
+
+
 def flat_columns(run: Run) -> dict[str, Any]:
     """Puts one run into a flat dictionary, with the columns that `load` documents."""
     projection = run.record.get("projection") or {}
@@ -73,6 +95,7 @@ def flat_columns(run: Run) -> dict[str, Any]:
         **run.flat,
         **{metric.name: metric.value_of(run) for metric in METRICS},
         **{f"notes.{name}": note for name, note in (projection.get("notes") or {}).items()},
+        **_stages(run),
         "data_fallback": run.record.get("data_fallback"),
         "split": run.result.get("split"),
         **{f"sizes.{name}": size for name, size in (run.result.get("sizes") or {}).items()},

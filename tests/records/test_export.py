@@ -87,6 +87,33 @@ def test_csv_has_a_line_for_each_run_or_each_epoch(swept: Path, call: Call):
         call("export", "--to", "wandb")
 
 
+def test_csv_has_what_each_stage_sent(factory: Factory, call: Call):
+    sent = {"forward": {"messages": 4, "bytes": 8000}, "backward": {"messages": 2, "bytes": 500}}
+    first = {
+        "blocks": [1, 2],
+        "steps": 2,
+        "sent": sent,
+        "seconds": {"computing": 1.5},
+        "timeline": [{"from": 0.0}],
+    }
+    factory.run(seed=0, record={"parallel": {"stages": [first, {**first, "sent": {}}, None]}})
+    factory.run(seed=1)
+    call("export")
+    lines = csv.DictReader(Path("dfa-runs.csv").read_text("utf-8").splitlines())
+    alone, staged = sorted(lines, key=lambda line: line["seed"], reverse=True)
+    assert {name: float(text) for name, text in staged.items() if name.startswith("stages.")} == {
+        "stages.1.steps": 2,
+        "stages.1.sent.forward.messages": 4,
+        "stages.1.sent.forward.bytes": 8000,
+        "stages.1.sent.backward.messages": 2,
+        "stages.1.sent.backward.bytes": 500,
+        "stages.1.seconds.computing": 1.5,
+        "stages.2.steps": 2,
+        "stages.2.seconds.computing": 1.5,
+    }
+    assert alone["stages.1.steps"] == ""
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_tensorboard_gets_curves_and_final_figures(factory: Factory, call: Call):
     pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
