@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -91,6 +92,10 @@ def run(
         opening += ". "
     else:
         pattern, opening = lit_at_random(device, n_in, lit), ""
+        if typed := [word for word in overrides if re.match(r"device[./]encoding\b", word)]:
+            output.write_stderr(
+                f"note: --lit lights components at random, and no encoding does, so {' '.join(typed)} changes nothing."
+            )
     lit = int(pattern.count_nonzero())
     beam = follow(device, pattern)
     width = output.terminal_width() or 80
@@ -121,6 +126,8 @@ def run(
         )
     if device.drift:
         sentences.append("The pattern is one of the first step, without the drift of the optics.")
+    if device.remove_sum:
+        sentences.append("The pattern is read alone, so no sum is removed from the row that it is part of.")
     found_ratio = (
         f"{beam.measured_snr_db:.1f} dB between {beam.what} and what is read"
         if math.isfinite(beam.measured_snr_db)

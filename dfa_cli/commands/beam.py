@@ -21,7 +21,7 @@ def beam(
     lit: Annotated[
         int | None,
         typer.Option(
-            "--lit", help="Number of components that are lit; default: as the encoding shows an error."
+            "--lit", help="Number of components to light at random; default: as the encoding shows an error."
         ),
     ] = None,
     out: Annotated[

@@ -86,6 +86,7 @@ def test_the_fringes_lie_at_the_carrier_and_the_power_of_the_speckle_below_it() 
             r"0.59 grey levels.* formula does not hold. .*camera.bits=5 or",
         ),
         (["device/drift=reference"], r"without the drift of the optics"),
+        (["device.remove_sum=true"], r"read alone, so no sum is removed"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -102,6 +103,16 @@ def test_every_read_out_has_a_table_and_a_picture(
     size = "--inputs 10 --outputs 512" + (" --lit 3" if "--lit" in words else "")
     assert f"{size}." in drawn, "the command below the picture makes it again"
     assert answer.err.startswith("wrote ")
+
+
+@pytest.mark.parametrize("word", ["device/encoding=sign", "device.encoding.threshold=0.2"])
+def test_an_encoding_that_lights_nothing_is_named(word: str, dfa: Dfa) -> None:
+    words = ["beam", "device/encoding=ternary", word] if word.startswith("device.") else ["beam", word]
+    named = f"no encoding does, so {' '.join(words[1:])} changes nothing."
+    lit = dfa(*words, "--lit", "3", "--outputs", "64")
+    assert named in lit.err
+    assert lit.out == dfa("beam", "--lit", "3", "--outputs", "64").out
+    assert not dfa(*words, "--outputs", "64").err
 
 
 @pytest.mark.parametrize("encoding", ["dithered", "sign", "two_scales", "bitplanes", "one_component"])
