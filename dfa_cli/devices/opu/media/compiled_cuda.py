@@ -22,34 +22,36 @@ from torch import Tensor
 
 from dfa_cli.devices.opu.media import gaussian
 
-ONE_COLUMNS = 1024  # columns of a program for one vector: eight for each of its 128 threads
+ONE_COLUMNS = 1024  # columns of a program for one vector: sixteen for each of its 64 threads
 TILE_ROWS = 32
 # Tensor cores round a sum towards zero. So after this many inputs a sum goes to a total in memory.
 MOST_ROWS = 512
 SINGLE_PRECISION_ROWS = 1024  # inputs that a thread adds up in single precision
 PROGRAMS = 8192  # so many programs that the last ones to end leave little of the card idle
 MOST_PARTIAL = 1 << 26  # numbers of 4 bytes
-OPTIONS = {"num_warps": 4, "enable_fp_fusion": False}
+MOST_SPLITS = 65_535  # CUDA's limit for a grid
+MOST_COLUMNS = 1 << 30  # of a launch, whose columns are counted in 31 bits
+OPTIONS = {"enable_fp_fusion": False}
 
 WEYL, ANGLE_ROUND = tl.constexpr(gaussian.WEYL), tl.constexpr(gaussian.ANGLE_ROUND)
 ROUND_0, ROUND_1, ROUND_2 = (tl.constexpr(constant) for constant in gaussian.ROUNDS)
 LOG_0, LOG_1, LOG_2, LOG_3, LOG_4, LOG_5, LOG_6 = (tl.constexpr(term) for term in gaussian.LOG)
 SIN_0, SIN_1, SIN_2, SIN_3 = (tl.constexpr(term) for term in gaussian.SIN)
 COS_0, COS_1, COS_2, COS_3, COS_4 = (tl.constexpr(term) for term in gaussian.COS)
-MINUS_TWO_LN2 = tl.constexpr(gaussian.MINUS_TWO_LN2)
 ROOT_HALF = tl.constexpr(gaussian.BITS_OF_ROOT_HALF)
-# The number of 24 bits is divided by 2^24 in its exponent.
-FROM_ROOT_HALF = tl.constexpr(gaussian.BITS_OF_ONE - gaussian.BITS_OF_ROOT_HALF - (24 << 23))
+MINUS_TWO_LN2 = tl.constexpr(gaussian.MINUS_TWO_LN2 * 2.0**-23)  # for an exponent in its place among the bits
 
 
 @triton.jit
 def _radius_and_quarter(k1, k2, k3, mixed):
-    """Draw the entries in polar form, as `compiled.radius_and_quarter` does. `mixed`: `column * WEYL`."""
+    """Draw the entries in polar form, as `compiled.radius_and_quarter` does, in fewer operations.
+
+    `k2`: the second key, `k2 ^ (k2 >> 11)`. `mixed`: `column * WEYL`.
+    """
     x = k1 + mixed
     x = x ^ (x >> 17)
     x = x * ROUND_0
-    x = x ^ k2
-    x = x ^ (x >> 11)
+    x = x ^ (x >> 11) ^ k2
     x = x * ROUND_1
     z = x ^ (x >> 15)
     h = z * ROUND_2
@@ -57,19 +59,19 @@ def _radius_and_quarter(k1, k2, k3, mixed):
     g = (z ^ k3) * ANGLE_ROUND
     g = g ^ (g >> 16)
 
-    bits = ((h >> 8) | 1).to(tl.int32).to(tl.float32).to(tl.int32, bitcast=True) + FROM_ROOT_HALF
-    above = bits & 0x7F800000  # the exponent, in its place
-    exponent = tl.fma(above.to(tl.float32), 2.0**-23, -127.0)  # exact
-    f = (bits - above + ROOT_HALF).to(tl.float32, bitcast=True) - 1.0
+    # A number of 24 bits is divided by 2^24 in its exponent.
+    bits = ((h >> 8) | 1).to(tl.int32).to(tl.float32).to(tl.int32, bitcast=True) - (24 << 23)
+    exponent = (bits - ROOT_HALF) & -(1 << 23)  # times 2^23
+    f = (bits - exponent).to(tl.float32, bitcast=True) - 1.0
     p = f * LOG_6 + LOG_5
     p = p * f + LOG_4
     p = p * f + LOG_3
     p = p * f + LOG_2
     p = p * f + LOG_1
     p = p * f + LOG_0
-    radius = _root(exponent * MINUS_TWO_LN2 + f * p)
+    radius = _root(exponent.to(tl.float32) * MINUS_TWO_LN2 + f * p)
     radius = (radius.to(tl.uint32, bitcast=True) | (g & 0x80000000)).to(tl.float32, bitcast=True)
-    quarter = tl.fma(((g >> 7) & 0xFFFFFE).to(tl.int32).to(tl.float32), 2.0**-23, 2.0**-23 - 1.0)  # exact
+    quarter = tl.fma((g & 0x7FFFFF00).to(tl.int32).to(tl.float32), 2.0**-30, 2.0**-23 - 1.0)  # exact
     return radius, quarter
 
 
@@ -82,7 +84,8 @@ def _root(x):
     """
     r = tl.rsqrt(x)
     s = x * r
-    return tl.fma(tl.fma(-s, s, x), 0.5 * r, s)
+    # `-s` would take an instruction.
+    return tl.fma(tl.fma(s * -1.0, s, x), 0.5 * r, s)
 
 
 @triton.jit
@@ -115,7 +118,7 @@ def _multiply_one(
     for row in range(split * share, tl.minimum(lit, (split + 1) * share)):
         k1 = tl.load(keys + row).to(tl.uint32, bitcast=True)
         k2 = tl.load(keys + inputs + row).to(tl.uint32, bitcast=True)
-        k3 = tl.load(keys + 2 * inputs + row).to(tl.uint32, bitcast=True)
+        k3 = tl.load(keys + inputs + inputs + row).to(tl.uint32, bitcast=True)
         x = tl.load(vector + row)
         radius, quarter = _radius_and_quarter(k1, k2, k3, mixed)
         square = quarter * quarter
@@ -128,7 +131,7 @@ def _multiply_one(
         tl.store(to + width, imaginary, mask=columns < width)
 
 
-@triton.jit(do_not_specialize=["start", "vectors"])
+@triton.jit(do_not_specialize=["vectors"])
 def _multiply_many(
     keys,
     high,
@@ -138,7 +141,7 @@ def _multiply_many(
     inputs,
     begin,
     run,
-    start,
+    mixed,
     out,
     vectors,
     stride,
@@ -149,7 +152,7 @@ def _multiply_many(
     IMAGINARY: tl.constexpr,
     ADD: tl.constexpr,
 ):
-    """Multiply many vectors, `VECTORS` of them with each tile of coefficients.
+    """Multiply many vectors, `VECTORS` of them with each tile of coefficients. `mixed`: `column * WEYL`.
 
     Program `(i, j, k)` adds up `run` inputs from `begin + j run` on, for the columns of block `i` and the vectors of
     block `k`. With `ADD` it adds them to what is in `out`.
@@ -157,27 +160,29 @@ def _multiply_many(
     split = tl.program_id(1)
     first = begin + split * run
     last = tl.minimum(tl.load(count), first + run)
-    columns = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
-    mixed = ((tl.cast(start, tl.uint32) + columns.to(tl.uint32)) * WEYL)[None, :]
-    vector = tl.program_id(2) * VECTORS + tl.arange(0, VECTORS)
-    real = tl.zeros((VECTORS, COLUMNS), tl.float32)
-    imaginary = tl.zeros((VECTORS, COLUMNS), tl.float32)
+    columns = (tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS))[:, None]
+    # Loaded, not computed: Triton then keeps the coefficients in the registers that the tensor cores read. Otherwise
+    # they would go through shared memory.
+    mixed_column = tl.load(mixed + columns, mask=columns < width, other=0).to(tl.uint32, bitcast=True)
+    vector = (tl.program_id(2) * VECTORS + tl.arange(0, VECTORS))[None, :]
+    real = tl.zeros((COLUMNS, VECTORS), tl.float32)
+    imaginary = tl.zeros((COLUMNS, VECTORS), tl.float32)
     for row in range(first, last, ROWS):
-        key = keys + row + tl.arange(0, ROWS)[:, None]
+        key = keys + row + tl.arange(0, ROWS)[None, :]
         k1 = tl.load(key).to(tl.uint32, bitcast=True)
         k2 = tl.load(key + inputs).to(tl.uint32, bitcast=True)
-        k3 = tl.load(key + 2 * inputs).to(tl.uint32, bitcast=True)
-        at = tl.cast(row, tl.int64) * stride + (tl.arange(0, ROWS)[None, :] * stride + vector[:, None])
+        k3 = tl.load(key + inputs + inputs).to(tl.uint32, bitcast=True)
+        at = tl.cast(row, tl.int64) * stride + (tl.arange(0, ROWS)[:, None] * stride + vector)
         x_high = tl.load(high + at)
         x_low = tl.load(low + at)
-        radius, quarter = _radius_and_quarter(k1, k2, k3, mixed)
+        radius, quarter = _radius_and_quarter(k1, k2, k3, mixed_column)
         square = quarter * quarter
-        real = _add_product(x_high, x_low, radius * _cosine(square), real)
+        real = _add_product(radius * _cosine(square), x_high, x_low, real)
         if IMAGINARY:
-            imaginary = _add_product(x_high, x_low, radius * _sine(quarter, square), imaginary)
-    scales = tl.load(scale + vector, mask=vector < vectors, other=0.0)[:, None]
-    to = out + (split * vectors + vector[:, None]).to(tl.int64) * (1 + IMAGINARY) * width + columns[None, :]
-    inside = (vector < vectors)[:, None] & (columns < width)[None, :]
+            imaginary = _add_product(radius * _sine(quarter, square), x_high, x_low, imaginary)
+    scales = tl.load(scale + vector, mask=vector < vectors, other=0.0)
+    to = out + (split * vectors + vector).to(tl.int64) * (1 + IMAGINARY) * width + columns
+    inside = (vector < vectors) & (columns < width)
     real = real * scales
     if ADD:
         real += tl.load(to, mask=inside)
@@ -190,17 +195,18 @@ def _multiply_many(
 
 
 @triton.jit
-def _add_product(x_high, x_low, coefficients, to):
-    """Add `x @ coefficients` to `to`, on tensor cores.
+def _add_product(coefficients, x_high, x_low, to):
+    """Add `coefficients @ x` to `to`, on tensor cores.
 
     A number is the sum of two of 11 bits, so that products have 22 bits. In float32 proper, an H200 can multiply 256
-    vectors by at most 1.3e11 coefficients a second, which is a third of those that it can compute.
+    vectors by at most 1.3e11 coefficients a second, which is a quarter of those that it can compute.
     """
     high = coefficients.to(tl.float16)
     low = (coefficients - high.to(tl.float32)).to(tl.float16)
-    to = tl.dot(x_high, low, to)
-    to = tl.dot(x_low, high, to)
-    return tl.dot(x_high, high, to)
+    # Triton 3.8 would compute the coefficients of a factor that occurs twice again. The last factor need not be exact.
+    to = tl.dot(high, x_high, to)
+    to = tl.dot(low, x_high, to)
+    return tl.dot(coefficients.to(tl.float16, fp_downcast_rounding="rtz"), x_low, to)
 
 
 def product(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor], None]:
@@ -217,6 +223,7 @@ def product(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor], None]:
     inputs = _up(n, MOST_ROWS)
     planes = torch.zeros(3, inputs, dtype=torch.int32, device=keys.device)
     planes[:, :n] = keys.index_select(0, order).t()
+    planes[1] ^= gaussian.shift_right_logical(planes[1], 11)
     if k == 1:
         vector = patterns[0].index_select(0, order)
 
@@ -224,6 +231,7 @@ def product(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor], None]:
             blocks = triton.cdiv(out.shape[2], ONE_COLUMNS)
             # at most as many inputs as single precision adds up well, at least as many as make a program worth it
             splits = max(triton.cdiv(n, SINGLE_PRECISION_ROWS), min(triton.cdiv(n, 64), PROGRAMS // blocks))
+            splits = min(splits, MOST_SPLITS)
             for first, last, partial in _pieces(splits, out):
                 grid = triton.cdiv(last - first, ONE_COLUMNS), splits
                 _multiply_one[grid](
@@ -236,6 +244,7 @@ def product(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor], None]:
                     last - first,
                     COLUMNS=ONE_COLUMNS,
                     IMAGINARY=out.shape[1] == 2,
+                    num_warps=2,
                     **OPTIONS,
                 )
                 _add_up(partial, out, first, last)
@@ -251,15 +260,19 @@ def product(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor], None]:
     high = x.half()
     low = (x - high).half()
 
+    hopper = _is_hopper(keys.device)
+
     def multiply_many(start: int, out: Tensor) -> None:
         parts = out.shape[1]
-        at_once = min(stride, 256 // parts)
-        across = 128 if at_once * parts == 64 else 64
+        # A thread has 255 registers for its part of a tile. On Hopper the tensor cores take `x` from shared memory. For
+        # other cards Triton divides a tile between warps along its longer side, and each should have its own columns.
+        at_once, across = min(stride, (256 if hopper else 128) // parts), 64 if hopper else 128
         blocks = triton.cdiv(out.shape[2], across) * (stride // at_once)
         run = min(MOST_ROWS, _up(triton.cdiv(n * blocks, PROGRAMS // 4), TILE_ROWS))
         splits = min(triton.cdiv(n, run), max(1, PROGRAMS // 4 // blocks))
         for first, last, partial in _pieces(splits, out):
             grid = triton.cdiv(last - first, across), splits, stride // at_once
+            mixed = gaussian.mixed_columns(start + first, last - first, keys.device)
             for begin in range(0, n, splits * run):
                 _multiply_many[grid](
                     planes,
@@ -270,7 +283,7 @@ def product(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor], None]:
                     inputs,
                     begin,
                     run,
-                    start + first,
+                    mixed,
                     partial,
                     k,
                     stride,
@@ -281,6 +294,7 @@ def product(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor], None]:
                     IMAGINARY=parts == 2,
                     ADD=begin > 0,
                     num_stages=2,
+                    num_warps=4 if hopper else 8,
                     **OPTIONS,
                 )
             _add_up(partial, out, first, last)
@@ -291,7 +305,7 @@ def product(keys: Tensor, patterns: Tensor) -> Callable[[int, Tensor], None]:
 def _pieces(splits: int, out: Tensor) -> Iterator[tuple[int, int, Tensor]]:
     """Divide the columns of `out` so that partial sums fit in memory. Yields first and last column and their memory."""
     k, parts, width = out.shape
-    if splits == 1 and out.is_contiguous():
+    if splits == 1 and out.is_contiguous() and width <= MOST_COLUMNS:
         yield 0, width, out[None]
         return
     columns = min(width, max(ONE_COLUMNS, MOST_PARTIAL // (splits * k * parts)))
@@ -303,6 +317,10 @@ def _pieces(splits: int, out: Tensor) -> Iterator[tuple[int, int, Tensor]]:
 def _add_up(partial: Tensor, out: Tensor, first: int, last: int) -> None:
     if partial.data_ptr() != out.data_ptr():
         torch.sum(partial, 0, out=out[:, :, first:last])
+
+
+def _is_hopper(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] == 9
 
 
 def _power_of_two(exponent: Tensor) -> Tensor:

@@ -44,6 +44,12 @@ def row_keys(seed: int, rows: Tensor) -> Tensor:
     return torch.stack([_low32(first), _low32(first >> 32), _low32(second)], dim=-1)
 
 
+def mixed_columns(start: int, count: int, device: torch.device) -> Tensor:
+    """Compute `column * WEYL` of `count` columns from `start` on. Returns int32 `[count]`."""
+    columns = torch.arange(count, dtype=torch.int32, device=device)
+    return columns * _as_signed(WEYL, 32) + _as_signed(start * WEYL, 32)
+
+
 def coefficients(keys: Tensor, columns: Tensor, imaginary: bool = True) -> tuple[Tensor, Tensor | None]:
     """Compute the entries of the rows with `keys` `[n, 3]` at `columns` (int64 `[m]`).
 
@@ -53,22 +59,22 @@ def coefficients(keys: Tensor, columns: Tensor, imaginary: bool = True) -> tuple
     k1, k2, k3 = (keys[:, i, None] for i in range(3))
     # Two rounds mix the column with the first two keys of the row.
     x = k1 + _low32(columns * WEYL)
-    x = x ^ _shift_right_logical(x, 17)
+    x = x ^ shift_right_logical(x, 17)
     x = x * _as_signed(ROUNDS[0], 32)
     x = x ^ k2
-    x = x ^ _shift_right_logical(x, 11)
+    x = x ^ shift_right_logical(x, 11)
     x = x * _as_signed(ROUNDS[1], 32)
-    z = x ^ _shift_right_logical(x, 15)
+    z = x ^ shift_right_logical(x, 15)
     # A third round gives the radius.
     h = z * _as_signed(ROUNDS[2], 32)
-    h = h ^ _shift_right_logical(h, 14)
+    h = h ^ shift_right_logical(h, 14)
     # A different third round, with the third key, gives the angle.
     g = (z ^ k3) * _as_signed(ANGLE_ROUND, 32)
-    g = g ^ _shift_right_logical(g, 16)
+    g = g ^ shift_right_logical(g, 16)
 
-    radius = _radius(_shift_right_logical(h, 9))
+    radius = _radius(shift_right_logical(h, 9))
     # The angle in quarter turns, from -1 to 1. A negative radius covers the other half of the circle.
-    quarter = ((_shift_right_logical(g, 7) & 0xFFFFFE) - 0x7FFFFF).to(torch.float32) * 2.0**-23
+    quarter = ((shift_right_logical(g, 7) & 0xFFFFFE) - 0x7FFFFF).to(torch.float32) * 2.0**-23
     radius = torch.where(g < 0, -radius, radius)
     square = quarter * quarter
     real = radius * _polynomial(COS, square)
@@ -106,7 +112,7 @@ def _mix64(x: Tensor) -> Tensor:
     return x ^ ((x >> 31) & 0x1FFFFFFFF)
 
 
-def _shift_right_logical(x: Tensor, by: int) -> Tensor:
+def shift_right_logical(x: Tensor, by: int) -> Tensor:
     """Shift an int32 to the right, with zeros from the left. `>>` of torch would copy the sign bit."""
     return (x >> by) & ((1 << (32 - by)) - 1)
 
