@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import subprocess
@@ -19,6 +20,11 @@ TESTS = ("tests/kernels/test_sparse_cuda.py", "tests/devices/opu/test_compiled_c
     importlib.util.find_spec("triton") is None, reason="Triton is not installed here (pip install triton)"
 )
 def test_the_kernels_pass_their_tests_by_the_interpreter() -> None:
+    version = importlib.metadata.version("triton")
+    if tuple(map(int, version.split(".")[:2])) < (3, 9):
+        pytest.skip(
+            f"the interpreter of Triton {version} rounds a fused product and sum twice; 3.9 rounds it once"
+        )
     found = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *TESTS],
         cwd=ROOT,

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 # projection.
 STORED_UP_TO, COMPUTED_UP_TO = 1 << 25, 1 << 36
 # of the compiled code, for a real coefficient, on cards from compute capability 8.0 to 9.0
-INSTRUCTIONS = 64
+INSTRUCTIONS = 58
 
 
 class Auto:
@@ -60,10 +60,10 @@ class Auto:
 def _is_computed_faster(size: int, compute: torch.device) -> bool:
     """Estimate whether a card computes real coefficients faster than it reads them, from what it says of itself.
 
-    It computes `units x 128 x clock / 64` of them in a second: four schedulers of a unit (a streaming multiprocessor)
-    issue an instruction for 32 numbers each in every cycle, and a coefficient takes 64 instructions. It reads
+    It computes `units x 128 x clock / 58` of them in a second: four schedulers of a unit (a streaming multiprocessor)
+    issue an instruction for 32 numbers each in every cycle, and a coefficient takes 58 instructions. It reads
     `2 x memory clock x bus width / 32`, of 32 bits each. A card reaches about nine tenths of either. An H200 computes
-    5.2e11 and reads 1.2e12; an L40S computes 7.2e11 and reads 2.2e11.
+    5.8e11 and reads 1.2e12; an L40S computes 7.9e11 and reads 2.2e11.
     """
     if compute.type != "cuda" or not has_triton():
         return False
