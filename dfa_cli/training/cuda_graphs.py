@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -32,6 +33,10 @@ class Recording(Generic[T]):
 class Recorder(Protocol):
     """Records functions without arguments."""
 
+    def is_broken(self) -> bool:
+        """Tell whether a record has failed. From then on none is made or replayed any more."""
+        ...
+
     def no_waiting(self) -> AbstractContextManager[None]:
         """Raise an error within the `with` block where Python would wait for a number of the accelerator."""
         ...
@@ -44,8 +49,12 @@ class Recorder(Protocol):
 class CudaGraphs:
     """Records CUDA graphs."""
 
-    # A capture that failed leaves torch's allocator behind with an address of its graph.
+    # A capture that failed leaves torch's allocator behind with an address of its graph. Before torch 2.14 it also
+    # leaves the generators in a state in which the replay of an earlier graph raises an error.
     failed: ClassVar[list[torch.cuda.CUDAGraph]] = []
+
+    def is_broken(self) -> bool:
+        return bool(self.failed)
 
     @contextmanager
     def no_waiting(self) -> Iterator[None]:
@@ -59,14 +68,17 @@ class CudaGraphs:
             torch.cuda.set_sync_debug_mode(mode)
 
     def record(self, function: Callable[[], T], generators: Sequence[torch.Generator]) -> Recording[T]:
-        if self.failed:
+        if self.is_broken():
             raise RuntimeError("an earlier capture has failed in this process")
         graph, used, stream = torch.cuda.CUDAGraph(), Used(), torch.cuda.current_stream()
         drawn = [generator for generator in generators if generator.device.type == "cuda"]
-        for generator in drawn:
-            graph.register_generator_state(generator)
+        if (
+            torch.__version__ < "2.14"
+        ):  # Versions are compared. From 2.14 on torch finds them itself, and warns here.
+            for generator in drawn:
+                graph.register_generator_state(generator)
         try:
-            with torch.cuda.graph(graph), used:
+            with _no_collection(), torch.cuda.graph(graph), used:
                 output = function()
         except BaseException:
             self.failed.append(graph)
@@ -75,6 +87,18 @@ class CudaGraphs:
                 generator.graphsafe_set_state(torch.Generator(generator.device))
             raise
         return Recording(output, graph.replay, used.tensors)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep Python from freeing a graph of an earlier run within the block: that would spoil a capture."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class Used(TorchDispatchMode):

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from dfa_cli.devices.base import Replayable
 from dfa_cli.rules.base import KEEP
 from dfa_cli.training.cuda_graphs import CudaGraphs, Recorder, Recording
-from dfa_cli.training.run_state import RunState
+from dfa_cli.training.run_state import Moment, RunState
 from dfa_cli.training.setup import Experiment
 
 log = logging.getLogger(__name__)
@@ -87,12 +87,16 @@ class Replayed(Generic[T]):
         self.calls += 1
         if self.calls == WARM_UP + 1:
             self._try(inputs)
+        if self.recording is not None and self.recorder.is_broken():
+            self.recording = None
+            log.info("graph=auto: %s is replayed no longer, since a later record has failed", self.name)
         return self.function(*inputs) if self.recording is None else self._replay(*inputs)
 
     def _try(self, inputs: Sequence[Tensor | None]) -> None:
         """Record the function, and keep the record if its replays are right. The run stays as it was."""
-        before = self.state.copy()
+        before: Moment | None = None
         try:
+            before = self.state.copy()
             expected = self._two_calls(self._eagerly, inputs)
             self.state.restore(before)
             self._record(inputs)
@@ -106,7 +110,8 @@ class Replayed(Generic[T]):
             first_line = str(reason).strip().partition("\n")[0]
             log.info("graph=auto: %s is not replayed (%s)", self.name, first_line or type(reason).__name__)
         finally:
-            self.state.restore(before)
+            if before is not None:  # There may be no memory for a copy.
+                self.state.restore(before)
 
     def _eagerly(self, *inputs: Tensor | None) -> T:
         with self.recorder.no_waiting():

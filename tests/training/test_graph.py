@@ -6,8 +6,10 @@ There is no card here: the operations are recorded and replayed on the CPU (`tap
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -16,6 +18,7 @@ import torch
 from program import Dfa, interrupted_in_epoch
 from tape import CpuGraphs
 from torch import Tensor
+from torch.torch_version import TorchVersion
 
 from dfa_cli.config.auto import resolve_auto
 from dfa_cli.config.compose import compose_run
@@ -30,6 +33,7 @@ from dfa_cli.training import graph
 from dfa_cli.training.cuda_graphs import CudaGraphs, Recording, Used
 from dfa_cli.training.graph import obstacle
 from dfa_cli.training.loop import Epoch, LoopSettings, train
+from dfa_cli.training.run_state import RunState
 from dfa_cli.training.setup import Experiment, build_experiment
 
 T = TypeVar("T")
@@ -255,6 +259,85 @@ def test_a_record_that_fails_halfway_leaves_the_run_alone(
     cost = assert_equal(parts(*OPTICS), parts(*OPTICS))
     assert cost.measured_seconds > 0
     assert "graph=auto: training is not replayed (operation failed)" in caplog.messages
+
+
+def test_after_a_record_that_fails_no_earlier_one_is_replayed(
+    card: CpuGraphs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A capture that fails leaves generators behind with which the replay of an earlier graph would raise an error."""
+    record = card.record
+
+    def second_fails(function: Callable[[], T], generators: Any) -> Recording[T]:
+        if "graph=auto: training is replayed" not in caplog.messages:
+            recording = record(function, generators)
+            replay = recording.replay
+            recording.replay = lambda: fail() if card.broken else replay()
+            return recording
+        card.broken = True
+        return fail()
+
+    def fail() -> Any:
+        raise RuntimeError("the generators are still in a capture")
+
+    monkeypatch.setattr(card, "record", second_fails)
+    assert_equal(parts(*OPTICS), parts(*OPTICS))
+    assert "graph=auto: training is replayed no longer, since a later record has failed" in caplog.messages
+
+
+def test_without_memory_for_a_trial_the_run_goes_on(
+    card: CpuGraphs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def copy(self: RunState) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(RunState, "copy", copy)
+    assert_equal(parts(*OPTICS), parts(*OPTICS))
+    assert "graph=auto: training is not replayed (CUDA out of memory)" in caplog.messages
+
+
+@pytest.mark.parametrize("version", ["2.11.0+cu130", "2.14.0"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_capture_knows_its_generators_and_frees_no_earlier_graph(
+    version: str, fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No generator is registered from torch 2.14 on, which warns of it past Python's filters. No card is needed."""
+
+    class Graph:
+        def __init__(self) -> None:
+            self.registered: list[Any] = []
+            self.register_generator_state = self.registered.append
+
+        def replay(self) -> None: ...
+
+    class Generator:
+        device = torch.device("cuda")
+
+        def graphsafe_set_state(self, other: Any) -> None:
+            self.state = other
+
+    monkeypatch.setattr(torch, "__version__", TorchVersion(version))
+    monkeypatch.setattr(torch, "Generator", lambda device: "fresh")
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph: nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: None)
+    monkeypatch.setattr(torch.cuda, "set_stream", lambda stream: None)
+    monkeypatch.setattr(CudaGraphs, "failed", [])
+    drawn, other = Generator(), torch.default_generator
+    collects = []
+
+    def function() -> None:
+        collects.append(gc.isenabled())
+        if fails:
+            raise RuntimeError("operation not permitted")
+
+    with pytest.raises(RuntimeError, match="not permitted") if fails else nullcontext():
+        recording = CudaGraphs().record(function, [drawn, other])  # pyright: ignore[reportArgumentType]
+        registered = recording.replay.__self__.registered  # pyright: ignore[reportFunctionMemberAccess]
+        assert registered == ([drawn] if version.startswith("2.11") else [])
+    assert collects == [False]
+    assert gc.isenabled()
+    assert len(CudaGraphs.failed) == fails
+    assert getattr(drawn, "state", None) == ("fresh" if fails else None)
 
 
 def test_a_device_without_generators_is_not_recorded(card: CpuGraphs) -> None:
