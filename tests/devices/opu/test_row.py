@@ -180,3 +180,11 @@ def test_the_budget_names_the_sources() -> None:
     wrapping.calibrate(LIT, Camera(photons=2500.0))
     assert noise_budget(wrapping, LIT) == usual
     assert usual.snr_db == pytest.approx(28.46, abs=0.1)
+
+
+def test_what_python_reads_of_a_row_stays_on_the_cpu() -> None:
+    """Otherwise each reading on a card would wait for it."""
+    row = Row(8, demodulation="local").to(torch.device("meta"))
+    assert row.contrast.is_meta
+    light = torch.ones(3, row.pixels, device="meta")
+    assert row.real_part(light, 1.0).shape == (3, 8)

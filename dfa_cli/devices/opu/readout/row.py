@@ -87,9 +87,9 @@ class Row:
         self._local_sines = (-torch.sin(2 * math.pi * x) / visible).float()
 
     def to(self, device: torch.device) -> Row:
-        """Move the row's constants to the torch device, in place."""
+        """Move the row's constants to the torch device, in place, but for those that Python reads (`_local`)."""
         for name, value in vars(self).items():
-            if isinstance(value, Tensor):
+            if isinstance(value, Tensor) and not name.startswith("_local"):
                 setattr(self, name, value.to(device))
         return self
 
