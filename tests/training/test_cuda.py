@@ -23,6 +23,17 @@ from dfa_cli.training.setup import Experiment, build_experiment
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")
 
+KEPT: list[torch.cuda.CUDAGraph] = []  # torch's allocator has their addresses
+
+
+@pytest.fixture(autouse=True)
+def _each_test_may_capture() -> Iterator[None]:
+    """Let a capture that fails fail one test, and not all that follow."""
+    yield
+    KEPT.extend(CudaGraphs.failed)
+    CudaGraphs.failed.clear()
+
+
 DATA = {
     "samples": ("data=digits", "model.hidden=[64,64]", "batch_size=64"),
     "graph": ("data=digits_graph", "model=gcn"),
@@ -107,6 +118,12 @@ REPLAYED = {
     "samples, phase-shifting": (*DATA["samples"], "rule=dfa", "device=opu_phase_shifting"),
     "samples, intensity": (*DATA["samples"], "rule=dfa", "device=opu_lighton"),
     "samples, without the sum": (*DATA["samples"], "device=opu_sim", "device.remove_sum=true"),
+    "samples, summed fringes": (
+        *DATA["samples"],
+        "device=opu_sim",
+        "device/readout=off_axis",
+        "device.readout.demodulation=local",
+    ),
     "samples, bit planes": (*DATA["samples"], "device=opu_sim", "device/encoding=bitplanes"),
 }
 SETTINGS = LoopSettings(6, schedule="linear", alignment_every=4)
@@ -183,13 +200,32 @@ def test_a_run_with_graphs_is_resumed_where_it_stopped(words: tuple[str, ...], t
     assert all(map(torch.equal, second.model.parameters(), weights))
 
 
+def test_the_training_goes_on_when_the_capture_of_the_evaluation_fails(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(CudaGraphs, "no_waiting", lambda self: nullcontext())
+    plain = Evaluation._of_samples
+
+    def waits(self: Evaluation) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        found = plain(self)
+        found[0].item()
+        return found
+
+    monkeypatch.setattr(Evaluation, "_of_samples", waits)
+    words = (*DATA["samples"], "device=opu_sim", "model.dropout=0.3")
+    epochs, weights, cost = trained(parts("cuda", *words), "auto")
+    assert "graph=auto: training is replayed no longer, since a later record has failed" in caplog.messages
+    same_epochs, same_weights, same_cost = trained(parts("cuda", *words), "off")
+    assert epochs == same_epochs
+    assert all(map(torch.equal, weights, same_weights))
+    assert cost == same_cost
+
+
 def test_a_capture_that_fails_leaves_the_run_alone(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The step waits for the card, and nothing has found this out before the capture.
-
-    After it this process captures no more, so the test is the last one here.
-    """
+    """The step waits for the card, and nothing has found this out before the capture."""
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(CudaGraphs, "no_waiting", lambda self: nullcontext())
     words = (*DATA["samples"], "device=opu_sim", "device/drift=medium", "model.dropout=0.3")
