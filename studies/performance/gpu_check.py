@@ -4,16 +4,20 @@
     scripts/gpu_check --only limits mnist    only these parts
     scripts/gpu_check --dry                  every part, small and on the CPU, to try the program
 
-The figures are printed, and written to figures.json and figures.md in a folder. A part that fails is reported at the
-end, and the others still run. Then the exit code is 1.
+The figures are printed, and written to figures.json and figures.md in a folder, each as soon as it is there. What the
+tests print goes to tests.log there. A part that fails is reported at the end, and the others still run, in a new
+process, since a card may be of no more use to the old one. Then the exit code is 1. When the time is over, the check
+ends wherever it is.
 """
 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import functools
 import json
 import logging
+import math
 import re
 import statistics
 import subprocess
@@ -53,6 +57,10 @@ RULES = {
 GRAPHS = ("off", "auto")  # the values of the key `graph`, which are measured beside each other
 MODELS = ("gcn", "gat", "cheb", "sage")
 TRILLION = 10**12
+MINUTES = 6.0  # the whole check
+TESTS_SECONDS = 150
+# A figure is measured in fewer rounds, but at least in three, where all would take longer than this.
+FIGURE_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,7 @@ class Check:
 
     `compute`: `cuda` or `cpu`. `dry`: everything is small. `rates`: operations a second of a matrix product, by
     precision; `bandwidth`: bytes a second that a copy reads and writes. Both are empty until `limits` has run. `at`:
-    what is measured now.
+    what is measured now. `into`: the folder of the results. `ends`: when the check ends, as `time.time()` counts.
     """
 
     compute: str
@@ -85,15 +93,20 @@ class Check:
     rates: dict[str, float] = field(default_factory=dict)
     bandwidth: float | None = None
     at: str = ""
+    failed: list[str] = field(default_factory=list)
+    into: Path | None = None
+    ends: float = math.inf
 
     def rules(self) -> dict[str, tuple[str, ...]]:
         """Return the rules that can be measured here: a CPU has no tf32."""
         return {name: words for name, words in RULES.items() if self.compute == "cuda" or "tf32" not in name}
 
     def seconds(self, operation: Callable[[], object]) -> list[float]:
-        """Time the operation once for each round, after one call that does not count."""
-        times = []
-        for _ in range(1 + self.rounds):
+        """Time the operation once for each round, after one call that does not count. Slow ones get fewer rounds."""
+        times: list[float] = []
+        for number in range(1 + self.rounds):
+            if number > 3 and sum(times) > FIGURE_SECONDS:
+                break
             self.wait()
             began = time.perf_counter()
             operation()
@@ -121,27 +134,58 @@ class Check:
         one = Figure(name, unit, statistics.median(values), fastest, slowest, limit, goal)
         self.figures.append(one)
         print("  " + "  ".join(cells(one)), flush=True)
+        self.write()
         return one.median
 
     def note(self, sentence: str) -> None:
         self.notes.append(sentence)
         print("  " + sentence, flush=True)
+        self.write()
+
+    def write(self) -> None:
+        """Write what was found so far. The process may be ended at any moment."""
+        if self.into is None:
+            return
+        found = {"card": card(self), "dry": self.dry, "failed": self.failed, "notes": self.notes}
+        found |= {"rates": self.rates, "bandwidth": self.bandwidth}
+        found["figures"] = [asdict(one) for one in self.figures]
+        write_atomically(self.into / "figures.json", json.dumps(found, indent=2) + "\n")
+        write_atomically(self.into / "figures.md", markdown(self))
+
+    def read(self) -> None:
+        """Go on from what an earlier process has written."""
+        assert self.into is not None
+        found = json.loads((self.into / "figures.json").read_text("utf-8"))
+        self.figures = [Figure(**one) for one in found["figures"]]
+        self.notes, self.failed = found["notes"], found["failed"]
+        self.rates, self.bandwidth = found["rates"], found["bandwidth"]
 
 
 def tests(check: Check) -> None:
     """Run the tests of the CUDA code. Without CUDA they are skipped."""
-    found = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-k", "cuda or Cuda or CUDA", *CUDA_TESTS],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    lines = (
-        found.stdout.strip().splitlines() or found.stderr.strip().splitlines() or ["pytest printed nothing"]
-    )
-    check.note(f"CUDA tests: {lines[-1].strip('= ')}")
-    if found.returncode:
+    assert check.into is not None
+    seconds = min(TESTS_SECONDS, check.ends - time.time() - 5)
+    log = check.into / "tests.log"
+    command = [sys.executable, "-m", "pytest", "-v", "--tb=short", "-o", "faulthandler_timeout=60"]
+    with log.open("w") as out:
+        try:
+            code = subprocess.run(
+                [*command, "-k", "cuda or Cuda or CUDA", *CUDA_TESTS],
+                cwd=ROOT,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                timeout=seconds,
+                check=False,
+            ).returncode
+            ended = ""
+        except subprocess.TimeoutExpired:
+            code, ended = 0, f" The tests were ended after {seconds:.0f} s."
+    lines = log.read_text(errors="replace").strip().splitlines() or ["pytest printed nothing"]
+    counts = [
+        f"{sum(word in line for line in lines)} {word.strip()}" for word in (" PASSED", " FAILED", " ERROR")
+    ]
+    check.note(f"CUDA tests: {', '.join(counts) if ended else lines[-1].strip('= ')}.{ended}")
+    if code:
         raise RuntimeError("\n".join(lines[-30:]))
 
 
@@ -358,31 +402,32 @@ def card(check: Check) -> str:
     return torch.cuda.get_device_name() if check.compute == "cuda" else "CPU, not a GPU"
 
 
-def markdown(check: Check, failed: Sequence[str]) -> str:
+def markdown(check: Check) -> str:
     head = ("figure", "median", "[fastest, slowest]", "the card's limit", "goal")
     rows = [head, ("---", "---:", "---:", "---:", "---"), *map(cells, check.figures)]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     dry = ["Sizes of a dry run: the figures say nothing about speed.", ""] if check.dry else []
-    failures = [f"Failed: {', '.join(failed)}.", ""] if failed else []
+    failures = [f"Failed: {', '.join(check.failed)}.", ""] if check.failed else []
     notes = [line for note in check.notes for line in (note, "")]
-    return "\n".join([f"### {card(check)}", "", *dry, *lines, "", *notes, *failures, conditions(), ""])
+    return "\n".join([f"### {card(check)}", "", *dry, *lines, "", *notes, *failures, _conditions(), ""])
 
 
-def run(check: Check, parts: Sequence[str], into: Path) -> list[str]:
-    """Run the parts, and write what was found after each. Returns the names of those that failed."""
-    failed = []
-    for name in parts:
+_conditions = functools.cache(conditions)  # asks git
+
+
+def run(check: Check, parts: Sequence[str]) -> Sequence[str]:
+    """Run the parts up to the first that fails. Returns those that are left."""
+    for number, name in enumerate(parts, 1):
         print(f"{name}: {(PARTS[name].__doc__ or '').strip()}", flush=True)
         try:
             PARTS[name](check)
         except Exception:  # noqa: BLE001  (whatever happens in one part, the others run)
             traceback.print_exc()
-            failed.append(name)
-        found = {"card": card(check), "dry": check.dry, "failed": failed, "notes": check.notes}
-        found["figures"] = [asdict(one) for one in check.figures]
-        write_atomically(into / "figures.json", json.dumps(found, indent=2) + "\n")
-        write_atomically(into / "figures.md", markdown(check, failed))
-    return failed
+            check.failed.append(name)
+            return parts[number:]
+        finally:
+            check.write()
+    return []
 
 
 def _note_what_is_replayed(check: Check) -> None:
@@ -407,23 +452,38 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7, help="how often each figure is measured (7)")
     parser.add_argument("--dry", action="store_true", help="every part small and on the CPU")
     parser.add_argument("--into", type=Path, default=ROOT / "outputs" / "gpu_check", metavar="FOLDER")
+    parser.add_argument(
+        "--ends", type=float, help=argparse.SUPPRESS
+    )  # go on for an earlier process, until then
     options = parser.parse_args()
     if options.rounds < 1:
         parser.error(f"--rounds is {options.rounds}; it must be at least 1")
     if not options.dry and not torch.cuda.is_available():
         parser.error("torch finds no CUDA device here; add --dry to try every part on the CPU")
+    options.into.mkdir(parents=True, exist_ok=True)
     check = Check(
         "cpu" if options.dry else "cuda",
         options.dry,
         min(options.rounds, 2) if options.dry else options.rounds,
+        into=options.into,
+        ends=options.ends or time.time() + 60 * MINUTES,
     )
+    if not options.dry:  # It prints where the program is, and ends it.
+        faulthandler.dump_traceback_later(max(1.0, check.ends - time.time()), exit=True)
+    if options.ends:
+        check.read()
     _note_what_is_replayed(check)
-    options.into.mkdir(parents=True, exist_ok=True)
-    failed = run(check, options.only, options.into)
+    left = run(check, options.only)
+    if left:
+        more = ["--only", *left, "--rounds", str(options.rounds), "--into", str(options.into)]
+        more += ["--ends", str(check.ends), *(["--dry"] if options.dry else [])]
+        return subprocess.run(
+            [sys.executable, "-m", "studies.performance.gpu_check", *more], cwd=ROOT, check=False
+        ).returncode
     print(f"written to {options.into}")
-    if failed:
-        print(f"failed: {', '.join(failed)}", file=sys.stderr)
-    return 1 if failed else 0
+    if check.failed:
+        print(f"failed: {', '.join(check.failed)}", file=sys.stderr)
+    return 1 if check.failed else 0
 
 
 if __name__ == "__main__":

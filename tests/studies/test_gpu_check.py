@@ -19,8 +19,12 @@ def test_each_part_is_measured_and_one_that_fails_is_named(
         raise RuntimeError("the card is on fire")
 
     monkeypatch.setitem(gpu_check.PARTS, "cora", broken)
-    check = Check("cpu", dry=True, rounds=2)
-    assert run(check, ["limits", "cora", "medium"], tmp_path) == ["cora"]
+    check = Check("cpu", dry=True, rounds=2, into=tmp_path)
+    assert run(check, ["limits", "cora", "medium"]) == ["medium"]
+    more = Check("cpu", dry=True, rounds=2, into=tmp_path)
+    more.read()
+    assert (more.rates, more.bandwidth) == (check.rates, check.bandwidth)
+    assert run(more, ["medium"]) == []
     assert "the card is on fire" in capsys.readouterr().err
     found = json.loads((tmp_path / "figures.json").read_text("utf-8"))
     assert found["failed"] == ["cora"]
