@@ -117,8 +117,8 @@ def _make(kind: str, room: Path, python: str, extras: str) -> None:
     # Python compiles what is imported. Compiling all that is installed would take longer than installing it.
     pip += ["--no-compile", "--disable-pip-version-check", "--progress-bar", "off"]
     pip += ["--upgrade"] if kind == "newest" else ["--constraint", constraints]
-    # As in scripts/setup: the build tools first, so that no build fetches its own.
-    _output([*pip, "hatchling", "setuptools"], room)
+    # As in scripts/setup: the build tools first, so that no build fetches its own. A test calls the environment's pip.
+    _output([*pip, "hatchling", "setuptools", "pip"], room)
     _output([*pip, "--no-build-isolation", "--editable", f"{ROOT}[{extras}]", "pytest", "pytest-xdist"], room)
 
 
