@@ -101,7 +101,8 @@ def _output_width(conv: nn.Module, inputs: int) -> int:
 
     It cannot be computed from `out_channels`: attention heads may be averaged or set side by side.
     """
-    with torch.no_grad():
+    # A copy of a layer of torch_geometric 2.6 draws weights, which must not change those of the next block.
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
         # A copy is called, because a convolution that caches its graph would keep these two nodes.
         h = copy.deepcopy(conv).eval()(torch.zeros(2, inputs), torch.tensor([[0, 1], [1, 0]]))
     return int(h.shape[-1])

@@ -165,3 +165,19 @@ def test_weights_of_other_libraries_follow_the_seed_and_leave_the_global_generat
     torch.rand(3)
     assert torch.equal(first, weights(0))
     assert not torch.equal(first, weights(1))
+
+
+def test_to_find_the_width_of_a_convolution_draws_no_weights_of_the_next_block() -> None:
+    class DrawsWhenCopied(SAGEConv):
+        """As the layers of torch_geometric 2.6 do."""
+
+        def __deepcopy__(self, memo: dict) -> SAGEConv:
+            return SAGEConv(self.in_channels, self.out_channels)
+
+    sizes = ModelShape(12, 5, generator(0, "weights"))
+    with torch.random.fork_rng():
+        torch.manual_seed(sizes.weights.initial_seed())
+        expected = [p for layer in (SAGEConv(12, 4), SAGEConv(4, 5)) for p in layer.parameters()]
+    model = GraphNetwork(sizes, DrawsWhenCopied, {}, [4], "relu", 0, 0)
+    for mine, theirs in zip(model.parameters(), expected, strict=True):
+        assert torch.equal(mine, theirs)
