@@ -185,15 +185,16 @@ def _has_fast_embedding_bag() -> bool:
 
 def csr_tensor(starts: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Call `torch.sparse_csr_tensor` without its checks, which take longer than a product, and without its warning."""
-    _silence_beta_warning()
+    _silence_first_warnings()
     return torch.sparse_csr_tensor(starts, columns, values, shape, check_invariants=False)
 
 
 @functools.cache
-def _silence_beta_warning() -> None:
+def _silence_first_warnings() -> None:
     """Make a first CSR tensor with warnings off: torch warns once per process that this layout is in beta state.
 
-    The warning is not needed, since the tests check products in this layout against dense ones.
+    The warning is not needed, since the tests check products in this layout against dense ones. Torch 2.11 also warns
+    at the first sparse tensor that its checks are off, even where it was told so.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -237,6 +238,7 @@ def normalised_adjacency(edge_index: Tensor, nodes: int) -> SparseMatrix:
     scale = degree.rsqrt()
     indices = torch.stack([target, source])
     values = scale[target] * scale[source]
+    _silence_first_warnings()
     return SparseMatrix.from_tensor(
         torch.sparse_coo_tensor(indices, values, (nodes, nodes), check_invariants=False)
     )
