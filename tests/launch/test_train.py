@@ -129,7 +129,8 @@ class TestAFolder:
         assert shlex.split(provenance["command"]) == ["dfa", "train", *folder.arguments(*WORDS)]
         assert provenance["cwd"] == os.getcwd()
         assert {"dfa", "python", "torch", "numpy"} <= provenance["versions"].keys()
-        assert provenance["versions"]["torch"] == torch.__version__
+        # The metadata of some builds leave out what they were built for: 2.11.0 is 2.11.0+cu130 there.
+        assert provenance["versions"]["torch"] in (torch.__version__, torch.__version__.partition("+")[0])
         assert set(provenance["git"]) - {"diff"} == {"commit", "dirty"}
         if provenance["git"]["commit"] is not None:
             assert re.fullmatch("[0-9a-f]{40}", provenance["git"]["commit"])
