@@ -22,6 +22,7 @@ from dfa_cli.data.source import Source
 from dfa_cli.machine import signals
 
 config_dir: str | None = None  # pytest's option --config-dir; conftest.py sets it before any test is imported
+PATIENCE = 600.0  # seconds after which a process counts as hung: many, since other programs may use the cores
 DEAD = "http://127.0.0.1:9"  # nothing listens there: a request is refused at once
 
 
@@ -171,10 +172,10 @@ class Dfa:
         finally:
             signal.signal(signal.SIGINT, ignored)
 
-    def process(self, *words: str, timeout: float = 120.0) -> Answer:
+    def process(self, *words: str) -> Answer:
         with self.start(*words) as process:
             try:
-                out, err = process.communicate(timeout=timeout)
+                out, err = process.communicate(timeout=PATIENCE)
             finally:
                 process.kill()
         return Answer(process.returncode, out, err)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from program import Answer, Dfa
+from program import PATIENCE, Answer, Dfa
 
 from dfa_cli.data.catalogue import CATALOGUE
 
@@ -234,7 +234,7 @@ def ask(dfa: Dfa, questions: list[list[str]]) -> list[tuple[Answer, list[str]]]:
         env={**os.environ, **dfa.environment},
         cwd=dfa.root,
         check=True,
-        timeout=240,
+        timeout=PATIENCE,
     )
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert len(lines) == len(questions)
@@ -554,7 +554,7 @@ def on_a_disk_of(dfa: Dfa, options: str, *overrides: str) -> tuple[Answer, list[
         text=True,
         env={**os.environ, **dfa.environment},
         check=False,
-        timeout=120,
+        timeout=PATIENCE,
     )
     left = (dfa.root / "left").read_text().split()
     return Answer(done.returncode, done.stdout, done.stderr), [

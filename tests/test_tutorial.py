@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from program import Dfa, Run
+from program import PATIENCE, Dfa, Run
 
 from dfa_cli.config.compose import compose_run
 from dfa_cli.config.instantiate import build
@@ -155,7 +155,7 @@ def walk(folder: Path) -> dict[str, Answer]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
-            timeout=300,
+            timeout=PATIENCE,
             check=False,
         )
         answers[part.line] = Answer(done.returncode, done.stdout)

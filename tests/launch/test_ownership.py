@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from program import Dfa, Run
+from program import PATIENCE, Dfa, Run
 
 from dfa_cli.errors import DfaError
 from dfa_cli.machine.locks import SILENT_SECONDS
@@ -28,7 +28,7 @@ SMALL = ("data=digits", "model.hidden=[8]", "device=cpu", "progress=none")
 LONG = (*SMALL, "epochs=100000", "checkpoint_every=10")
 
 
-def wait_for(true: Callable[[], Any], seconds: float = 60.0) -> None:
+def wait_for(true: Callable[[], Any], seconds: float = PATIENCE) -> None:
     until = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < until, "waited in vain"
@@ -66,7 +66,7 @@ def test_one_of_two_runs_gets_the_folder_and_the_other_is_told_who_has_it(dfa: D
     folder = dfa.root / "run"
     words = dfa.arguments(*SMALL, "epochs=30", f"hydra.run.dir={folder}")
     processes = [dfa.start("train", *words) for _ in range(2)]
-    answers = [process.communicate(timeout=120)[1] for process in processes]
+    answers = [process.communicate(timeout=PATIENCE)[1] for process in processes]
     codes = [process.returncode for process in processes]
     assert sorted(codes) == [0, 2], answers
     refusal = answers[codes.index(2)]
@@ -110,7 +110,7 @@ def test_a_process_whose_folder_was_moved_touches_no_run_that_took_its_place(dfa
     assert dfa("train", *dfa.arguments(*SMALL, "epochs=3", f"hydra.run.dir={folder}")).code == 0
     before = all_files(folder)
     process.send_signal(signal.SIGCONT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2
     assert "was moved or deleted, or another process has taken the run over" in err
     assert all_files(folder) == before
@@ -337,7 +337,7 @@ def test_a_run_goes_on_when_the_reader_of_its_output_goes_away(dfa: Dfa) -> None
         process.stdout.close()
         assert process.stderr is not None
         assert process.stderr.read() == ""
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=PATIENCE) == 0
     (run,) = dfa.runs()
     assert run.record["status"] == "completed"
     assert len(run.metrics) == 300
@@ -370,7 +370,7 @@ def test_a_signal_at_any_moment_of_the_start_leaves_no_traceback(dfa: Dfa, secon
     process = dfa.start("train", *dfa.arguments(*LONG))
     time.sleep(seconds)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     # Python itself handles no signal before the program has begun.
     assert process.returncode in (143, -signal.SIGTERM)
     assert "Traceback" not in err

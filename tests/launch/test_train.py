@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 import torch
-from program import Dfa, Run
+from program import PATIENCE, Dfa, Run
 from safetensors.torch import load_file
 
 from dfa_cli.config.compose import compose_run
@@ -418,7 +418,7 @@ def on_a_terminal(dfa: Dfa, columns: int, *words: str, interrupted_at: str = "")
             process.send_signal(signal.SIGINT)
             interrupted_at, code = "", 130
     os.close(ours)
-    assert process.wait(60) == code, written.decode()
+    assert process.wait(PATIENCE) == code, written.decode()
     return written.decode()
 
 
@@ -454,7 +454,7 @@ def elsewhere(dfa_in: Callable[[str], Dfa]) -> dict[str, Run]:
         text=True,
         env={**os.environ, **dfa.environment},
         check=True,
-        timeout=240,
+        timeout=PATIENCE,
     )
     found = {}
     for name in CASES:
@@ -540,7 +540,7 @@ def ended(dfa_in: Callable[[str], Dfa]) -> dict[str, tuple[Dfa, int, str, str]]:
                 lambda d=dfas[name]: any(lines(path) > 3 for path in d.outputs.rglob("metrics.csv")), process
             )
             process.send_signal(signals[name])
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=PATIENCE)
             result[name] = (dfas[name], process.returncode, out, err)
     finally:
         for process in processes.values():
@@ -596,7 +596,7 @@ class TestAnInterruptedRun:
         with dfa.start("train", *dfa.arguments(*ENDLESS)) as process:
             wait_for(lambda: any(dfa.outputs.glob("*/*")), process)
             process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 130
         assert "Traceback" not in err
         assert all(run.record["status"] == "interrupted" for run in dfa.runs())
@@ -606,7 +606,7 @@ def lines(path: Path) -> int:
     return path.read_text().count("\n")
 
 
-def wait_for(true: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 90.0) -> None:
+def wait_for(true: Callable[[], bool], process: subprocess.Popen[str], seconds: float = PATIENCE) -> None:
     until = time.monotonic() + seconds
     while not true():
         assert process.poll() is None, process.communicate()
@@ -699,7 +699,7 @@ class TestASweep:
         words = ("train", *dfa.arguments(*SMALL, "epochs=1"))
         processes = [dfa.start(*words) for _ in range(2)]
         for process in processes:
-            _, err = process.communicate(timeout=120)
+            _, err = process.communicate(timeout=PATIENCE)
             assert process.returncode == 0, err
         assert len(dfa.folders()) == 2
 

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 import pytest
-from program import Dfa
+from program import PATIENCE, Dfa
 
 from dfa_cli.machine.startup import WAITING
 
@@ -45,7 +45,7 @@ def python(program: str, **more: str) -> str:
 def train(dfa: Dfa, *words: str, **more: str) -> str:
     words = ("train", *dfa.arguments(*words, *TINY))
     with dfa.start(*words, **environment(**{**dfa.environment, **more})) as run:
-        _, err = run.communicate(timeout=120)
+        _, err = run.communicate(timeout=PATIENCE)
     assert run.returncode == 0, err
     return err
 
@@ -68,7 +68,7 @@ def test_threads_of_a_sweep_soon_sleep(dfa: Dfa) -> None:
     words = ("data=digits", "seed=1,2", "launcher=joblib", "launcher.n_jobs=2")
     sweep = dfa.start("sweep", f"outputs={dfa.outputs}", *TINY, *words, **environment(**dfa.environment))
     with sweep:
-        _, err = sweep.communicate(timeout=120)
+        _, err = sweep.communicate(timeout=PATIENCE)
     assert sweep.returncode == 0, err
     (log,) = dfa.outputs.rglob("worker.log")
     assert spin_counts(log.read_text("utf-8")) == {"1000"}

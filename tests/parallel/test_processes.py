@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from program import Dfa, Run
+from program import PATIENCE, Dfa, Run
 from safetensors.torch import load_file
 
 from dfa_cli.parallel.processes import own_core
@@ -70,7 +70,7 @@ def torchrun(dfa: Dfa, *words: str) -> subprocess.Popen[str]:
 def started(dfa: Dfa, *words: str, start: Any = Dfa.start) -> tuple[subprocess.Popen[str], list[int], Path]:
     """Start a run, wait for its first checkpoint, and return its process, the other processes, and its folder."""
     process = start(dfa, "train", *dfa.arguments(*words))
-    until = time.monotonic() + 240
+    until = time.monotonic() + PATIENCE
     while not (found := list(dfa.outputs.rglob("checkpoint.safetensors"))):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
@@ -247,7 +247,7 @@ def test_torchrun_continues_a_killed_run(dfa: Dfa) -> None:
     process.communicate()
     wait_until_gone(others)
     launcher = torchrun(dfa, "resume", str(folder))
-    _, err = launcher.communicate(timeout=120)
+    _, err = launcher.communicate(timeout=PATIENCE)
     assert launcher.returncode == 0, err
     record = Run(folder).record
     assert (record["status"], len(record["resumed"])) == ("completed", 1)
@@ -263,7 +263,7 @@ def test_when_a_process_ends_the_run_ends(dfa: Dfa, how: signal.Signals) -> None
     assert len(others) == 2
     began = time.monotonic()
     os.kill(others[1] if how == signal.SIGKILL else process.pid, how)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert time.monotonic() - began < SECONDS
     wait_until_gone(others)
     error = Run(folder).record["error"]
@@ -296,7 +296,7 @@ def test_what_torchrun_ends_is_told_from_what_the_user_ends(
     first, stage = sorted(both)  # The order of the processes in the system is that of the stages.
     began = time.monotonic()
     os.kill({"stage": stage, "first": first, "launcher": launcher.pid}[whom], how)
-    _, err = launcher.communicate(timeout=60)
+    _, err = launcher.communicate(timeout=PATIENCE)
     assert time.monotonic() - began < SECONDS
     wait_until_gone(both)
     assert read_run(folder).status == status
@@ -336,7 +336,7 @@ def test_torchrun_starts_a_run_again_whose_stage_failed(dfa: Dfa, monkeypatch: p
     monkeypatch.setenv("PET_MAX_RESTARTS", "1")  # an option of torchrun
     words = breaker(dfa, " and os.environ['TORCHELASTIC_RESTART_COUNT'] == '0'")
     launcher = torchrun(dfa, "train", *dfa.arguments(*words, *NET, "parallel=pipeline", "epochs=2"))
-    _, err = launcher.communicate(timeout=120)
+    _, err = launcher.communicate(timeout=PATIENCE)
     assert launcher.returncode == 0, err
     failed, completed = sorted((run.record for run in dfa.runs()), key=lambda record: record["created"])
     assert (failed["status"], completed["status"]) == ("failed", "completed")

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from program import PATIENCE
+
 
 def free_port() -> int:
     with socket.socket() as free:
@@ -35,7 +37,7 @@ def test_every_schedule_gives_the_gradients_of_one_process() -> None:
         for rank in (1, 0)
     ]
     try:
-        outputs = [process.communicate(timeout=100) for process in pair]
+        outputs = [process.communicate(timeout=PATIENCE) for process in pair]
     finally:
         for process in pair:
             process.kill()

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from program import Answer, Dfa, interrupted_in_epoch
+from program import PATIENCE, Answer, Dfa, interrupted_in_epoch
 
 from dfa_cli.console import output
 
@@ -189,7 +189,7 @@ def test_a_job_that_runs_now_is_waited_for(dfa: Dfa) -> None:
             answer = sweep(dfa, "--dry-run", *words, "seed=0,1")
         finally:
             process.terminate()
-            process.communicate(timeout=60)
+            process.communicate(timeout=PATIENCE)
     assert "1 job run by another process now, and waited for\n  seed=0\n" in answer.out
     assert "1 job to run\n  seed=1\n" in answer.out
 

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from program import Dfa, Run
+from program import PATIENCE, Dfa, Run
 
 from studies.reliability.commands import descendants_of
 
 JOBS = ("data=digits", "model.hidden=[8]", "device=cpu", "rule=bp")
 
 
-def wait_for(true: Callable[[], Any], seconds: float = 90.0) -> None:
+def wait_for(true: Callable[[], Any], seconds: float = PATIENCE) -> None:
     until = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < until, "waited in vain"
@@ -58,7 +58,7 @@ def test_the_command_of_a_job_is_given_again(dfa: Dfa) -> None:
             cwd=dfa.root,
             capture_output=True,
             check=True,
-            timeout=90,
+            timeout=PATIENCE,
         )
         assert [path.parent for path in top.glob("*/run.json")] == [run.folder]
 
@@ -90,7 +90,7 @@ def test_a_second_sweep_in_the_folder_of_a_running_one_is_refused(dfa: Dfa) -> N
     top = dfa.root / "top"
     words = [*JOBS, "epochs=100", "seed=range(4)", f"hydra.sweep.dir={top}"]
     processes = [dfa.start("sweep", *dfa.arguments(*words)) for _ in range(2)]
-    answers = [process.communicate(timeout=120)[1] for process in processes]
+    answers = [process.communicate(timeout=PATIENCE)[1] for process in processes]
     codes = [process.returncode for process in processes]
     assert sorted(codes) == [0, 2], answers
     first = processes[codes.index(0)]
@@ -105,7 +105,7 @@ def test_a_sweep_waits_for_a_run_that_dfa_resume_continues(dfa: Dfa) -> None:
     with dfa.start("sweep", *dfa.arguments(*words)) as process:
         wait_for(lambda: list(dfa.outputs.rglob("checkpoint.safetensors")))
         process.terminate()
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
     (run,) = dfa.runs()
     assert run.record["error"]["signal"] == "SIGTERM"
     resumed = dfa.start("resume", str(run.folder))
@@ -115,11 +115,11 @@ def test_a_sweep_waits_for_a_run_that_dfa_resume_continues(dfa: Dfa) -> None:
         assert len(dfa.runs()) == 1
         assert "nothing to clean" in dfa("clean", str(dfa.outputs), "--yes").out
         resumed.send_signal(signal.SIGINT)
-        resumed.communicate(timeout=60)
+        resumed.communicate(timeout=PATIENCE)
         assert resumed.returncode == 130
         wait_for(lambda: len(run.record["resumed"]) == 2)  # now it is the sweep's turn
         sweep.terminate()
-        sweep.communicate(timeout=60)
+        sweep.communicate(timeout=PATIENCE)
     assert [resumed["was"] for resumed in run.record["resumed"]] == ["interrupted"] * 2
     assert len(dfa.runs()) == 1
 
@@ -173,6 +173,6 @@ def test_a_second_search_of_the_same_study_is_refused(dfa: Dfa) -> None:
         second = dfa("sweep", *arguments)
         assert second.code == 2
         assert f"the study mine is in use by process {first.pid} on " in second.sentence
-        out, err = first.communicate(timeout=60)
+        out, err = first.communicate(timeout=PATIENCE)
     assert first.returncode == 0, err
     assert "best of 2 trials" in out

@@ -15,7 +15,7 @@ from typing import Any
 
 import fragile
 import pytest
-from program import Answer, Dfa, Run, interrupted_in_epoch
+from program import PATIENCE, Answer, Dfa, Run, interrupted_in_epoch
 
 from studies.reliability.kills import study
 
@@ -38,7 +38,7 @@ def no_duplicates(dfa: Dfa) -> bool:
     return len(names) == len(set(names))
 
 
-def wait_until(holds: Callable[[], Any], seconds: float = 120.0) -> None:
+def wait_until(holds: Callable[[], Any], seconds: float = PATIENCE) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "waited in vain"
@@ -185,7 +185,7 @@ def test_ctrl_c_is_recorded_and_the_same_command_goes_on(dfa: Dfa) -> None:
     with started(dfa, *arguments) as process:
         wait_until(lambda: any(run.folder.joinpath("checkpoint.safetensors").exists() for run in dfa.runs()))
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "interrupted" in err
     assert "1 job was not begun; the same command goes on from here" in out
@@ -199,7 +199,7 @@ def test_ctrl_c_is_recorded_and_the_same_command_goes_on(dfa: Dfa) -> None:
             )
         )
         process.terminate()
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
     assert len(dfa.runs()) == 1
     assert run.record["resumed"][0]["was"] == "interrupted"
@@ -247,7 +247,7 @@ def test_two_sweeps_at_once_share_the_work(dfa: Dfa, no_flock: dict[str, str], h
     arguments = ["sweep", *dfa.arguments("data=digits_graph", "model=gcn", "epochs=60", "seed=range(4)")]
     environment = {**({} if has_flock else no_flock), **os.environ, **dfa.environment}
     processes = [dfa.start(*arguments, env=environment) for _ in range(2)]
-    answers = [process.communicate(timeout=120) for process in processes]
+    answers = [process.communicate(timeout=PATIENCE) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], answers
     assert statuses(dfa) == {"completed": 4}
     assert no_duplicates(dfa)
@@ -270,7 +270,7 @@ def test_ctrl_c_is_recorded_by_every_process_of_joblib(dfa: Dfa) -> None:
     with started(dfa, "sweep", *dfa.arguments(*words)) as process:
         wait_until(lambda: len([run for run in dfa.runs() if (run.folder / "metrics.csv").exists()]) == 2)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert statuses(dfa) == {"interrupted": 2}
     assert "2 jobs were not begun" in out
@@ -294,7 +294,7 @@ def test_other_launchers_run_the_same_jobs(dfa: Dfa, launcher: str) -> None:
     pytest.importorskip("submitit" if launcher == "submitit_local" else launcher)
     words = [*JOBS, "rule=bp", "optimizer=sgd", "optimizer.lr=0.01,1e38,0.02", f"launcher={launcher}"]
     # In a process of its own: Ray's plugin registers a resolver when it is imported, and cannot be imported twice.
-    answer = dfa.process("sweep", *dfa.arguments(*words), timeout=300)
+    answer = dfa.process("sweep", *dfa.arguments(*words))
     assert answer.code == 1
     assert statuses(dfa) == {"completed": 2, "failed": 1}
     assert (
