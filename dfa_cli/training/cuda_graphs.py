@@ -72,9 +72,8 @@ class CudaGraphs:
             raise RuntimeError("an earlier capture has failed in this process")
         graph, used, stream = torch.cuda.CUDAGraph(), Used(), torch.cuda.current_stream()
         drawn = [generator for generator in generators if generator.device.type == "cuda"]
-        if (
-            torch.__version__ < "2.14"
-        ):  # Versions are compared. From 2.14 on torch finds them itself, and warns here.
+        # From 2.14 on torch finds the generators itself, and this would warn. torch compares versions here, not text.
+        if torch.__version__ < "2.14":
             for generator in drawn:
                 graph.register_generator_state(generator)
         try:
