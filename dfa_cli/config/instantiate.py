@@ -9,7 +9,7 @@ from typing import Any
 from hydra.utils import instantiate
 
 from dfa_cli.config.identity import ending_no_longer
-from dfa_cli.config.plugins import missing_module, target_not_found_message
+from dfa_cli.config.plugins import missing_module, target_not_found_message, targets
 from dfa_cli.config.schema import without_facts
 from dfa_cli.errors import DfaError
 
@@ -31,8 +31,10 @@ def build(node: Mapping[str, Any], *arguments: Any) -> Any:
             raise error.__cause__ from None
         if isinstance(error.__cause__, TypeError):
             raise DfaError(wrong_arguments_message(node["_target_"], error.__cause__)) from error
-        if (module := missing_module(error)) and f"{node['_target_']}.".startswith(f"{module}."):
-            raise DfaError(target_not_found_message(node["_target_"], module)) from error
+        module = missing_module(error)
+        for target in targets(node) if module else ():
+            if f"{target}.".startswith(f"{module}."):
+                raise DfaError(target_not_found_message(target, module)) from error
         # Hydra's own message hides what went wrong in the module of the class.
         raise _first_cause(error) from error
 

@@ -29,6 +29,11 @@ def check_optics(device: Mapping[str, Any], choices: Mapping[str, str]) -> None:
             "choose device=opu_sim, which takes any read-out."
         )
     drift = device.get("drift") or {}
+    if drift and "_target_" not in drift:
+        raise DfaError(
+            f"device.drift has {', '.join(drift)}, but device/drift is none. Leave this out, choose "
+            "device/drift=medium, or add `override drift: medium` to the defaults of the device's file."
+        )
     walks = bool(drift.get("walk") or drift.get("jitter"))
     if walks and device.get("no_reference_for"):
         raise DfaError(

@@ -86,7 +86,9 @@ def drift_in_words(config: Mapping[str, Any], notes: Mapping[str, Any]) -> list[
         if steps is None or seconds is None:
             lines.append(f"medium, coherence time {grouped(tau)} {format_value(drift.get('unit', MISSING))}")
         else:
-            lines.append(f"medium, coherence time {grouped(steps)} steps, {duration(seconds)}")
+            lines.append(
+                f"medium, coherence time {grouped(steps)} step{'s' * (steps != 1)}, {duration(seconds)}"
+            )
     units = {"walk": "rad per root step", "jitter": "rad"}
     phase = [f"{name} {size:g} {unit}" for name, unit in units.items() if (size := number(drift.get(name)))]
     if phase:

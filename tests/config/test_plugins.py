@@ -123,6 +123,14 @@ def test_a_missing_class_is_one_sentence(dfa: Dfa) -> None:
     assert dfa.folders() == []
 
 
+def test_a_missing_class_within_a_group_is_one_sentence(dfa: Dfa) -> None:
+    answer = dfa.train("model=sage", "data=digits_graph", "model.conv._target_=torch_geometric.nn.Nope")
+    assert answer.code == 2
+    assert answer.sentence == (
+        "error: torch_geometric.nn.Nope cannot be imported: torch_geometric.nn has no Nope."
+    )
+
+
 def test_a_failing_import_inside_the_module_is_a_bug_of_the_module(dfa: Dfa) -> None:
     with pytest.raises(ModuleNotFoundError, match="not_there_at_all"):
         dfa.train(*make_plugin(dfa, "own_with_a_bug", "import not_there_at_all\n"), "rule=own", *SMALL)

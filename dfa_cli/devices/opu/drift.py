@@ -127,8 +127,9 @@ class Drift:
         if steps > 1:
             return None
         shorter = ", or shorten a step by smaller batches or shorter frames" if self.in_hours else ""
+        time = f"{steps:.2g} step{'s' * (steps != 1)}"
         return (
-            f"The medium forgets itself within a step: its coherence time is {steps:.2g} steps. Hidden blocks can "
+            f"The medium forgets itself within a step: its coherence time is {time}. Hidden blocks can "
             f"hardly learn, only the last block does. Raise device.drift.tau{shorter}."
         )
 

@@ -289,6 +289,15 @@ def test_what_does_not_drift_is_refused(words: list[str], said: str, dfa: Dfa) -
     assert "none" in answer.sentence
 
 
+def test_keys_of_a_drift_without_its_class_are_refused(dfa: Dfa) -> None:
+    """As in the file of a device that keeps its `drift:` and chooses none."""
+    (dfa.root / "device").mkdir()
+    (dfa.root / "device" / "still.yaml").write_text("defaults: [opu_sim, _self_]\ndrift: {tau: 30}\n")
+    answer = dfa.train("data=digits", "--config-dir", str(dfa.root), "device=still")
+    assert answer.code == 2
+    assert answer.sentence.startswith("error: device.drift has tau, but device/drift is none.")
+
+
 def test_the_drift_is_told_where_the_run_begins_and_where_it_ends(dfa: Dfa) -> None:
     words = ["data=digits", "device=opu_sim", "epochs=1", "model.hidden=[16]"]
     both = ["device/drift=medium", "device.drift.tau=30", "device.drift.jitter=0.3"]
