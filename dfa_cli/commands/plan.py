@@ -53,9 +53,6 @@ def plan(
         int,
         typer.Option("--patterns-per-row", help="Patterns that the OPU shows for each row of the error."),
     ] = 2,
-    # Earlier names of the two before, which said frames and meant patterns.
-    frame_rate: Annotated[float | None, typer.Option("--frame-rate", hidden=True)] = None,
-    frames_per_row: Annotated[int | None, typer.Option("--frames-per-row", hidden=True)] = None,
     share_columns: Annotated[
         bool, typer.Option("--share-columns", help="All blocks read one slice of the projection.")
     ] = False,
@@ -88,8 +85,8 @@ def plan(
             chunks=chunks,
             batch=batch,
             activations=activations,
-            pattern_rate=frame_rate if pattern_rate is None else pattern_rate,
-            patterns_per_row=patterns_per_row if frames_per_row is None else frames_per_row,
+            pattern_rate=pattern_rate,
+            patterns_per_row=patterns_per_row,
             share_columns=share_columns,
             measure=measure,
             sweep=sweep,

@@ -31,10 +31,10 @@ def build(node: Mapping[str, Any], *arguments: Any) -> Any:
             raise error.__cause__ from None
         if isinstance(error.__cause__, TypeError):
             raise DfaError(wrong_arguments_message(node["_target_"], error.__cause__)) from error
-        module = missing_module(error)
-        for target in targets(node) if module else ():
-            if f"{target}.".startswith(f"{module}."):
-                raise DfaError(target_not_found_message(target, module)) from error
+        if module := missing_module(error):
+            for target in targets(node):
+                if f"{target}.".startswith(f"{module}."):
+                    raise DfaError(target_not_found_message(target, module)) from error
         # Hydra's own message hides what went wrong in the module of the class.
         raise _first_cause(error) from error
 

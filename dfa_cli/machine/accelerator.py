@@ -28,7 +28,8 @@ def resolve(where: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if where == "cuda" and not torch.cuda.is_available():
         raise DfaError(
-            "CUDA was asked for, and torch finds no CUDA device on this machine; use device=cpu or device=auto."
+            "CUDA was asked for, and torch finds no CUDA device on this machine; use compute=auto and "
+            "device=auto."
         )
     if where == "mps" and not torch.backends.mps.is_available():
         raise DfaError(

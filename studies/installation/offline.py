@@ -57,6 +57,8 @@ def bundle(folder: Path, contents: Contents, say: Callable[[str], None] = lambda
 
     Raises `DfaError` when the folder is not empty, or when a wheel or a data set cannot be had.
     """
+    if folder.exists() and not folder.is_dir():
+        raise DfaError(f"{folder} is a file: name a new folder for the bundle.")
     if folder.is_dir() and any(folder.iterdir()):
         raise DfaError(f"{folder} is not empty: name a new folder for the bundle.")
     part = folder.absolute().with_name(f".{folder.absolute().name}.{os.getpid()}.part")

@@ -184,7 +184,9 @@ def tests(check: Check) -> None:
     counts = [
         f"{sum(word in line for line in lines)} {word.strip()}" for word in (" PASSED", " FAILED", " ERROR")
     ]
-    check.note(f"CUDA tests: {', '.join(counts) if ended else lines[-1].strip('= ')}.{ended}")
+    closing = lines[-1].strip("= ")
+    has_ended = not ended and " in " in closing  # pytest may also have refused to begin
+    check.note(f"CUDA tests: {closing if has_ended else ', '.join(counts)}.{ended} The log is {log}.")
     if code:
         raise RuntimeError("\n".join(lines[-30:]))
 
@@ -460,7 +462,13 @@ def main() -> int:
         parser.error(f"--rounds is {options.rounds}; it must be at least 1")
     if not options.dry and not torch.cuda.is_available():
         parser.error("torch finds no CUDA device here; add --dry to try every part on the CPU")
-    options.into.mkdir(parents=True, exist_ok=True)
+    try:
+        options.into.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--into is '{options.into}', which cannot be made ({error.strerror})")
+    options.into = (
+        options.into.resolve()
+    )  # The process that goes on after a failed part has another current folder.
     check = Check(
         "cpu" if options.dry else "cuda",
         options.dry,
@@ -487,4 +495,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("interrupted; the figures so far are in figures.md of the folder", file=sys.stderr)
+        sys.exit(130)

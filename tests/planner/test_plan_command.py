@@ -490,10 +490,3 @@ def test_the_speed_of_the_optics_is_that_of_the_configured_device(
     given = " ".join(dfa(*large, *words, "--pattern-rate", "700").out.split())
     assert "As given (--pattern-rate) it shows 700 patterns a second." in given
     assert "dfa OPU as given " in given
-
-
-def test_the_earlier_names_of_the_options_of_patterns_are_understood(dfa: Dfa) -> None:
-    words = ["plan", "--preset", "gpt3-1.3b", "--format", "json"]
-    now = dfa(*words, "--pattern-rate", "700", "--patterns-per-row", "3")
-    assert dfa(*words, "--frame-rate", "700", "--frames-per-row", "3").out == now.out != dfa(*words).out
-    assert "--frame" not in dfa("plan", "--help").out
