@@ -194,6 +194,10 @@ class _Stage(PipelineStage):
         with self.traffic.computing("weights", bwd_chunk_id, self.stage_index):
             return super().backward_weight_one_chunk(bwd_chunk_id, *args, **kwargs)
 
+    def _get_init_p2p_neighbors_ops(self) -> Any:
+        # Torch 2.11 greets all neighbours first. With zbv one may be in this process, to which gloo has no connection.
+        return [one for one in super()._get_init_p2p_neighbors_ops() if one.group_peer != self.group_rank]
+
     def get_fwd_send_ops(self, fwd_chunk_id: int) -> Any:
         return self._counted(FORWARD, super().get_fwd_send_ops(fwd_chunk_id))
 
