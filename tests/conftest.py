@@ -18,6 +18,8 @@ from reading import call, factory, swept  # noqa: F401  (fixtures of the tests t
 NOT_OURS = (
     # torch_geometric as it is imported; a DeprecationWarning until torch 2.13, a FutureWarning from 2.14 on
     "ignore:.*torch.jit.*",
+    # Triton 3.6, as it interprets kernels with NumPy
+    "ignore:Conversion of an array with ndim > 0:DeprecationWarning:triton.runtime.interpreter",
     "ignore:Sparse CSR tensor support is in beta:UserWarning",
     "ignore:Sparse invariant checks are implicitly disabled:UserWarning",
 )
