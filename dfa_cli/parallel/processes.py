@@ -25,7 +25,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, distributed
 from torch._C._distributed_c10d import PrefixStore, ProcessGroup, Store, TCPStore
-from torch.distributed.distributed_c10d import _set_pg_timeout, _world
+from torch.distributed import distributed_c10d
 
 from dfa_cli.errors import DfaError
 from dfa_cli.machine import signals
@@ -361,7 +361,7 @@ def _grouped(team: Team, compute: str) -> Iterator[None]:
             team.enter()
             if compute == "cuda":
                 torch.cuda.set_device(team.local % torch.cuda.device_count())
-            _world.group_count = (
+            distributed_c10d._world.group_count = (
                 0  # Torch numbers its groups, and counts one that an earlier run failed to make.
             )
             team.connect(
@@ -410,7 +410,9 @@ def _cause_of_end(error: BaseException, team: Team) -> str | None:
 
 def allow_waiting(group: ProcessGroup | None) -> None:
     """Let sums of a group take as long as their senders compute. `None`: the group of all processes."""
-    _set_pg_timeout(WAITING, group)
+    # Torch has a public name for it from 2.14 on, and there warns of the private one.
+    public = getattr(distributed_c10d, "set_timeout", None)
+    (public or distributed_c10d._set_pg_timeout)(WAITING, group)
 
 
 def wait_for(work: Any) -> None:
