@@ -109,7 +109,7 @@ class SparseMatrix:
 
     def _product(self, of: str, csr: Tensor, bags: Bags, dense: Tensor) -> Tensor:
         if not (dense.is_cuda and has_triton()):
-            return _matmul(csr, bags, dense)
+            return _matmul(csr, bags, dense, is_transposed=of == "columns")
         from dfa_cli.kernels import sparse_cuda
 
         columns, starts, values = bags
@@ -143,7 +143,7 @@ def _bags_of(csr: Tensor) -> Bags:
     return csr.col_indices(), csr.crow_indices(), csr.values()
 
 
-def _matmul(csr: Tensor, bags: Bags, dense: Tensor) -> Tensor:
+def _matmul(csr: Tensor, bags: Bags, dense: Tensor, is_transposed: bool) -> Tensor:
     """Compute `S H` without autograd.
 
     On a processor it is torch's sparse product, which MKL computes, or in float32 on an x86 processor
@@ -151,13 +151,17 @@ def _matmul(csr: Tensor, bags: Bags, dense: Tensor) -> Tensor:
     `S`. `embedding_bag` fetches those rows of `H` ahead of time. On an AMD EPYC it is as fast as MKL when `H` is 16
     wide, three times as fast when `H` is 64 wide, and faster still beyond. On an Intel Xeon it takes twice as long as
     MKL when `H` is 16 wide, and half as long when `H` is 64 wide.
+
+    Entries that meet zeros only (`for_signals`) do not change the bits of `embedding_bag`, but those of MKL. A
+    transpose may lack such entries, and a run in one process and one in stages leave out different ones. So transposes
+    stay with `embedding_bag`.
     """
     if not dense.is_cpu:
         return csr @ dense
     dense = (
         dense.detach()
     )  # For a tensor that needs a gradient torch would prepare one, which nobody asks for.
-    narrow = dense.shape[1] <= MKL_COLUMNS and is_intel()
+    narrow = dense.shape[1] <= MKL_COLUMNS and is_intel() and not is_transposed
     if dense.dtype != torch.float32 or narrow or not _has_fast_embedding_bag():
         out = dense.new_empty(csr.shape[0], dense.shape[1])
         return torch.addmm(

@@ -71,8 +71,8 @@ class Batch:
     def near(self, edges: int) -> Batch:
         """Return the same batch for signals that are zero more than `edges` edges away from all labelled rows.
 
-        Gradients are computed from the entries of the matrices that such a signal reaches. The numbers are the same up
-        to the order of summation.
+        Gradients are computed from the entries of the matrices that such a signal reaches. In float32 their bits are
+        the same.
         """
         if self.graph is None or self.rows is None:
             return self
