@@ -50,7 +50,7 @@ def test_without_cuda_auto_is_the_cpu_and_cuda_is_refused() -> None:
     for device in (auto, cpu):
         device.prepare(4, 6, CPU)
     assert torch.equal(auto.matrix(), cpu.matrix())
-    with pytest.raises(DfaError, match=r"CUDA.*device=cpu"):
+    with pytest.raises(DfaError, match=r"CUDA.*device=auto"):
         Digital("cuda")
 
 

@@ -137,7 +137,7 @@ class OPU:
         self.readout: Readout = readout or Statistical()
         if perfect:
             require_readout(self.readout)
-            self.readout = Ideal(self.readout)
+            self.readout = Ideal.in_place_of(self.readout)
         self.drift = drift or None
         self.medium: Medium = self.drift.apply_to(medium or Auto()) if self.drift else medium or Auto()
         self.camera = camera or Camera()

@@ -15,18 +15,18 @@ class Ideal:
 
     Compare with it to see the effect of the camera. The modelled time of a frame is that with the exposure of the
     device's camera, which the noise does not change.
-
-    `replaced`: a read-out whose frames and pixels it takes, to model the time and the limits of a device without its
-    imperfections. By default it takes one of each.
     """
 
     exposures = 1
     pixels_per_mode = 1
     imaginary = False
 
-    def __init__(self, replaced: Readout | None = None):
-        if replaced is not None:
-            self.exposures, self.pixels_per_mode = replaced.exposures, replaced.pixels_per_mode
+    @classmethod
+    def in_place_of(cls, readout: Readout) -> Ideal:
+        """Return one with the frames and the pixels of another read-out, for a device without its imperfections."""
+        ideal = cls()
+        ideal.exposures, ideal.pixels_per_mode = readout.exposures, readout.pixels_per_mode
+        return ideal
 
     def calibrate(self, lit: float, camera: Camera) -> None:
         pass
