@@ -1,7 +1,8 @@
 """The metrics of every epoch are those that commit 4af7c01 measured, within what another processor changes.
 
-Those of off_axis were written again when its noise was drawn anew. The expected metrics are in golden_metrics.json, written by `studies/reliability/same_results.py --golden`. That script
-also compares two commits bit for bit on one machine; between processors the last bits differ.
+The expected metrics are in golden_metrics.json, written by `studies/reliability/same_results.py --golden`. That script
+also compares two commits bit for bit on one machine; between processors the last bits differ. The metrics of off_axis
+were written again when its noise was drawn anew.
 
 The tolerance was chosen as follows. When torch, oneDNN and MKL used only the vector instructions of older processors,
 losses and alignments changed by at most 1e-5 (losses: relative) and no accuracy changed. A loss may change by a hundred
