@@ -42,6 +42,7 @@ NAMES = ("mean_std", "mean", "std", "n", "ci", "best", *TESTS, "absent", "warnin
 # Columns that say what a reader must not overlook. They are there also when they are not wanted.
 ALWAYS = ("absent", "warnings")
 _COST_HEADINGS = {
+    "steady_seconds": "training time",
     "frames": "frames",
     "modelled_joules": "energy (modelled)",
     "modelled_seconds": "time (modelled)",

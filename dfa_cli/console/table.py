@@ -33,7 +33,10 @@ def truncate(word: str, room: int) -> str:
 
 
 def wrap(word: str, room: int) -> list[str]:
-    """Breaks `word` at its blanks into lines of at most `room` cells; a single longer part is broken inside."""
+    """Breaks `word` at its blanks into lines of at most `room` cells.
+
+    A single longer part is broken inside, behind the last `.`, `_`, `/` or `,` of its line if that is not near its start.
+    """
     lines: list[str] = []
     line = ""
     for part in word.split(" "):
@@ -42,6 +45,8 @@ def wrap(word: str, room: int) -> list[str]:
                 lines.append(line)
                 line = ""
             head = truncate(part, room + 1)[:-1] or part[:1]
+            mark = max(map(head.rfind, "._/,")) + 1
+            head = head[:mark] if 3 * mark > len(head) else head
             lines.append(head)
             part = part[len(head) :]
         if line and display_width(line) + 1 + display_width(part) > room:

@@ -286,7 +286,7 @@ def caption(result: Comparison, look: Look, groups: Sequence[Group]) -> str:
         if key == "data"
         else f"{format_value(value)}{not_used(result, key)}"
         for key, value in result.constant.items()
-        if key in ("data", "model", "rule", "device")
+        if key in ("data", "model", "rule", "device", "precision")
     )
     parts = [truncate(shared, 2 * LONGEST)] if shared else []
     if len(result.splits) == 1:

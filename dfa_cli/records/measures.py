@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dfa_cli.console.values import duration, number, quantity
+from dfa_cli.console.values import duration, grouped, number, quantity
 from dfa_cli.records.curves import steady_seconds
 from dfa_cli.records.run import Run
 
@@ -58,7 +58,7 @@ class Metric:
             return f"{value:.{precision}f}"
         if self.unit == "s":
             return duration(value)
-        return quantity(value, "J") if self.unit == "J" else f"{value:.4g}"
+        return quantity(value, "J") if self.unit == "J" else grouped(value)
 
 
 METRICS = (
@@ -69,8 +69,8 @@ METRICS = (
     Metric("last_epoch", "last epoch"),
     Metric("last_train_loss", "training loss at last epoch"),
     Metric("total_seconds", "total time", "s", place="time"),
-    Metric("train_seconds", "time of all epochs", "s", place="time"),
-    Metric("steady_seconds", "training time", "s", place="time"),
+    Metric("train_seconds", "training time (sum of the epochs)", "s", place="time"),
+    Metric("steady_seconds", "training time (median epoch x epochs)", "s", place="time"),
     Metric("startup_seconds", "time to start the process", "s", place="time"),
     Metric("data_seconds", "time to read the data", "s", place="time"),
     Metric("peak_memory_mb", "peak memory", "MB", place=""),

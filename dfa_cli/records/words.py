@@ -12,13 +12,15 @@ from dfa_cli.console.values import MISSING, NOTHING, duration, format_value, gro
 from dfa_cli.records.fallback import data_in_words, todays_sentence
 from dfa_cli.records.run import Run
 
+FULL_PRECISION = "fp32"
+
 
 def run_in_words(config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
     """Describes a run: `gcn [64] on cora, trained by dfa on opu_sim, seed 3`.
 
     The widths of the hidden blocks follow the model. The device is named only where the training rule projects
-    something, with those of its parts that are not its own: `on opu_sim, device/readout=off_axis`. A stand-in is named
-    as in a table, `digits_graph for cora`.
+    something, with those of its parts that are not its own: `on opu_sim, device/readout=off_axis`. The precision
+    follows if it is not that of float32. A stand-in is named as in a table, `digits_graph for cora`.
     """
     return f"{kind_in_words(config, choices)}, seed {format_value(config.get('seed', MISSING))}"
 
@@ -66,7 +68,13 @@ def _training(config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
         words += f" on {resolved.get('where', device) if isinstance(resolved, dict) else device}"
         for group, option in changed_parts(choices).items():
             words += f", {format_value(group)}={format_value(option)}"
-    return words
+    return words + "".join(f", {word}" for word in precision_in_words(config))
+
+
+def precision_in_words(config: Mapping[str, Any]) -> list[str]:
+    """Name the precision of a run if its numbers differ from those of float32: `["precision=bf16"]`."""
+    precision = config.get("precision", FULL_PRECISION)
+    return [] if precision == FULL_PRECISION else [f"precision={format_value(precision)}"]
 
 
 def drift_in_words(config: Mapping[str, Any], notes: Mapping[str, Any]) -> list[str]:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dfa_cli.console.table import lay_out, wrap
+from dfa_cli.console.table import GAP, display_width, lay_out, wrap
 from dfa_cli.console.values import MISSING, format_value, printable
 from dfa_cli.records.code import NO_FILE
 from dfa_cli.records.keys import DERIVED_CHOICES, IRRELEVANT
-from dfa_cli.records.measures import METRICS
+from dfa_cli.records.measures import METRICS, Metric
 from dfa_cli.records.run import Run, flatten
+
+LEAST_ROOM = 16  # cells of a value; a key is broken only where less would be left
 
 
 @dataclass(frozen=True)
@@ -35,14 +37,21 @@ def diff(one: Run, other: Run) -> Diff:
         for name, first, second in _differing(one.choices, other.choices)
         if name not in DERIVED_CHOICES
     ]
-    keys = [line for line in _differing(one.flat, other.flat) if line[0] != "code"]
+    chosen = [name.replace("/", ".") for name, *_ in choices]
+    keys = [
+        line
+        for line in _differing(one.flat, other.flat)
+        if line[0] not in ("code", "run_id") and not _is_class_of(line, chosen)
+    ]
     keys += _differing(_code(one), _code(other))
     irrelevant = [line for line in keys if line[0].partition(".")[0] in IRRELEVANT]
     results = []
     for metric in METRICS:
-        first, second = metric.value_of(one), metric.value_of(other)
+        first, second = (_shown(metric, run, against) for run, against in ((one, other), (other, one)))
         if first != second:
-            results.append((metric.title, metric.show(first), metric.show(second)))
+            # Seconds and joules are written with their unit, and need none in the title.
+            title = metric.words if metric.unit in ("s", "J") else metric.title
+            results.append((title, first, second))
     return Diff(
         configuration=choices + [line for line in keys if line not in irrelevant],
         irrelevant=irrelevant,
@@ -53,6 +62,29 @@ def diff(one: Run, other: Run) -> Diff:
         ],
         result=results,
     )
+
+
+def _is_class_of(line: tuple[str, Any, Any], chosen: Sequence[str]) -> bool:
+    """Tells whether a line is about a class of this package that the name of a `chosen` option stands for."""
+    key, *classes = line
+    return (
+        key.endswith("._target_")
+        and all(name is MISSING or str(name).startswith("dfa_cli.") for name in classes)
+        and any(key.startswith(f"{name}.") for name in chosen)
+    )
+
+
+def _shown(metric: Metric, run: Run, against: Run) -> str:
+    """Formats the value of `run`: a number with enough digits to tell it from that of `against`.
+
+    Times and energies have three digits, whether these tell them apart or not: no two runs take the same time.
+    """
+    value, other = metric.value_of(run), metric.value_of(against)
+    if metric.unit not in ("s", "J") and None not in (value, other) and value != other:
+        for precision in (None, *range(2, 16)):
+            if metric.show(value, precision) != metric.show(other, precision):
+                return metric.show(value, precision)
+    return metric.show(value)
 
 
 def _code(run: Run) -> dict[str, str]:
@@ -99,14 +131,23 @@ def _table(part: Sequence[tuple[str, Any, Any]], one: Run, other: Run, width: in
         else [f"{one.id} (1)", f"{other.id} (2)"]
     )
     if width:  # Long values are folded, so that the two runs stay side by side.
-        key = min(max(len(row[0]) for row in rows), width // 3)
-        room = (width - key - 4) // 2
-        rows = [line for row in rows for line in _fold(row, key, room)]
+        gaps = 2 * len(GAP)
+        longest, *sizes = (max(map(display_width, column)) for column in zip(*rows, strict=True))
+        least = sum(min(size, LEAST_ROOM) for size in sizes)
+        key = min(longest, max(width - gaps - least, width // 3))
+        room = width - key - gaps
+        # A run whose values are short leaves its room to the other.
+        first = max(min(sizes[0], room // 2), room - sizes[1])
+        rows = [line for row in rows for line in _fold(row, (key, first, room - first))]
     return lay_out(["", *names], rows, [True] * 3)
 
 
-def _fold(row: Sequence[str], key: int, room: int) -> list[list[str]]:
-    parts = [wrap(row[0].strip(), key - 2), wrap(row[1], room), wrap(row[2], room)]
+def _fold(row: Sequence[str], rooms: tuple[int, int, int]) -> list[list[str]]:
+    key, *values = rooms
+    parts = [
+        wrap(row[0].strip(), key - 2),
+        *(wrap(value, room) for value, room in zip(row[1:], values, strict=True)),
+    ]
     parts[0] = [f"  {line}" for line in parts[0]]
     return [
         [part[i] if i < len(part) else "" for part in parts] for i in range(max(len(part) for part in parts))

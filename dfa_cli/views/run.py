@@ -27,10 +27,12 @@ from dfa_cli.records.words import (
     light_in_words,
     noise_in_words,
     part_in_words,
+    precision_in_words,
 )
 from dfa_cli.views.processes import process_table
 
 _INDENT = 30
+_METRIC_INDENT = 41
 _BRIEF_INDENT = 15
 
 
@@ -90,8 +92,8 @@ def run_in_full(run: Run, width: int | None = None) -> str:
     room = width or 100_000
     lines = _head(run, room, _INDENT)
 
-    def add_line(name: str, words: Any) -> None:
-        lines.extend(_entry(name, words, _INDENT, room))
+    def add_line(name: str, words: Any, indent: int = _INDENT) -> None:
+        lines.extend(_entry(name, words, indent, room))
 
     def begin_part(name: str) -> None:
         lines.extend(["", name])
@@ -101,11 +103,12 @@ def run_in_full(run: Run, width: int | None = None) -> str:
     for metric in METRICS:
         measured = metric.value_of(run)
         if measured is not None and metric.place == "result":
-            add_line(f"  {metric.words}", metric.show(measured) + (" %" if metric.unit == "%" else ""))
+            unit = " %" if metric.unit == "%" else ""
+            add_line(f"  {metric.words}", metric.show(measured) + unit, _METRIC_INDENT)
     if result:
-        add_line("  split", _split(result))
+        add_line("  split", _split(result), _METRIC_INDENT)
         if result.get("stopped_early"):
-            add_line("  stopped early", "yes")
+            add_line("  stopped early", "yes", _METRIC_INDENT)
     else:
         lines.append("  nothing was measured")
     lines += _charts(run, min(room, 100))
@@ -115,15 +118,11 @@ def run_in_full(run: Run, width: int | None = None) -> str:
         measured = metric.value_of(run)
         if measured is None or metric.place == "result":
             continue
-        if metric.name == "peak_memory_mb":
-            add_line("  peak memory", f"{measured:.0f} MB")
-        else:
-            add_line(
-                f"  {metric.words}",
-                duration(measured) if metric.unit == "s" else quantity(measured, metric.unit),
-            )
+        unit = " MB" if metric.unit == "MB" else ""  # `show` writes the others
+        add_line(f"  {metric.words}", metric.show(measured) + unit, _METRIC_INDENT)
     for name, note in ((run.record.get("projection") or {}).get("notes") or {}).items():
-        add_line(f"  {note_in_words(name)}", grouped(note) if isinstance(note, float) else note)
+        words = grouped(note) if isinstance(note, float) else note
+        add_line(f"  {note_in_words(name)}", words, _METRIC_INDENT)
 
     if processes := _processes(run, width):
         lines += ["", *processes]
@@ -157,7 +156,7 @@ def _head(run: Run, room: int, indent: int) -> list[str]:
         f"{name}={format_value(value)}"
         for name, value in run.choices.items()
         if value and name not in ("tuned", "experiment") and value != "none"
-    ]
+    ] + precision_in_words(run.config)
     # Paths are never folded, so that they can be copied.
     lines = [
         f"run {printable(run.id)}  {run.status}  {format_time(run.created)}",

@@ -27,6 +27,11 @@ CHOICES = {"model": "gcn", "data": "cora", "rule": "dfa", "device": "opu_sim"}
          "gcn on cora, trained by dfa on opu_holographic, device/drift=medium, seed 3"),
         ({"rule": {}, "seed": 3}, {"device": "../mine", "device/readout": "off_axis"},
          "gcn on cora, trained by dfa on ../mine, device/readout=off_axis, seed 3"),
+        ({"rule": {}, "seed": 3, "precision": "bf16"}, {},
+         "gcn on cora, trained by dfa on opu_sim, precision=bf16, seed 3"),
+        ({"rule": {"needs": "nothing"}, "seed": 3, "precision": "tf32"}, {"rule": "bp"},
+         "gcn on cora, trained by bp, precision=tf32, seed 3"),
+        ({"rule": {}, "seed": 3, "precision": "fp32"}, {}, "gcn on cora, trained by dfa on opu_sim, seed 3"),
         ({}, dict.fromkeys(CHOICES), "– on –, trained by –, seed –"),
     ],
 )  # fmt: skip
