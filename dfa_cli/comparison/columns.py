@@ -33,6 +33,10 @@ class Column:
     left: bool = False
     note: str = ""
 
+    def has_value(self, groups: Sequence[Group]) -> bool:
+        """Tells whether a cell of these rows says anything."""
+        return any(self.cell(group) not in ("", NOTHING) for group in groups)
+
 
 LONGEST = 60  # cells of the value of a key; a longer one is cut
 COSTS = ("time", "frames", "energy")
@@ -73,6 +77,8 @@ def columns(
         if not wanted and not _worth_showing(name, result, for_people):
             continue
         column = _column(name, result, precision)
+        if not wanted and for_people and not column.has_value(result.groups):
+            continue
         if not any(_is_same(column, other) for other in chosen):
             chosen.append(column)
     if wanted:

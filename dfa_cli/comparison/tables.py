@@ -145,7 +145,7 @@ def _without_same(
         cells = {column.cell(group) for group in part}
         if column.name in keys and len(cells) == 1:
             same += [f"{column.heading} {cell}" for cell in cells if cell != NOTHING]
-        elif cells != {NOTHING}:
+        elif column.has_value(part):
             varying.append(column)
     return same, varying
 

@@ -35,7 +35,7 @@ def truncate(word: str, room: int) -> str:
 def wrap(word: str, room: int) -> list[str]:
     """Breaks `word` at its blanks into lines of at most `room` cells.
 
-    A single longer part is broken inside, behind the last `.`, `_`, `/` or `,` of its line if that is not near its start.
+    A single longer part is broken inside: behind the last `.`, `_`, `/` or `,` of its line, but not near its start.
     """
     lines: list[str] = []
     line = ""

@@ -195,6 +195,36 @@ def test_a_folder_too_wide_for_eighty_columns_is_divided_into_parts_that_say_all
     assert not re.search(r"\nrule (bp|dfa)", table), "rows stay beside their baseline"
 
 
+def test_a_part_of_a_wide_table_has_no_column_without_a_value(factory: Factory):
+    for lr in (0.01, 0.02):
+        for i in range(2):
+            keys = {
+                "optimizer.lr": lr,
+                "long_name": "c" * 20 + str(i),
+                "third": i * 10**9,
+                "note": f"{i}" + " a" * 8,
+            }
+            for seed in range(3):
+                failed = (lr, i, seed) == (0.01, 0, 2)
+                factory.run(
+                    config=keys, seed=seed, overrides=[f"{key}=" for key in keys], sweep=f"sweep{lr}",
+                    status="failed" if failed else "completed",
+                )  # fmt: skip
+    _, first, second, _ = compare_table([factory.root], width=80).split("\n\n")
+    assert "seed 2 failed" in first
+    assert "not counted" not in second
+
+
+def test_a_column_of_dashes_is_shown_only_where_it_was_asked_for(factory: Factory):
+    factory.run(rule="bp")
+    factory.run(data="citeseer")
+    options = {"baseline": "rule=bp", "only": "rule=dfa"}
+    assert "vs rule=bp" not in compare_table([factory.root], **options).split("\n\n")[1]
+    assert (
+        "vs rule=bp" in compare_table([factory.root], show=["mean", "difference"], **options).split("\n\n")[1]
+    )
+
+
 def test_the_time_is_that_of_epochs_without_the_first(factory: Factory, call: Call):
     folder = factory.run(epochs=5)
     text = (folder / "metrics.csv").read_text().splitlines()
