@@ -9,6 +9,7 @@ from typing import Any
 from dfa_cli.comparison.baseline import Baseline, compare_with_baseline, filter_rows
 from dfa_cli.comparison.group import Group, make_group, mark_missing
 from dfa_cli.comparison.grouping import (
+    by_whom,
     classify_keys,
     group_runs,
     key_value,
@@ -105,15 +106,15 @@ class Comparison:
     def _notes_on_dependent_keys(self) -> list[str]:
         """Names the values that differ as a consequence of the columns: those tuned for each rule, and the others."""
         notes = []
-        tuned_options = {str(run.choices.get("tuned")) for group in self.groups for run in group.shown} - {
-            "None",
-            "none",
-        }
-        typed = overridden(run for group in self.groups for run in group.shown)
+        runs = [run for group in self.groups for run in group.shown]
+        typed = overridden(runs)
         tuned = [
             key
             for key in self.dependent_keys
-            if tuned_options and is_tuned(key) and key not in typed and not self._belongs_to_a_column(key)
+            if is_tuned(key)
+            and key not in typed
+            and not self._belongs_to_a_column(key)
+            and _follows_from_tuned(runs, key)
         ]
         if tuned:
             names = shortest_names([*tuned, *self.columns])
@@ -121,9 +122,9 @@ class Comparison:
             notes.append(f"Each rule uses its own tuned values (conf/tuned, docs/tuning.md): {listed}.")
         by_hand = [key for key in self.dependent_keys if key in typed]
         if by_hand:
-            listed = ", ".join(f"{key} ({self._values(key)})" for key in by_hand[:8])
+            listed = ", ".join(f"{key} ({_values(runs, key)})" for key in by_hand[:8])
             more = f" and {len(by_hand) - 8} more" if len(by_hand) > 8 else ""
-            notes.append(f"Set by hand, and not the same in all rows: {listed}{more}.")
+            notes.append(f"Set {by_whom(runs)}, and not the same in all rows: {listed}{more}.")
         others = [
             key
             for key in self.dependent_keys
@@ -133,13 +134,6 @@ class Comparison:
             more = f" and {len(others) - 8} more" if len(others) > 8 else ""
             notes.append(f"These keys differ together with the columns: {', '.join(others[:8])}{more}.")
         return notes
-
-    def _values(self, key: str) -> str:
-        """Lists the values of a key in the order of the rows: `0.1, 0.003`. A dash stands for rows without the key."""
-        found = dict.fromkeys(
-            format_value(key_value(run, key)) for group in self.groups for run in group.shown
-        )
-        return ", ".join([*list(found)[:4], *(["..."] if len(found) > 4 else [])])
 
     def _notes_on_origins(self) -> list[str]:
         """Names the rows that mix runs of different commits of dfa or different versions of packages."""
@@ -206,8 +200,9 @@ class Comparison:
 
     def _notes_on_values_set_by_hand(self, others: Sequence[Group]) -> list[str]:
         """Says in which values that a user set rows differ from their baseline, though they are compared with it."""
+        whom = by_whom(run for group in self.groups for run in group.shown)
         notes = [
-            f"{_are(groups, others)} compared with {self.baseline} although a value was set by hand: {words}."
+            f"{_are(groups, others)} compared with {self.baseline} although a value was set {whom}: {words}."
             for words, groups in _rows_by(others, lambda group: group.set_by_hand).items()
         ]
         if len(notes) > MOST_REASONS:
@@ -233,6 +228,38 @@ class Comparison:
             else []
         )
         return listed if len(labels) <= MOST_REASONS else [*listed[: MOST_REASONS - 1], *more]
+
+
+def _follows_from_tuned(runs: Sequence[Run], key: str) -> bool:
+    """Tells whether the file of conf/tuned that each run has may be what decides `key`.
+
+    It is not where runs with the same file differ, as those of an experiment differ from others.
+    """
+    if all(run.choices.get("tuned") in (None, "none") for run in runs):
+        return False
+    values: dict[str, str] = {}
+    return all(
+        values.setdefault(str(run.choices.get("tuned")), value) == value
+        for run in runs
+        if (value := format_value(key_value(run, key)))
+    )
+
+
+def _values(runs: Sequence[Run], key: str) -> str:
+    """Lists the values that a key was set to, and then those that follow from other choices: `0.1; elsewhere 0.01`.
+
+    A dash stands for runs without the key.
+    """
+    set_, followed = (
+        list(
+            dict.fromkeys(
+                format_value(key_value(run, key)) for run in runs if (key in overridden([run])) == was_set
+            )
+        )
+        for was_set in (True, False)
+    )
+    words = [", ".join([*values[:4], *(["..."] if len(values) > 4 else [])]) for values in (set_, followed)]
+    return "; elsewhere ".join(word for word in words if word)
 
 
 def _rows_by(groups: Sequence[Group], words: Callable[[Group], str]) -> dict[str, list[Group]]:

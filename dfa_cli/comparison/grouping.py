@@ -45,11 +45,16 @@ def key_applies(run: Run, key: str) -> bool:
 
 
 def overridden(runs: Iterable[Run]) -> set[str]:
-    """Returns the keys that a user set on the command line, under today's names."""
+    """Returns the keys that a command line set, or a grid of an experiment, under today's names."""
     typed = {
         str(item).lstrip("+~").partition("=")[0] for run in runs for item in run.record.get("overrides") or ()
     }
     return {todays_name(key) for key in typed}
+
+
+def by_whom(runs: Iterable[Run]) -> str:
+    """Says who may have set the keys of `overridden`: a record does not tell typed words from those of a grid."""
+    return "by hand or by the experiment" if any(run.choices.get("experiment") for run in runs) else "by hand"
 
 
 def classify_keys(runs: Sequence[Run], over: Sequence[str], keys: Keys) -> KeyRoles:

@@ -21,7 +21,7 @@ MOST_VALUES = 12  # of a key that are listed
 class Differences:
     """The differences between the rows of a comparison.
 
-    `table`: the keys that tell the rows apart first, then those set by hand, then the others. `folded`: the keys that
+    `table`: the keys that tell the rows apart first, then those that were set, then the others. `folded`: the keys that
     only some rows have, with one value in all of these. `options`: the options that have the folded keys.
     `side_by_side`: whether each row of the comparison has a column. If not, the rows with each value are counted.
     """

@@ -44,7 +44,7 @@ def run_as_text(run: Run, width: int | None = None) -> str:
     def add_line(name: str, words: Any) -> None:
         lines.extend(_entry(name, words, _BRIEF_INDENT, room))
 
-    add_line("set by hand", _set_by_hand(run))
+    add_line(*_overrides(run))
     result = run.result
     if result:
         of_epochs = f" of {format_value(run.config['epochs'])}" if "epochs" in run.config else ""
@@ -129,7 +129,8 @@ def run_in_full(run: Run, width: int | None = None) -> str:
 
     begin_part("Configuration")
     add_line("  identity", run.identity)
-    add_line("  set by hand", _set_by_hand(run))
+    name, words = _overrides(run)
+    add_line(f"  {name}", words)
     lines += _tree(run.config, room)
 
     begin_part("Provenance")
@@ -234,8 +235,13 @@ def _read_out_without_ratio(run: Run) -> str | None:
     return None if exact or with_formula else format_value(run.choices.get("device/readout") or NOTHING)
 
 
-def _set_by_hand(run: Run) -> str:
-    return " ".join(format_value(item) for item in run.record.get("overrides") or ())
+def _overrides(run: Run) -> tuple[str, str]:
+    """Returns a name for the words that the run was started with, and these words.
+
+    Those of a run of an experiment hold the values of its grid too, which nobody typed.
+    """
+    name = "overrides" if run.choices.get("experiment") else "set by hand"
+    return name, " ".join(format_value(item) for item in run.record.get("overrides") or ())
 
 
 def _split(result: dict[str, Any]) -> str:

@@ -165,7 +165,7 @@ def test_show_prints_the_whole_record(factory: Factory, call: Call):
         r"test accuracy at best validation epoch +81\.2 %",
         r"test accuracy at last epoch +81\.0 %",
         r"split +public Planetoid split \(140 train, 500 validation, 1000 test\)",
-        r"frames +5600",
+        r"frames +5,600\n",
         r"modelled energy +84\.0 J",
         r"saturated fraction +0\.001",
         r"SNR, calibration pattern, dB +28\.46\n",
@@ -180,6 +180,10 @@ def test_show_prints_the_whole_record(factory: Factory, call: Call):
     ):
         assert re.search(words, shown), words
     assert json.loads(call("show", "last", "--json").stdout)["id"] == "abcd1234"
+    factory.run(choices={"experiment": "depth"}, config={"precision": "bf16"})
+    of_experiment = call("show", "last").stdout
+    assert re.search(r"overrides +rule=dfa device=cpu seed=0\n", of_experiment), "a grid is not set by hand"
+    assert re.search(r"chosen .* precision=bf16\n", of_experiment)
 
 
 def test_show_fits_on_one_screen(factory: Factory):

@@ -393,7 +393,7 @@ def test_values_set_by_hand_are_named(factory: Factory, call: Call):
     assert (
         "The other rows are compared with rule=bp although a value was set by hand: optimizer.lr differs: 0.02, 0.5."
     ) in said
-    assert "Set by hand, and not the same in all rows: device.threshold (–, 0.7)." in said
+    assert "Set by hand, and not the same in all rows: device.threshold (0.7; elsewhere –)." in said
     named = call("compare", "--baseline", "rule=bp and optimizer.lr=0.5").stdout
     assert "although" not in named
     plain = call("compare", "--baseline", "device=cpu", "--where", "rule=dfa").stdout
@@ -405,6 +405,27 @@ def test_options_set_by_hand_are_named_beside_the_column_that_they_belong_to(fac
         words = {"choices": {"optimizer": optimizer}, "config": {"optimizer.lr": lr}}
         factory.run(**words, overrides=[f"optimizer={optimizer}", f"optimizer.lr={lr}"])
     assert "Set by hand, and not the same in all rows: optimizer.lr (0.01, 0.3)." in call("compare").stdout
+
+
+def test_values_that_an_experiment_set_are_not_said_to_be_typed(factory: Factory, call: Call):
+    """The words of a grid are in the record like typed ones, and a value of another row may follow from its model."""
+    words = {"config": {"model.widths": [8, 8]}, "overrides": ["model=gcn", "model.widths=[8,8]"]}
+    factory.run(**words, choices={"experiment": "depth"})
+    factory.run(model="fc")
+    said = call("compare").stdout
+    assert (
+        "Set by hand or by the experiment, and not the same in all rows: model.widths ([8, 8]; elsewhere [16])."
+        in said
+    )
+
+
+def test_values_that_an_experiment_fixes_are_not_called_tuned(factory: Factory, call: Call):
+    factory.run(rule="bp", config={"optimizer.lr": 0.003}, choices={"experiment": "quickstart"})
+    factory.run(rule="dfa", config={"optimizer.lr": 0.003, "epochs": 7}, choices={"experiment": "quickstart"})
+    factory.run(rule="dfa")
+    said = call("compare").stdout
+    assert "tuned" not in said
+    assert "These keys differ together with the columns: optimizer.lr." in said
 
 
 def test_a_device_that_one_rule_does_not_use_is_not_said_to_be_the_same_in_all_rows(
