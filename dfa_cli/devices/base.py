@@ -15,7 +15,7 @@ from torch import Tensor
 class Cost:
     """The cost of all projections since `prepare`.
 
-    `rows`: number of projected vectors.
+    `rows`: number of projected vectors, in all processes of a run together.
     `frames`: number of exposures of the camera, each with a binary pattern shown; 0 on digital hardware.
     `coefficients`: number of entries of the feedback matrix, times `rows`.
     `measured_seconds` [s]: time that this machine spent; `None` where steps were replayed, which nobody times.

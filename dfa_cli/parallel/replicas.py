@@ -12,6 +12,7 @@ from torch import Tensor, distributed, nn
 from torch._C._distributed_c10d import GradBucket
 
 from dfa_cli.config.bounds import require
+from dfa_cli.devices.base import Counts, ProjectionDevice
 from dfa_cli.errors import DfaError
 from dfa_cli.kernels.vjp import accumulate_vjp
 from dfa_cli.machine.memory import peak_bytes
@@ -61,7 +62,7 @@ class DataParallel:
         """Return the part of the experiment that this process computes. Every process calls it."""
         rule = experiment.rule
         traffic = Traffic()
-        replica = Replica(experiment.model, rule, team, traffic, getattr(experiment.device, "rowwise", False))
+        replica = Replica(experiment.model, rule, team, traffic, experiment.device)
         parts = {field.name: getattr(experiment, field.name) for field in fields(Experiment)}
         parts["rule"] = StagedRule(replica.step)
         return ReplicatedExperiment(**parts, team=team, traffic=traffic)
@@ -70,9 +71,12 @@ class DataParallel:
 class Replica:
     """Computes the rows of this process in a training step, and adds up the gradients of all processes."""
 
-    def __init__(self, model: Model, rule: LearningRule, team: Team, traffic: Traffic, rowwise: bool):
+    def __init__(
+        self, model: Model, rule: LearningRule, team: Team, traffic: Traffic, device: ProjectionDevice | None
+    ):
         self.model, self.rule, self.team, self.traffic = model, rule, team, traffic
-        self.rowwise = rowwise
+        self.device = device
+        self.rowwise = getattr(device, "rowwise", False)
         self._backward: Callable[[MicroBatch, Batch], Step] = self._backward_by_blocks
         if isinstance(rule, Backpropagation):
             from torch.nn.parallel import DistributedDataParallel
@@ -140,6 +144,9 @@ class Replica:
             return iter(())
         if self.rowwise:
             signals = self.rule.feedback(error, part.batch, part.rows)
+            if isinstance(counts := getattr(self.device, "counts", None), Counts):
+                # The other processes project the other rows, and the record counts those of the run.
+                counts.rows += len(batch.y) - part.rows
             return (signal * part.weight for signal in signals)
         # The device is shown the errors of all rows, so its noise does not depend on the number of processes.
         whole = error.new_zeros(len(batch.y), error.shape[1])

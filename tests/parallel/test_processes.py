@@ -413,7 +413,7 @@ def test_a_graph_in_stages_has_the_bits_of_one_process(dfa: Dfa) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [("rule=bp",), ("device=opu_sim",)], ids="".join)
+@pytest.mark.parametrize("words", [("rule=bp",), ("device=cpu",), ("device=opu_sim",)], ids="".join)
 def test_replicas_train_as_one_process_does(dfa: Dfa, words: tuple[str, ...]) -> None:
     """Sums are added in another order, so the weights differ by rounding only."""
     # 1000 training rows in batches of 333 leave a last batch of one row, of which one process has none.
@@ -428,6 +428,9 @@ def test_replicas_train_as_one_process_does(dfa: Dfa, words: tuple[str, ...]) ->
             assert (weights[name] - value).norm() <= 1e-5 * (1 + value.norm()), name
     for a, b in zip(one.metrics, two.metrics, strict=True):
         assert float(a["train_loss"]) == pytest.approx(float(b["train_loss"]), rel=1e-5)
+    counts = ("rows", "coefficients", "steps")
+    of_one, of_two = ([(run.record["projection"] or {}).get(name) for name in counts] for run in (one, two))
+    assert of_one == of_two
     parameters = sum(value.numel() for name, value in expected.items() if not name.startswith("feedback."))
     for process in two.record["parallel"]["stages"]:
         assert process["sent"]["all_reduce"]["bytes"] == 4 * parameters * process["steps"]
