@@ -163,6 +163,23 @@ def test_threads_change_no_bit_of_the_budget(wrapped: OffAxis | PhaseShifting) -
     assert min(found.pop()) > 0
 
 
+@pytest.mark.parametrize("grain", [64, 65, 128])
+def test_the_threads_do_not_change_a_row_with_many_pixels(grain: int) -> None:
+    """A long Fourier transform is divided among threads where there are fewer transforms than threads."""
+    row, fields = Row(256, grain), [field_of(lines, 256) for lines in (1, 2, 3)]
+    threads, found = torch.get_num_threads(), set()
+    try:
+        for count in (1, 2, 4):
+            torch.set_num_threads(count)
+            light = [row.intensity(field, 2.0) for field in fields]
+            values = [row.real_part(intensity, 2.0) for intensity in light]
+            bits = tuple(numbers.numpy().tobytes() for numbers in (*light, *values))
+            found.add((row.moments(), bits))
+    finally:
+        torch.set_num_threads(threads)
+    assert len(found) == 1
+
+
 def test_the_budget_names_the_sources() -> None:
     """Each part grows with what it is named after; the statistical read-out has the budget of what it wraps."""
 

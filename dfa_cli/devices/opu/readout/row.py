@@ -9,6 +9,7 @@ field = row.demodulate(intensity, reference)         # [..., modes], complex
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ from dfa_cli.devices.opu.readout.holography import Moments
 
 # torch gives a thread at least so many numbers (`GRAIN_SIZE` in ATen/Parallel.h).
 NUMBERS_OF_A_THREAD = 1 << 15
+# Shorter transforms are computed by one thread each.
+SHARED_TRANSFORM = 1 << 13  # numbers
 
 
 def multiply(rows: Tensor, factors: Tensor, out: Tensor) -> Tensor:
@@ -31,6 +34,26 @@ def multiply(rows: Tensor, factors: Tensor, out: Tensor) -> Tensor:
     for piece, product in zip(rows.view(-1, n).split(size), out.view(-1, n).split(size), strict=True):
         torch.mul(piece, factors, out=product)
     return out
+
+
+def transform(function: Callable[..., Tensor], rows: Tensor, n: int) -> Tensor:
+    """Return `function(rows, n=n, norm="forward")`, one of `torch.fft`, along the last dimension.
+
+    Several threads share a long transform where there are fewer transforms than threads, and round it differently. So
+    the rows are repeated until there is one for each thread. A single row is rounded differently from several, so there
+    are always two or more.
+    """
+    count, least = math.prod(rows.shape[:-1]), max(2, torch.get_num_threads())
+    if rows.is_cuda or n < SHARED_TRANSFORM or not 0 < count < least:
+        return function(rows, n=n, norm="forward")
+    flat = rows.reshape(count, rows.shape[-1])
+    repeated = function(flat.repeat(math.ceil(least / count), 1), n=n, norm="forward")
+    return repeated[:count].reshape(*rows.shape[:-1], -1)
+
+
+def total(numbers: Tensor) -> float:
+    """Add up numbers in an order that does not depend on the number of threads."""
+    return sum((float(piece.sum()) for piece in numbers.split(NUMBERS_OF_A_THREAD - 1)), 0.0)
 
 
 class Row:
@@ -105,11 +128,11 @@ class Row:
         multiply(squared_spectrum, self._to_pixels[:modes], out=light[..., :modes])
         light[..., 0] += reference**2
         light[..., self.band] += multiply(spectrum, self._to_fringes * reference, out=spectrum)
-        return torch.fft.irfft(light, n=self.pixels, norm="forward")
+        return transform(torch.fft.irfft, light, self.pixels)
 
     def spectrum(self, intensity: Tensor) -> Tensor:
         """Return the complex amplitudes `[..., pixels // 2 + 1]` at 0, 1, ... cycles per row."""
-        return torch.fft.rfft(intensity, norm="forward")
+        return transform(torch.fft.rfft, intensity, self.pixels)
 
     def demodulate(self, intensity: Tensor, reference: float) -> Tensor:
         """Recover the complex field `[..., modes]` from the intensity `[..., pixels]`."""
@@ -162,7 +185,8 @@ class Row:
         modes, pixels = self.modes, self.pixels
         squared = self.response().abs().square()  # |c_k|^2
         # By Parseval's theorem, the sum of the squared weights of the pixels.
-        noise = float(2 * squared.sum() - squared[0] - (squared[-1] if pixels % 2 == 0 else 0)) / pixels
+        last = float(squared[-1]) if pixels % 2 == 0 else 0.0
+        noise = (2 * total(squared) - float(squared[0]) - last) / pixels
         # What the fields of all modes, `F_f`, contribute to the value at one of them.
         transfer = 2 * self.visibility * self.contrast[self.band] * self.response()[self.band]
         gain = float(transfer.real.mean())
@@ -178,7 +202,6 @@ class Row:
         only[0] = 1.0
         k = torch.arange(self.pixels // 2 + 1)
         turns = (-math.pi * (self.grain - 1) / self.pixels * k).double()
-        weights = torch.fft.irfft(
-            self.response().conj() * torch.polar(torch.ones_like(turns), turns), n=self.pixels
-        )
-        return float((self.intensity(only, 0.0) * weights.square()).sum() / weights.square().sum())
+        response = self.response().conj() * torch.polar(torch.ones_like(turns), turns)
+        squared = transform(torch.fft.irfft, response, self.pixels).square()
+        return total(self.intensity(only, 0.0) * squared) / total(squared)
