@@ -34,6 +34,8 @@ from hydra.types import HydraContext, RunMode, TaskFunction
 from hydra.version import setbase
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from dfa_cli.errors import DfaError
+
 VERSION_BASE = "1.3"
 JOB_NAME = "dfa"  # hydra.job.name
 STATISTICAL = "device/readout=statistical"
@@ -55,15 +57,19 @@ class SeparateChoices(ConfigLoaderImpl):
     among its choices.
 
     `device/readout=statistical` means the noise of the read-out that the chosen device has by itself. The device
-    `opu_phase_shifting` reads by `phase_shifting`, whose noise is that of `statistical_phase_shifting`.
+    `opu_phase_shifting` reads by `phase_shifting`, whose noise is that of `statistical_phase_shifting`. It raises
+    `DfaError` for a device whose read-out has no such model.
 
     The keys that the file of a device sets for a part, such as `tau` below `drift`, belong to the option that this
     device has by itself. With another option, as by `device/drift=reference`, they are left out. A read-out keeps the
     keys that mean the same for it: all of them where one option models the noise of the other, else those of `SHARED`
-    that it has.
+    that it has. Where the file sets the class of a part, by `_target_`, no option is that of the device: each option
+    that the command line names has its own values.
     """
 
+    _named: frozenset[str] = frozenset()  # parts of the device whose option is named
     _replaced: frozenset[str] = frozenset()  # parts of the device that have another option
+    _is_statistical = False  # whether `device/readout=statistical` is named
     _same_readout = False  # whether the option of the read-out simulates or models that of the device
     _readout: Any = None  # the keys of the option of the read-out
 
@@ -71,6 +77,8 @@ class SeparateChoices(ConfigLoaderImpl):
         self, config_name: str | None, overrides: list[str], run_mode: RunMode, *arguments: Any, **more: Any
     ) -> DictConfig:
         meant = self._meant(config_name, overrides, run_mode)
+        words = (word.partition("=")[0] for word in meant)
+        self._named = frozenset(word.partition("/")[2] for word in words if word.startswith("device/"))
         self._replaced = self._other_parts(config_name, meant, run_mode)
         self._readout = OmegaConf.create()
         composed = super().load_configuration(config_name, meant, run_mode, *arguments, **more)
@@ -91,25 +99,32 @@ class SeparateChoices(ConfigLoaderImpl):
         if default.package == "device.readout":
             node = OmegaConf.select(loaded.config, default.package) or {}  # of an empty file
             self._readout = OmegaConf.merge(self._readout, node)
-        if not self._replaced or default.package != "device":
+        if not self._named or default.package != "device":
             return loaded
         config = copy.deepcopy(loaded.config)
         node = OmegaConf.select(config, "device")
-        for name in [name for name in self._replaced if isinstance(node, DictConfig) and name in node]:
-            keys = node.pop(name)
+        for name in [name for name in self._named if isinstance(node, DictConfig) and name in node]:
+            keys = node[name]
+            own_class = keys.get("_target_") if isinstance(keys, DictConfig) else None
+            if name not in self._replaced and own_class is None:
+                continue
+            del node[name]
             if name == "readout" and isinstance(keys, DictConfig):
+                if own_class is not None and self._is_statistical:
+                    raise _not_modelled(f"the class {own_class}")
                 node[name] = self._kept(keys)
         return replace(loaded, config=config)
 
     def _kept(self, keys: DictConfig) -> dict[str, Any]:
         """Return what the read-out takes of the keys that the device sets for its own."""
+        same = self._same_readout and "_target_" not in keys
         keys = keys.get("wrapped") or keys
         models = "wrapped" in self._readout
         has = self._readout["wrapped"] if models else self._readout
         kept: dict[str, Any] = {
             str(name): keys._get_node(name)  # an interpolation stays one
             for name in keys
-            if self._same_readout or (name in SHARED and name in has)
+            if same or (name in SHARED and name in has)
         }
         return {"wrapped": kept} if models else kept
 
@@ -139,12 +154,24 @@ class SeparateChoices(ConfigLoaderImpl):
     def _meant(self, config_name: str | None, overrides: Sequence[str], run_mode: RunMode) -> list[str]:
         """Return the overrides with the read-out that `device/readout=statistical` means."""
         chosen = [word for word in overrides if word.startswith(("device=", "experiment="))]
-        if not chosen or STATISTICAL not in overrides:
+        self._is_statistical = STATISTICAL in overrides
+        if not chosen or not self._is_statistical:
             return list(overrides)
         choices = super().compute_defaults_list(config_name, chosen, run_mode).overrides.known_choices
-        itself = f"{STATISTICAL}_{choices.get('device/readout')}"
-        known = itself.partition("=")[2] in self.get_group_options("device/readout")
-        return [itself if known and word == STATISTICAL else word for word in overrides]
+        own = choices.get("device/readout")
+        if own is None or _modelled(own) == "off_axis":
+            return list(overrides)
+        model = own if own.startswith("statistical_") else f"statistical_{own}"
+        if model not in self.get_group_options("device/readout"):
+            raise _not_modelled(f"device/readout={own}")
+        return [f"device/readout={model}" if word == STATISTICAL else word for word in overrides]
+
+
+def _not_modelled(readout: str) -> DfaError:
+    return DfaError(
+        f"{STATISTICAL} models the noise of the read-out that the device has by itself, and nothing models that of "
+        f"{readout}. Leave {STATISTICAL} out, or choose a read-out by its name, such as device/readout=off_axis."
+    )
 
 
 def _modelled(readout: str) -> str:

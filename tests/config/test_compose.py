@@ -17,6 +17,7 @@ from dfa_cli.config.command import parse_command
 from dfa_cli.config.compose import Composer, compose_run, compose_sweep
 from dfa_cli.config.paths import conf_dir
 from dfa_cli.config.registration import register_with_hydra
+from dfa_cli.config.spec import RunSpec
 from dfa_cli.errors import DfaError
 
 JOBS = [
@@ -201,6 +202,51 @@ def test_the_keys_of_a_device_of_ones_own_belong_to_the_parts_that_it_has(
     own = compose_run(["--config-dir", str(tmp_path), "data=digits", "device=mylab", *words])
     other = compose_run(["data=digits", "device=opu_phase_shifting", *like])
     assert own.config["device"][part] == other.config["device"][part]
+
+
+OWN_OPTION = "  - override readout: measured\n"
+OWN_CLASS = (
+    "  - override readout: off_axis\n  - _self_\nreadout:\n  _target_: torch.nn.Identity\n  snr_db: 7\n"
+)
+
+
+def _with_own_readout(folder: Path, readout: str, *words: str) -> RunSpec:
+    """Composes a run on a device whose file chooses a read-out that is not of this package."""
+    (folder / "device" / "readout").mkdir(parents=True, exist_ok=True)
+    (folder / "device" / "readout" / "measured.yaml").write_text("_target_: torch.nn.Identity\n")
+    (folder / "device" / "mylab.yaml").write_text(f"defaults:\n  - opu_sim\n{readout}")
+    return compose_run(["--config-dir", str(folder), "data=digits", "device=mylab", *words])
+
+
+@pytest.mark.parametrize(
+    ("readout", "name"),
+    [
+        (OWN_OPTION, "device/readout=measured"),
+        (OWN_CLASS, "the class torch.nn.Identity"),
+        ("  - override readout: ideal\n", "device/readout=ideal"),
+    ],
+)
+def test_the_noise_of_a_read_out_without_a_model_is_not_that_of_another(
+    readout: str, name: str, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        DfaError, match=f"nothing models that of {name}. Leave device/readout=statistical out"
+    ):
+        _with_own_readout(tmp_path, readout, "device/readout=statistical")
+
+
+def test_the_noise_of_a_model_is_that_of_the_model(tmp_path: Path) -> None:
+    words = ("  - override readout: statistical_phase_shifting\n", "device/readout=statistical")
+    assert _with_own_readout(tmp_path, *words).choices["device/readout"] == "statistical_phase_shifting"
+
+
+@pytest.mark.parametrize("readout", [OWN_OPTION, OWN_CLASS])
+def test_a_named_read_out_has_its_own_class_and_keys(readout: str, tmp_path: Path) -> None:
+    found = _with_own_readout(tmp_path, readout, "device/readout=off_axis").config["device"]["readout"]
+    plain = compose_run(["data=digits", "device=opu_sim", "device/readout=off_axis"])
+    assert found == plain.config["device"]["readout"]
+    unnamed = _with_own_readout(tmp_path, readout).config["device"]["readout"]
+    assert unnamed["_target_"] == "torch.nn.Identity"
 
 
 @pytest.mark.parametrize("readout", ["off_axis", "phase_shifting"])
