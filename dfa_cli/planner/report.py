@@ -94,15 +94,25 @@ def text(plan: Plan, width: int | None) -> str:
 
 def _head(plan: Plan, width: int) -> list[str]:
     work, options = plan.work, plan.options
-    rows, count = plan.costs.rows, options.micro_batches
+    count = options.micro_batches
     parts = "1 micro-batch" if count == 1 else f"{count} micro-batches"
     costs = "operations counted" if work.measured is None else "times of the blocks measured"
     return wrap(
         f"{work.name} ({quantity(work.parameters)} parameters, {len(work.blocks)} blocks) on {plan.place}: "
-        f"{plural(options.stages, 'stage')}, {parts} of {rows:,.0f} {work.row}s, "
+        f"{plural(options.stages, 'stage')}, {parts} of {_rows(plan)}, "
         f"{costs}, activations {'recomputed' if options.recompute else 'kept'}. Planned, not run.",
         width,
     )
+
+
+def _rows(plan: Plan) -> str:
+    """Say how many rows a micro-batch has, as `dfa train` divides a batch: `21 or 22 samples (256 in a batch)`."""
+    work, count = plan.work, plan.options.micro_batches
+    least, more = divmod(work.rows, count)
+    words = f"{least:,} or {least + 1:,} {work.row}s" if more else f"{least:,} {work.row}s"
+    if more and work.unit > 1:  # whole sequences, which nobody has divided yet
+        words = f"{work.rows / count:,.0f} {work.row}s on average"
+    return words if count == 1 else f"{words} ({work.rows:,} in a batch)"
 
 
 def _opus(plan: Plan) -> str:
@@ -113,6 +123,8 @@ def _opus(plan: Plan) -> str:
     if options.pattern_rate is not None:
         first = f"{GIVEN.capitalize()} (--pattern-rate)"
     rate = in_words(plan.pattern_rate)
+    if options.pattern_rate is not None and options.optics is not DEFAULT_OPTICS:
+        rate += f", in place of the {_number(plan.modelled_pattern_rate)} of {options.optics.name}"
     return (
         f"dfa OPU: one optical processing unit projects the error for all stages. {first} it shows {rate}. "
         f"It is {FAST_ENOUGH} with {in_words(plan.needed_pattern_rate)}: then it shows the errors of a step in the "

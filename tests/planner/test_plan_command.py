@@ -22,7 +22,7 @@ from dfa_cli.planner.costs import Block, Hardware, Workload
 from dfa_cli.planner.files import read_hardware, read_preset
 from dfa_cli.planner.pictures import draw_sweep, timeline
 from dfa_cli.planner.plan import Options, plan, sweep
-from dfa_cli.planner.report import conclusions, sweep_text
+from dfa_cli.planner.report import conclusions, sweep_text, text
 
 LARGE = Hardware("large", peak=1.0, achieved=1.0, bandwidth=1e30, latency=0.0, memory=1e30)
 
@@ -111,6 +111,19 @@ def test_a_network_that_only_waits_is_told_so() -> None:
     words = " ".join(conclusions(plan(equal_blocks(8), slow, Options(4, 8))))
     assert "Nearly all of a step is spent waiting for messages" in words
     assert "patterns a second" not in words
+
+
+@pytest.mark.parametrize(
+    ("rows", "parts", "words"),
+    [
+        (256, 12, "12 micro-batches of 21 or 22 samples (256 in a batch)"),  # split_batch makes four of 22
+        (256, 8, "8 micro-batches of 32 samples (256 in a batch)"),
+        (256, 1, "1 micro-batch of 256 samples,"),
+    ],
+)
+def test_the_rows_of_all_micro_batches_are_those_of_the_batch(rows: int, parts: int, words: str) -> None:
+    work = replace(equal_blocks(8), row="sample").with_rows(rows)
+    assert words in " ".join(text(plan(work, LARGE, Options(4, parts)), 80).split())
 
 
 def test_what_a_stage_holds_is_told_where_it_differs() -> None:
@@ -488,5 +501,6 @@ def test_the_speed_of_the_optics_is_that_of_the_configured_device(
     assert f"As modelled ({source}) it shows {rate:,} patterns a second. It is fast enough with" in said
     assert "dfa OPU as modelled " in said
     given = " ".join(dfa(*large, *words, "--pattern-rate", "700").out.split())
-    assert "As given (--pattern-rate) it shows 700 patterns a second." in given
+    instead = "" if words == ["device=cpu"] else f", in place of the {rate:,} of {words[0]}"
+    assert f"As given (--pattern-rate) it shows 700 patterns a second{instead}." in given
     assert "dfa OPU as given " in given
