@@ -135,7 +135,10 @@ def run(
     )
     sentences.append(f"Measured here over {n_out:,} modes: {found_ratio}.")
     if beam.image and device.camera.photons is not None:
-        sentences.append(_light(beam.image.photoelectrons, beam.image.exposed))
+        # As `OPU.calibrate` counts them.
+        calibration = f"{max(1.0, device.calibration * n_in):g} of {n_in} components lit"
+        is_fixed = device.camera.exposure != "auto"
+        sentences.append(_light(beam.image.photoelectrons, beam.image.exposed, is_fixed, calibration))
     output.write_stdout("\n".join(line for words in sentences for line in wrap(words, width)) + "\n")
     if out is not None:
         from dfa_cli.plots.style import save
@@ -150,17 +153,20 @@ def run(
         output.write_stderr(f"wrote {out}")
 
 
-def _light(photoelectrons: float, exposed: float | None) -> str:
-    """Say how much light a pixel gets, and what sets this limit."""
+def _light(photoelectrons: float, exposed: float | None, is_fixed: bool, calibration: str) -> str:
+    """Say how much light a pixel gets, and what sets this limit.
+
+    `is_fixed`: `device.camera.exposure` is a number. `calibration`: what is lit of the calibration pattern.
+    """
     count = f"{photoelectrons:,.0f}" if photoelectrons >= 10 else f"{photoelectrons:.2g}"
     collects = f"An average pixel collects {count} photoelectrons"
     if exposed is None:
         return f"{collects}. The light of the calibration pattern is set by device.camera.photons."
     limit = (
-        "The full exposure is used: more light (device.laser.watts) would lower the noise."
+        "device.camera.exposure sets it."
+        if is_fixed
+        else "The full exposure is used: more light (device.laser.watts) would lower the noise."
         if math.isclose(exposed, 1.0)
-        else "A longer one would fill the brightest pixels."
-        if exposed < 1
-        else "That is longer than device.laser.exposure_seconds."
+        else f"It is set for the calibration pattern, with {calibration}: a longer one would fill its brightest pixels."
     )
     return f"{collects} in {100 * exposed:.0f} % of the full exposure. {limit}"

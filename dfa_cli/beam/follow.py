@@ -163,7 +163,7 @@ def _image(device: OPU, field: Tensor, noise: object) -> Image | None:
     levels = optics.camera.measure(light.clone(), exposure, noise)[0] * exposure.gain  # type: ignore[arg-type]
     unit = "photoelectrons"
     if exposure.step:
-        levels, unit = levels / exposure.step, "grey level"
+        levels, unit = levels / exposure.step, f"grey level, of 0 to {exposure.range / exposure.step:.0f}"
     # Exposures follow one another at each pixel. Pixels lie side by side in a row.
     along = levels if samples == "exposures" else levels.flatten(1)
     spectrum = torch.fft.rfft(along, norm="forward").abs().square().flatten(0, -2).mean(0)

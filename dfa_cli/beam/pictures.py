@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 ROWS, PIXELS = 24, 64  # of the image that are drawn
+MOST_ROWS = 300  # of mirrors of which each is drawn
 MOST_DOTS = 4000
 SOURCES = {
     "shot": "shot noise",
@@ -58,7 +59,7 @@ def _mirrors(axis: Axes, beam: Beam, mirrors: int, per_component: int) -> None:
     import torch
 
     used = len(beam.pattern) * per_component
-    count = f"{per_component:,} mirror{'' if per_component == 1 else 's'} per component"
+    count = f"{per_component:,} mirror{'' if per_component == 1 else 's'} per component\nwhite: on"
     if used < mirrors / 100:
         count += f"\n{mirrors - used:,} others are not shown"
         mirrors = used
@@ -67,8 +68,14 @@ def _mirrors(axis: Axes, beam: Beam, mirrors: int, per_component: int) -> None:
     shown = torch.full((high * wide,), 0.5)  # neither on nor off: not used
     lit = beam.pattern.abs().repeat_interleave(per_component)[: high * wide]
     shown[: len(lit)] = lit
+    # There are more rows of mirrors than of pixels in the figure, and none of those that are lit may be left out.
     axis.imshow(
-        shown.view(high, wide).numpy(), cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest"
+        shown.view(high, wide).numpy(),
+        cmap="gray",
+        vmin=0,
+        vmax=1,
+        aspect="auto",
+        interpolation="antialiased" if high > MOST_ROWS else "nearest",
     )
     dress(
         axis, f"Mirrors: {int(beam.pattern.count_nonzero())} of {len(beam.pattern)} components lit", count, ""
@@ -89,7 +96,7 @@ def _speckle(axis: Axes, image: Image) -> None:
         interpolation="nearest",
     )
     _of_pixels(axis, "Speckle behind the medium", "pixel")
-    _scale(axis, shown, "intensity / mean")
+    _scale(axis, shown, "intensity / its mean", extend="max")
 
 
 def _camera(axis: Axes, image: Image) -> None:
@@ -102,8 +109,9 @@ def _camera(axis: Axes, image: Image) -> None:
     _scale(axis, shown, image.unit)
 
 
-def _scale(axis: Axes, shown: AxesImage, words: str) -> None:
-    bar = axis.figure.colorbar(shown, ax=axis)
+def _scale(axis: Axes, shown: AxesImage, words: str, extend: str = "neither") -> None:
+    """Draw the scale of an image. `extend="max"`: brighter values than its end have the same colour."""
+    bar = axis.figure.colorbar(shown, ax=axis, extend=extend)
     bar.set_label(words, fontsize=9)
     bar.ax.tick_params(labelsize=8.5)
 
@@ -139,7 +147,8 @@ def _spectrum(axis: Axes, image: Image) -> None:
             color=COLOURS[1],
         )
     sample = image.samples.removesuffix("s")
-    dress(axis, "Its spectrum", f"cycles / {sample}", "power / that of the mean (dB)")
+    heading = "Spectrum of the rows" if sample == "pixel" else "Spectrum of the exposures"
+    dress(axis, heading, f"cycles / {sample}", "power / power of the mean (dB)")
 
 
 def _scatter(axis: Axes, beam: Beam) -> None:

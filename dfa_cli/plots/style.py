@@ -252,11 +252,11 @@ def dress(axis: Axes, heading: str, below: str, beside: str) -> None:
     if figure is not None and place_in_grid is not None:
         down, across = place_in_grid.get_gridspec().get_geometry()
         rooms = (figure.get_figwidth() / across, figure.get_figheight() / down)
+        # 15 letters to the inch, less what is beside the axis
+        sizes = (max(int(15 * (room - 0.9)), 12) for room in rooms)
         below, beside = (
-            "\n".join(
-                wrap(label, max(int(15 * (room - 0.9)), 12))
-            )  # letters to the inch, less what is beside the axis
-            for label, room in zip((below, beside), rooms, strict=True)
+            "\n".join(part for line in label.split("\n") for part in wrap(line, size))
+            for label, size in zip((below, beside), sizes, strict=True)
         )
     axis.set_axisbelow(True)
     axis.grid(color=PALE, linewidth=0.6)

@@ -220,19 +220,29 @@ def test_a_projection_without_noise_is_told_in_words(dfa: Dfa, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("watts", "said"),
+    ("words", "said"),
     [
         # docs/opu.md: the well of 10,000 is full at (2 + 3)^2 times |E|^2, an average pixel gets 5 times |E|^2.
         (
-            "5e-3",
-            r"collects (1,9\d\d|2,0\d\d) photoelectrons in 15 % of the full exposure. A longer one would fill",
+            "device.laser.watts=5e-3 --lit 5",
+            r"collects (1,9\d\d|2,0\d\d) photoelectrons in 15 % of the full exposure. It is set for the calibration "
+            r"pattern, with 5 of 10 components lit: a longer one would fill its brightest pixels\.",
         ),
+        # The exposure is that of the calibration pattern, however much light the pattern has.
+        (
+            "device.laser.watts=5e-3 --lit 1 --inputs 20",
+            r"in 15 % of the full exposure. It is set for the calibration pattern, with 10 of 20 components lit",
+        ),
+        ("device.camera.exposure=0.25", r"in 25 % of the full exposure. device.camera.exposure sets it\."),
         # A tenth of the default light, which is 2,584 photoelectrons.
-        ("1e-4", r"collects 2[56]\d photoelectrons in 100 % of the full exposure. The full exposure is used"),
+        (
+            "device.laser.watts=1e-4 --lit 5",
+            r"collects 2[56]\d photoelectrons in 100 % of the full exposure. The full exposure is used",
+        ),
     ],
 )
-def test_what_limits_the_light_is_told(watts: str, said: str, dfa: Dfa) -> None:
-    answer = dfa("beam", f"device.laser.watts={watts}", "--lit", "5")
+def test_what_limits_the_light_is_told(words: str, said: str, dfa: Dfa) -> None:
+    answer = dfa("beam", *words.split())
     assert re.search(said, answer.out.replace("\n", " ")), answer.out
 
 
