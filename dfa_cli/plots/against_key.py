@@ -24,6 +24,7 @@ from dfa_cli.plots.style import (
     new_figure,
     place,
     reference_look,
+    whole_ticks,
 )
 
 if TYPE_CHECKING:
@@ -76,8 +77,12 @@ def draw_against(result: Comparison, key: str, look: Look = Look()) -> Figure:
             axis.axhline(level, label=arranged.label(group), **reference_look(i))
             fill_across(axis, group.values, look.band, metric)
         _set_scale(axis, points, look.scale)
-        if is_narrow(figure) and axis.get_xscale() == "linear":
-            axis.locator_params(axis="x", nbins=4)
+        if axis.get_xscale() == "linear":
+            whole_ticks(axis.xaxis, points)
+            if is_narrow(figure):
+                axis.locator_params(axis="x", nbins=4)
+        if not metric.unit:
+            whole_ticks(axis.yaxis, (value for group in groups for value in group.values))
         dress(axis, heading, key, axis_title(metric.title))
         if look.start is not None:
             axis.set_ylim(bottom=look.start)

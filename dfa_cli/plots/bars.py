@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,11 @@ from dfa_cli.comparison.group import Group
 from dfa_cli.errors import DfaError
 from dfa_cli.plots.panels import Arrangement
 from dfa_cli.plots.style import (
-    HATCHES,
     INK,
     Look,
     axis_title,
     band_ends,
+    bar_hatch,
     caption,
     dress,
     finish,
@@ -23,6 +24,7 @@ from dfa_cli.plots.style import (
     new_figure,
     reference_look,
     shorten,
+    whole_ticks,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def draw_bars(result: Comparison, look: Look = Look()) -> Figure:
     figure, (axis,) = new_figure(look, 1, labels, height=0.9 + 0.42 * len(groups), is_fixed=True)
     highest = max(max(group.values) for group in measured) * metric.scale
     says_n = not is_narrow(figure) or len({group.n for group in groups}) > 1
+    colours: Counter[str] = Counter()
     for i, group in enumerate(groups):
         number = arranged.number(group)
         colour = line_look(number)["color"]
@@ -52,9 +55,10 @@ def draw_bars(result: Comparison, look: Look = Look()) -> Figure:
             height=0.66,
             color=_lighten(colour),
             edgecolor=colour,
-            hatch=HATCHES[number % len(HATCHES)],
+            hatch=bar_hatch(number, colours[colour]),
             linewidth=1.0,
         )
+        colours[colour] += 1
         ends = band_ends(group.values, look.band, metric)
         if ends:
             low, high = (end * metric.scale for end in ends)
@@ -89,6 +93,8 @@ def draw_bars(result: Comparison, look: Look = Look()) -> Figure:
     dress(axis, "", axis_title(metric.title), "")
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0)
+    if not metric.unit:
+        whole_ticks(axis.xaxis, (value for group in measured for value in group.values))
     if look.start is not None:
         axis.set_xlim(left=look.start)
         axis.set_xlabel(f"{axis.get_xlabel()}\n(axis begins at {look.start:g})")
@@ -99,7 +105,7 @@ def draw_bars(result: Comparison, look: Look = Look()) -> Figure:
             if look.start is None
             else highest + 0.05 * (highest - look.start)
         )
-    finish(figure, [axis], look, caption(result, look, measured))
+    finish(figure, [axis], look, caption(result, look, measured, bars=True))
     return figure
 
 

@@ -20,6 +20,7 @@ from dfa_cli.plots.style import (
     line_look,
     new_figure,
     reference_look,
+    whole_ticks,
 )
 from dfa_cli.records.measures import Metric, curve_metric
 
@@ -33,8 +34,6 @@ def draw_curves(result: Comparison, column: str, look: Look = Look()) -> Figure:
     Early stopping ends some runs before others. The mean is drawn while at least half of the runs go on. Raises
     `DfaError` when no completed run has measured the column.
     """
-    from matplotlib.ticker import MaxNLocator
-
     metric = _curve_metric(result, column)
     arranged = Arrangement(result, reference=look.reference)
     panels = arranged.panels()
@@ -42,6 +41,7 @@ def draw_curves(result: Comparison, column: str, look: Look = Look()) -> Figure:
     drawn: list[Group] = []
     references = 0
     for axis, (heading, groups) in zip(axes, panels, strict=True):
+        shown: list[float] = []
         for group in groups:
             epochs, values = _curve(group, column)
             if not epochs:
@@ -59,9 +59,12 @@ def draw_curves(result: Comparison, column: str, look: Look = Look()) -> Figure:
             means = [metric.scale * mean(epoch_values) for epoch_values in values]
             axis.plot(epochs, means, label=label, markevery=_marker_positions(len(epochs), number), **style)
             fill_band(axis, epochs, values, look.band, metric, style["color"])
+            shown += [value for epoch_values in values for value in epoch_values]
         dress(axis, heading, "epoch", axis_title(metric.title.replace(" at the last epoch", "")))
         axis.margins(x=0.015)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_ticks(axis.xaxis)
+        if not metric.unit:
+            whole_ticks(axis.yaxis, shown)
         if look.start is not None:
             axis.set_ylim(bottom=look.start)
     if not drawn:

@@ -129,6 +129,11 @@ def line_look(i: int) -> dict[str, Any]:
     }
 
 
+def bar_hatch(i: int, repeated: int) -> str:
+    """Returns the hatch of bar number `i`, which has the colour of so many bars before it."""
+    return HATCHES[(i + repeated) % len(HATCHES)]
+
+
 def reference_look(i: int) -> dict[str, Any]:
     """Returns the look of line number `i` of those that go across the figure: grey, without markers."""
     return {"color": "#555555", "linestyle": DASHES[(i + 1) % len(DASHES)], "linewidth": 1.2}
@@ -277,8 +282,19 @@ def axis_title(words: str) -> str:
     return words.replace(", %", " (%)")
 
 
-def caption(result: Comparison, look: Look, groups: Sequence[Group]) -> str:
-    """Writes the text under the figure: what all rows share, the data split, and what the band shows."""
+def whole_ticks(axis: Any, values: Iterable[float] = ()) -> None:
+    """Puts the ticks of an axis at whole numbers if all values on it are whole, as those of a count are."""
+    from matplotlib.ticker import MaxNLocator
+
+    if all(float(value).is_integer() for value in values):
+        axis.set_major_locator(MaxNLocator("auto", integer=True))
+
+
+def caption(result: Comparison, look: Look, groups: Sequence[Group], bars: bool = False) -> str:
+    """Writes the text under the figure: what all rows share, the data split, and what the marks of the spread show.
+
+    `bars`: these are the whiskers and the dots of bars, and not the band of a line.
+    """
     if not look.note:
         return ""
     shared = ", ".join(
@@ -298,7 +314,8 @@ def caption(result: Comparison, look: Look, groups: Sequence[Group]) -> str:
             words = f"mean of {counts[0]} {seeds}"
         else:
             words = f"each mean is over at least {counts[0]} and at most {counts[-1]} {seeds}"
-        parts.append(words + (f", band: {BANDS[look.band]}" if BANDS[look.band] else ""))
+        spread = BANDS[look.band] and f", {'whiskers' if bars else 'band'}: {BANDS[look.band]}"
+        parts.append(words + spread + (f", dots: the {seeds}" if bars else ""))
     return "\n".join(parts)
 
 

@@ -30,6 +30,40 @@ def test_the_note_tells_over_how_many_seeds_each_mean_is(factory: Factory):
         words = " ".join(str(text.get_text()) for text in draw(summarise([factory.root])).findobj(Text))
         assert "each mean is over at least 2 and at most 4 seeds" in words.replace("\n", " ")
         assert "cora, gcn, cpu (not used by bp)" in words
+        marks = (
+            "whiskers: ± 1 standard deviation, dots: the seeds" if draw is draw_bars else "band: ± 1 standard"
+        )
+        assert marks in words.replace("\n", " ")
+
+
+def test_the_note_names_a_precision_that_changes_numbers(factory: Factory):
+    for precision, is_named in (("bf16", True), ("fp32", False)):
+        config = {"precision": precision, "epochs": len(precision) + is_named}
+        factory.run(config=config)
+        result = summarise([factory.root], where=f"precision={precision}")
+        words = " ".join(str(text.get_text()) for text in draw_bars(result).findobj(Text))
+        assert (precision in words) == is_named
+
+
+def test_no_two_bars_look_the_same(factory: Factory):
+    for i in range(11):
+        factory.run(config={"optimizer.lr": 0.01 * (i + 1)})
+    (axis,) = draw_bars(summarise([factory.root])).axes
+    bars = [patch for patch in axis.patches if isinstance(patch, Rectangle)]
+    assert len({(bar.get_facecolor(), bar.get_hatch()) for bar in bars}) == 11
+
+
+def test_counts_have_ticks_at_whole_numbers(factory: Factory):
+    for width in (1, 2):
+        for rule in ("bp", "dfa"):
+            result = {"best_epoch": width, "test_accuracy_at_best_validation": 0.5}
+            factory.run(rule=rule, config={"model.width": width}, record={"result": result})
+    counted = summarise([factory.root], metric="best_epoch", along="model.width")
+    (against,) = draw_against(counted, "model.width").axes
+    for axis in (draw_bars(counted).axes[0].xaxis, against.xaxis, against.yaxis):
+        assert all(float(tick).is_integer() for tick in axis.get_ticklocs())
+    (share,) = draw_bars(summarise([factory.root])).axes
+    assert len(share.xaxis.get_ticklocs()) > 3
 
 
 @pytest.fixture
