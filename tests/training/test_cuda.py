@@ -140,18 +140,22 @@ def trained(made: Experiment, how: str) -> tuple[list, list[torch.Tensor], objec
     return epochs, list(made.model.parameters()), cost and replace(cost, measured_seconds=None)
 
 
+def require_the_bits_of_eager_steps(words: tuple[str, ...]) -> None:
+    """Train with `graph=auto` and without graphs: metrics, weights and costs must be equal."""
+    (epochs, weights, cost), eager = (trained(parts("cuda", *words), how) for how in ("auto", "off"))
+    assert epochs == eager[0]
+    assert all(map(torch.equal, weights, eager[1]))
+    assert cost == eager[2]
+
+
 @pytest.mark.parametrize("words", REPLAYED.values(), ids=REPLAYED)
 def test_a_graph_has_the_bits_of_eager_steps(
     words: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    epochs, weights, cost = trained(parts("cuda", *words), "auto")
+    require_the_bits_of_eager_steps(words)
     assert "graph=auto: training is replayed" in caplog.messages
     assert "graph=auto: the evaluation is replayed" in caplog.messages
-    same_epochs, same_weights, same_cost = trained(parts("cuda", *words), "off")
-    assert epochs == same_epochs
-    assert all(map(torch.equal, weights, same_weights))
-    assert cost == same_cost
 
 
 @pytest.mark.parametrize(
@@ -214,12 +218,8 @@ def test_the_training_goes_on_when_the_capture_of_the_evaluation_fails(
 
     monkeypatch.setattr(Evaluation, "_of_samples", waits)
     words = (*DATA["samples"], "device=opu_sim", "model.dropout=0.3")
-    epochs, weights, cost = trained(parts("cuda", *words), "auto")
+    require_the_bits_of_eager_steps(words)
     assert "graph=auto: training is replayed no longer, since a later record has failed" in caplog.messages
-    same_epochs, same_weights, same_cost = trained(parts("cuda", *words), "off")
-    assert epochs == same_epochs
-    assert all(map(torch.equal, weights, same_weights))
-    assert cost == same_cost
 
 
 def test_a_capture_that_fails_leaves_the_run_alone(
@@ -229,9 +229,5 @@ def test_a_capture_that_fails_leaves_the_run_alone(
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(CudaGraphs, "no_waiting", lambda self: nullcontext())
     words = (*DATA["samples"], "device=opu_sim", "device/drift=medium", "model.dropout=0.3")
-    epochs, weights, cost = trained(parts("cuda", *words), "auto")
+    require_the_bits_of_eager_steps(words)
     assert "training is not replayed" in caplog.text
-    same_epochs, same_weights, same_cost = trained(parts("cuda", *words), "off")
-    assert epochs == same_epochs
-    assert all(map(torch.equal, weights, same_weights))
-    assert cost == same_cost
