@@ -218,7 +218,7 @@ def test_a_part_of_a_wide_table_has_no_column_without_a_value(factory: Factory):
 def test_a_column_of_dashes_is_shown_only_where_it_was_asked_for(factory: Factory):
     factory.run(rule="bp")
     factory.run(data="citeseer")
-    options = {"baseline": "rule=bp", "only": "rule=dfa"}
+    options: dict[str, Any] = {"baseline": "rule=bp", "only": "rule=dfa"}
     assert "vs rule=bp" not in compare_table([factory.root], **options).split("\n\n")[1]
     assert (
         "vs rule=bp" in compare_table([factory.root], show=["mean", "difference"], **options).split("\n\n")[1]
