@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dfa_cli.comparison.comparison import Comparison
-from dfa_cli.comparison.grouping import key_applies
+from dfa_cli.comparison.grouping import is_of_device, key_applies
 from dfa_cli.console.values import format_value
 
 
@@ -31,7 +31,7 @@ def not_used(result: Comparison, key: str) -> str:
         format_value(run.choices.get("rule"))
         for group in result.groups
         for run in group.shown
-        if not key_applies(run, key)
+        if is_of_device(key) and not key_applies(run, key)
     }
     return f" (not used by {' and '.join(sorted(rules))})" if rules else ""
 

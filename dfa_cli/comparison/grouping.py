@@ -37,11 +37,18 @@ def key_applies(run: Run, key: str) -> bool:
     """Tells whether `key` can tell runs apart.
 
     A key of the device cannot if the rule projects nothing. The files of the data set cannot if they were never read.
+    The size of a batch cannot with a graph, which is always one batch.
     """
     if key == "data.files" and key not in run.flat:
         return False
-    of_device = key == "device" or key.startswith(("device.", "device/"))
-    return not (of_device and isinstance(run.config.get("rule"), dict) and not projects(run.config))
+    if key == "batch_size":
+        return run.flat.get("data.gives") != "graph"
+    return not (is_of_device(key) and isinstance(run.config.get("rule"), dict) and not projects(run.config))
+
+
+def is_of_device(key: str) -> bool:
+    """Tells whether `key` is one of the projection device, or the choice of it."""
+    return key == "device" or key.startswith(("device.", "device/"))
 
 
 def overridden(runs: Iterable[Run]) -> set[str]:

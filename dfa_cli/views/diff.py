@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dfa_cli.comparison.grouping import key_applies
+from dfa_cli.config.schema import FACTS
 from dfa_cli.console.table import GAP, display_width, lay_out, wrap
 from dfa_cli.console.values import MISSING, format_value, printable
 from dfa_cli.records.code import NO_FILE
@@ -33,18 +35,21 @@ class Diff:
 def diff(one: Run, other: Run) -> Diff:
     """Finds the choices, configuration keys, versions, commits and results in which two runs differ."""
     choices = [
-        (name, first, second)
-        for name, first, second in _differing(one.choices, other.choices)
-        if name not in DERIVED_CHOICES
+        line for line in _differing(one.choices, other.choices, one, other) if line[0] not in DERIVED_CHOICES
     ]
     chosen = [name.replace("/", ".") for name, *_ in choices]
     keys = [
         line
-        for line in _differing(one.flat, other.flat)
+        for line in _differing(one.flat, other.flat, one, other)
         if line[0] not in ("code", "run_id") and not _is_class_of(line, chosen)
     ]
     keys += _differing(_code(one), _code(other))
-    irrelevant = [line for line in keys if line[0].partition(".")[0] in IRRELEVANT]
+    irrelevant = [
+        line
+        for line in [*choices, *keys]
+        if line[0].partition(".")[0] in IRRELEVANT
+        or not any(key_applies(run, line[0]) for run in (one, other))
+    ]
     results = []
     for metric in METRICS:
         first, second = (_shown(metric, run, against) for run, against in ((one, other), (other, one)))
@@ -53,7 +58,7 @@ def diff(one: Run, other: Run) -> Diff:
             title = metric.words if metric.unit in ("s", "J") else metric.title
             results.append((title, first, second))
     return Diff(
-        configuration=choices + [line for line in keys if line not in irrelevant],
+        configuration=[line for line in [*choices, *keys] if line not in irrelevant],
         irrelevant=irrelevant,
         provenance=[
             line
@@ -65,12 +70,13 @@ def diff(one: Run, other: Run) -> Diff:
 
 
 def _is_class_of(line: tuple[str, Any, Any], chosen: Sequence[str]) -> bool:
-    """Tells whether a line is about a class of this package that the name of a `chosen` option stands for."""
-    key, *classes = line
-    return (
-        key.endswith("._target_")
-        and all(name is MISSING or str(name).startswith("dfa_cli.") for name in classes)
-        and any(key.startswith(f"{name}.") for name in chosen)
+    """Tells whether a line is about a class of this package that a `chosen` option names, or a fact about a class."""
+    key, *values = line
+    of_package = key.endswith("._target_") and all(
+        name is MISSING or str(name).startswith("dfa_cli.") for name in values
+    )
+    return (of_package or key.rpartition(".")[2] in FACTS) and any(
+        key.startswith(f"{name}.") for name in chosen
     )
 
 
@@ -98,10 +104,17 @@ def _conditions(run: Run) -> dict[str, Any]:
     )
 
 
-def _differing(first: dict[str, Any], second: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    names = dict.fromkeys([*first, *second])
-    lines = [(name, first.get(name, MISSING), second.get(name, MISSING)) for name in names]
-    return [line for line in lines if format_value(line[1]) != format_value(line[2])]
+def _differing(first: dict[str, Any], second: dict[str, Any], *runs: Run) -> list[tuple[str, Any, Any]]:
+    """Returns the lines of what differs. With `runs`, a key that only one of the two uses is absent in the other."""
+    lines = []
+    for name in dict.fromkeys([*first, *second]):
+        values = [node.get(name, MISSING) for node in (first, second)]
+        used = [key_applies(run, name) for run in runs]
+        if any(used):
+            values = [value if is_used else MISSING for value, is_used in zip(values, used, strict=True)]
+        if format_value(values[0]) != format_value(values[1]):
+            lines.append((name, *values))
+    return lines
 
 
 def diff_as_text(one: Run, other: Run, width: int | None = None) -> str:

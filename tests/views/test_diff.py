@@ -70,3 +70,21 @@ def test_a_class_that_the_name_of_an_option_stands_for_is_left_out(factory: Fact
     assert "device._target_" not in said
     assert "device.laser._target_" not in said
     assert re.search(r"  optimizer._target_ +torch.optim.Adam +mine.Adam\n", said)
+
+
+def test_a_device_that_a_rule_does_not_use_is_no_part_of_its_run(factory: Factory):
+    said = _diff(factory, {"rule": "bp"}, {"device": "opu_sim", "config": OPU})
+    assert re.search(r"  device +– +opu_sim\n", said)
+    assert re.search(r"  rule +bp +dfa\n", said)
+    assert "rule.needs" not in said
+
+
+def test_what_neither_run_uses_changes_nothing(factory: Factory):
+    """`bp` projects nothing, and a graph is always one batch."""
+    graph = {"rule": "bp", "config": {"data.gives": "graph"}}
+    other = {"rule": "bp", "device": "opu_sim", "config": {"data.gives": "graph", "batch_size": 7}}
+    said = _diff(factory, graph, other)
+    first, second = said.split("Changes nothing in the result\n")
+    assert first.startswith("The two runs have the same configuration.")
+    assert re.search(r"  device +cpu +opu_sim\n", second)
+    assert re.search(r"  batch_size +128 +7\n", second)
