@@ -117,19 +117,23 @@ def _rows(plan: Plan) -> str:
 
 def _opus(plan: Plan) -> str:
     """Explain the lines with an optical processing unit."""
-    options = plan.options
-    source = "docs/opu.md" if options.optics is DEFAULT_OPTICS else options.optics.name
-    first = f"{MODELLED.capitalize()} ({source})"
-    if options.pattern_rate is not None:
-        first = f"{GIVEN.capitalize()} (--pattern-rate)"
-    rate = in_words(plan.pattern_rate)
-    if options.pattern_rate is not None and options.optics is not DEFAULT_OPTICS:
-        rate += f", in place of the {_number(plan.modelled_pattern_rate)} of {options.optics.name}"
     return (
-        f"dfa OPU: one optical processing unit projects the error for all stages. {first} it shows {rate}. "
+        f"dfa OPU: one optical processing unit projects the error for all stages. {_rate(plan)} "
         f"It is {FAST_ENOUGH} with {in_words(plan.needed_pattern_rate)}: then it shows the errors of a step in the "
         "time in which the busiest stage computes. With few micro-batches a still faster one shortens the step."
     )
+
+
+def _rate(plan: Plan) -> str:
+    """Say how fast the OPU of the plan is, and which rate the given one stands for: that of a configured device."""
+    options = plan.options
+    configured = options.optics is not DEFAULT_OPTICS
+    source = options.optics.name if configured else "docs/opu.md"
+    first, instead = f"{MODELLED.capitalize()} ({source})", ""
+    if options.pattern_rate is not None:
+        first = f"{GIVEN.capitalize()} (--pattern-rate)"
+        instead = f", in place of the {_number(plan.modelled_pattern_rate)} of {source}" if configured else ""
+    return f"{first} it shows {in_words(plan.pattern_rate)}{instead}."
 
 
 def in_words(pattern_rate: float) -> str:
@@ -419,7 +423,8 @@ def sweep_text(plans: Sequence[Plan], key: str, width: int | None) -> str:
     heads = [key.replace("_", "-"), *names, "an OPU needs"]
     lines = [
         *wrap(
-            f"{first.work.name} on {first.hardware.name}: the time of a step. Planned, not run.",
+            f"{first.work.name} on {first.hardware.name}: the time of a step. Planned, not run. dfa OPU: one optical "
+            f"processing unit. {_rate(first)}",
             width,
         ),
         "",

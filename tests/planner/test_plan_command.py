@@ -21,7 +21,7 @@ from dfa_cli.planner.command import parse_sweep
 from dfa_cli.planner.costs import Block, Hardware, Workload
 from dfa_cli.planner.files import read_hardware, read_preset
 from dfa_cli.planner.pictures import draw_sweep, timeline
-from dfa_cli.planner.plan import Options, plan, sweep
+from dfa_cli.planner.plan import Optics, Options, plan, sweep
 from dfa_cli.planner.report import conclusions, sweep_text, text
 
 LARGE = Hardware("large", peak=1.0, achieved=1.0, bandwidth=1e30, latency=0.0, memory=1e30)
@@ -124,6 +124,16 @@ def test_a_network_that_only_waits_is_told_so() -> None:
 def test_the_rows_of_all_micro_batches_are_those_of_the_batch(rows: int, parts: int, words: str) -> None:
     work = replace(equal_blocks(8), row="sample").with_rows(rows)
     assert words in " ".join(text(plan(work, LARGE, Options(4, parts)), 80).split())
+
+
+def test_a_sweep_says_which_rate_the_given_one_stands_for() -> None:
+    optics = Optics("device=mine", seconds=lambda components, columns: 1 / 400)
+    given = plan(equal_blocks(8), LARGE, Options(4, 8, pattern_rate=700.0, optics=optics))
+    said = " ".join(sweep_text([given], "stages", 80).split())
+    assert (
+        "As given (--pattern-rate) it shows 700 patterns a second, in place of the 400 of device=mine."
+        in said
+    )
 
 
 def test_what_a_stage_holds_is_told_where_it_differs() -> None:
