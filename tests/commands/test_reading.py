@@ -277,7 +277,8 @@ def test_diff(factory: Factory, call: Call):
     assert re.search(r"rule +bp +dfa", configuration)
     assert re.search(r"optimizer\.lr +0\.01 +0\.02", configuration)
     assert re.search(r"rule\.scale +– +1", configuration)
-    assert "seed" not in configuration
+    assert re.search(r"device +– +cpu", configuration), "bp has no device"
+    assert "\n  seed " not in configuration
     assert re.search(r"threads +2 +8", irrelevant)
     assert "tuned" not in shown
     assert "The two runs have the same configuration and identity." in call("diff", "bbbb", "cccc").stdout
