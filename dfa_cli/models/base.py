@@ -2,41 +2,70 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from dfa_cli.config.bounds import require
 from dfa_cli.errors import DfaError
-from dfa_cli.kernels.activations import ACTIVATIONS
+from dfa_cli.kernels.activations import ACTIVATIONS, DERIVATIVES, Activation
 from dfa_cli.kernels.sparse import SparseMatrix
 from dfa_cli.models.batch import Batch, Graph
 from dfa_cli.models.dropout import Dropout
 from dfa_cli.seeding import generator as stream
 
 
+def said_of(layer: nn.Module, name: str) -> Any:
+    """Return what a layer says of its `forward` in the attribute `name`; `None` where it says nothing.
+
+    `activated`, `deterministic`, `edges` and `gives_some_rows` are about the `forward` that they were written for. A
+    subclass with a `forward` of its own does not inherit them.
+    """
+    return (
+        getattr(layer, name, None) if name in vars(layer) or _stands_by_forward(type(layer), name) else None
+    )
+
+
+@functools.cache
+def _stands_by_forward(kind: type, name: str) -> bool:
+    """Tell whether the first class, from `kind` upwards, that has `forward` or `name` has `name`."""
+    return name in next((vars(each) for each in kind.__mro__ if {name, "forward"} & vars(each).keys()), ())
+
+
 class Block(nn.Module):
     """One trainable layer, with dropout before it and an activation after it.
 
-        h_i = activation(layer(dropout(h_{i-1})))
+        h_i = activation(layer(dropout(h_{i-1}), graph))
 
-    `width` is the number of columns of `h_i`. `activation` is a key of `ACTIVATIONS`, or `None` for a linear block.
+    `width` is the number of columns of `h_i`. `activation` is a key of `ACTIVATIONS`, an elementwise function, or
+    `None` for a linear block. `dropout` is the probability with which an entry of the input is dropped.
     """
 
-    def __init__(self, layer: nn.Module, width: int, activation: str | None, dropout: float):
+    def __init__(
+        self,
+        layer: nn.Module,
+        width: int,
+        activation: str | Activation | None = None,
+        dropout: float = 0.0,
+    ):
         super().__init__()
+        if isinstance(activation, str):
+            require("model.activation", activation)
+            activation = ACTIVATIONS[activation]
         self.dropout = Dropout(dropout)
         self.layer = layer
         self.width = width
-        self.activation = ACTIVATIONS[activation] if activation else None
+        self.activation = activation
 
     def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
         h = self.dropout(h)
         # A layer with a method `activated` computes its output and the activation in one pass, which is faster.
-        activated = getattr(self.layer, "activated", None)
-        if activated is not None and self.activation is not None:
+        if self.activation in DERIVATIVES and (activated := said_of(self.layer, "activated")) is not None:
             return activated(h, graph, self.activation)
         return self.activate(self.layer(h, graph))
 
@@ -74,13 +103,20 @@ class Model(nn.Module):
         """Widths of the hidden blocks, which are also the widths that the error is projected to."""
         return [block.width for block in self.blocks[:-1]]
 
-    def edges_of_error(self) -> int | None:
-        """Return along how many edges the error passes from the logits to the output of the first block.
+    def edges_of_error(self, through_blocks: bool = True) -> int | None:
+        """Return how many edges away from the labelled rows a backward pass reads an error that is not zero.
 
-        A layer has this number in an attribute `edges`. `None`: one of the layers has no such attribute.
+        `through_blocks`: the error passes from the logits through all blocks, as in backpropagation. Otherwise each
+        block gets a signal that is zero in all but the labelled rows. A layer says in its attribute `edges` from how
+        many edges away an input enters an output. In its backward pass the error goes along as many edges, and is read
+        before the last one. `None`: one of the layers has no such attribute.
         """
-        edges = [getattr(block.layer, "edges", None) for block in self.blocks]
-        return None if None in edges else sum(edges[1:])  # type: ignore[arg-type]
+        edges = [said_of(block.layer, "edges") for block in self.blocks]
+        if None in edges:
+            return None
+        if through_blocks:
+            return sum(edges[1:]) + max(edges[0] - 1, 0)
+        return max(0, *(count - 1 for count in edges))
 
     def set_matmul_dtype(self, dtype: torch.dtype) -> None:
         """Let the hidden blocks multiply in `dtype`; parameters and their gradients keep their own type.
@@ -100,13 +136,22 @@ class Model(nn.Module):
             block.layer.matmul_dtype = dtype  # type: ignore[assignment]
 
     def output(self, i: int, h: Tensor | SparseMatrix, batch: Batch) -> Tensor:
-        """Compute the output of block `i` from its input `h`. The last block computes the labelled rows only."""
+        """Compute the output of block `i` from its input `h`. The last block computes the labelled rows only.
+
+        Raises `DfaError` where the output is not as wide as the block says.
+        """
         block = self.blocks[i]
-        if batch.rows is None or i < len(self.blocks) - 1:
-            return block(h, batch.graph)
-        if batch.graph is not None and getattr(block.layer, "gives_some_rows", False):
-            return block(h, batch.labelled)
-        return block(h, batch.graph).index_select(0, batch.rows)
+        graph, rows = batch.graph, batch.rows if i == len(self.blocks) - 1 else None
+        if graph is not None and rows is not None and said_of(block.layer, "gives_some_rows"):
+            graph, rows = batch.labelled, None
+        out = block(h, graph)
+        if out.shape[-1] != block.width:
+            raise DfaError(
+                f"Block {i + 1} of {type(self).__name__} has the width {block.width}, and its layer "
+                f"{type(block.layer).__name__} gives {out.shape[-1]} columns. The width of a Block is the number of "
+                "columns of its output."
+            )
+        return out if rows is None else out.index_select(0, rows)
 
     def forward(self, batch: Batch) -> Tensor:
         """Compute the logits of the labelled rows `[labelled, classes]`."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dfa_cli.devices.base import ProjectionDevice
+from dfa_cli.errors import DfaError
 from dfa_cli.kernels.softmax import favoured, log_softmax
 from dfa_cli.models.base import Model
 from dfa_cli.models.batch import Batch
@@ -86,6 +87,16 @@ class HasGenerators(Protocol):
     """An optional part of a rule: generators from which `backward` draws, so that a recorded step draws on."""
 
     def generators(self) -> Iterable[torch.Generator]: ...
+
+
+def require_chain(model: Model) -> None:
+    """Raise `DfaError` for a model that may do more than call its blocks, for rules that go from block to block."""
+    if type(model).forward is not Model.forward:
+        raise DfaError(
+            f"{type(model).__name__} has a `forward` of its own, which is evaluated. The rule calls one block after "
+            "another, so it would train another network. Put what `forward` does into the layers of the blocks, or use "
+            "rule=bp."
+        )
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.devices.parts import project_parts
 from dfa_cli.models.base import Model
 from dfa_cli.models.batch import Batch
-from dfa_cli.rules.base import KEEP, Step, scatter_to_rows
+from dfa_cli.rules.base import KEEP, Step, require_chain, scatter_to_rows
 from dfa_cli.rules.blockwise import train_blocks
 
 
@@ -50,17 +50,19 @@ class DirectFeedbackAlignment:
         self.spread_over_edges = spread_over_edges
 
     def prepare(self, model: Model, classes: int, device: ProjectionDevice, compute: torch.device) -> None:
+        require_chain(model)
         self.device = device
         self.slices = _slices(model.widths, self.share_columns)
         self.scales = [self.scale / width**0.5 for width in model.widths]
         own_feedback = type(self).feedback is not DirectFeedbackAlignment.feedback
-        # Whether it is certain that no other rows get feedback, and that no layer of the model needs them.
-        self.only_labelled = not (self.spread_over_edges or own_feedback or model.edges_of_error() is None)
+        # How far from the labelled rows a block reads its feedback, if it is certain that no other rows get any.
+        spreads = self.spread_over_edges or own_feedback
+        self.edges = None if spreads else model.edges_of_error(through_blocks=False)
         if self.slices:
             device.prepare(classes, max(s.stop for s in self.slices), compute)
 
     def backward(self, model: Model, batch: Batch) -> Step:
-        batch = batch.near(0) if self.only_labelled else batch
+        batch = batch if self.edges is None else batch.near(self.edges)
         return train_blocks(model, batch, self.feedback, self.activations)
 
     def feedback_matrices(self) -> list[Tensor]:

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.models.base import Block, Model
 from dfa_cli.models.batch import Batch
-from dfa_cli.rules.base import Step, labelled_rows, loss_and_error, scatter_to_rows
+from dfa_cli.rules.base import Step, labelled_rows, loss_and_error, require_chain, scatter_to_rows
 from dfa_cli.seeding import generator
 
 Weights = dict[str, Tensor]
@@ -35,6 +35,7 @@ class SequentialFeedback(ABC):
         self.feedback_seed = feedback_seed
 
     def prepare(self, model: Model, classes: int, device: ProjectionDevice, compute: torch.device) -> None:
+        require_chain(model)
         self.draws = generator(self.feedback_seed, "feedback")
         self.magnitudes = [
             {name: self.draw(weight) for name, weight in block.matrices().items()} for block in model.blocks

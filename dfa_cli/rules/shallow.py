@@ -8,7 +8,7 @@ from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.kernels.vjp import accumulate_vjp
 from dfa_cli.models.base import Model
 from dfa_cli.models.batch import Batch
-from dfa_cli.rules.base import KEEP, Step, loss_and_error
+from dfa_cli.rules.base import KEEP, Step, loss_and_error, require_chain
 
 
 class Shallow:
@@ -22,7 +22,7 @@ class Shallow:
     activations = KEEP  # At most one hidden block is held at a time, so `recompute` has nothing to save.
 
     def prepare(self, model: Model, classes: int, device: ProjectionDevice, compute: torch.device) -> None:
-        pass
+        require_chain(model)
 
     def backward(self, model: Model, batch: Batch) -> Step:
         h, last = batch.x, len(model.blocks) - 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dfa_cli.models.base import Block, Model
+from dfa_cli.models.base import Block, Model, said_of
 from dfa_cli.models.batch import Batch
 from dfa_cli.rules.base import LearningRule
 from dfa_cli.training.batches import Batches
@@ -33,7 +33,7 @@ def cache_hidden_features(model: Model, rule: LearningRule, batches: Batches) ->
 
 
 def _is_deterministic(block: Block) -> bool:
-    return block.dropout.p == 0.0 and getattr(block.layer, "deterministic", False)
+    return block.dropout.p == 0.0 and bool(said_of(block.layer, "deterministic"))
 
 
 @torch.no_grad()

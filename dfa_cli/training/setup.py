@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -118,7 +119,7 @@ def build_experiment(
     )
     with shortage_as_sentence("The model", SMALLER_MODEL):
         model: Model = build(config["model"], sizes).to(compute)
-    _require_blocks(model, named["model"])
+    _require_blocks(model, data.classes, named["model"])
     torch.set_num_threads(threads_for(config, model, data))
     if compute.type == "cuda":  # for the whole process, in which another run may have set it
         torch.set_float32_matmul_precision("high" if config["precision"] == "tf32" else "highest")
@@ -168,13 +169,34 @@ def _require_memory(model: Model, rule: LearningRule, optimizer: torch.optim.Opt
         raise too_little("What the training keeps of the parameters", needed, total, advice)
 
 
-def _require_blocks(model: Model, name: str) -> None:
-    """Raise `DfaError` for a model without a list of blocks."""
+def _require_blocks(model: Model, classes: int, name: str) -> None:
+    """Raise `DfaError` for a model without a list of blocks, and for blocks that cannot be called or compared."""
     if not isinstance(getattr(model, "blocks", None), (nn.ModuleList, list)) or not len(model.blocks):
         raise DfaError(
             f"{name} has no list `blocks`, which training needs: the outputs of its blocks, in order. Derive its class "
             "from dfa_cli.models.Model, and hand the blocks to its constructor."
         )
+    for number, block in enumerate(model.blocks, start=1):
+        layer = getattr(block, "layer", None)
+        if layer is not None and not _takes_graph(layer):
+            raise DfaError(
+                f"{name}: the layer {type(layer).__name__} of block {number} cannot be called as layer(h, graph). Put "
+                "it into a layer with the method forward(self, h, graph); graph is None for data without edges."
+            )
+    width = getattr(model.blocks[-1], "width", classes)
+    if width != classes:
+        raise DfaError(
+            f"{name}: the last block is {width} wide, and there are {classes} classes. It gives the logits, so its "
+            "width must be sizes.classes."
+        )
+
+
+def _takes_graph(layer: nn.Module) -> bool:
+    try:
+        inspect.signature(layer.forward).bind(None, None)
+    except TypeError:
+        return False
+    return True
 
 
 def _recompute_activations(rule: LearningRule, model: Model, named: Mapping[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +14,7 @@ from torch_geometric.nn import GATConv
 
 from dfa_cli.kernels.sparse import SparseMatrix
 from dfa_cli.models import Batch, FullyConnected, GraphConvolutional, GraphNetwork, Model
-from dfa_cli.models.base import Block, ModelShape
+from dfa_cli.models.base import Block, ModelShape, glorot_
 from dfa_cli.models.batch import Graph
 from dfa_cli.models.fully_connected import Linear
 from dfa_cli.models.graph_convolutional import GraphConvolution
@@ -75,6 +76,44 @@ def test_gradients_are_those_of_computing_all_rows(
     whole = step(rule(), hidden, sparse)
     assert len(short) == len(whole)
     for found, expected in zip(short, whole, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+class Hops(torch.nn.Module):
+    """Mixes each node with those up to `hops` edges away: `A'^hops h W`."""
+
+    def __init__(self, inputs: int, width: int, hops: int, generator: torch.Generator):
+        super().__init__()
+        self.weight = torch.nn.Parameter(glorot_(torch.empty(inputs, width), generator))
+        self.edges = self.hops = hops
+
+    def forward(self, h: Tensor | SparseMatrix, graph: Graph | None) -> Tensor:
+        assert graph is not None
+        z = h @ self.weight
+        for _ in range(self.hops):
+            z = graph.adjacency @ z
+        return z
+
+
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+@pytest.mark.parametrize("hops", [[2, 2, 2], [3, 0, 1], [1, 2, 1], [2, 1, 0]], ids=str)
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_layers_that_reach_over_several_edges_get_the_gradients_of_all_rows(
+    rule: type[LearningRule], hops: list[int], sparse: bool
+) -> None:
+    def gradients(tells_edges: bool) -> list[Tensor]:
+        draws, widths = generator(0, "weights"), [FEATURES, 6, 6, CLASSES]
+        layers = [Hops(n, m, k, draws) for (n, m), k in zip(itertools.pairwise(widths), hops, strict=True)]
+        for layer in layers:
+            layer.edges = layer.hops if tells_edges else None  # type: ignore[assignment]
+        model = Model([Block(layer, layer.weight.shape[1]) for layer in layers])
+        made = rule()
+        made.prepare(model, CLASSES, Given(lambda *shape: drawn(*shape).float()), torch.device("cpu"))
+        made.backward(model, batch(sparse))
+        return [p.grad for p in model.parameters() if p.grad is not None]
+
+    for found, expected in zip(gradients(True), gradients(False), strict=True):
+        assert expected.abs().max() > 1e-5
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
