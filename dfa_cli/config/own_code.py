@@ -385,11 +385,11 @@ _finder = _Finder()
 def import_exactly(code: OwnCode) -> None:
     """Let this process import the modules of `code` as they were found, even if their files change meanwhile.
 
-    Modules of own code that were imported before are forgotten, unless it was done here and with the same contents.
-    They are imported again when the run needs them.
+    Modules of own code that were imported before are forgotten, unless they are the same with the same contents. They
+    are imported again when the run needs them. So a job of a sweep finds nothing imported that only another job needs.
     """
-    known = {name: module.sum for name, module in _finder.modules.items()}
-    if any(known.get(name) != module.sum for name, module in code.modules.items()):
+    known, wanted = ({name: m.sum for name, m in of.items()} for of in (_finder.modules, code.modules))
+    if known != wanted:
         for name in {*_finder.modules, *code.modules} - {"__main__"}:
             sys.modules.pop(name, None)
         _finder.modules = dict(code.modules)

@@ -1,7 +1,14 @@
 """Training rules compute the gradients of the blocks. No rule knows which device projects the error."""
 
 from dfa_cli.rules.backpropagation import Backpropagation
-from dfa_cli.rules.base import LearningRule, Step, cross_entropy
+from dfa_cli.rules.base import (
+    LearningRule,
+    Step,
+    cross_entropy,
+    labelled_rows,
+    loss_and_error,
+    scatter_to_rows,
+)
 from dfa_cli.rules.dfa import DirectFeedbackAlignment
 from dfa_cli.rules.drtp import DirectRandomTargetProjection
 from dfa_cli.rules.feedback_alignment import (
@@ -24,4 +31,7 @@ __all__ = [
     "Step",
     "UniformSign",
     "cross_entropy",
+    "labelled_rows",
+    "loss_and_error",
+    "scatter_to_rows",
 ]

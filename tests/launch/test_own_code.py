@@ -242,6 +242,22 @@ def test_an_error_in_the_users_module_is_told_as_it_is(dfa: Dfa) -> None:
         dfa.train(*own.words, *SMALL, "rule=mine")
 
 
+def test_a_job_of_a_sweep_records_no_code_that_only_the_job_before_has_imported(dfa: Dfa) -> None:
+    own = Own(dfa, "jobs")
+    (own.folder / "model").mkdir()
+    keys = "hidden: [8], activation: tanh, dropout: 0.0, input_dropout: 0.0"
+    (own.folder / "model" / "net.yaml").write_text(f"{{_target_: jobs_net.Net, {keys}}}")
+    (own.folder / "jobs_net.py").write_text(
+        "from dfa_cli.models import FullyConnected\n\nclass Net(FullyConnected):\n    pass\n"
+    )
+    sweep(dfa, own, "model=net", "rule=mine,bp", "seed=0,1")
+    codes = [Run(folder).record["code"] for folder in dfa.folders()]
+    parts = {f"jobs_parts/{name}.py" for name in ("__init__", "middle", "deep")}
+    assert sorted(len(code["files"]) for code in codes) == [1, 1, 5, 5]
+    assert all(set(code["files"]) in ({"jobs_net.py"}, {"jobs_net.py", "jobs.py"} | parts) for code in codes)
+    assert not any("late" in code for code in codes)
+
+
 def test_a_module_that_only_running_shows_is_recorded_after_the_run(dfa: Dfa) -> None:
     own = Own(dfa, "late")
     (own.folder / "late_hidden.py").write_text("FACTOR = 1.0")
