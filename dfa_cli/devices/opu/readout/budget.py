@@ -14,6 +14,7 @@ from dfa_cli.devices.opu.readout.intensity import Intensity
 from dfa_cli.devices.opu.readout.off_axis import OffAxis
 from dfa_cli.devices.opu.readout.statistical import Statistical
 from dfa_cli.devices.opu.workspace import Workspace
+from dfa_cli.errors import DfaError
 
 # Of the integrals over the intensity and over the phase of the speckle. Their product is too small for torch to divide
 # it among threads, so the sum is the same for any number of them.
@@ -49,7 +50,7 @@ class Budget:
 
 
 def noise_budget(readout: OffAxis | PhaseShifting | Statistical, lit: float) -> Budget:
-    """Compute the budget of a calibrated read-out for a pattern with `lit` mirrors on.
+    """Compute the budget of a calibrated read-out for a pattern with `lit` components lit.
 
     With `S = 2 lit`, the mean of `|E|^2`, and the moments of the read-out (`Moments`):
 
@@ -62,10 +63,15 @@ def noise_budget(readout: OffAxis | PhaseShifting | Statistical, lit: float) -> 
 
     The last one is an integral over the exponential law of the speckle's intensity and its uniform phase. It takes the
     field to be constant over the pixels that are full. Rounding counts as independent noise (docs/opu.md says where
-    that holds).
+    that holds). Raises `DfaError` for a read-out that is not calibrated.
     """
     wrapped = readout.wrapped if isinstance(readout, Statistical) else readout
     fringes, moments = wrapped.fringes, wrapped.moments
+    if not hasattr(fringes, "exposure"):
+        raise DfaError(
+            "The read-out is not calibrated, so its noise is not known. Call device.calibrate(n_in, n_out) first, "
+            "or readout.calibrate(lit, camera)."
+        )
     camera, exposure = fringes.camera, fringes.exposure
     reference, mean = fringes.amplitude**2, INTENSITY_OF_A_MIRROR * lit
     factor = moments.noise / reference
