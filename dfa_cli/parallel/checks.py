@@ -20,7 +20,7 @@ def require_divisible_rule(rule: LearningRule, name: str, kind: str) -> None:
     name = f"rule={name}"
     if not isinstance(rule, (HasFeedback, Backpropagation)) and not getattr(rule, "last_block_only", False):
         raise DfaError(
-            f"parallel={kind}: {name} sends the error back through all blocks in its own way. "
+            f"parallel={kind}: {name} goes through the blocks in a way of its own, which cannot be divided. "
             "Use parallel=none, or one of rule=dfa, drtp, shallow, bp."
         )
     if isinstance(rule, Stateful):

@@ -203,8 +203,8 @@ def _recompute_activations(rule: LearningRule, model: Model, named: Mapping[str,
     """Let the rule compute activations again. Raises `DfaError` when the rule cannot, or the model is no chain."""
     if not isinstance(rule, CanRecompute):
         raise DfaError(
-            f"activations=recompute: {named['rule']} sends the error back through all blocks, and has to keep what "
-            "they computed. Use activations=keep, or one of rule=dfa, drtp, shallow, bp."
+            f"activations=recompute: {named['rule']} needs what all blocks have computed, and does not compute it "
+            "again. Use activations=keep, or one of rule=dfa, drtp, shallow, bp."
         )
     if type(model).forward is not Model.forward:
         raise DfaError(

@@ -374,7 +374,7 @@ def test_a_sweep_trains_parallel_runs_and_reuses_them(dfa: Dfa) -> None:
         (("rule=bp", "parallel.schedule=zbv"), "Use parallel.micro_batches=2 or more, parallel.stages=1, or"),
         (("parallel.stages=0",), "parallel.stages is 0. It must be a whole number from 1"),
         (("parallel.split=[3,2]",), "must add up to 4, the number of blocks of the model."),
-        (("rule=fa",), "parallel=pipeline: rule=fa sends the error back through all blocks"),
+        (("rule=fa",), "parallel=pipeline: rule=fa goes through the blocks in a way of its own"),
         (("rule=dfa", "parallel.schedule=zbv"), "rule=dfa has no backward pass"),
         (("rule=bp", "activations=recompute"), "parallel=pipeline with rule=bp keeps"),
         (

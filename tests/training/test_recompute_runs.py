@@ -69,8 +69,8 @@ def test_a_rule_that_cannot_recompute_says_so(dfa: Dfa, rule: str) -> None:
     answer = dfa.train(*SMALL, f"rule={rule}", "activations=recompute")
     assert answer.code == 2
     assert (
-        f"activations=recompute: rule={rule} sends the error back through all blocks, and has to keep what they "
-        "computed." in answer.sentence
+        f"activations=recompute: rule={rule} needs what all blocks have computed, and does not compute it again."
+        in answer.sentence
     )
     assert answer.sentence.endswith("Use activations=keep, or one of rule=dfa, drtp, shallow, bp.")
 
