@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from hydra.utils import instantiate
@@ -29,15 +29,31 @@ def build(node: Mapping[str, Any], *arguments: Any) -> Any:
     except InstantiationException as error:
         if isinstance(error.__cause__, DfaError):
             raise error.__cause__ from None
-        if isinstance(cause := error.__cause__, TypeError) and _is_about_keys(cause, node):
-            first = [type(argument).__name__ for argument in arguments]
-            raise DfaError(wrong_arguments_message(node["_target_"], cause, first)) from error
+        if isinstance(error.__cause__, TypeError) and _is_about_keys(error.__cause__, node):
+            raise DfaError(wrong_arguments_message(node["_target_"], error.__cause__)) from error
         if module := missing_module(error):
             for target in targets(node):
                 if f"{target}.".startswith(f"{module}."):
                     raise DfaError(target_not_found_message(target, module)) from error
         # Hydra's own message hides what went wrong in the module of the class.
         raise _first_cause(error) from error
+
+
+def _is_about_keys(error: TypeError, node: Mapping[str, Any]) -> bool:
+    """Tell whether the keys of a node made a call fail, and not a bug in the class.
+
+    The class itself refuses the call, so that no line of it has run, or it has passed a key on to one that refuses it.
+    """
+    if unexpected := re.search(r"unexpected keyword argument '(\w+)'", str(error)):
+        return unexpected[1] in _keys(node)
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is None or trace.tb_frame.f_globals["__name__"].startswith("hydra.")
+
+
+def _keys(node: Any) -> set[str]:
+    return set(node).union(*map(_keys, node.values())) if isinstance(node, Mapping) else set()
 
 
 def _require_no_interpolation(value: Any, target: str) -> None:
@@ -59,36 +75,9 @@ def _first_cause(error: BaseException) -> BaseException:
     return error
 
 
-def _is_about_keys(error: TypeError, node: Mapping[str, Any]) -> bool:
-    """Tell whether the keys of a group made a call fail, and not a bug in the class.
-
-    The class itself refuses the call, so no line of it has run, or it has passed a key on to a class that refuses it.
-    """
-    if unexpected := _UNEXPECTED.search(str(error)):
-        return unexpected[1] in _keys(node)
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is None or trace.tb_frame.f_globals["__name__"].startswith("hydra.")
-
-
-_UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
-
-
-def _keys(node: Any) -> set[str]:
-    if not isinstance(node, Mapping):
-        return set()
-    return {str(key) for key in node}.union(*map(_keys, node.values()))
-
-
-def wrong_arguments_message(target: str, error: TypeError, first: Sequence[str] = ()) -> str:
-    """Say that a class does not take the keys of its group, with Python's own reason and the new name of an old key.
-
-    `first`: the kinds of the arguments with which the class is called, before the keys.
-    """
-    unexpected = _UNEXPECTED.search(str(error))
+def wrong_arguments_message(target: str, error: TypeError) -> str:
+    """Say that a class does not take the keys of its group, with Python's own reason and the new name of an old key."""
+    unexpected = re.search(r"unexpected keyword argument '(\w+)'", str(error))
     advice = ending_no_longer(unexpected[1]) if unexpected else None
-    if first and re.search("multiple values|were given", str(error)):
-        advice = f"its first argument is no key, but a {first[0]}."
     advice = advice or "~group.key removes a key, +group.key=value adds one."
     return f"{target} does not take these keys ({error}); {advice}"
