@@ -184,22 +184,6 @@ def test_the_threads_do_not_change_a_row_with_many_pixels(grain: int) -> None:
     finally:
         torch.set_num_threads(threads)
     assert len(found) == 1
-@pytest.mark.parametrize("readout", [OffAxis(), PhaseShifting(), Statistical()], ids=["o", "p", "s"])
-def test_the_budget_of_a_readout_that_is_not_calibrated_says_what_to_call(readout: OffAxis) -> None:
-    with pytest.raises(DfaError, match=r"not calibrated.* Call device\.calibrate\(n_in, n_out\) first"):
-        noise_budget(readout, LIT)
-
-
-def test_the_budget_of_the_default_device_is_that_of_the_page() -> None:
-    page = (Path(__file__).resolve().parents[3] / "docs" / "opu.md").read_text(encoding="utf-8")
-    told = re.search(
-        r"device\.calibrate\((\d+), (\d+)\).*\n +noise_budget\(device\.readout, (\d+)\)\.snr_db +# ([\d.]+)",
-        page,
-    )
-    assert told
-    device = build(resolve_auto(compose_run(["data=digits", "device=opu_sim"]).config)["device"])
-    device.calibrate(int(told[1]), int(told[2]))
-    assert noise_budget(device.readout, int(told[3])).snr_db == pytest.approx(float(told[4]), abs=0.005)
 
 
 def test_the_budget_names_the_sources() -> None:
