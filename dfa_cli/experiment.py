@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from dfa_cli.config.instantiate import files_named
 from dfa_cli.config.own_code import import_exactly, late_modules
 from dfa_cli.config.plugins import add_plugin_folder
 from dfa_cli.config.spec import RunSpec
@@ -83,6 +84,7 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
         record,
         Progress(config, spec.choices) as progress,
         Together(spec, folder, resumed) as processes,
+        files_named(spec),
     ):
         with record.timed("data_seconds"):
             data = load_data(config, spec.code.checksums)
@@ -140,7 +142,7 @@ def run_stage(spec: RunSpec, folder: Path, resumed: bool = False) -> None:
     add_plugin_folder(spec.config_dir)
     import_exactly(spec.code)
     choose_allocator(config)
-    with Together(spec, folder) as processes:
+    with Together(spec, folder) as processes, files_named(spec):
         experiment = build_experiment(config, load_data(config, spec.code.checksums), spec.choices)
         if resumed:
             load_checkpoint(folder, experiment)

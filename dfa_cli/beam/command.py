@@ -52,10 +52,11 @@ def run(
 
     import torch
 
-    from dfa_cli.config.instantiate import build
+    from dfa_cli.config.instantiate import build, files_named
     from dfa_cli.devices.opu import OPU, Intensity
 
-    device = build(node)
+    with files_named(spec):
+        device = build(node)
     if not isinstance(device, OPU):
         raise DfaError(
             f"device={name} has no beam of light; choose device=opu_sim, or another simulated device."

@@ -47,6 +47,7 @@ A_SEED = Bound(lambda v: is_whole(v) and 0 <= v < 2**63, "a whole number of at l
 FRACTION = Bound(lambda v: is_number(v) and 0 <= v < 1, "a number from 0 to below 1", real=True)
 UP_TO_ONE = Bound(lambda v: is_number(v) and 0 < v <= 1, "a number above 0 and up to 1", real=True)
 YES_OR_NO = Bound(lambda v: isinstance(v, bool), "true or false")
+A_FOLDER = Bound(lambda v: isinstance(v, str), "the name of a folder")
 WIDTHS = Bound(
     lambda v: isinstance(v, list) and len(v) > 0 and all(is_whole(w) and w >= 1 for w in v),
     "a list of one or more whole numbers of at least 1, such as [64] or [256,256]",
@@ -87,8 +88,21 @@ BOUNDS: dict[str, Bound] = {
     "activations": choice("keep", "recompute"),
     "graph": choice("auto", "off"),
     "threads": optional(whole(1, 1024)),
+    "outputs": A_FOLDER,
+    "data_dir": optional(A_FOLDER),
+    "mirrors": Bound(
+        lambda v: isinstance(v, list) and all(isinstance(folder, str) for folder in v),
+        "a list of folders, such as [../shared/datasets], or []",
+    ),
     "progress": choice("auto", "bar", "lines", "none"),
     "checkpoint_every": optional(AT_LEAST_ONE),
+    "fail_fast": YES_OR_NO,
+    "grids": optional(
+        Bound(
+            lambda v: isinstance(v, list),
+            "a list of grids, each with keys and their values, as in an experiment",
+        )
+    ),
     "model.hidden": WIDTHS,
     "model.activation": choice("tanh", "relu"),
     "reuse": Bound(lambda v: isinstance(v, bool) or v == "strict", "true, false or strict"),
@@ -173,6 +187,14 @@ BOUNDS: dict[str, Bound] = {
 }
 
 
+class RefusedValueError(DfaError):
+    """A value of `key` is out of bounds."""
+
+    def __init__(self, key: str, message: str):
+        super().__init__(message)
+        self.key = key
+
+
 def require(key: str, value: Any, bound: Bound | None = None) -> None:
     """Raise `DfaError` unless the value is within the bound of its key.
 
@@ -181,7 +203,7 @@ def require(key: str, value: Any, bound: Bound | None = None) -> None:
     """
     bound = bound or BOUNDS[key]
     if not bound.holds(value):
-        raise DfaError(f"{key} is {shown(value)}. It must be {bound.words}.")
+        raise RefusedValueError(key, f"{key} is {shown(value)}. It must be {bound.words}.")
 
 
 def require_threshold(threshold: Any, relative: Any = True, fixed: bool = False) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dfa_cli.config.bounds import BOUNDS, lookup, require, require_threshold
+from dfa_cli.config.bounds import BOUNDS, RefusedValueError, lookup, require, require_threshold, shown
 from dfa_cli.config.identity import no_longer, outdated_names
 from dfa_cli.config.optics import check_optics
 from dfa_cli.errors import DfaError
+
+# an option of each group that a file of the user's own may change
+EXAMPLES = {"model": "fc", "rule": "dfa", "device": "opu_sim", "data": "digits", "optimizer": "adam"}
 
 
 def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
@@ -19,7 +22,7 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
     before a record's configuration comes here.
     """
     for name in outdated_names(config):
-        raise DfaError(no_longer(name))
+        raise RefusedValueError(name, str(no_longer(name)))
     _require_nodes(config, choices)
     for key in BOUNDS:
         value, present = lookup(config, key)
@@ -38,12 +41,31 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
         )
 
 
+def require_classes(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
+    """Raise `DfaError` for an option that names no class. Only the option `parallel=none` has none."""
+    for group in ("model", "rule", "device", "data", "optimizer"):
+        node, option = config[group], choices.get(group)
+        if isinstance(node, Mapping) and not isinstance(node.get("_target_"), str):
+            raise RefusedValueError(
+                group,
+                f"{group}={option} names no class: it needs a line `_target_: MODULE.CLASS`, or a defaults list "
+                f"with the option that it changes, such as `defaults: [{EXAMPLES[group]}, _self_]`.",
+            )
+
+
 def _require_nodes(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
     """Raise `DfaError` for a single value where keys are, such as `device.readout=off_axis`."""
-    for key in BOUNDS:
+    for key in ("model.", "rule.", "device.", "data.", "optimizer.", *BOUNDS):
         node = key.rpartition(".")[0]
         value, present = lookup(config, node)
         if node and present and value is not None and not isinstance(value, Mapping):
             group = node.replace(".", "/")
-            advice = f"is a group: type {group}={value}" if group in choices else f"has keys, such as {key}"
-            raise DfaError(f"{node}={value} sets no value, since {node} {advice}.")
+            if group in choices and isinstance(value, str):
+                message = (
+                    f"{node}={value} sets no value, since {node} is a group: type {group}={value}. In a file, write "
+                    f"`- override /{group}: {value}` in its defaults list."
+                )
+            else:
+                some = next(one for one in BOUNDS if one.startswith(f"{node}."))
+                message = f"{node}={shown(value)} sets no value, since {node} has keys, such as {some}."
+            raise RefusedValueError(node, message)

@@ -23,9 +23,10 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from yaml import MarkedYAMLError, YAMLError
 
-from dfa_cli.config.checks import check
+from dfa_cli.config.bounds import RefusedValueError
+from dfa_cli.config.checks import check, require_classes
 from dfa_cli.config.command import Command, parse_command
 from dfa_cli.config.hydra_internals import apply_values, open_hydra, set_task_overrides
 from dfa_cli.config.overrides import (
@@ -35,12 +36,14 @@ from dfa_cli.config.overrides import (
     is_hydra_override,
     require_discrete_sweeps,
     require_known_keys,
+    require_no_deletion,
     require_no_sweep,
     require_tuned_file,
     split_overrides,
     user_overrides,
 )
 from dfa_cli.config.own_code import NO_CODE, OwnCode, find_own_code
+from dfa_cli.config.own_files import OwnFiles
 from dfa_cli.config.paths import ONLY_PLANNED, conf_dir
 from dfa_cli.config.plugins import add_plugin_folder, is_of_package, require_modules, targets
 from dfa_cli.config.registration import register_with_hydra
@@ -144,14 +147,16 @@ class Composer:
 
     def _compose(self, overrides: Sequence[str], mode: RunMode, checked: bool = True) -> Composed:
         loader = self._hydra.config_loader
-        with _hydra_errors_as_sentences(overrides, loader):
+        config_dir = self.command.config_dir
+        with _hydra_errors_as_sentences(overrides, loader, config_dir):
             parts = split_overrides(overrides, loader)
+            require_no_deletion(parts.every)
             if mode is RunMode.RUN:
                 require_no_sweep(parts.every, self.command.prog)
-            require_tuned_file(parts.every, loader, self.command.config_dir)
+            require_tuned_file(parts.every, loader, config_dir)
             config, whole = self._base(parts.rest, mode)
             config = copy.deepcopy(config)
-            with _hydra_errors_as_sentences(overrides, loader, config):
+            with _hydra_errors_as_sentences(overrides, loader, config_dir, config):
                 apply_values(parts.values, config)
             set_task_overrides(config, parts.every)
             if OmegaConf.is_interpolation(config, "run_id"):
@@ -165,11 +170,13 @@ class Composer:
             grids = OmegaConf.to_container(config.grids) if config.grids else []
         choices = group_choices(config.hydra)
         if checked:
-            require_known_keys(plain)
-            check(plain, choices)
-            require_modules(plain, choices)
+            with _own_files_named(overrides, choices, config_dir):
+                require_known_keys(plain)
+                require_classes(plain, choices)
+                check(plain, choices)
+                require_modules(plain, choices)
         code = self._own_code(plain) if checked else NO_CODE
-        spec = RunSpec(plain, choices, user_overrides(overrides), self.command.config_dir, code)
+        spec = RunSpec(plain, choices, user_overrides(overrides), config_dir, code)
         assert isinstance(grids, list)
         return Composed(spec, config, config.hydra if mode is RunMode.RUN else whole.hydra, grids)
 
@@ -226,24 +233,60 @@ class Composer:
 
 @contextlib.contextmanager
 def _hydra_errors_as_sentences(
-    overrides: Sequence[str], loader: ConfigLoader, config: DictConfig | None = None
+    overrides: Sequence[str],
+    loader: ConfigLoader,
+    config_dir: str | None,
+    config: DictConfig | None = None,
 ) -> Iterator[None]:
     """Turn the exceptions with which Hydra refuses an override into a `DfaError`. `config`: what is composed so far."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
-        raise DfaError(hydra_message(error, overrides, config)) from error
-    except YAMLError as error:
-        raise DfaError(
-            f"A YAML file of the configuration cannot be read: {' '.join(str(error).split())}."
-        ) from error
+        raise DfaError(hydra_message(error, overrides, config, config_dir)) from error
+    except (YAMLError, UnicodeDecodeError, OSError) as error:
+        broken = next(
+            (file for file in OwnFiles.of_words(overrides, config_dir).files if not file.is_readable), None
+        )
+        if broken is None and isinstance(error, OSError):
+            raise
+        place = broken.at(None) if broken else "A YAML file of the configuration"
+        raise DfaError(f"{place} cannot be read: {_why_unreadable(error)}.") from error
     except RecursionError as error:
         raise DfaError("A value of the configuration refers to itself.") from error
     except ValueError as error:  # Hydra raises it for a number given to a group, and does not name the group
-        wrong = " ".join(word for word in overrides if is_group(word.partition("=")[0], loader))
+        wrong = [word for word in overrides if is_group(word.partition("=")[0], loader)]
+        nulls = [word for word in wrong if word.endswith("=null")]
         raise DfaError(
-            f"{wrong} does not name an option of a group; dfa train --help lists the options of each ({error})."
+            f"{' '.join(nulls or wrong)} does not name an option of a group; dfa train --help lists the options of "
+            "each."
         ) from error
+
+
+def _why_unreadable(error: Exception) -> str:
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {error.problem}"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text in UTF-8"
+    if isinstance(
+        error, OSError
+    ):  # OmegaConf raises it without a reason of the system for a file such as `5`
+        return error.strerror or "it must hold keys with values, such as `epochs: 3`"
+    return " ".join(str(error).split())
+
+
+@contextlib.contextmanager
+def _own_files_named(
+    overrides: Sequence[str], choices: Mapping[str, str], config_dir: str | None
+) -> Iterator[None]:
+    """Name the user's own file and the line from which a refused value comes, if nobody typed it."""
+    try:
+        yield
+    except RefusedValueError as error:
+        typed = error.key not in choices and any(
+            word.lstrip("+").startswith(f"{error.key}=") for word in overrides
+        )
+        place = None if typed else OwnFiles(choices, config_dir).place(error.key)
+        raise DfaError(f"{place}: {error}" if place else str(error)) from error
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ def show_by_hydra(command: Command) -> None:
                 _no_job
             )()
     except (HydraException, OmegaConfBaseException) as error:
-        raise DfaError(hydra_message(error, command.overrides)) from error
+        raise DfaError(hydra_message(error, command.overrides, config_dir=command.config_dir)) from error
     finally:
         sys.argv = previous_argv
         if previous_full_error is None:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
-from hydra.utils import instantiate
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
 
 from dfa_cli.config.identity import ending_no_longer
+from dfa_cli.config.own_files import OwnFiles
 from dfa_cli.config.plugins import missing_module, target_not_found_message, targets
-from dfa_cli.config.schema import without_facts
-from dfa_cli.errors import DfaError
+from dfa_cli.config.schema import FACTS, without_facts
+from dfa_cli.config.spec import RunSpec
+from dfa_cli.errors import DfaError, nearest
+
+
+class ArgumentsError(DfaError):
+    """The class `target` does not take the keys of its node. `unexpected`: the key that Python's own reason names."""
+
+    def __init__(self, target: str, message: str, unexpected: str | None):
+        super().__init__(message)
+        self.target, self.unexpected = target, unexpected
 
 
 def build(node: Mapping[str, Any], *arguments: Any) -> Any:
@@ -21,8 +34,6 @@ def build(node: Mapping[str, Any], *arguments: Any) -> Any:
     a `DfaError`.
     An exception inside the module of the class is a bug of that module and is raised unchanged.
     """
-    from hydra.errors import InstantiationException
-
     _require_no_interpolation(node, node["_target_"])
     try:
         return instantiate(without_facts(node), *arguments)
@@ -30,7 +41,7 @@ def build(node: Mapping[str, Any], *arguments: Any) -> Any:
         if isinstance(error.__cause__, DfaError):
             raise error.__cause__ from None
         if isinstance(error.__cause__, TypeError) and _is_about_keys(error.__cause__, node):
-            raise DfaError(wrong_arguments_message(node["_target_"], error.__cause__)) from error
+            raise arguments_error(node, error.__cause__, given=len(arguments)) from error
         if module := missing_module(error):
             for target in targets(node):
                 if f"{target}.".startswith(f"{module}."):
@@ -75,9 +86,96 @@ def _first_cause(error: BaseException) -> BaseException:
     return error
 
 
-def wrong_arguments_message(target: str, error: TypeError) -> str:
-    """Say that a class does not take the keys of its group, with Python's own reason and the new name of an old key."""
-    unexpected = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-    advice = ending_no_longer(unexpected[1]) if unexpected else None
-    advice = advice or "~group.key removes a key, +group.key=value adds one."
-    return f"{target} does not take these keys ({error}); {advice}"
+def arguments_error(node: Mapping[str, Any], error: TypeError, given: int = 0) -> ArgumentsError:
+    """Say which key does not fit the class of a node. Python's own reason stands in where the keys seem to fit.
+
+    `given`: the number of arguments that the class gets besides the keys.
+    """
+    named = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    unexpected = named[1] if named else None
+    wrong = _wrong_keys(node, "", unexpected, given)
+    message = wrong.message if wrong else f"{node['_target_']} cannot be made from its keys ({error})."
+    return ArgumentsError(node["_target_"], message, unexpected)
+
+
+@contextlib.contextmanager
+def files_named(spec: RunSpec) -> Iterator[None]:
+    """Name the group of keys that do not fit their class, and the user's own file and the line that set them."""
+    try:
+        yield
+    except ArgumentsError as error:
+        own = OwnFiles(spec.choices, spec.config_dir)
+        for group, node in spec.config.items():
+            if isinstance(node, Mapping) and node.get("_target_") == error.target:
+                wrong = _wrong_keys(node, group, error.unexpected, given=group in ("model", "optimizer"))
+                place = own.place(wrong.key if wrong else group)
+                message = wrong.message if wrong else str(error)
+                raise DfaError(f"{place}: {message}" if place else message) from error
+        raise
+
+
+NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+class _Wrong(NamedTuple):
+    key: str
+    message: str
+
+
+def _wrong_keys(node: Mapping[str, Any], place: str, unexpected: str | None, given: int = 0) -> _Wrong | None:
+    """Find the first key in a node, or in the nodes inside it, that does not fit its class. `place`: of the node.
+
+    A class that passes keys on, with `**keys`, refuses only the `unexpected` one.
+    """
+    inside = f"{place}." if place else ""
+    deeper = {key: value for key, value in node.items() if isinstance(value, Mapping) and "_target_" in value}
+    for key, value in deeper.items():
+        if wrong := _wrong_keys(value, inside + key, unexpected):
+            return wrong
+    target = node["_target_"]
+    try:
+        made = get_object(target)
+        parameters = list(inspect.signature(made).parameters.values())
+    except Exception:  # noqa: BLE001  (a class that cannot be imported or inspected, of which others tell)
+        return None
+    named = [one for one in parameters if one.kind in NAMED][given:]
+    names = [one.name for one in named]
+    keys = [key for key in node if not key.startswith("_") and not (key in FACTS and "." not in place)]
+    wrong_keys = [key for key in keys if key not in names]
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        wrong_keys = [key for key in wrong_keys if key == unexpected]
+        names += [name for base in getattr(made, "__mro__", ())[1:] for name in _own_arguments(base)]
+    if wrong_keys:
+        key = wrong_keys[0]
+        takes = f"it takes {', '.join(names)}" if names else "it takes no keys"
+        advice = ending_no_longer(key) or f"{takes}."
+        guess = _guess(key, node, inside, names)
+        return _Wrong(inside + key, f"{inside}{key} is no key of {target}{guess}; {advice}")
+    if place == "optimizer" and not node.get("_partial_"):
+        return _Wrong(
+            place, "optimizer lacks `_partial_: true`, since the parameters of the model come later."
+        )
+    missing = [one.name for one in named if one.default is one.empty and one.name not in keys]
+    if missing and not node.get("_partial_"):
+        where = place or "The node"
+        later = "; `_partial_: true` says that they come later" if "." in place else ""
+        return _Wrong(place, f"{where} lacks {', '.join(missing)}, which {target} needs{later}.")
+    return None
+
+
+def _own_arguments(base: type) -> list[str]:
+    """Return the arguments of the constructor that a class defines itself."""
+    if "__init__" not in vars(base) or base.__module__.partition(".")[0] in ("builtins", "torch"):
+        return []
+    return [one.name for one in inspect.signature(base).parameters.values() if one.kind in NAMED]
+
+
+def _guess(key: str, node: Mapping[str, Any], inside: str, names: list[str]) -> str:
+    """Guess which key is meant: one of the class, or one of the nodes inside its node."""
+    if guesses := nearest(key, names, most=1):
+        return f" (did you mean {inside}{guesses[0]}?)"
+    for part, value in node.items():
+        for name in value if isinstance(value, Mapping) else ():
+            if name in key or key in name:
+                return f" (did you mean {inside}{part}.{name}?)"
+    return ""

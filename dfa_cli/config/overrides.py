@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import re
@@ -18,9 +19,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from dfa_cli.config import bounds, identity, schema
+from dfa_cli.config.own_files import OwnFiles
 from dfa_cli.config.paths import conf_dir
 from dfa_cli.errors import DfaError, nearest, one_of
 
@@ -120,6 +122,14 @@ def require_no_sweep(overrides: Sequence[Override], prog: str) -> None:
             raise DfaError(f"{override.input_line} has several values, {advice}")
 
 
+def require_no_deletion(overrides: Sequence[Override]) -> None:
+    """Raise `DfaError` for an override such as `~epochs`, which removes a key that every run needs."""
+    ours = [one.name for one in fields(schema.Config)]
+    for override in overrides:
+        if override.is_delete() and override.key_or_group in ours:
+            raise DfaError(f"{override.input_line} removes a key that every run needs; leave it out.")
+
+
 def require_tuned_file(overrides: Sequence[Override], loader: ConfigLoader, config_dir: str | None) -> None:
     """Raise `DfaError` for `tuned=NAME` where no file has this name.
 
@@ -152,10 +162,16 @@ def require_known_keys(config: Mapping[str, Any]) -> None:
             )
 
 
-def hydra_message(error: Exception, overrides: Sequence[str] = (), config: DictConfig | None = None) -> str:
+def hydra_message(
+    error: Exception,
+    overrides: Sequence[str] = (),
+    config: DictConfig | None = None,
+    config_dir: str | None = None,
+) -> str:
     """Turn an exception of Hydra into a message for the user, who typed `overrides`.
 
-    `config`: what was composed before a value of the overrides was refused.
+    `config`: what was composed before a value of the overrides was refused. `config_dir`: the folder of own files, so
+    that the message can name the file and the line.
 
     Hydra's own message names the key and what it could be. The message of the exception's cause is added where it
     says more.
@@ -163,21 +179,54 @@ def hydra_message(error: Exception, overrides: Sequence[str] = (), config: DictC
     if isinstance(error, OverrideParseException):
         return unreadable_override_message(error.override)
     words = str(error).partition("\nConfig search path:")[0]
+    own = OwnFiles.of_words(overrides, config_dir)
+    if sentence := own.explain(words):
+        return sentence
     if no_key := re.match(r"Could not override '([^']+)'\.", words):
         return unknown_key_message(no_key[1], overrides, config)
     if no_option := re.match(
-        r"In '[^']+': Could not find '(.+)/([^/']+)'\s+Available options in '\1':\n", words
+        r"In '[^']+': Could not find '(.+)/([^/']*)'\s+Available options in '\1':\n", words
     ):
         options = words[no_option.end() :].split()
         return f"{no_option[1]}={no_option[2]}: {one_of(no_option[2], options)}."
+    if added := re.match(r"force-add of config groups is not supported: '\+\+(.*)'", words):
+        return f"++{added[1]} forces a key, and this is a group; type {added[1]}."
+    if (twice := re.match(r"Multiple values for (\S+)\. ", words)) and (
+        added := [word for word in overrides if word.startswith(f"+{twice[1]}=")]
+    ):
+        return f"{added[0]} would choose a second option of {twice[1]}; type {added[0][1:]}, which replaces the first."
     if no_key := re.match(r"Could not delete from config\. '([^']+)'", words):
         return identity.no_longer(no_key[1]) or words
-    if no_key := re.match(r"In '([^']+)': .*\nKey '([^']+)' not in 'Config'", words):
-        sentence = identity.no_longer(no_key[2])
-        return f"In '{no_key[1]}': {sentence}" if sentence else words
+    cause = error.__cause__ or error.__context__
+    key = getattr(cause, "full_key", None)
+    typed = next((word for word in overrides if key and word.lstrip("+").startswith(f"{key}=")), None)
+    if words.startswith("Error merging override ") and key in bounds.BOUNDS and typed:
+        return f"{refused_value_message(key, typed.partition('=')[2])}"
+    if (inside := re.match(r"In '([^']+)': \w+ raised while composing config:", words)) and key:
+        file = own.named(inside[1])
+        found = file.find(key) if file else None
+        place = file.at(found[0] if found else None) if file else f"In '{inside[1]}'"
+        if file and key == file.name.partition("/")[0]:
+            return (
+                f"{place}: its keys are put below {key}, where no run looks for them; its first line must be "
+                "`# @package _global_`."
+            )
+        if isinstance(cause, ConfigKeyError):
+            return f"{place}: {unknown_key_message(key)}"
+        if found and key in bounds.BOUNDS:
+            return f"{place}: {refused_value_message(key, found[1])}"
     if isinstance(error.__cause__, OmegaConfBaseException) and str(error.__cause__) not in words:
         words += f"\n{error.__cause__}"
     return words
+
+
+def refused_value_message(key: str, value: str) -> str:
+    """Say what a key may be, for a value of another type, as it was written: `epochs is 1e3.`"""
+    with contextlib.suppress(ValueError, OverflowError):
+        number = float(value)
+        if bounds.BOUNDS[key].holds(whole := int(number)) and number == whole:
+            return f"{key} is {value}. It must be {bounds.BOUNDS[key].words}; type {key}={whole}."
+    return f"{key} is {value}. It must be {bounds.BOUNDS[key].words}."
 
 
 def unreadable_override_message(override: str) -> str:
@@ -197,8 +246,8 @@ def unreadable_override_message(override: str) -> str:
         typed = shlex.quote(f"{key.replace('/', '.')}={value}")
         return f"{override} cannot be read: a key has points, and only a group has slashes; type {typed}."
     return (
-        f"{override} cannot be read. It must be key=value; a value with blanks or brackets needs quotes: "
-        "\"note='a b'\"."
+        f"{override} cannot be read. It must be key=value, without blanks around the =; a value with blanks or "
+        "brackets needs quotes: \"note='a b'\"."
     )
 
 
@@ -235,6 +284,8 @@ def unknown_key_message(key: str, overrides: Sequence[str] = (), config: DictCon
             return f"{word} is a key of a {group} that is not chosen; choose it as well, such as {group}={example}."
     group = key.partition(".")[0]
     if options := _options_with(key):
+        if key.startswith(("model.conv.", "model.last.")) and "model.conv._target_" in words:
+            return f"The chosen model sets no {key}, so it is added with a plus: +{key}={words.get(key, 'VALUE')}."
         if len(options) == 1:
             advice = f"which is not chosen; type {options[0]}"
         else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -14,6 +16,8 @@ from dfa_cli.errors import DfaError
 from dfa_cli.kernels.sparse import SparseMatrix
 from dfa_cli.models.base import Block, Model, ModelShape
 from dfa_cli.models.batch import Graph
+
+SIZES = ["in_channels", "out_channels"]  # the first arguments of most convolutions of torch_geometric
 
 
 class Convolution(nn.Module):
@@ -62,7 +66,7 @@ class GraphNetwork(Model):
             torch.default_generator.manual_seed(sizes.weights.initial_seed())
             for i, channels in enumerate([*hidden, sizes.classes]):
                 is_last = i == len(hidden)
-                layer, width = _make_convolution(conv, width, channels, last if is_last else {})
+                layer, width = _make_convolution(conv, width, channels, last, is_last)
                 blocks.append(
                     Block(
                         Convolution(layer),
@@ -74,26 +78,53 @@ class GraphNetwork(Model):
         if width != sizes.classes:
             raise DfaError(
                 f"The last block gives {width} columns for {sizes.classes} classes. model.last must set what differs "
-                "in the last convolution, such as heads: 1."
+                "in the last convolution, such as heads: 1, which +model.last.heads=1 sets."
             )
         super().__init__(blocks, sizes.dropout)
 
 
 def _make_convolution(
-    conv: Callable[..., nn.Module], inputs: int, channels: int, more: Mapping[str, Any]
+    conv: Callable[..., nn.Module], inputs: int, channels: int, last: Mapping[str, Any], is_last: bool
 ) -> tuple[nn.Module, int]:
-    """Build a convolution and find its width. `more` holds further keyword arguments.
+    """Build a convolution and find its width. `last`: the keyword arguments that differ if it is the last one.
 
-    Raises `DfaError` with the message of the convolution when it refuses the arguments.
+    Raises `DfaError` for a convolution that is not made from `(in_channels, out_channels, ...)`, and with its own
+    message when it refuses the arguments, or features and edges alone.
     """
-    try:
-        layer = conv(inputs, channels, **more)
-        return layer, _output_width(layer, inputs)
-    except (AssertionError, ArithmeticError, RuntimeError, ValueError) as error:
-        name = getattr(getattr(conv, "func", conv), "__name__", "the convolution")
+    target = getattr(conv, "func", conv)
+    name = getattr(target, "__name__", "the convolution")
+    parameters = inspect.signature(target).parameters.values()
+    names = [one.name for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    # A class of somebody else may have other names for the two.
+    if str(getattr(target, "__module__", "")).startswith("torch_geometric.") and names[:2] != SIZES:
         raise DfaError(
-            f"{name} cannot be built with these keys of model.conv ({str(error) or type(error).__name__})."
-        ) from error
+            f"{name} is made from ({', '.join(names)}), and model.conv needs a convolution that is made from "
+            f"({', '.join(SIZES)}, ...), as SAGEConv is. Name another one, or a class of your own that makes "
+            f"{name} from these two."
+        )
+    try:
+        layer = conv(inputs, channels, **(last if is_last else {}))
+        return layer, _output_width(layer, inputs)
+    except (AssertionError, ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+        raise DfaError(_refusal(name, conv, last, error)) from error
+
+
+def _refusal(name: str, conv: Callable[..., nn.Module], last: Mapping[str, Any], error: Exception) -> str:
+    """Say why a convolution cannot be built."""
+    unexpected = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    missing = re.search(r"__init__\(\) missing .*: (.*)", str(error))
+    called = re.search(r"forward\(\) .*", str(error))
+    if unexpected:
+        key = unexpected[1]
+        nodes = {"model.conv": getattr(conv, "keywords", {}), "model.last": last}
+        words = [f"~{place}.{key}" for place, keys in nodes.items() if key in keys]
+        return f"{name} does not take {key}; leave it out: type {' '.join(words)} as well."
+    if missing:
+        keys = re.findall(r"'(\w+)'", missing[1])
+        return f"{name} needs {', '.join(keys)} too: type {' '.join(f'+model.conv.{key}=VALUE' for key in keys)}."
+    if called:
+        return f"{name} cannot be called with features and edges, as model.conv is ({called[0]}); name another one."
+    return f"{name} cannot be built with these keys of model.conv ({str(error) or type(error).__name__})."
 
 
 def _output_width(conv: nn.Module, inputs: int) -> int:

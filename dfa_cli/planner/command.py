@@ -212,9 +212,10 @@ def _optics(spec: RunSpec) -> Optics:
     """Return the optics of the configured device, or the default ones for a digital device."""
     if "frame_time" not in (spec.config.get("device") or {}):
         return DEFAULT_OPTICS
-    from dfa_cli.config.instantiate import build
+    from dfa_cli.config.instantiate import build, files_named
 
-    device = build(spec.config["device"])
+    with files_named(spec):
+        device = build(spec.config["device"])
 
     def seconds(components: int, columns: int) -> float:
         device.calibrate(components, columns)

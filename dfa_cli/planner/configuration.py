@@ -53,6 +53,7 @@ def measure(spec: RunSpec, batch_rows: int | None, micro_batches: int, stages: i
     """
     import torch
 
+    from dfa_cli.config.instantiate import files_named
     from dfa_cli.training.setup import build_experiment
     from dfa_cli.training.threads import process_threads
 
@@ -60,7 +61,8 @@ def measure(spec: RunSpec, batch_rows: int | None, micro_batches: int, stages: i
     config["threads"] = config["threads"] or max(1, process_threads() // stages)
     data = _load(spec, config["compute"])
     on = f"{config['compute']}, {plural(config['threads'], 'thread')} a stage"
-    experiment = build_experiment(config, data, spec.choices)
+    with files_named(spec):
+        experiment = build_experiment(config, data, spec.choices)
     rows = batch_rows or _rows(config, data)
     work = _workload(spec, data, (), 2 if config["precision"] == "bf16" else 4)
     part = max(1, rows // micro_batches)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from dfa_cli.config.instantiate import build, wrong_arguments_message
+from dfa_cli.config.instantiate import arguments_error, build
 from dfa_cli.config.schema import projects
 from dfa_cli.data.base import Data
 from dfa_cli.devices.base import Cost, ProjectionDevice
@@ -139,7 +139,7 @@ def build_experiment(
             build(config["optimizer"]), parameter_groups(model, config["weight_decay_on"])
         )
     except TypeError as error:
-        raise DfaError(wrong_arguments_message(named["optimizer"], error)) from error
+        raise arguments_error(config["optimizer"], error, given=1) from error
     if compute.type == "cpu" and not config.get("parallel"):  # else the parts lie in several memories
         _require_memory(model, rule, optimizer)
     return Experiment(

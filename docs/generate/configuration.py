@@ -53,10 +53,7 @@ ONE_ROW_AN_OPTION = ("tuned",)
 OF_HYDRA = ("launcher", "sweeper")
 NOT_SHOWN = ("_partial_",)
 TYPES = {
-    "bool": "true or false",
-    "str": "text",
     "str | None": "text, or null",
-    "list[str]": "a list of texts",
 }
 
 HEAD = f"""\
