@@ -6,9 +6,13 @@ Each command imports torch, hydra and other large packages only when it runs, so
 from __future__ import annotations
 
 import atexit
+import contextlib
+import difflib
 import gc
+import re
 import shlex
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -48,11 +52,60 @@ SYNONYMS = {
     **dict.fromkeys(("multirun", "grid", "search"), "sweep"),
     **dict.fromkeys(("continue", "restart"), "resume"),
     **dict.fromkeys(("figure", "draw"), "plot"),
+    "version": "--version",
+    "help": "--help",
 }
 
 
+USAGE_ERROR: Any = typer.BadParameter.__base__  # of Typer's own click, which must not be imported
+REWORDED = (  # how Typer refuses a value, and our words
+    (r"^Invalid value for '(.+?)': ", r"\1: "),
+    (r"Input should be a valid integer.*", "it must be a whole number"),
+    (r"Input should be a valid number.*", "it must be a number"),
+    (r"Input should be ", "it must be "),
+    (r"^No such option: (\S+).*", r"there is no option \1"),
+    (r"^Option '(\S+)' requires an argument", r"\1 needs a value"),
+    (r"^(Missing|No such) ", lambda match: match[0].lower()),
+    (r"\.$", ""),
+)
+
+
+@contextlib.contextmanager
+def usage_errors_as_sentences(context: Any = None) -> Iterator[None]:
+    """Turn a mistake that Typer finds into a `DfaError`. Typer would frame it in a box, with the usage above.
+
+    `context`: of `dfa` itself, which tells the command where the mistake does not.
+    """
+    try:
+        yield
+    except USAGE_ERROR as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # `dfa` alone shows its help
+            raise
+        message = error.format_message()
+        path = (
+            error.ctx.command_path if error.ctx else f"dfa {context.invoked_subcommand}" if context else "dfa"
+        )
+        for pattern, words in REWORDED:
+            message = re.sub(pattern, words, message)
+        if unknown := getattr(error, "possibilities", None) is not None and error.option_name:
+            options = [name for one in error.ctx.command.params for name in one.opts if name.startswith("--")]
+            guesses = difflib.get_close_matches(
+                unknown.lstrip("-"), [name.lstrip("-") for name in options], 1
+            )
+            message += f" (did you mean --{guesses[0]}?)" if guesses else ""
+        raise DfaError(f"{path}: {message}; {path} --help tells what can be given.") from None
+
+
 class Commands(TyperGroup):
-    """The commands. A word that is none of them is answered with the nearest."""
+    """The commands. A word that is none of them is answered with the nearest, and each mistake with one sentence."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        with usage_errors_as_sentences():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        with usage_errors_as_sentences(ctx):
+            return super().invoke(ctx)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         option, has_value, _ = args[0].partition("=") if args else ("", "", "")
@@ -121,7 +174,7 @@ def main() -> None:
     signals.forget()
     with signals.raised_as_interrupts(), unread_output_dropped():
         try:
-            app()
+            app(prog_name="dfa")
         except DfaError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(signals.exit_code() if signals.received() else error.exit_code)

@@ -34,10 +34,69 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
     "a number for an option": (["model=3"], ["model.*3|3.*model"]),
     "a key without a value": (["epochs"], ["epochs"]),
     "a bracket left open": (["model.hidden=[3,4"], [r"\[3,4"]),
-    "a word for a number": (["epochs=abc"], ["epochs", "abc", "[Ii]nt"]),
-    "a fraction for a whole number": (["epochs=2.5"], ["epochs", r"2\.5", "[Ii]nt"]),
-    "a list for a number": (["epochs=[1]"], ["epochs"]),
-    "null for a number": (["epochs=null"], ["epochs"]),
+    "a word for a number": (
+        ["epochs=abc"],
+        [r"^error: epochs is abc\. It must be a whole number of at least 1\.$"],
+    ),
+    "a fraction for a whole number": (
+        ["epochs=2.5"],
+        [r"^error: epochs is 2\.5\. It must be a whole number"],
+    ),
+    "a power of ten for a whole number": (
+        ["epochs=1e3"],
+        [r"^error: epochs is 1e3\. It must be a whole number of at least 1; type epochs=1000\.$"],
+    ),
+    "a list for a number": (
+        ["epochs=[1]"],
+        [r"^error: epochs is \[1\]\. It must be a whole number of at least 1\.$"],
+    ),
+    "a list of two for a number": (["seed=[1,2]"], [r"^error: seed is \[1,2\]\. It must be a whole number"]),
+    "null for a number": (
+        ["epochs=null"],
+        [r"^error: epochs is null\. It must be a whole number of at least 1\.$"],
+    ),
+    "null for a choice": (
+        ["precision=null"],
+        [r"^error: precision is null\. It must be one of fp32, tf32, bf16\.$"],
+    ),
+    "null for another choice": (["graph=null"], [r"^error: graph is null\. It must be one of auto, off\.$"]),
+    "a word for yes or no at the top": (
+        ["fail_fast=maybe"],
+        [r"^error: fail_fast is maybe\. It must be true or false\.$"],
+    ),
+    "a list for a folder": (
+        ["data_dir=[a]"],
+        [r"^error: data_dir is \[a\]\. It must be the name of a folder, or null\.$"],
+    ),
+    "a number for a list of folders": (
+        ["mirrors=3"],
+        [r"^error: mirrors is 3\. It must be a list of folders, such as"],
+    ),
+    "a number for grids": (["grids=3"], [r"^error: grids is 3\. It must be a list of grids"]),
+    "null for an option": (
+        ["model=null"],
+        [r"^error: model=null does not name an option of a group; dfa train --help"],
+    ),
+    "no option": (["model="], [r"^error: model=: '' is not one of cheb, fc"]),
+    "a second option": (
+        ["+model=gcn"],
+        [
+            r"^error: \+model=gcn would choose a second option of model; type model=gcn, which replaces the first\.$"
+        ],
+    ),
+    "a forced option": (["++model=gcn"], [r"^error: \+\+model=gcn forces a key, .*; type model=gcn\.$"]),
+    "a key that is removed": (
+        ["~epochs"],
+        [r"^error: ~epochs removes a key that every run needs; leave it out\.$"],
+    ),
+    "a group that is removed": (
+        ["~model"],
+        [r"^error: ~model removes a key that every run needs; leave it out\.$"],
+    ),
+    "blanks around the equals sign": (
+        ["epochs", "=", "3"],
+        ["epochs cannot be read.*without blanks around the ="],
+    ),
     "a word for a nested number": (["optimizer.lr=fast"], [r"optimizer\.lr is fast", "number"]),
     "negative epochs": (["epochs=-3"], ["epochs is -3", "at least 1"]),
     "no epochs": (["epochs=0"], ["epochs is 0", "at least 1"]),
@@ -304,6 +363,82 @@ def test_an_option_of_a_command_goes_after_it(given: list[str], dfa: Dfa) -> Non
     assert answer.sentence == f"error: --config-dir goes after the command: {after}"
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("resume", "dfa resume: missing argument 'RUN'; dfa resume --help tells what can be given."),
+        ("resume last --stages x", "dfa resume: --stages: it must be a whole number; dfa resume --help"),
+        (
+            "compare --basline x",
+            "dfa compare: there is no option --basline (did you mean --baseline?); dfa compare",
+        ),
+        (
+            "compare --nope",
+            "dfa compare: there is no option --nope; dfa compare --help tells what can be given.",
+        ),
+        (
+            "compare --metric",
+            "dfa compare: --metric needs a value; dfa compare --help tells what can be given.",
+        ),
+        ("compare --equivalent x", "dfa compare: --equivalent: it must be a number; dfa compare --help"),
+        (
+            "rerun last --config-dir nowhere",
+            "dfa rerun: --config-dir: dir 'nowhere' does not exist; dfa rerun --help",
+        ),
+        ("--nope", "dfa: there is no option --nope; dfa --help tells what can be given."),
+        ("data nope", "dfa data: no such command 'nope'; dfa data --help tells what can be given."),
+        (
+            "data list --prob",
+            "dfa data list: there is no option --prob (did you mean --probe?); dfa data list --help",
+        ),
+        ("versoin", "There is no command versoin; type dfa v"),
+        ("version", "There is no command version; type dfa --version. dfa --help lists them."),
+    ],
+)
+@pytest.mark.parametrize("columns", ["40", "200"])
+def test_what_typer_refuses_is_one_line_of_the_same_form(
+    words: str, says: str, columns: str, dfa: Dfa
+) -> None:
+    """Typer's own answer is a box as wide as the terminal, below three lines of usage."""
+    dfa.environment["COLUMNS"] = columns
+    answer = dfa(*words.split())
+    refused(answer)
+    assert answer.err.startswith(f"error: {says}")
+    assert answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("given", ["mine/device", "mine/device/camera", "mine/device/"])
+def test_the_folder_of_a_group_is_given_for_the_folder_above(
+    given: str, dfa: Dfa, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (dfa.root / "mine" / "device" / "camera").mkdir(parents=True)
+    (dfa.root / "mine" / "device" / "own.yaml").write_text("defaults: [opu_sim]\n")
+    monkeypatch.chdir(dfa.root)
+    answer = dfa.train("--config-dir", given, "data=digits", "device=own")
+    refused(answer)
+    assert answer.sentence == (
+        f"error: --config-dir {given} is the folder of a group, whose options are looked for one level up; type "
+        "--config-dir mine."
+    )
+
+
+def test_a_file_in_a_misspelt_group_is_named(dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
+    (dfa.root / "mine" / "devices").mkdir(parents=True)
+    (dfa.root / "mine" / "devices" / "own.yaml").write_text("defaults: [opu_sim]\n")
+    monkeypatch.chdir(dfa.root)
+    answer = dfa.train("--config-dir", "mine", "data=digits", "device=own")
+    refused(answer)
+    assert answer.sentence.endswith(". mine/devices/own.yaml is there, but options of device lie in device/.")
+
+
+def test_a_folder_with_the_name_of_a_group_may_hold_groups(dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
+    (dfa.root / "model" / "model").mkdir(parents=True)
+    (dfa.root / "model" / "model" / "own.yaml").write_text("defaults: [fc]\n")
+    monkeypatch.chdir(dfa.root)
+    answer = dfa.train("--config-dir", "model", "data=digits", "model=own", "epochs=0")
+    assert answer.sentence.startswith("error: epochs is 0.")
+
+
 class TestHelp:
     def test_imports_neither_torch_nor_hydra(self, dfa: Dfa) -> None:
         code = (
@@ -431,12 +566,55 @@ class TestKeysThatAClassDoesNotTake:
     @pytest.mark.parametrize(
         ("words", "said"),
         [
-            (["data=digits", "+rule.scal=2"], ["DirectFeedbackAlignment", "scal"]),
-            (["data=digits", "optimizer._target_=torch.optim.RMSprop"], ["RMSprop", "fused", "~group.key"]),
-            (["data=digits", "tuned=fc_mnist_dfa"], ["Digits", "~group.key"]),
+            (
+                ["data=digits", "+rule.scal=2"],
+                ["rule.scal is no key of dfa_cli.rules.DirectFeedbackAlignment (did you mean rule.scale?);"],
+            ),
+            (
+                ["data=digits", "optimizer._target_=torch.optim.RMSprop"],
+                [
+                    "optimizer.fused is no key of torch.optim.RMSprop;",
+                    "Type ~optimizer.fused to leave it out.",
+                ],
+            ),
+            (
+                ["data=digits", "tuned=fc_mnist_dfa"],
+                [
+                    "data.normalize is no key of dfa_cli.data.Digits; it takes no keys.",
+                    "Type ~data.normalize to",
+                ],
+            ),
             (["data=digits_graph", "model=gat", "model.last.heads=4"], ["40 columns for 10 classes"]),
             (["data=digits_graph", "model=gat", "model.conv.heads=0"], ["GATConv", "model.conv"]),
             (["data=digits_graph", "model=cheb", "model.conv.K=0"], ["ChebConv", "AssertionError"]),
+            (
+                ["data=digits_graph", "model=gat", "model.conv._target_=torch_geometric.nn.GINConv"],
+                [
+                    "error: GINConv is made from (nn, eps, train_eps), and model.conv needs a convolution that is made "
+                    "from (in_channels, out_channels, ...), as SAGEConv is."
+                ],
+            ),
+            (
+                ["data=digits_graph", "model=gat", "model.conv._target_=torch_geometric.nn.SAGEConv"],
+                [
+                    "error: SAGEConv does not take heads; leave it out: type ~model.conv.heads ~model.last.heads as "
+                    "well."
+                ],
+            ),
+            (
+                ["data=digits_graph", "model=sage", "model.conv._target_=torch_geometric.nn.RGCNConv"],
+                ["error: RGCNConv needs num_relations too: type +model.conv.num_relations=VALUE."],
+            ),
+            (
+                ["data=digits_graph", "model=sage", "model.conv._target_=torch.nn.Linear"],
+                ["error: Linear cannot be called with features and edges, as model.conv is"],
+            ),
+            (
+                ["data=digits_graph", "model.conv.heads=3", "model=sage", "model.conv._target_=x.Y"],
+                [
+                    "error: The chosen model sets no model.conv.heads, so it is added with a plus: +model.conv.heads=3."
+                ],
+            ),
         ],
         ids=lambda value: value[-1],
     )
@@ -491,6 +669,20 @@ class TestTheOutputsFolder:
         assert "outputs=" in answer.err
         assert answer.err.count("\n") == 1
         assert (dfa.root / "file").read_text() == "not a folder"
+
+    @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is a file system of Linux")
+    @pytest.mark.parametrize("flags", [(), ("-m", "seed=0,1")], ids=["a run", "a sweep"])
+    def test_on_a_file_system_that_takes_no_folder_is_a_sentence(
+        self, flags: tuple[str, ...], dfa: Dfa
+    ) -> None:
+        dfa.outputs = Path("/proc/outputs")
+        answer = dfa("train", *dfa.arguments(*flags, "data=digits", *SMALL))
+        refused(answer)
+        assert re.fullmatch(
+            "error: /proc/outputs/.* cannot be made, since /proc takes no new folder: name another folder with "
+            "outputs=FOLDER.",
+            answer.sentence,
+        )
 
     def test_that_is_read_only_is_a_sentence(self, dfa: Dfa) -> None:
         answer, left = on_a_disk_of(dfa, "1m,ro", "data=digits", *SMALL)

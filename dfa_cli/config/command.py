@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import NoReturn
 from dfa_cli.config.extras import require_extras
 from dfa_cli.config.hydra_internals import hydra_argument_parser
 from dfa_cli.config.overrides import expand_aliases
+from dfa_cli.config.paths import conf_dir
 from dfa_cli.errors import DfaError, nearest
 
 
@@ -60,6 +62,25 @@ def _argument_parser(prog: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _folder_of_groups(folder: Path) -> Path | None:
+    """Return the folder that was meant, for one like `mine/device` or `mine/device/readout`. `None`: this is it.
+
+    A folder with the name of a group may well hold groups itself.
+    """
+    path = Path(os.path.abspath(folder))
+    groups = {one.name for one in conf_dir().iterdir() if one.is_dir()}
+    if any((path / group).is_dir() for group in groups):
+        return None
+    if path.name in groups and any(path.rglob("*.yaml")):
+        above = path.parent
+    elif (conf_dir() / path.parent.name / path.name).is_dir() and path.parent.name in groups:
+        above = path.parent.parent
+    else:
+        return None
+    shown = Path(os.path.relpath(above))
+    return above if shown.parts[:1] == (os.pardir,) else shown
+
+
 def parse_command(words: Sequence[str], prog: str) -> Command:
     """Split the words of a command into flags and overrides.
 
@@ -75,6 +96,11 @@ def parse_command(words: Sequence[str], prog: str) -> Command:
         )
     if flags.config_dir is not None and not Path(flags.config_dir).is_dir():
         raise DfaError(f"--config-dir {flags.config_dir} is not a folder.")
+    if flags.config_dir is not None and (above := _folder_of_groups(Path(flags.config_dir))):
+        raise DfaError(
+            f"--config-dir {flags.config_dir} is the folder of a group, whose options are looked for one level up; "
+            f"type --config-dir {shlex.quote(str(above))}."
+        )
     if flags.experimental_rerun is not None:
         raise DfaError(f"{prog} takes no --experimental-rerun; dfa rerun RUN repeats a run from its record.")
     modes = [word for word in flags.overrides if _sets_mode(word)]

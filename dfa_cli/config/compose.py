@@ -43,7 +43,7 @@ from dfa_cli.config.overrides import (
     user_overrides,
 )
 from dfa_cli.config.own_code import NO_CODE, OwnCode, find_own_code
-from dfa_cli.config.own_files import OwnFiles
+from dfa_cli.config.own_files import OwnFiles, is_typed
 from dfa_cli.config.paths import ONLY_PLANNED, conf_dir
 from dfa_cli.config.plugins import add_plugin_folder, is_of_package, require_modules, targets
 from dfa_cli.config.registration import register_with_hydra
@@ -282,9 +282,7 @@ def _own_files_named(
     try:
         yield
     except RefusedValueError as error:
-        typed = error.key not in choices and any(
-            word.lstrip("+").startswith(f"{error.key}=") for word in overrides
-        )
+        typed = error.key not in choices and is_typed(error.key, overrides)
         place = None if typed else OwnFiles(choices, config_dir).place(error.key)
         raise DfaError(f"{place}: {error}" if place else str(error)) from error
 

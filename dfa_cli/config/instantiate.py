@@ -12,7 +12,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 
 from dfa_cli.config.identity import ending_no_longer
-from dfa_cli.config.own_files import OwnFiles
+from dfa_cli.config.own_files import OwnFiles, is_typed
 from dfa_cli.config.plugins import missing_module, target_not_found_message, targets
 from dfa_cli.config.schema import FACTS, without_facts
 from dfa_cli.config.spec import RunSpec
@@ -110,6 +110,10 @@ def files_named(spec: RunSpec) -> Iterator[None]:
                 wrong = _wrong_keys(node, group, error.unexpected, given=group in ("model", "optimizer"))
                 place = own.place(wrong.key if wrong else group)
                 message = wrong.message if wrong else str(error)
+                # An option of dfa sets the key, and a class that was named by itself does not have it.
+                if wrong and wrong.unknown and not place and not is_typed(wrong.key, spec.overrides):
+                    it = "it" if len(wrong.unknown) == 1 else "them"
+                    message += f" Type {' '.join(f'~{key}' for key in wrong.unknown)} to leave {it} out."
                 raise DfaError(f"{place}: {message}" if place else message) from error
         raise
 
@@ -120,6 +124,7 @@ NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 class _Wrong(NamedTuple):
     key: str
     message: str
+    unknown: tuple[str, ...] = ()
 
 
 def _wrong_keys(node: Mapping[str, Any], place: str, unexpected: str | None, given: int = 0) -> _Wrong | None:
@@ -146,11 +151,11 @@ def _wrong_keys(node: Mapping[str, Any], place: str, unexpected: str | None, giv
         wrong_keys = [key for key in wrong_keys if key == unexpected]
         names += [name for base in getattr(made, "__mro__", ())[1:] for name in _own_arguments(base)]
     if wrong_keys:
-        key = wrong_keys[0]
+        dotted = tuple(inside + key for key in wrong_keys)
+        words = f"{', '.join(dotted)} {'is no key' if len(dotted) == 1 else 'are no keys'} of {target}"
         takes = f"it takes {', '.join(names)}" if names else "it takes no keys"
-        advice = ending_no_longer(key) or f"{takes}."
-        guess = _guess(key, node, inside, names)
-        return _Wrong(inside + key, f"{inside}{key} is no key of {target}{guess}; {advice}")
+        advice = ending_no_longer(wrong_keys[0]) or f"{takes}."
+        return _Wrong(dotted[0], f"{words}{_guess(wrong_keys[0], node, inside, names)}; {advice}", dotted)
     if place == "optimizer" and not node.get("_partial_"):
         return _Wrong(
             place, "optimizer lacks `_partial_: true`, since the parameters of the model come later."

@@ -188,7 +188,13 @@ def hydra_message(
         r"In '[^']+': Could not find '(.+)/([^/']*)'\s+Available options in '\1':\n", words
     ):
         options = words[no_option.end() :].split()
-        return f"{no_option[1]}={no_option[2]}: {one_of(no_option[2], options)}."
+        elsewhere = own.path_of(no_option[2])
+        hint = (
+            f" {elsewhere} is there, but options of {no_option[1]} lie in {no_option[1]}/."
+            if elsewhere
+            else ""
+        )
+        return f"{no_option[1]}={no_option[2]}: {one_of(no_option[2], options)}.{hint}"
     if added := re.match(r"force-add of config groups is not supported: '\+\+(.*)'", words):
         return f"++{added[1]} forces a key, and this is a group; type {added[1]}."
     if (twice := re.match(r"Multiple values for (\S+)\. ", words)) and (

@@ -18,6 +18,10 @@ from dfa_cli.config.paths import conf_dir
 from dfa_cli.errors import one_of
 
 
+def is_typed(key: str, overrides: Sequence[str]) -> bool:
+    return any(word.lstrip("+").startswith(f"{key}=") for word in overrides)
+
+
 @dataclass(frozen=True)
 class Entry:
     """An entry of a defaults list: `override /model: fc` has the key `override /model` and the option `fc`.
@@ -128,6 +132,14 @@ class OwnFiles:
         for entry in file.entries():
             group = file.group if entry.group is None else entry.group
             self._add(f"{group}/{entry.option}".removeprefix("/"))
+
+    def path_of(self, option: str) -> str | None:
+        """Name a file of the user's own by the name of its option, in whatever group it lies."""
+        if self.folder is None or not option.isidentifier():
+            return None
+        for path in sorted(self.folder.rglob(f"{option}.yaml")):
+            return OwnFile(self.folder, path.relative_to(self.folder).with_suffix("").as_posix()).at(None)
+        return None
 
     def options(self, group: str) -> list[str]:
         """Return the options of a group, own ones included."""

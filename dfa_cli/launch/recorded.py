@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from dfa_cli.config.schema import Config
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.console.values import printable
 from dfa_cli.errors import DfaError
+from dfa_cli.records.find import Paths, pick_run
 from dfa_cli.records.run import Run
 
 
@@ -34,6 +36,26 @@ class Trust:
 
 
 NO_TRUST = Trust()
+
+
+def require_no_overrides(does: str, name: str, folders: Paths) -> None:
+    """Raise `DfaError` for words such as `graph=auto`, since a recorded run is described by its record alone.
+
+    `does`: the command, and what it does with the run.
+    """
+    words = [str(word) for word in (name, *folders)]
+    typed = [word for word in words if "=" in word and not os.path.exists(word)]
+    if not typed:
+        return
+    others = [Path(word) for word in words[1:] if word not in typed]
+    run = pick_run(name if name not in typed else "last", others or [Path("outputs")])
+    keys = {word.partition("=")[0] for word in typed}
+    recorded = [word for word in run.record.get("overrides") or () if word.partition("=")[0] not in keys]
+    folder = run.provenance.get("config_dir")
+    again = shlex.join(["dfa", "train", *(["--config-dir", folder] if folder else []), *recorded, *typed])
+    raise DfaError(
+        f"{does} as it was recorded, so it takes no {' '.join(typed)}; to train anew with other values, type {again}"
+    )
 
 
 def spec_of_record(run: Run, trust: Trust = NO_TRUST) -> RunSpec:

@@ -11,7 +11,7 @@ from dfa_cli.comparison.repetition import verdict
 from dfa_cli.errors import DfaError
 from dfa_cli.launch.folder import new_run_folder
 from dfa_cli.launch.interruption import interruption_reported
-from dfa_cli.launch.recorded import NO_TRUST, Trust, spec_of_record
+from dfa_cli.launch.recorded import NO_TRUST, Trust, require_no_overrides, spec_of_record
 from dfa_cli.launch.task import is_stage, run_spec, run_stage
 from dfa_cli.records.find import Paths, pick_run
 from dfa_cli.records.integrity import require_unchanged
@@ -25,6 +25,7 @@ def rerun(name: str, folders: Paths, outputs: Path, trust: Trust = NO_TRUST) -> 
     `trust`: what may be imported besides this package. Returns lines that say whether the metrics match, and the same
     answer as a truth value. Raises `DfaError` when the run has no metrics.
     """
+    require_no_overrides("dfa rerun repeats a run", name, folders)
     before = pick_run(name, folders)
     require_unchanged(before)
     if not before.curves.get("epoch"):

@@ -11,7 +11,7 @@ from dfa_cli.config.spec import RunSpec
 from dfa_cli.console.messages import shortest
 from dfa_cli.errors import DfaError
 from dfa_cli.launch.interruption import interruption_reported
-from dfa_cli.launch.recorded import NO_TRUST, Trust, spec_of_record
+from dfa_cli.launch.recorded import NO_TRUST, Trust, require_no_overrides, spec_of_record
 from dfa_cli.launch.task import continue_as, is_stage, resume_recorded, run_spec, run_stage
 from dfa_cli.machine.files import fixable_errors_as_sentences
 from dfa_cli.records.find import Paths, pick_run
@@ -37,6 +37,7 @@ def resume(
     pipeline; the results do not depend on it. Raises `DfaError` for a run that is completed or still running. Without
     `from_start` it is also raised for a run without a checkpoint.
     """
+    require_no_overrides("dfa resume goes on with a run", name, folders)
     run = pick_run(name, folders)
     folder = Path(run.folder).absolute()
     if is_stage(run.config):

@@ -98,10 +98,20 @@ def disk_errors_as_sentences(place: Path | str, option: str = "outputs=FOLDER") 
         raise DfaError(cannot_write(place, error, option)) from error
 
 
-def make_folder(folder: Path) -> None:
-    """Makes a folder and the folders above it. Raises `DfaError` where that is impossible."""
-    with disk_errors_as_sentences(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+def make_folder(folder: Path, place: Path | None = None, option: str = "outputs=FOLDER") -> None:
+    """Makes a folder and the folders above it. Raises `DfaError` where that is impossible.
+
+    `place`, `option`: what the sentence names, and what to give in its stead.
+    """
+    place = place or folder
+    with disk_errors_as_sentences(place, option):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:  # A file system of the kernel, such as /proc, takes no new folder.
+            above = next(one for one in folder.absolute().parents if one.exists())
+            raise DfaError(
+                _UNMADE.format(place=place, above=above, kind=_kind(option), option=option)
+            ) from error
 
 
 REMOVED = ".removed-"  # how the hidden name of a folder begins that is being deleted
@@ -123,6 +133,7 @@ def remove_folder(folder: Path) -> None:
 
 _FULL = "No space is left for {place}: free some, or name another disk with {option}."
 _REFUSED = "{place} cannot be written ({reason}): name another {kind} with {option}."
+_UNMADE = "{place} cannot be made, since {above} takes no new folder: name another {kind} with {option}."
 _GONE = "{place} is not there any more ({reason}): it was deleted or moved meanwhile. Give the command again."
 _SILENT = "The disk of {place} does not answer ({reason}): see whether it is still there, then give the command again."
 _TOO_MANY = "Too many files are open to write {place} ({reason}): raise the limit, as with ulimit -n 4096."
@@ -142,8 +153,12 @@ FIXABLE = {
 def cannot_write(place: Path | str, error: OSError, option: str = "outputs=FOLDER") -> str:
     """Says in one sentence why nothing can be written to `place`, and what to do, such as to give `option`."""
     sentence = FIXABLE.get(error.errno or 0, _REFUSED)
-    kind = option.rpartition("=")[2].lower()
-    return sentence.format(place=place, reason=error.strerror or str(error), kind=kind, option=option)
+    reason = error.strerror or str(error)
+    return sentence.format(place=place, reason=reason, kind=_kind(option), option=option)
+
+
+def _kind(option: str) -> str:
+    return option.replace("=", " ").split()[-1].lower()
 
 
 @contextmanager

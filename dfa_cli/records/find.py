@@ -78,8 +78,9 @@ def find(folders: Paths = ("outputs",)) -> Found:
     for place in places:
         if not os.path.isdir(place):
             what = "is a file, not a folder" if os.path.exists(place) else "is not there"
+            keys = f"; a condition on keys goes behind --where: --where '{place}'" if "=" in place else ""
             raise DfaError(
-                f"no runs found: {place} {what}; name a folder of runs, or make one with `dfa train`"
+                f"no runs found: {place} {what}; name a folder of runs, or make one with `dfa train`{keys}"
             )
         try:
             os.scandir(place).close()

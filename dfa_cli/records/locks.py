@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dfa_cli.console.messages import notify, shortest
 from dfa_cli.errors import DfaError
-from dfa_cli.machine.files import cannot_write, disk_errors_as_sentences, write_atomically
+from dfa_cli.machine.files import cannot_write, disk_errors_as_sentences, make_folder, write_atomically
 from dfa_cli.machine.locks import SILENT_SECONDS, Holder, Lock, LockedError, holder_of, locked
 from dfa_cli.records.run import LOCK, record_of
 
@@ -77,8 +77,7 @@ def claim(outputs: Path, identity: str, force: bool = False) -> Iterator[Claim]:
     cannot be written.
     """
     path = outputs / CLAIMS / f"{identity}.lock"
-    with disk_errors_as_sentences(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with _locked(path, f"the configuration {identity}", force):
         yield Claim(outputs, identity)
 
@@ -89,8 +88,7 @@ def only_one(path: Path, what: str) -> Iterator[None]:
 
     Raises `InUseError` when another process holds the lock, and `DfaError` when the folder cannot be written.
     """
-    with disk_errors_as_sentences(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     try:
         with _locked(path, what):
             yield

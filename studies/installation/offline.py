@@ -28,13 +28,14 @@ from packaging.requirements import Requirement
 from dfa_cli.data.catalogue import CATALOGUE, entry
 from dfa_cli.data.source import Source
 from dfa_cli.errors import DfaError, one_of
-from dfa_cli.machine.files import disk_errors_as_sentences
+from dfa_cli.machine.files import disk_errors_as_sentences, make_folder
 from dfa_cli.machine.provenance import git_state
 from dfa_cli.version import __version__
 from studies.installation.wheels import Target, build_wheel, collect, version_of
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).resolve().parents[2]
 SUMS = "SHA256SUMS"
+OPTION = "scripts/offline bundle FOLDER"
 DATA = tuple(name for name, item in CATALOGUE.items() if item.files)
 NO_CPU_BUILD = (
     "The package index has no build of torch {version} for processors alone ({reason}). Name an index that has one in "
@@ -63,8 +64,8 @@ def bundle(folder: Path, contents: Contents, say: Callable[[str], None] = lambda
         raise DfaError(f"{folder} is not empty: name a new folder for the bundle.")
     part = folder.absolute().with_name(f".{folder.absolute().name}.{os.getpid()}.part")
     try:
-        with disk_errors_as_sentences(folder, "scripts/offline bundle=DIR"):
-            (part / "wheels").mkdir(parents=True)
+        make_folder(part / "wheels", folder, OPTION)
+        with disk_errors_as_sentences(folder, OPTION):
             build_wheel(ROOT, part / "wheels", "--no-index")
             wheels = _collect(part / "wheels", contents, say)
             _add_data(part / "data", contents.data, say)

@@ -111,7 +111,8 @@ BUILT: dict[str, tuple[str, str, str]] = {
     "a misspelt key of a device": (
         "device/own.yaml",
         "defaults:\n  - opu_sim\n  - _self_\nphotons_per_pixle: 3\n",
-        ", line 4: device.photons_per_pixle is no key of dfa_cli.devices.opu.OPU (did you mean device.camera.photons?);",
+        ", line 4: device.photons_per_pixle is no key of dfa_cli.devices.opu.OPU (did you mean "
+        "device.camera.photons?); it takes encoding, medium,",
     ),
     "a misspelt key of a part": (
         "device/own.yaml",

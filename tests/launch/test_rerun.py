@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import pytest
@@ -90,3 +91,22 @@ def test_a_run_without_metrics_is_refused_with_a_sentence(dfa: Dfa, run: Run) ->
     answer = rerun(dfa, run)
     assert answer.code == 2
     assert answer.sentence.endswith("there is nothing to compare with.")
+
+
+@pytest.mark.parametrize(
+    ("command", "does"), [("resume", "dfa resume goes on with a run"), ("rerun", "dfa rerun repeats a run")]
+)
+def test_a_recorded_run_takes_no_overrides(command: str, does: str, dfa: Dfa, run: Run) -> None:
+    """The answer is the same wherever the word stands, and whether the run is named by its id or by its folder."""
+    recorded = shlex.join([word for word in run.record["overrides"] if not word.startswith("seed=")])
+    for words in (
+        [run.record["id"], str(run.folder.parent), "graph=auto", "seed=7"],
+        [str(run.folder), "graph=auto", "seed=7"],
+        [str(run.folder), "graph=auto", str(run.folder.parent), "seed=7"],
+    ):
+        answer = dfa(command, *words)
+        assert answer.code == 2
+        assert answer.err == (
+            f"error: {does} as it was recorded, so it takes no graph=auto seed=7; to train anew with other values, "
+            f"type dfa train {recorded} graph=auto seed=7\n"
+        )
