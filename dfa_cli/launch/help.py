@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from omegaconf import OmegaConf
@@ -18,9 +19,11 @@ Trains one model and records the run.
   dfa train model=gcn device=opu_sim""",
     "dfa sweep": """dfa sweep [group=option,option ...] [key=value,value ...]
 
-Trains one model for each combination of the listed values. A combination that has a completed run is not trained again,
-so the same command continues after an interruption. The table of all runs comes at the end. --dry-run tells which jobs
-would be run or reused, and why, how long they take and how much they leave on disk. Then nothing is run.
+Trains one model for each combination of the listed values. A combination that
+has a completed run is not trained again, so the same command continues after
+an interruption. The table of all runs comes at the end. --dry-run tells which
+jobs would be run or reused, and why, how long they take and how much they
+leave on disk. Then nothing is run.
   dfa sweep model=gcn rule=bp,dfa,shallow seed='range(10)'
   dfa sweep experiment=quickstart""",
 }
@@ -30,6 +33,7 @@ FOOTER = """docs/configuration.md explains every option and key.
 --info defaults-tree  shows which files it comes from
 --config-dir FOLDER   adds options of your own
 --hydra-help          lists the options of Hydra"""
+WIDTH = 80
 NOT_TYPED = ("hydra", "grids", "data_fallback", "run_id")  # keys that nobody sets on a command line
 
 
@@ -55,15 +59,21 @@ def help_text(command: Command) -> str:
             "",
             "Groups and their options (group=option):",
             "",
-            *(f"{group}: {', '.join(options)}" for group, options in groups.items()),
+            *(_wrapped(f"{group}: {', '.join(options)}") for group, options in groups.items()),
             "",
-            f"Keys and their values (key=value, nested.key=value), as they are for {chosen}.",
+            _wrapped(f"Keys and their values (key=value, nested.key=value), as they are for {chosen}.", ""),
             f"Other options have other values: {command.prog} model=gcn --help",
             "",
             OmegaConf.to_yaml(OmegaConf.masked_copy(composed.config, keys)),
-            *(["Keys that come with another option:", "", *others, ""] if others else []),
+            *(["Keys that come with another option:", "", *map(_wrapped, others), ""] if others else []),
             FOOTER,
         ]
+    )
+
+
+def _wrapped(text: str, indent: str = "  ") -> str:
+    return textwrap.fill(
+        text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
 
 

@@ -59,7 +59,9 @@ class SweepDisplay:
             self._live.update(Text("\n".join(lines)), refresh=True)
             return
         for run in sweep.runs:
-            if id(run) not in self._printed and run.ended and run.state not in ("stopped",):
+            # After a signal the last line of the sweep counts the jobs that it has stopped.
+            hidden = ("stopped", "interrupted") if sweep.stopping else ("stopped",)
+            if id(run) not in self._printed and run.ended and run.state not in hidden:
                 self._printed.add(id(run))
                 # A run that was reused from the start has no seconds, and the opening line has counted it.
                 if not (run.state == "reused" and run.seconds is None):

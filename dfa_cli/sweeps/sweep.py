@@ -143,7 +143,7 @@ def _run_study(command: Command, first: Composed, study: Study, code: OwnCode, s
             search = Search(command, study, sweep_folder, display, code, first.spec.config["fail_fast"])
             search.run()
             runs = search.runs
-    exit_code = _print_result(runs, sweep_folder) if runs else COMPLETED
+    exit_code = _print_result(runs, sweep_folder, study.storage is not None) if runs else COMPLETED
     if signals.received():
         return signals.exit_code()
     if is_optuna(study.node) and (best := study.best()):
@@ -192,8 +192,11 @@ def _lines_on_reused(runs: Sequence[SweepRun]) -> list[str]:
     ]
 
 
-def _print_result(runs: Sequence[SweepRun], sweep_folder: Path) -> int:
-    """Print the table and the failures at the end of a sweep, and return the exit code."""
+def _print_result(runs: Sequence[SweepRun], sweep_folder: Path, goes_on: bool = True) -> int:
+    """Print the table and the failures at the end of a sweep, and return the exit code.
+
+    `goes_on`: the same command does what this one has left.
+    """
     from dfa_cli.comparison.comparison import compare
     from dfa_cli.comparison.tables import render
 
@@ -209,19 +212,31 @@ def _print_result(runs: Sequence[SweepRun], sweep_folder: Path) -> int:
     lines = [""]
     printed: set[str] = set()
     for run in runs:
-        if run.state in ("failed", "interrupted"):
+        # A signal stops every job that is running, and the last line counts them.
+        if run.state == "failed" or (run.state == "interrupted" and not signals.received()):
             log = f" ({shortest(run.folder / 'run.log')})" if run.folder is not None else ""
             reason = "as above" if not log and run.reason in printed else run.reason
             printed.add(run.reason)
             lines.append(f"{run.state}: {run.label}: {reason or 'no reason known'}{log}")
-    if stopped := sum(run.state == "stopped" for run in runs):
-        lines.append(
-            f"{stopped} job{'s were' if stopped > 1 else ' was'} not begun; the same command goes on from here"
-        )
+    left = _what_is_left(runs, goes_on)
+    if left and not signals.received():
+        lines.append(left)
     if any(run.state in ("completed", "failed", "interrupted") for run in runs):
         lines.append(f"records in {shortest(sweep_folder)}")
     output.write_stdout("\n".join(lines) + "\n")
     if signals.received():
-        print("interrupted", file=sys.stderr)
+        print(f"interrupted: {left}" if left else "interrupted", file=sys.stderr)
         return signals.exit_code()
     return COMPLETED if all(run.state in ("completed", "reused") for run in runs) else FAILED
+
+
+def _what_is_left(runs: Sequence[SweepRun], goes_on: bool) -> str:
+    """Say how many jobs a stopped sweep leaves, and how to go on. Empty: none was stopped."""
+    midway = sum(run.state == "interrupted" for run in runs) if signals.received() else 0
+    waiting = sum(run.state == "stopped" for run in runs)
+    words = [
+        f"{count} job{'s were' if count > 1 else ' was'} {what}"
+        for count, what in ((midway, "stopped midway"), (waiting, "not begun"))
+        if count
+    ]
+    return ", ".join(words) + ("; the same command goes on from here" if words and goes_on else "")

@@ -771,11 +771,24 @@ class TestHelpAndHydrasFlags:
             assert words in answer.out
         assert "compose" not in answer.out, "the program is called dfa train"
         assert "parallel=data: parallel.replicas=2\n" in answer.out
-        assert "parallel=pipeline: parallel.stages=2, parallel.micro_batches=1, " in answer.out
+        assert (
+            "parallel=pipeline: parallel.stages=2, parallel.micro_batches=1,\n  parallel.split=null"
+            in answer.out
+        )
         assert "device/drift" not in answer.out.partition("Keys that come with another option")[2]
         chosen = dfa("train", "device=opu_sim", "parallel=data", "--help").out
-        assert "device/drift=reference: device.drift.tau=null, device.drift.unit=steps, " in chosen
+        assert "device/drift=reference: device.drift.tau=null, device.drift.unit=steps," in chosen
         assert "\nparallel=" not in chosen
+
+    @pytest.mark.parametrize("command", ["train", "sweep"])
+    def test_help_fits_into_80_columns_and_loses_no_word(
+        self, command: str, dfa: Dfa, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        words = (command, "model=gat", "device=opu_lighton", "parallel=pipeline", "--help")
+        answer = dfa(*words)
+        assert max(map(len, answer.out.splitlines())) <= 80
+        monkeypatch.setattr("dfa_cli.launch.help.WIDTH", 10**6)
+        assert dfa(*words).out.split() == answer.out.split()
 
     def test_help(self, dfa: Dfa) -> None:
         answer = dfa("--help")

@@ -143,7 +143,7 @@ def test_a_signal_that_an_import_turns_into_another_exception_is_an_interruption
     )
     assert answer.code == 130, answer
     assert Counter(run.record["status"] for run in dfa.runs()) == {"interrupted": 1}
-    assert "1 job was not begun" in answer.out
+    assert "1 job was stopped midway, 1 job was not begun" in answer.err
     assert "failed" not in answer.out
 
 
