@@ -93,6 +93,29 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
         ["~model"],
         [r"^error: ~model removes a key that every run needs; leave it out\.$"],
     ),
+    "a value where Hydra finds another key": (
+        ["epochs=${sedd}"],
+        [
+            r"^error: epochs takes the value of \$\{sedd\}, and there is no key sedd \(did you mean seed\?\)\.$"
+        ],
+    ),
+    "a word after a number": (["epochs=1", "epochs=3epochs"], [r"^error: epochs is 3epochs\. It must be"]),
+    "no value": (["seed="], [r'^error: seed is ""\. It must be a whole number of at least 0\.$']),
+    "an empty name": (["run_id="], [r'^error: run_id is ""\. It must be a name without slashes\.$']),
+    "a key that is added twice": (
+        ["+epochs=3"],
+        [r"^error: \+epochs=3 adds a key, and epochs is there already; type epochs=3\.$"],
+    ),
+    "an option with a slash": (
+        ["device=opu_sim/off_axis"],
+        [r"^error: device=opu_sim/off_axis: .* is not one of auto, .*\(did you mean opu_sim\?\)\.$"],
+    ),
+    "widths without brackets": (["model.hidden=64,32"], [r" A list is written model\.hidden=\[64,32\]\.$"]),
+    "a misspelt key of Hydra": (["hydra.run.dirr=x"], ["hydra.run.dirr here; dfa train --cfg hydra shows"]),
+    "a main file that is not there": (
+        ["--config-name", "nope"],
+        ["^error: --config-name nope names no file: nope.yaml"],
+    ),
     "blanks around the equals sign": (
         ["epochs", "=", "3"],
         ["epochs cannot be read.*without blanks around the ="],

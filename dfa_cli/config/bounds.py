@@ -76,7 +76,9 @@ def in_unit(unit: str, bound: Bound) -> Bound:
 
 BOUNDS: dict[str, Bound] = {
     "seed": A_SEED,
-    "run_id": Bound(lambda v: isinstance(v, str) and not set(v) & set("/\\"), "a name without slashes"),
+    "run_id": Bound(
+        lambda v: isinstance(v, str) and v != "" and not set(v) & set("/\\"), "a name without slashes"
+    ),
     "epochs": AT_LEAST_ONE,
     "batch_size": optional(AT_LEAST_ONE),
     "patience": optional(AT_LEAST_ONE),
@@ -233,4 +235,4 @@ def lookup(config: Mapping[str, Any], key: str) -> tuple[Any, bool]:
 
 def shown(value: Any) -> str:
     """Spell a value as it is written in a configuration: `null`, `true`, `[64, 64]`."""
-    return json.dumps(value) if isinstance(value, (list, dict, bool)) or value is None else str(value)
+    return json.dumps(value) if isinstance(value, (list, dict, bool)) or value in (None, "") else str(value)

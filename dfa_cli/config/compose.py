@@ -254,6 +254,11 @@ def _hydra_errors_as_sentences(
     except RecursionError as error:
         raise DfaError("A value of the configuration refers to itself.") from error
     except ValueError as error:  # Hydra raises it for a number given to a group, and does not name the group
+        own = OwnFiles.of_words(overrides, config_dir)
+        if places := [place for file in own.files if (place := file.place_of_no_list())]:
+            raise DfaError(
+                f"{places[0]}: defaults must be a list, such as `defaults: [fc, _self_]`."
+            ) from error
         wrong = [word for word in overrides if is_group(word.partition("=")[0], loader)]
         nulls = [word for word in wrong if word.endswith("=null")]
         raise DfaError(

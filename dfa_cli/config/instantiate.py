@@ -20,7 +20,10 @@ from dfa_cli.errors import DfaError, nearest
 
 
 class ArgumentsError(DfaError):
-    """The class `target` does not take the keys of its node. `unexpected`: the key that Python's own reason names."""
+    """The class `target` is not there, or does not take the keys of its node.
+
+    `unexpected`: the key that Python's own reason names.
+    """
 
     def __init__(self, target: str, message: str, unexpected: str | None):
         super().__init__(message)
@@ -45,7 +48,8 @@ def build(node: Mapping[str, Any], *arguments: Any) -> Any:
         if module := missing_module(error):
             for target in targets(node):
                 if f"{target}.".startswith(f"{module}."):
-                    raise DfaError(target_not_found_message(target, module)) from error
+                    message = target_not_found_message(target, module)
+                    raise ArgumentsError(node["_target_"], message, None) from error
         # Hydra's own message hides what went wrong in the module of the class.
         raise _first_cause(error) from error
 
@@ -108,7 +112,7 @@ def files_named(spec: RunSpec) -> Iterator[None]:
         for group, node in spec.config.items():
             if isinstance(node, Mapping) and node.get("_target_") == error.target:
                 wrong = _wrong_keys(node, group, error.unexpected, given=group in ("model", "optimizer"))
-                place = own.place(wrong.key if wrong else group)
+                place = own.place(wrong.key if wrong else f"{group}._target_")
                 message = wrong.message if wrong else str(error)
                 # An option of dfa sets the key, and a class that was named by itself does not have it.
                 if wrong and wrong.unknown and not place and not is_typed(wrong.key, spec.overrides):
@@ -177,6 +181,8 @@ def _own_arguments(base: type) -> list[str]:
 
 def _guess(key: str, node: Mapping[str, Any], inside: str, names: list[str]) -> str:
     """Guess which key is meant: one of the class, or one of the nodes inside its node."""
+    if f".{inside}".endswith(f".{key}."):
+        return f" (the keys of its file stand below {key} without a line {key}:)"
     if guesses := nearest(key, names, most=1):
         return f" (did you mean {inside}{guesses[0]}?)"
     for part, value in node.items():

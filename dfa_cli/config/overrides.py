@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from dfa_cli.config import bounds, identity, schema
-from dfa_cli.config.own_files import OwnFiles
+from dfa_cli.config.own_files import OwnFiles, is_typed
 from dfa_cli.config.paths import conf_dir
 from dfa_cli.errors import DfaError, nearest, one_of
 
@@ -119,7 +119,11 @@ def require_no_sweep(overrides: Sequence[Override], prog: str) -> None:
     )
     for override in overrides:
         if override.is_sweep_override():
-            raise DfaError(f"{override.input_line} has several values, {advice}")
+            key, _, values = str(override.input_line).partition("=")
+            listed = re.fullmatch(r"[\d, ]+", values) and [int(value) for value in re.findall(r"\d+", values)]
+            fits = listed and key in bounds.BOUNDS and bounds.BOUNDS[key].holds(listed)
+            brackets = f" A list is written {key}=[{values}]." if fits else ""
+            raise DfaError(f"{override.input_line} has several values, {advice}{brackets}")
 
 
 def require_no_deletion(overrides: Sequence[Override]) -> None:
@@ -184,46 +188,71 @@ def hydra_message(
         return sentence
     if no_key := re.match(r"Could not override '([^']+)'\.", words):
         return unknown_key_message(no_key[1], overrides, config)
-    if no_option := re.match(
-        r"In '[^']+': Could not find '(.+)/([^/']*)'\s+Available options in '\1':\n", words
+    if no_option := re.match(r"In '[^']+': Could not find '(.+)'\s+Available options in '([^']+)':\n", words):
+        group, options = no_option[2], words[no_option.end() :].split()
+        option = no_option[1].removeprefix(f"{group}/")
+        elsewhere = own.path_of(option)
+        hint = f" {elsewhere} is there, but options of {group} lie in {group}/." if elsewhere else ""
+        return f"{group}={option}: {one_of(option, options)}.{hint}"
+    if (sentence := _refused_addition(words, overrides)) or (
+        sentence := _refused_value(error, words, overrides, own)
     ):
-        options = words[no_option.end() :].split()
-        elsewhere = own.path_of(no_option[2])
-        hint = (
-            f" {elsewhere} is there, but options of {no_option[1]} lie in {no_option[1]}/."
-            if elsewhere
-            else ""
-        )
-        return f"{no_option[1]}={no_option[2]}: {one_of(no_option[2], options)}.{hint}"
-    if added := re.match(r"force-add of config groups is not supported: '\+\+(.*)'", words):
-        return f"++{added[1]} forces a key, and this is a group; type {added[1]}."
-    if (twice := re.match(r"Multiple values for (\S+)\. ", words)) and (
-        added := [word for word in overrides if word.startswith(f"+{twice[1]}=")]
-    ):
-        return f"{added[0]} would choose a second option of {twice[1]}; type {added[0][1:]}, which replaces the first."
+        return sentence
     if no_key := re.match(r"Could not delete from config\. '([^']+)'", words):
         return identity.no_longer(no_key[1]) or words
-    cause = error.__cause__ or error.__context__
-    key = getattr(cause, "full_key", None)
-    typed = next((word for word in overrides if key and word.lstrip("+").startswith(f"{key}=")), None)
-    if words.startswith("Error merging override ") and key in bounds.BOUNDS and typed:
-        return f"{refused_value_message(key, typed.partition('=')[2])}"
-    if (inside := re.match(r"In '([^']+)': \w+ raised while composing config:", words)) and key:
-        file = own.named(inside[1])
-        found = file.find(key) if file else None
-        place = file.at(found[0] if found else None) if file else f"In '{inside[1]}'"
-        if file and key == file.name.partition("/")[0]:
-            return (
-                f"{place}: its keys are put below {key}, where no run looks for them; its first line must be "
-                "`# @package _global_`."
-            )
-        if isinstance(cause, ConfigKeyError):
-            return f"{place}: {unknown_key_message(key)}"
-        if found and key in bounds.BOUNDS:
-            return f"{place}: {refused_value_message(key, found[1])}"
+    if no_config := re.match(r"Cannot find primary config '([^']+)'", words):
+        folders = " and ".join([*([config_dir] if config_dir else []), "the configuration of dfa"])
+        return f"--config-name {no_config[1]} names no file: {no_config[1]}.yaml is looked for in {folders}."
     if isinstance(error.__cause__, OmegaConfBaseException) and str(error.__cause__) not in words:
         words += f"\n{error.__cause__}"
     return words
+
+
+def _refused_addition(words: str, overrides: Sequence[str]) -> str | None:
+    """Explain why Hydra does not add what an override with a plus adds. `words`: Hydra's own."""
+    if forced := re.match(r"force-add of config groups is not supported: '\+\+(.*)'", words):
+        return f"++{forced[1]} forces a key, and this is a group; type {forced[1]}."
+    there = re.match(
+        r"Could not append to config\. An item is already at '(.+)'|Multiple values for (\S+)\. ", words
+    )
+    if there is None:
+        return None
+    key = there[1] or there[2]
+    added = [word for word in overrides if word.startswith(f"+{key}=")]
+    if not added:
+        return None
+    if there[2]:
+        return f"{added[0]} would choose a second option of {key}; type {added[0][1:]}, which replaces the first."
+    return f"{added[0]} adds a key, and {key} is there already; type {added[0][1:]}."
+
+
+def _refused_value(error: Exception, words: str, overrides: Sequence[str], own: OwnFiles) -> str | None:
+    """Explain why a typed value, or one of the user's own files, is refused. `words`: Hydra's own."""
+    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__
+    key = getattr(cause, "full_key", None)
+    if not key:
+        return None
+    if missing := re.match(r"Interpolation key '([^']+)' not found", words):
+        guesses = nearest(missing[1], {*bounds.BOUNDS, *(one.name for one in fields(schema.Config))}, most=1)
+        hint = f" (did you mean {guesses[0]}?)" if guesses else ""
+        place = None if is_typed(key, overrides) else own.place(key)
+        sentence = f"{key} takes the value of ${{{missing[1]}}}, and there is no key {missing[1]}{hint}."
+        return f"{place}: {sentence}" if place else sentence
+    if key in bounds.BOUNDS and (typed := re.match(r"Error merging override [^=\n]+=(.*)", words)):
+        return refused_value_message(key, typed[1])
+    if (inside := re.match(r"In '([^']+)': \w+ raised while composing config:", words)) is None:
+        return None
+    file = own.named(inside[1])
+    found = file.find(key) if file else None
+    place = file.at(found[0] if found else None) if file else f"In '{inside[1]}'"
+    if file and key == file.name.partition("/")[0]:
+        return (
+            f"{place}: its keys are put below {key}, where no run looks for them; its first line must be "
+            "`# @package _global_`."
+        )
+    if isinstance(cause, ConfigKeyError):
+        return f"{place}: {unknown_key_message(key)}"
+    return f"{place}: {refused_value_message(key, found[1])}" if found and key in bounds.BOUNDS else None
 
 
 def refused_value_message(key: str, value: str) -> str:
@@ -232,7 +261,7 @@ def refused_value_message(key: str, value: str) -> str:
         number = float(value)
         if bounds.BOUNDS[key].holds(whole := int(number)) and number == whole:
             return f"{key} is {value}. It must be {bounds.BOUNDS[key].words}; type {key}={whole}."
-    return f"{key} is {value}. It must be {bounds.BOUNDS[key].words}."
+    return f"{key} is {value or bounds.shown(value)}. It must be {bounds.BOUNDS[key].words}."
 
 
 def unreadable_override_message(override: str) -> str:
@@ -287,7 +316,11 @@ def unknown_key_message(key: str, overrides: Sequence[str] = (), config: DictCon
     for group, example in (("launcher", "joblib"), ("sweeper", "optuna")):
         if key.startswith(f"hydra.{group}."):
             word = key.removeprefix("hydra.")
+            if group == "sweeper" and nearest(word.removeprefix("sweeper."), ["params"]):
+                return f"There is no key {key} here (did you mean hydra.sweeper.params?)."
             return f"{word} is a key of a {group} that is not chosen; choose it as well, such as {group}={example}."
+    if key.startswith("hydra."):
+        return f"There is no key {key} here; dfa train --cfg hydra shows Hydra's keys."
     group = key.partition(".")[0]
     if options := _options_with(key):
         if key.startswith(("model.conv.", "model.last.")) and "model.conv._target_" in words:

@@ -81,6 +81,16 @@ class OwnFile:
             return None
         return line, self.text[node.start_mark.index : node.end_mark.index].strip()
 
+    def place_of_no_list(self) -> str | None:
+        """Name the line of a `defaults` that is no list, if there is one."""
+        pairs = self._node.value if isinstance(self._node, yaml.MappingNode) else []
+        wrong = [
+            key
+            for key, value in pairs
+            if key.value == "defaults" and not isinstance(value, yaml.SequenceNode)
+        ]
+        return self.at(wrong[0].start_mark.line + 1) if wrong else None
+
     def entries(self) -> Iterator[Entry]:
         pairs = self._node.value if isinstance(self._node, yaml.MappingNode) else []
         for key, value in pairs:

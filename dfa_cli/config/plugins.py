@@ -6,6 +6,7 @@ folder comes last on Python's path, so that a file in it never hides a module th
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib.util
 import os
@@ -71,7 +72,12 @@ def target_not_found_message(target: str, module: str) -> str:
             f"Python finds no module {module} for {target}; put {module}.py into the folder that --config-dir "
             "names, install it, or name its folder in PYTHONPATH."
         )
-    return f"{target} cannot be imported: {module.rpartition('.')[0]} has no {module.rpartition('.')[2]}."
+    above, _, name = module.rpartition(".")
+    guesses = difflib.get_close_matches(
+        name, [one for one in dir(sys.modules.get(above)) if one[:1].isupper()], 1
+    )
+    hint = f" (did you mean {guesses[0]}?)" if guesses else ""
+    return f"{target} cannot be imported: {above} has no {name}{hint}."
 
 
 def missing_module(error: BaseException | None) -> str | None:

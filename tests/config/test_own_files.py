@@ -99,6 +99,22 @@ COMPOSED: dict[str, tuple[str, str, str]] = {
         "5\n",
         " cannot be read: it must hold keys with values, such as `epochs: 3`.",
     ),
+    "a defaults list that is none": (
+        "model/own.yaml",
+        "defaults: fc\nhidden: [3]\n",
+        ", line 1: defaults must be a list, such as `defaults: [fc, _self_]`.",
+    ),
+    "the value of a key that is not there": (
+        "rule/own.yaml",
+        "defaults: [dfa, _self_]\nscale: ${sedd}\n",
+        ", line 2: rule.scale takes the value of ${sedd}, and there is no key sedd (did you mean seed?).",
+    ),
+    "a misspelt key of Hydra": (
+        "experiment/own.yaml",
+        f"{GLOBAL}hydra:\n  sweeper:\n    parms:\n      rule: bp,dfa\n",
+        ", line 4: There is no key hydra.sweeper.parms here (did you mean hydra.sweeper.params?).",
+    ),
+    "a text of other bytes": ("model/own.yaml", "\udcff", " cannot be read: it is no text in UTF-8."),
     "no class": (
         "model/own.yaml",
         "hidden: [3]\n",
@@ -113,6 +129,18 @@ BUILT: dict[str, tuple[str, str, str]] = {
         "defaults:\n  - opu_sim\n  - _self_\nphotons_per_pixle: 3\n",
         ", line 4: device.photons_per_pixle is no key of dfa_cli.devices.opu.OPU (did you mean "
         "device.camera.photons?); it takes encoding, medium,",
+    ),
+    "the name of the group again": (
+        "device/own.yaml",
+        "defaults:\n  - opu_sim\n  - _self_\ndevice:\n  power_watts: 3\n",
+        ", line 4: device.device is no key of dfa_cli.devices.opu.OPU (the keys of its file stand below device without "
+        "a line device:);",
+    ),
+    "a misspelt class": (
+        "rule/own.yaml",
+        "needs: projection\n_target_: dfa_cli.rules.DirectFeedbakAlignment\n",
+        ", line 2: dfa_cli.rules.DirectFeedbakAlignment cannot be imported: dfa_cli.rules has no "
+        "DirectFeedbakAlignment (did you mean DirectFeedbackAlignment?).",
     ),
     "a misspelt key of a part": (
         "device/own.yaml",
@@ -167,7 +195,7 @@ def answer_to(dfa: Dfa, file: str, text: str, monkeypatch: pytest.MonkeyPatch) -
     """Train with an own file, from the folder that holds `mine`. The run is refused and leaves nothing."""
     path = dfa.root / "mine" / file
     path.parent.mkdir(parents=True)
-    path.write_text(text)
+    path.write_bytes(text.encode(errors="surrogateescape"))
     monkeypatch.chdir(dfa.root)
     group = file.rpartition("/")[0]
     words = ["device=opu_sim"] if group.startswith("device/") else []

@@ -119,7 +119,10 @@ def test_a_missing_module_is_reported_before_any_folder_is_made(dfa: Dfa, comman
 def test_a_missing_class_is_one_sentence(dfa: Dfa) -> None:
     answer = dfa.train(*make_plugin(dfa, "own_but_misspelt", target="Onw"), "rule=own", *SMALL)
     assert answer.code == 2
-    assert answer.sentence == "error: own_but_misspelt.Onw cannot be imported: own_but_misspelt has no Onw."
+    assert answer.sentence == (
+        f"error: {dfa.root}/mine/rule/own.yaml, line 1: own_but_misspelt.Onw cannot be imported: own_but_misspelt has "
+        "no Onw (did you mean Own?)."
+    )
     assert dfa.folders() == []
 
 

@@ -34,6 +34,13 @@ def make_wheel(folder: Path, name: str, version: str, *requires: str, tag: str =
         wheel.writestr(f"{info}/RECORD", "")
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is a file system of Linux")
+def test_a_folder_that_cannot_be_made_is_a_sentence() -> None:
+    says = "^/proc/a/b cannot be made, since /proc takes no new folder: name another folder with scripts/offline bundle"
+    with pytest.raises(DfaError, match=says):
+        bundle(Path("/proc/a/b"), Contents(TARGET))
+
+
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only place where pip may look for packages."""
