@@ -445,6 +445,16 @@ def test_the_folder_of_a_group_is_given_for_the_folder_above(
     )
 
 
+def test_a_folder_that_may_not_be_read_is_a_sentence(dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, allowed = dfa.root / "secret", os.access
+    folder.mkdir()
+    # The superuser may read every folder.
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(folder) and allowed(path, mode))
+    answer = dfa.train("--config-dir", str(folder), "data=digits")
+    refused(answer)
+    assert answer.err == f"error: --config-dir {folder} cannot be read: you lack the permission.\n"
+
+
 def test_a_file_in_a_misspelt_group_is_named(dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
     (dfa.root / "mine" / "devices").mkdir(parents=True)
     (dfa.root / "mine" / "devices" / "own.yaml").write_text("defaults: [opu_sim]\n")

@@ -96,6 +96,8 @@ def parse_command(words: Sequence[str], prog: str) -> Command:
         )
     if flags.config_dir is not None and not Path(flags.config_dir).is_dir():
         raise DfaError(f"--config-dir {flags.config_dir} is not a folder.")
+    if flags.config_dir is not None and not os.access(flags.config_dir, os.R_OK | os.X_OK):
+        raise DfaError(f"--config-dir {flags.config_dir} cannot be read: you lack the permission.")
     if flags.config_dir is not None and (above := _folder_of_groups(Path(flags.config_dir))):
         raise DfaError(
             f"--config-dir {flags.config_dir} is the folder of a group, whose options are looked for one level up; "
