@@ -10,6 +10,7 @@ import copy
 import functools
 import operator
 import os
+import pickle
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,13 +63,16 @@ class Composed:
     `config`: the configuration with Hydra's own node in it. In a job of a sweep the node has only `FOLDER_NAME_KEYS`,
     which are enough to name the job's folder.
     `hydra`: the whole of Hydra's node.
-    `grids`: the grids of an experiment, each `{key: values}`.
     """
 
     spec: RunSpec
     config: DictConfig
     hydra: DictConfig
-    grids: list[dict[str, Any]]
+
+    @property
+    def grids(self) -> list[dict[str, Any]]:
+        """The grids of an experiment, each `{key: values}`."""
+        return [_without_resolving(grid) for grid in self.config.grids or ()]
 
     @property
     def sweeper(self) -> dict[str, Any]:
@@ -154,8 +158,8 @@ class Composer:
             if mode is RunMode.RUN:
                 require_no_sweep(parts.every, self.command.prog)
             require_tuned_file(parts.every, loader, config_dir)
-            config, whole = self._base(parts.rest, mode)
-            config = copy.deepcopy(config)
+            pickled, whole = self._base(parts.rest, mode)
+            config: DictConfig = pickle.loads(pickled)
             with _hydra_errors_as_sentences(overrides, loader, config_dir, config):
                 apply_values(parts.values, config)
             set_task_overrides(config, parts.every)
@@ -167,7 +171,6 @@ class Composer:
                 if mode is RunMode.RUN:
                     config.hydra.runtime.output_dir = os.path.abspath(str(config.hydra.run.dir))
                 plain = to_plain_config(config)
-            grids = OmegaConf.to_container(config.grids) if config.grids else []
         choices = group_choices(config.hydra)
         if checked:
             with _own_files_named(overrides, choices, config_dir):
@@ -177,8 +180,7 @@ class Composer:
                 require_modules(plain, choices)
         code = self._own_code(plain) if checked else NO_CODE
         spec = RunSpec(plain, choices, user_overrides(overrides), config_dir, code)
-        assert isinstance(grids, list)
-        return Composed(spec, config, config.hydra if mode is RunMode.RUN else whole.hydra, grids)
+        return Composed(spec, config, config.hydra if mode is RunMode.RUN else whole.hydra)
 
     def code_of(self, combinations: Sequence[Sequence[str]]) -> OwnCode:
         """Find the own code of all these jobs. The jobs are not checked."""
@@ -202,12 +204,13 @@ class Composer:
         return {name: list(loader.get_group_options(name, ObjectType.CONFIG)) for name in groups}
 
     # Compositions are cached: putting a value into a cached one takes a twentieth of the time of another composition.
+    # They are pickled, since reading that takes a fifth of the time of a deep copy.
     @functools.lru_cache(maxsize=64)  # noqa: B019  (a composer lives as long as its command)
-    def _base(self, overrides: tuple[str, ...], mode: RunMode) -> tuple[DictConfig, DictConfig]:
+    def _base(self, overrides: tuple[str, ...], mode: RunMode) -> tuple[bytes, DictConfig]:
         """Compose the configuration that all jobs with these overrides start from.
 
-        Returns two configurations: the one that a job starts from, and the whole one. They differ only in a sweep,
-        where the first has only `FOLDER_NAME_KEYS` of Hydra's node.
+        Returns two configurations: the one that a job starts from, pickled, and the whole one. They differ only in a
+        sweep, where the first has only `FOLDER_NAME_KEYS` of Hydra's node.
         """
         whole = self._hydra.compose_config(
             config_name=self.command.config_name,
@@ -224,11 +227,11 @@ class Composer:
             whole.hydra.mode = mode
             whole.hydra.overrides.hydra.append(f"hydra.mode={mode.name}")
         if mode is RunMode.RUN:
-            return whole, whole
+            return pickle.dumps(whole), whole
         part = copy.deepcopy(whole)
         with open_dict(part):
             part.hydra = OmegaConf.masked_copy(whole.hydra, FOLDER_NAME_KEYS)
-        return part, whole
+        return pickle.dumps(part), whole
 
 
 @contextlib.contextmanager

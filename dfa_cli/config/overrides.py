@@ -43,14 +43,21 @@ class Overrides(NamedTuple):
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
     """Parse words in Hydra's grammar of overrides. Raises `DfaError` for a word that is not an override."""
     try:
-        return OverridesParser.create().parse_overrides(list(overrides))
+        return [_parsed(word) for word in overrides]
     except HydraException as error:
         raise DfaError(hydra_message(error)) from error
 
 
+@functools.lru_cache(maxsize=4096)
+def _parsed(word: str) -> Override:
+    """Parse a word, once for all jobs of a sweep that have it."""
+    (override,) = OverridesParser.create().parse_overrides([word])
+    return override
+
+
 def split_overrides(overrides: Sequence[str], loader: ConfigLoader) -> Overrides:
     """Separate the overrides that only change a value from the others. Raises Hydra's own exceptions."""
-    every = OverridesParser.create().parse_overrides(list(overrides))
+    every = [_parsed(word) for word in overrides]
     values = [
         override
         for override in every
