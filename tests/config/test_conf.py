@@ -287,19 +287,6 @@ class TestEveryNumber:
 
 
 class TestExperiments:
-    @pytest.mark.parametrize("name", options("experiment"))
-    def test_every_job_composes_and_no_seed_serves_both_choosing_and_reporting(self, name: str) -> None:
-        jobs = compose_sweep([f"experiment={name}"])
-        assert len(jobs) > 1
-        chooses = name.startswith("tuning")
-        assert {one.config["seed"] >= 100 for one in jobs} == {chooses}
-        if chooses and name not in (
-            "tuning_encoding",
-            "tuning_depth",
-        ):  # they search other keys than conf/tuned has
-            read = {one.choices.get("tuned") for one in jobs}
-            assert read == {None}, "a search that starts from tuned values would only find them again"
-
     def test_grids_follow_one_another_and_typed_values_win_in_each(self, tmp_path: Path) -> None:
         (tmp_path / "experiment").mkdir()
         (tmp_path / "experiment/two.yaml").write_text(
