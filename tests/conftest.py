@@ -11,6 +11,7 @@ from pathlib import Path
 
 import program
 import pytest
+from newcomer import here, walk  # noqa: F401  (fixtures of the tests that walk through a page)
 from program import Dfa
 from reading import call, factory, swept  # noqa: F401  (fixtures of the tests that read records)
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from program import PATIENCE, Dfa
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -141,6 +142,24 @@ def walk_through(page: Sequence[File | Command], top: Path) -> dict[Command, Ans
         )
         answers[part] = Answer(done.returncode, done.stdout)
     return answers
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the newcomer is."""
+    return tmp_path_factory.mktemp("newcomer") / "here"
+
+
+@pytest.fixture(scope="module")
+def walk(request: pytest.FixtureRequest, here: Path) -> dict[Command, Answer]:
+    """The whole page `PAGE` of a test module from top to bottom: what each command answered."""
+    return walk_through(parts(request.module.PAGE.read_text(encoding="utf-8")), here.parent)
+
+
+def commands(page: Path) -> pytest.MarkDecorator:
+    """Run a test with each `command` of a page."""
+    found = [part for part in parts(page.read_text(encoding="utf-8")) if isinstance(part, Command)]
+    return pytest.mark.parametrize("command", found, ids=[command.line for command in found])
 
 
 def require_agreement(command: Command, answer: Answer) -> None:

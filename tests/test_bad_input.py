@@ -189,6 +189,10 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
     "a range of nothing": (["-m", "seed=range(0)"], [r"seed=range\(0\)", "no value"]),
     "a range without a step": (["-m", "seed=range(0,3,0)"], [r"seed=range\(0,3,0\)"]),
     "a list left open, in a sweep": (["-m", "model.hidden=[64"], [r"\[64 lacks its closing \]"]),
+    "a blank in a list": (
+        ["model.hidden=[64,", "64]"],
+        [r"\[64, lacks its closing \], since a blank ends a word"],
+    ),
     "a range left open": (["-m", "seed=range(6"], [r"lacks its closing \); type 'seed=range\(6\)'\."]),
     "a word that is no override": (["rule dfa"], ["rule dfa cannot be read", "key=value"]),
     "a key of another option": (

@@ -12,11 +12,10 @@ from newcomer import (
     ROOT,
     Answer,
     Command,
-    parts,
+    commands,
     require_agreement,
     require_clean_python,
     require_links,
-    walk_through,
 )
 from program import Run
 
@@ -30,31 +29,16 @@ from dfa_cli.training.cached_features import cache_hidden_features
 from dfa_cli.training.setup import Experiment, build_experiment
 
 PAGE = ROOT / "docs" / "own-parts.md"
-PARTS = parts(PAGE.read_text(encoding="utf-8"))
-COMMANDS = [part for part in PARTS if isinstance(part, Command)]
-
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the newcomer is."""
-    return tmp_path_factory.mktemp("own_parts") / "here"
-
-
-@pytest.fixture(scope="module")
-def walk(folder: Path) -> dict[Command, Answer]:
-    """The whole page from top to bottom: what each command answered."""
-    return walk_through(PARTS, folder.parent)
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.line)
+@commands(PAGE)
 def test_a_command_prints_what_the_page_shows(command: Command, walk: dict[Command, Answer]) -> None:
     require_agreement(command, walk[command])
 
 
-def test_the_python_on_the_page_is_formatted_and_clean(walk: dict[Command, Answer], folder: Path) -> None:
-    require_clean_python(folder / "mine")
+def test_the_python_on_the_page_is_formatted_and_clean(walk: dict[Command, Answer], here: Path) -> None:
+    require_clean_python(here / "mine")
 
 
 def test_all_links_lead_somewhere() -> None:
@@ -62,13 +46,13 @@ def test_all_links_lead_somewhere() -> None:
 
 
 @pytest.fixture
-def made(walk: dict[Command, Answer], folder: Path, monkeypatch: pytest.MonkeyPatch):
+def made(walk: dict[Command, Answer], here: Path, monkeypatch: pytest.MonkeyPatch):
     """Build an experiment with classes of the page."""
     monkeypatch.setattr(sys, "path", [*sys.path])
-    own = {path.stem for path in (folder / "mine").glob("*.py")}
+    own = {path.stem for path in (here / "mine").glob("*.py")}
 
     def experiment(*words: str) -> Experiment:
-        job = compose_run(["--config-dir", str(folder / "mine"), "device=cpu", "threads=1", *words])
+        job = compose_run(["--config-dir", str(here / "mine"), "device=cpu", "threads=1", *words])
         config = resolve_auto(job.config)
         return build_experiment(config, build(config["data"]).load(Source(None, network=False)))
 
@@ -132,9 +116,9 @@ def test_no_row_of_the_residual_network_sees_another(made) -> None:
     torch.testing.assert_close(together, torch.cat([model(Batch(row[None], y[:1])) for row in x]))
 
 
-def test_the_edited_layer_is_in_the_records_that_it_made(walk: dict[Command, Answer], folder: Path) -> None:
-    runs = [Run(path.parent) for path in folder.rglob("run.json")]
+def test_the_edited_layer_is_in_the_records_that_it_made(walk: dict[Command, Answer], here: Path) -> None:
+    runs = [Run(path.parent) for path in here.rglob("run.json")]
     sums = {run.record["code"]["files"].get("residual.py") for run in runs if "code" in run.record} - {None}
     assert len(sums) == 2
-    copies = [(folder / "outputs" / ".code" / name).read_text() for name in sums]
+    copies = [(here / "outputs" / ".code" / name).read_text() for name in sums]
     assert sorted(re.findall(r"torch\.(relu|tanh)", copy)[0] for copy in copies) == ["relu", "tanh"]

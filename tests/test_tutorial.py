@@ -13,11 +13,10 @@ from newcomer import (
     Answer,
     Command,
     agree,
-    parts,
+    commands,
     require_agreement,
     require_clean_python,
     require_links,
-    walk_through,
 )
 from program import Run
 
@@ -27,25 +26,10 @@ from dfa_cli.errors import DfaError
 from dfa_cli.models import Batch
 
 PAGE = ROOT / "docs" / "tutorial.md"
-PARTS = parts(PAGE.read_text(encoding="utf-8"))
-COMMANDS = [part for part in PARTS if isinstance(part, Command)]
-
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the newcomer is."""
-    return tmp_path_factory.mktemp("tutorial") / "here"
-
-
-@pytest.fixture(scope="module")
-def walk(folder: Path) -> dict[Command, Answer]:
-    """The whole page from top to bottom: what each command answered."""
-    return walk_through(PARTS, folder.parent)
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.line)
+@commands(PAGE)
 def test_a_command_prints_what_the_page_shows(command: Command, walk: dict[Command, Answer]) -> None:
     require_agreement(command, walk[command])
 
@@ -59,14 +43,12 @@ def test_the_comparison_notices_what_matters() -> None:
     assert not agree(shown, "dfa   95.0 ± 0.7  3\nmore\ntime   3.5 s\nWarning\n"), "a line more"
 
 
-def test_the_python_on_the_page_is_formatted_and_clean(walk: dict[Command, Answer], folder: Path) -> None:
-    require_clean_python(folder / "mine")
+def test_the_python_on_the_page_is_formatted_and_clean(walk: dict[Command, Answer], here: Path) -> None:
+    require_clean_python(here / "mine")
 
 
-def test_the_device_keeps_the_contract_of_projection_devices(
-    walk: dict[Command, Answer], folder: Path
-) -> None:
-    contract, own = "tests/devices/test_contract.py", ["--config-dir", str(folder / "mine")]
+def test_the_device_keeps_the_contract_of_projection_devices(walk: dict[Command, Answer], here: Path) -> None:
+    contract, own = "tests/devices/test_contract.py", ["--config-dir", str(here / "mine")]
     assert f"scripts/test {contract} --config-dir" in PAGE.read_text(encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", contract, *own],
@@ -80,9 +62,9 @@ def test_the_device_keeps_the_contract_of_projection_devices(
 
 
 def test_the_rule_with_all_entries_is_direct_feedback_alignment_bit_by_bit(
-    walk: dict[Command, Answer], folder: Path
+    walk: dict[Command, Answer], here: Path
 ) -> None:
-    runs = [Run(path.parent) for path in folder.rglob("run.json")]
+    runs = [Run(path.parent) for path in here.rglob("run.json")]
     of: dict[str, dict[int, Run]] = {"dfa": {}, "top_k": {}}
     for run in runs:
         chosen, config = run.record["choices"], run.record["config"]
@@ -99,11 +81,11 @@ def test_the_rule_with_all_entries_is_direct_feedback_alignment_bit_by_bit(
 
 
 def test_the_rule_lets_the_largest_entries_through(
-    walk: dict[Command, Answer], folder: Path, monkeypatch: pytest.MonkeyPatch
+    walk: dict[Command, Answer], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delitem(sys.modules, "top_k", raising=False)
-    job = compose_run(["--config-dir", str(folder / "mine"), "data=digits", "rule=top_k"])
+    job = compose_run(["--config-dir", str(here / "mine"), "data=digits", "rule=top_k"])
     rule = build(job.config["rule"])
     error = torch.tensor([[0.1, -0.7, 0.6, 0.0], [-0.2, 0.1, 0.3, -0.1]])
     kept = torch.tensor([[0.0, -0.7, 0.6, 0.0], [-0.2, 0.0, 0.3, 0.0]])

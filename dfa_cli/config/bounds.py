@@ -105,6 +105,8 @@ BOUNDS: dict[str, Bound] = {
             "a list of grids, each with keys and their values, as in an experiment",
         )
     ),
+    "model.needs": choice("nothing", "graph"),
+    "rule.needs": choice("nothing", "projection"),
     "model.hidden": WIDTHS,
     "model.activation": choice("tanh", "relu"),
     "reuse": Bound(lambda v: isinstance(v, bool) or v == "strict", "true, false or strict"),

@@ -147,9 +147,16 @@ def _wrong_keys(node: Mapping[str, Any], place: str, unexpected: str | None, giv
         parameters = list(inspect.signature(made).parameters.values())
     except Exception:  # noqa: BLE001  (a class that cannot be imported or inspected, of which others tell)
         return None
-    named = [one for one in parameters if one.kind in NAMED][given:]
+    named = [one for one in parameters if one.kind in NAMED]
+    first, named = [one.name for one in named[:given]], named[given:]
     names = [one.name for one in named]
     keys = [key for key in node if not key.startswith("_") and not (key in FACTS and "." not in place)]
+    if taken := [key for key in keys if key in first]:
+        return _Wrong(
+            inside + taken[0],
+            f"{target} is called with an argument before its keys, as with the sizes of a model, so {taken[0]} cannot "
+            "be the first of its constructor; put that argument before it.",
+        )
     wrong_keys = [key for key in keys if key not in names]
     if any(one.kind is one.VAR_KEYWORD for one in parameters):
         wrong_keys = [key for key in wrong_keys if key == unexpected]

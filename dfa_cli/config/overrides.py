@@ -280,6 +280,11 @@ def unreadable_override_message(override: str) -> str:
             missing.insert(0, pairs[character])
         elif missing and character == missing[0]:
             del missing[0]
+    if missing and override.endswith(","):
+        return (
+            f"{override} lacks its closing {''.join(missing)}, since a blank ends a word; leave the blank out, or put "
+            "the whole of KEY=VALUE in quotes."
+        )
     if missing:
         closed = override.rstrip(", ") + "".join(missing)
         return f"{override} lacks its closing {''.join(missing)}; type {shlex.quote(closed)}."

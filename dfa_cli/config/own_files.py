@@ -19,7 +19,9 @@ from dfa_cli.errors import one_of
 
 
 def is_typed(key: str, overrides: Sequence[str]) -> bool:
-    return any(word.lstrip("+").startswith(f"{key}=") for word in overrides)
+    """Tell whether a key was typed, by itself or within a dictionary as in `device.drift={tau: 1}`."""
+    typed = (word.lstrip("+").partition("=") for word in overrides)
+    return any(key == name or (value[:1] == "{" and key.startswith(f"{name}.")) for name, _, value in typed)
 
 
 @dataclass(frozen=True)

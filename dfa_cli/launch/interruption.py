@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from dfa_cli.records.run import CHECKPOINT, RECORD
 
 
 @contextlib.contextmanager
-def interruption_reported(folder: Path) -> Iterator[None]:
+def interruption_reported(folder: Path, config_dir: str | None = None) -> Iterator[None]:
     """Say where an interrupted run is recorded, and how to continue it where that is possible.
 
     After a signal every exception of the block becomes `KeyboardInterrupt`.
@@ -31,6 +32,7 @@ def interruption_reported(folder: Path) -> Iterator[None]:
             )
             message += f"; {measured} {shortest(folder)}"
         if (folder / CHECKPOINT).is_file():
-            message += f"\ndfa resume {shortest(folder)} continues from the checkpoint"
+            code = f" --config-dir {shlex.quote(config_dir)}" if config_dir else ""
+            message += f"\ndfa resume {shortest(folder)}{code} continues from the checkpoint"
         print(message, file=sys.stderr)
         raise KeyboardInterrupt from error

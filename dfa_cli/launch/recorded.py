@@ -47,6 +47,9 @@ def require_no_overrides(does: str, name: str, folders: Paths) -> None:
     typed = [word for word in words if "=" in word and not os.path.exists(word)]
     if not typed:
         return
+    if all(word.startswith("outputs=") for word in typed):
+        command = shlex.join([*does.split()[:2], *(word.removeprefix("outputs=") for word in words)])
+        raise DfaError(f"{does}; the folder to look in is given without outputs=: type {command}")
     others = [Path(word) for word in words[1:] if word not in typed]
     run = pick_run(name if name not in typed else "last", others or [Path("outputs")])
     keys = {word.partition("=")[0] for word in typed}

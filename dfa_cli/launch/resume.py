@@ -71,7 +71,7 @@ def resume(
             read_run(folder)
         )  # another process may have continued the run before the lock was ours
         stack.enter_context(_options_of_resume())
-        stack.enter_context(interruption_reported(folder))
+        stack.enter_context(interruption_reported(folder, trust.config_dir))
         stack.enter_context(fixable_errors_as_sentences(folder))
         stack.enter_context(logged(folder))
         if from_start:
@@ -114,4 +114,6 @@ def _require_ended(run: Run, force: bool) -> None:
 
 def _require_incomplete(run: Run) -> None:
     if run.record["status"] == "completed":
-        raise DfaError(f"run {run.id} is completed; to repeat it, use dfa rerun {run.id}.")
+        raise DfaError(
+            f"run {run.id} is completed; to repeat it, use dfa rerun {shortest(Path(run.folder))}."
+        )

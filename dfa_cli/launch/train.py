@@ -49,7 +49,10 @@ def train(command: Command) -> int:
             print(f"note: {stand_in.sentence}", file=sys.stderr, flush=True)
         _point_to_sweep(composed)
         _tell_unused_device(composed)
-        with new_run_folder(composed.run_folder()) as folder, interruption_reported(folder):
+        with (
+            new_run_folder(composed.run_folder()) as folder,
+            interruption_reported(folder, composed.spec.config_dir),
+        ):
             with open_dict(composed.config.hydra):
                 composed.config.hydra.run.dir = str(folder)
             run_job(composed.config, lambda _: _run(composed, folder, stand_in))

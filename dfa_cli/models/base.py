@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dfa_cli.config.bounds import require
 from dfa_cli.errors import DfaError
 from dfa_cli.kernels.activations import ACTIVATIONS, DERIVATIVES, Activation
 from dfa_cli.kernels.sparse import SparseMatrix
@@ -55,7 +54,11 @@ class Block(nn.Module):
     ):
         super().__init__()
         if isinstance(activation, str):
-            require("model.activation", activation)
+            if activation not in ACTIVATIONS:
+                raise DfaError(
+                    f'Block(activation="{activation}"): it must be {", ".join(ACTIVATIONS)}, an elementwise function, '
+                    "or None for a linear block."
+                )
             activation = ACTIVATIONS[activation]
         self.dropout = Dropout(dropout)
         self.layer = layer

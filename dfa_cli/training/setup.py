@@ -130,6 +130,7 @@ def build_experiment(
             data = replace(data, x=data.x.to(torch.bfloat16))
     device: ProjectionDevice = build(config["device"])
     rule: LearningRule = build(config["rule"])
+    _require_whole_state(device, rule)
     if config["activations"] != KEEP:
         _recompute_activations(rule, model, named)
     with shortage_as_sentence("The feedback matrix", SMALLER_MATRIX):
@@ -152,6 +153,20 @@ def build_experiment(
         test=data.test,
         generators={"order": order, **generators(model)},
     )
+
+
+def _require_whole_state(*parts: object) -> None:
+    """Raise `DfaError` for a part whose state is saved and not restored, or the other way round (`Stateful`).
+
+    A checkpoint leaves such a part out, so a resumed run would go on with other numbers.
+    """
+    for part in parts:
+        lacks = [name for name in ("state_dict", "load_state_dict") if not hasattr(part, name)]
+        if len(lacks) == 1:
+            raise DfaError(
+                f"{type(part).__name__} lacks the method {lacks[0]}. A resumed run needs both state_dict and "
+                "load_state_dict to go on where it stopped."
+            )
 
 
 def _require_memory(model: Model, rule: LearningRule, optimizer: torch.optim.Optimizer) -> None:

@@ -51,3 +51,15 @@ def test_a_key_that_is_missing_is_named() -> None:
 def test_a_type_error_inside_the_class_is_a_bug_of_the_class(kind: type, word: str) -> None:
     with pytest.raises(TypeError, match=word):
         made(kind, hidden=3)
+
+
+class WithoutSizes:
+    def __init__(self, hidden: int, width: int = 1):
+        self.hidden = hidden
+
+
+def test_a_class_without_the_argument_before_its_keys_is_told_where_it_belongs() -> None:
+    with pytest.raises(
+        DfaError, match=r"so hidden cannot be the first of its constructor; put that argument before"
+    ):
+        made(WithoutSizes, hidden=3)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from program import Dfa
 
-from dfa_cli.config.own_files import OwnFile, OwnFiles
+from dfa_cli.config.own_files import OwnFile, OwnFiles, is_typed
 
 GLOBAL = "# @package _global_\n"
 # case -> the file, its text, and the answer after `error: mine/FILE`
@@ -236,6 +236,11 @@ def test_a_typed_value_names_no_file(dfa: Dfa) -> None:
     (dfa.root / "mine" / "model" / "own.yaml").write_text("defaults: [fc, _self_]\nhidden: [8]\n")
     answer = dfa.train("--config-dir", str(dfa.root / "mine"), "data=digits", "model=own", "model.hidden=8")
     assert answer.sentence.startswith("error: model.hidden is 8. It must be")
+
+
+def test_a_value_typed_in_a_dictionary_names_no_file() -> None:
+    assert is_typed("device.drift.tau", ["device=own", "device.drift={tau: -1}"])
+    assert not is_typed("device.drift.tau", ["device=own", "device.drift=x", "device.dri={tau: -1}"])
 
 
 def test_the_last_file_that_sets_a_key_is_named(tmp_path: Path) -> None:

@@ -110,3 +110,12 @@ def test_a_recorded_run_takes_no_overrides(command: str, does: str, dfa: Dfa, ru
             f"error: {does} as it was recorded, so it takes no graph=auto seed=7; to train anew with other values, "
             f"type dfa train {recorded} graph=auto seed=7\n"
         )
+
+
+@pytest.mark.parametrize("command", ["resume", "rerun"])
+def test_the_folder_to_look_in_is_given_without_its_key(command: str, dfa: Dfa, run: Run) -> None:
+    answer = dfa(command, "last", f"outputs={run.folder.parent}")
+    assert answer.code == 2
+    assert answer.sentence.endswith(
+        f"the folder to look in is given without outputs=: type dfa {command} last {run.folder.parent}"
+    )

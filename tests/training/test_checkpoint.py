@@ -151,7 +151,8 @@ def test_a_completed_run_is_not_resumed(dfa: Dfa) -> None:
     run = dfa.run(*GRAPH, "epochs=2", "progress=none")
     answer = resume(dfa, run)
     assert answer.code == 2
-    assert f"dfa rerun {run.record['id']}" in answer.sentence
+    # An id is looked for below outputs/ only, so the folder is named.
+    assert answer.sentence.endswith(f"use dfa rerun {run.folder}.")
 
 
 def test_a_damaged_checkpoint_is_reported_and_from_start_trains_again(dfa: Dfa) -> None:
@@ -191,6 +192,28 @@ def test_a_truncated_last_line_does_not_prevent_resuming(dfa: Dfa) -> None:
 
     assert resume(dfa, run).code == 0
     assert run.repeatable == whole.repeatable
+
+
+HALF = """
+from dfa_cli.rules import Backpropagation
+
+class Counting(Backpropagation):
+    def {method}(self, *state):
+        return {{}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("method", "lacks"), [("state_dict", "load_state_dict"), ("load_state_dict", "state_dict")]
+)
+def test_a_rule_that_is_saved_or_restored_by_half_is_refused(dfa: Dfa, method: str, lacks: str) -> None:
+    """A checkpoint would leave out what changes in it, and a resumed run would go on with other numbers."""
+    (dfa.root / "own" / "rule").mkdir(parents=True)
+    (dfa.root / "own" / "half.py").write_text(HALF.format(method=method))
+    (dfa.root / "own" / "rule" / "half.yaml").write_text("_target_: half.Counting\nneeds: nothing\n")
+    answer = dfa.train("--config-dir", str(dfa.root / "own"), *ROWS, "rule=half")
+    assert answer.code == 2
+    assert f"Counting lacks the method {lacks}." in answer.sentence
 
 
 def test_checkpoint_every_must_be_a_whole_number_of_at_least_1(dfa: Dfa) -> None:
