@@ -107,8 +107,10 @@ def test_every_option_stands_in_its_group_with_its_keys(path: Path) -> None:
 
 def test_every_bound_is_on_the_page() -> None:
     for key, bound in BOUNDS.items():
+        if key.rpartition(".")[2] in FACTS:  # said by a file about itself, so no key that can be set
+            continue
         rows = [line for line in PAGE.splitlines() if line.startswith(f"| `{key}` |")]
-        assert rows
+        assert rows, key
         assert all(
             bound.words in row for row in rows
         )  # a preset of the hardware may set a key of another group
