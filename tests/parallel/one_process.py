@@ -16,7 +16,7 @@ from dfa_cli.parallel.stage import BlockwiseStage
 from dfa_cli.parallel.traffic import Traffic
 from dfa_cli.rules import LearningRule, Step
 
-SECONDS = 30
+SECONDS = 120  # the first optical step may compile the read-out first
 
 
 class QueueLink:
