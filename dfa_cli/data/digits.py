@@ -5,9 +5,13 @@ They need no file and no network.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -111,14 +115,18 @@ def nearest_neighbours(x: Tensor, neighbours: int) -> Tensor:
 
 
 def _load() -> tuple[Tensor, Tensor, dict[str, str]]:
-    """Return the grey values 0..16 `[1797, 64]`, the labels `[1797]`, and a checksum of both."""
-    from sklearn.datasets import load_digits
+    """Return the grey values 0..16 `[1797, 64]`, the labels `[1797]`, and a checksum of both.
 
-    images, labels = load_digits(return_X_y=True)
-    x = torch.from_numpy(images).to(torch.float32)
-    y = torch.from_numpy(labels).to(torch.int64)
-    digest = hashlib.sha256(x.to(torch.uint8).numpy().tobytes() + y.to(torch.uint8).numpy().tobytes())
-    return x, y, {"sklearn.datasets.load_digits": digest.hexdigest()}
+    The file of `sklearn.datasets.load_digits` is read without scikit-learn, whose import takes longer than a short
+    training. A row of it is an image and its label.
+    """
+    package = find_spec("sklearn")
+    assert package  # one of the requirements
+    with gzip.open(Path(str(package.origin)).parent / "datasets" / "data" / "digits.csv.gz", "rt") as file:
+        table = torch.from_numpy(np.loadtxt(file, delimiter=",", dtype=np.uint8))
+    x, y = table[:, :-1].contiguous(), table[:, -1].contiguous()
+    digest = hashlib.sha256(x.numpy().tobytes() + y.numpy().tobytes())
+    return x.float(), y.long(), {"sklearn.datasets.load_digits": digest.hexdigest()}
 
 
 def _stratified_shuffle(rows: range | list[int], labels: list[int]) -> list[int]:

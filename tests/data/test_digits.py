@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -87,3 +90,24 @@ def test_nearest_neighbours_of_four_points() -> None:
 def test_arguments_out_of_range_are_refused(arguments: dict[str, int], message: str) -> None:
     with pytest.raises(DfaError, match=message):
         DigitsGraph(**arguments)
+
+
+def test_the_images_are_those_that_scikit_learn_loads() -> None:
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    data = Digits().load(NOWHERE)
+    assert torch.equal(data.x * 16, torch.from_numpy(images).float())
+    assert torch.equal(data.y, torch.from_numpy(labels))
+
+
+def test_scikit_learn_is_not_imported() -> None:
+    """Its import takes longer than a short training."""
+    program = (
+        "import sys\n"
+        "from dfa_cli.data import digits, source\n"
+        "digits.Digits().load(source.Source(None, network=False))\n"
+        "print('torch' in sys.modules, 'sklearn' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["True", "False"]

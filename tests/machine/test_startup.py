@@ -33,7 +33,7 @@ def environment(**more: str) -> dict[str, Any]:
 
 
 def spin_counts(output: str) -> set[str]:
-    """Return what the copies of GNU's OpenMP in a process (torch and scikit-learn bring one each) have read."""
+    """Return what the copies of GNU's OpenMP in these processes have read."""
     return set(re.findall(r"GOMP_SPINCOUNT = '(\w+)'", output))
 
 
@@ -76,7 +76,7 @@ def test_threads_of_a_sweep_soon_sleep(dfa: Dfa) -> None:
 
 def test_threads_of_all_stages_soon_sleep(dfa: Dfa) -> None:
     err = train(dfa, "data=digits", "parallel=pipeline", "parallel.stages=2")
-    assert err.count("GOMP_SPINCOUNT = ") > 2  # the copies in the first process are two at most
+    assert err.count("GOMP_SPINCOUNT = ") > 1  # a process has one copy
     assert spin_counts(err) == {"1000"}
 
 
