@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from dfa_cli.comparison.group import Group, unit_in_words
 from dfa_cli.comparison.grouping import key_value, overridden
 from dfa_cli.comparison.statistics import holm, least_p, paired_difference
+from dfa_cli.console.table import truncate
 from dfa_cli.console.values import MISSING, format_value, plural
 from dfa_cli.errors import DfaError
 from dfa_cli.records.code import is_known_class
@@ -18,6 +19,8 @@ from dfa_cli.records.query import Query
 from dfa_cli.records.run import Run
 
 MOST_REMEDIES = 6  # reasons for which one is looked for
+MOST_VALUES = 8  # of a key that are listed where no row fulfils an expression
+LONGEST = 30  # cells of such a value
 SPLIT = "split"  # stands for the data split and its sizes, which are no key of the configuration
 
 
@@ -54,15 +57,19 @@ def filter_rows(groups: list[Group], only: str, keys: Keys) -> list[Group]:
     query = Query(only, keys, "--only")
     shown = [group for group in groups if _answer_of_row(query, group, "--only")]
     if not shown:
-        raise DfaError(f'no row fulfils --only "{only}"; rows are {_list_rows(groups)}')
+        raise DfaError(f'no row fulfils --only "{only}"; {_choices(query, groups)}')
     return shown
 
 
-def _list_rows(groups: Sequence[Group]) -> str:
-    names = "; ".join(
-        ", ".join(f"{key}={format_value(value)}" for key, value in group.key.items()) for group in groups[:6]
-    )
-    return f"{names or 'one row of all runs'}{'; ...' if len(groups) > 6 else ''}"
+def _choices(query: Query, groups: Sequence[Group]) -> str:
+    """Says what the rows have under the keys of an expression that none of them fulfils."""
+    words = []
+    for key in dict.fromkeys(query.keys):
+        values = dict.fromkeys(format_value(key_value(run, key)) for group in groups for run in group.shown)
+        listed = [truncate(value, LONGEST) for value in sorted(values)[:MOST_VALUES]]
+        more = f" and {plural(len(values) - MOST_VALUES, 'more value')}" if len(values) > MOST_VALUES else ""
+        words.append(f"{key} {', '.join(listed)}{more}")
+    return f"the rows have {'; '.join(words)}"
 
 
 def compare_with_baseline(groups: list[Group], baseline: Baseline) -> int:
@@ -78,7 +85,7 @@ def compare_with_baseline(groups: list[Group], baseline: Baseline) -> int:
     query = baseline.query
     bases = _rows_of(query, groups)
     if not bases:
-        raise DfaError(f'--baseline "{query.source}" matches no row; rows are {_list_rows(groups)}')
+        raise DfaError(f'--baseline "{query.source}" matches no row; {_choices(query, groups)}')
     for group in bases:
         group.is_baseline = True
     for group in groups:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dfa_cli.comparison.comparison import Comparison
 from dfa_cli.comparison.grouping import is_of_device, key_applies
-from dfa_cli.console.values import format_value
+from dfa_cli.console.values import enumeration, format_value
 
 
 def title(result: Comparison) -> str:
@@ -33,7 +33,7 @@ def not_used(result: Comparison, key: str) -> str:
         for run in group.shown
         if is_of_device(key) and not key_applies(run, key)
     }
-    return f" (not used by {' and '.join(sorted(rules))})" if rules else ""
+    return f" (not used by {enumeration(sorted(rules))})" if rules else ""
 
 
 def split_caption(result: Comparison) -> str:

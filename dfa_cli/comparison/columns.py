@@ -11,7 +11,7 @@ from dfa_cli.comparison.group import Group
 from dfa_cli.comparison.grouping import key_value, shortest_names
 from dfa_cli.comparison.statistics import SAME_DIFFERENCE, Difference
 from dfa_cli.console.table import truncate
-from dfa_cli.console.values import MISSING, NOTHING, format_value, plural, quantity, with_s
+from dfa_cli.console.values import MISSING, NOTHING, enumeration, format_value, plural, quantity, with_s
 from dfa_cli.errors import DfaError, nearest
 from dfa_cli.records.fallback import fallback_of_row
 from dfa_cli.records.measures import ALIASES, BY_NAME, Metric
@@ -23,7 +23,7 @@ class Column:
 
     `cell`: formats a row's cell for people. `raw`: returns the names and values of the cell for programs, in the units
     of files. `left`: whether the column is aligned to the left. `note`: what a reader has to know of the column and its
-    heading does not say, in sentences.
+    heading does not say, in sentences. `partial`: the rows of which not every run has a value, in words.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Column:
     raw: Callable[[Group], dict[str, Any]]
     left: bool = False
     note: str = ""
+    partial: str = ""
 
     def has_value(self, groups: Sequence[Group]) -> bool:
         """Tells whether a cell of these rows says anything."""
@@ -91,8 +92,12 @@ def columns(
 
 
 def notes_on_columns(chosen: Sequence[Column]) -> list[str]:
-    """Explains the columns whose heading says too little."""
-    return [column.note for column in chosen if column.note]
+    """Explains the columns whose heading says too little, and names the rows of which not every run has a value."""
+    notes = [column.note for column in chosen if column.note]
+    for words in dict.fromkeys(column.partial for column in chosen if column.partial):
+        heads = [column.heading for column in chosen if column.partial == words]
+        notes.append(f"{enumeration(heads)}: the mean over the runs that have a value, {words}.")
+    return notes
 
 
 def _is_same(one: Column, other: Column) -> bool:
@@ -221,7 +226,8 @@ def _other_column(name: str, result: Comparison, precision: int | None) -> Colum
     except DfaError:
         pass
     else:
-        return _average_column(name, other, precision if other.unit == "%" else None)
+        name = name if name in COSTS else other.name
+        return _average_column(name, other, result.groups, precision if other.unit == "%" else None)
     try:
         key = result.keys.resolve(name)
     except DfaError as error:
@@ -249,7 +255,7 @@ def _warned(group: Group) -> str:
     return f"! in {warned} of {plural(len(group.shown), 'run')}" if warned else ""
 
 
-def _average_column(name: str, metric: Metric, precision: int | None) -> Column:
+def _average_column(name: str, metric: Metric, groups: Sequence[Group], precision: int | None) -> Column:
     def cell(group: Group) -> str:
         average = group.average(metric)
         if metric.name in ("frames", "rows", "coefficients"):
@@ -262,7 +268,15 @@ def _average_column(name: str, metric: Metric, precision: int | None) -> Column:
     note = ""
     if metric.name == "steady_seconds":
         note = "Training time: the median epoch times the number of epochs, without starting up and reading the data."
-    return Column(name, heading, cell, lambda group: {metric.name: group.average(metric)}, note=note)
+    counts = [(group, len(group.measured(metric))) for group in groups]
+    some = [
+        f"{count} of {group.n} in the row {group.label()}" for group, count in counts if 0 < count < group.n
+    ]
+    more = [f"some in {plural(len(some) - 3, 'more row')}"] if len(some) > 3 else []
+    partial = enumeration([*some[:3], *more])
+    return Column(
+        name, heading, cell, lambda group: {metric.name: group.average(metric)}, note=note, partial=partial
+    )
 
 
 def format_interval(ends: tuple[float, float] | None, show: Callable[[float | None], str]) -> str:
@@ -306,11 +320,11 @@ def note_on_differences(result: Comparison, heading: str, with_interval: bool = 
     if counts and max(counts) > 2:
         what = ", with its 95 % confidence interval" if with_interval else ""
         said.append(f"{heading}: the mean difference over common {result.seeds}{what}.")
-    if 2 in counts:
+    if counts - {1} and min(counts) < 3:
         said.append(
-            "Of two pairs both differences are shown."
+            "Of fewer than three pairs each difference is shown."
             if said
-            else f"{heading}: the difference of each of two pairs."
+            else f"{heading}: the difference of each pair."
         )
     return " ".join(said)
 

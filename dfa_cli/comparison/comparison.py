@@ -11,6 +11,7 @@ from dfa_cli.comparison.group import Group, make_group, mark_missing
 from dfa_cli.comparison.grouping import (
     by_whom,
     classify_keys,
+    differs,
     group_runs,
     key_value,
     newest_per_identity,
@@ -19,7 +20,7 @@ from dfa_cli.comparison.grouping import (
 )
 from dfa_cli.comparison.question import Question
 from dfa_cli.comparison.statistics import TEST_NAMES
-from dfa_cli.console.values import MISSING, format_value, plural, sort_key
+from dfa_cli.console.values import MISSING, enumeration, format_value, plural, sort_key
 from dfa_cli.errors import DfaError, one_of
 from dfa_cli.records.code import origin, origin_in_words
 from dfa_cli.records.fallback import fallback_notes
@@ -39,9 +40,10 @@ class Comparison:
 
     `over`: the keys that each row averages over, usually the seed. `units`: these, and the keys of `averaged` that
     every run has; they identify a value of a row. `columns`: the keys that tell the rows apart. `constant`: what all
-    rows share. `dependent_keys`: keys that differ only as a consequence of the columns. `splits`: the data splits in
-    words. `averaged`: keys that differ and that `--by` leaves out. `equivalent`: the margin of the test for equality,
-    in the unit of tables. `named`: the keys that the baseline names. `tests`: how many tests were made against the
+    rows share. `dependent_keys`: keys that differ only as a consequence of the columns, and those that `--by` leaves
+    out and that differ between rows only. `splits`: the data splits in words. `averaged`: keys that `--by` leaves out
+    and that differ between the runs of a row. `equivalent`: the margin of the test for equality, in the unit of tables.
+    `named`: the keys that the baseline names. `tests`: how many tests were made against the
     baseline. `duplicates`: how many completed runs repeat another one and are left out. `along`: the key on the x axis
     of a plot. `skipped`: folders without a readable run, with the reason.
     """
@@ -87,7 +89,7 @@ class Comparison:
         notes = []
         if self.averaged:
             notes.append(
-                f"Each row also averages over keys that --by does not name: {', '.join(self.averaged)}."
+                f"A row also averages over keys that --by does not name: {', '.join(self.averaged)}."
             )
         notes += self._notes_on_dependent_keys()
         if self.duplicates:
@@ -108,9 +110,10 @@ class Comparison:
         notes = []
         runs = [run for group in self.groups for run in group.shown]
         typed = overridden(runs)
+        dependent = [key for key in self.dependent_keys if differs(runs, key)]
         tuned = [
             key
-            for key in self.dependent_keys
+            for key in dependent
             if is_tuned(key)
             and key not in typed
             and not self._belongs_to_a_column(key)
@@ -119,20 +122,30 @@ class Comparison:
         if tuned:
             names = shortest_names([*tuned, *self.columns])
             listed = ", ".join(names[key] for key in tuned if not key.endswith("_target_"))
-            notes.append(f"Each rule uses its own tuned values (conf/tuned, docs/tuning.md): {listed}.")
-        by_hand = [key for key in self.dependent_keys if key in typed]
+            where = "(conf/tuned, docs/tuning.md)"
+            if without := _untuned(runs):
+                notes.append(
+                    f"Each rule that has tuned values {where} uses its own: {listed}. "
+                    f"There are none for {enumeration(without)}."
+                )
+            else:
+                notes.append(f"Each rule uses its own tuned values {where}: {listed}.")
+        by_hand = [key for key in dependent if key in typed]
         if by_hand:
             listed = ", ".join(f"{key} ({_values(runs, key)})" for key in by_hand[:8])
             more = f" and {len(by_hand) - 8} more" if len(by_hand) > 8 else ""
             notes.append(f"Set {by_whom(runs)}, and not the same in all rows: {listed}{more}.")
         others = [
             key
-            for key in self.dependent_keys
+            for key in dependent
             if key not in tuned and key not in by_hand and not self._belongs_to_a_column(key)
         ]
         if others:
             more = f" and {len(others) - 8} more" if len(others) > 8 else ""
-            notes.append(f"These keys differ together with the columns: {', '.join(others[:8])}{more}.")
+            averaged = ", or with the keys averaged over" if self.averaged else ""
+            notes.append(
+                f"These keys differ together with the columns{averaged}: {', '.join(others[:8])}{more}."
+            )
         return notes
 
     def _notes_on_origins(self) -> list[str]:
@@ -142,7 +155,7 @@ class Comparison:
             origins = [origin(run.provenance) for run in group.counted]
             if any(other != origins[0] for other in origins):
                 words = {origin_in_words(one, other) for one in origins for other in origins if one != other}
-                mixed.append(f"{group.label()} ({' and '.join(sorted(words))})")
+                mixed.append(f"{group.label()} ({enumeration(sorted(words))})")
         more = f", and {len(mixed) - 3} more" if len(mixed) > 3 else ""
         return [f"Made by more than one version of the code: {'; '.join(mixed[:3])}{more}."] if mixed else []
 
@@ -152,7 +165,8 @@ class Comparison:
             return True
         dotted = key.replace("/", ".")
         return dotted.endswith("._target_") or any(
-            dotted.startswith(f"{column.replace('/', '.')}.") for column in (*self.columns, *self.over)
+            dotted.startswith(f"{column.replace('/', '.')}.")
+            for column in (*self.columns, *self.over, *self.averaged)
         )
 
     def _notes_on_significance(self) -> list[str]:
@@ -245,6 +259,19 @@ def _follows_from_tuned(runs: Sequence[Run], key: str) -> bool:
     )
 
 
+def _untuned(runs: Sequence[Run]) -> list[str]:
+    """Names the runs for which conf/tuned has no file, or which asked for none: `fa`, `fc on digits by usf`."""
+    named = [name for name in ("model", "data", "rule") if len({run.choices.get(name) for run in runs}) > 1]
+    words = (
+        [format_value(run.choices.get(name)) for name in named]
+        + (["tuned=none"] if "tuned" in overridden([run]) else [])
+        for run in runs
+        if run.choices.get("tuned") in (None, "none")
+    )
+    found = list(dict.fromkeys(" ".join(word) for word in words))
+    return [*found[:3], plural(len(found) - 3, "more combination")] if len(found) > 3 else found
+
+
 def _values(runs: Sequence[Run], key: str) -> str:
     """Lists the values that a key was set to, and then those that follow from other choices: `0.1; elsewhere 0.01`.
 
@@ -321,9 +348,9 @@ def compare(runs: Sequence[Run], question: Question = Question()) -> Comparison:
     axis = keys.resolve(question.along) if question.along else None
     if axis and axis not in columns:
         columns.append(axis)
-    averaged = [key for key in roles.columns if key not in columns]
+    unnamed = [key for key in roles.columns if key not in columns]
     # Each value of the metric belongs to a seed, and to the other keys that a row averages over.
-    units = over + [key for key in averaged if all(key_value(run, key) is not MISSING for run in runs)]
+    units = over + [key for key in unnamed if all(key_value(run, key) is not MISSING for run in runs)]
     groups = []
     for key, members in group_runs(runs, columns):
         group, repeated = make_group(key, members, metric, units, once=not question.by)
@@ -346,13 +373,14 @@ def compare(runs: Sequence[Run], question: Question = Question()) -> Comparison:
         differing = [*dict.fromkeys((*columns, *roles.columns, *roles.dependent_keys))]
         tests = compare_with_baseline(groups, Baseline(query, differing, units, question.test, margin))
     shown = filter_rows(groups, question.only, keys) if question.only else groups
+    averaged = [key for key in unnamed if any(differs(group.counted, key) for group in shown)]
     result = Comparison(
         metric=metric,
         over=over,
         units=units,
         columns=columns,
         constant=roles.constant,
-        dependent_keys=roles.dependent_keys,
+        dependent_keys=[*(key for key in unnamed if key not in averaged), *roles.dependent_keys],
         groups=shown,
         keys=keys,
         splits=describe_splits(shown),

@@ -9,11 +9,12 @@ from typing import Any
 
 from dfa_cli.comparison.grouping import key_value, shortest_names
 from dfa_cli.comparison.statistics import Difference, deviation, fraction_interval, interval, mean
-from dfa_cli.console.values import MISSING, format_value, sort_key, with_s
+from dfa_cli.console.values import MISSING, enumeration, format_value, sort_key, with_s
 from dfa_cli.records.fallback import data_of_row
-from dfa_cli.records.measures import Metric
+from dfa_cli.records.measures import BY_NAME, Metric
 from dfa_cli.records.run import Run
 
+ENERGY = BY_NAME["modelled_joules"]
 Unit = tuple[str, ...]  # what one value of the metric belongs to: the seed, or a seed and other averaged keys
 
 
@@ -23,7 +24,7 @@ def unit_in_words(units: Sequence[str], count: int = 1) -> str:
     return (
         with_s(names[0], count)
         if len(names) == 1
-        else f"{with_s('combination', count)} of {' and '.join(names)}"
+        else f"{with_s('combination', count)} of {enumeration(names)}"
     )
 
 
@@ -81,9 +82,20 @@ class Group:
         """The 95 % confidence interval of the mean, from three runs on; that of an accuracy stays within 0 and 1."""
         return interval_of(self.metric, self.values)
 
+    def measured(self, metric: Metric) -> list[float]:
+        """Returns another metric of the counted runs that have measured it.
+
+        Runs that took no light have no energy. Beside runs that took some, their frames, which are 0, do not count
+        either: the frames and the energy of a row are those of the same runs.
+        """
+        runs = self.counted
+        if metric.name == "frames":
+            runs = [run for run in runs if ENERGY.value_of(run) is not None] or runs
+        return [value for run in runs if (value := metric.value_of(run)) is not None]
+
     def average(self, metric: Metric) -> float | None:
-        """Returns the mean of another metric over the counted runs, or `None` where none has measured it."""
-        values = [value for run in self.counted if (value := metric.value_of(run)) is not None]
+        """Returns the mean of another metric over the runs that have measured it, or `None` where none has."""
+        values = self.measured(metric)
         return mean(values) if values else None
 
     def label(self, without: Sequence[str] = ()) -> str:

@@ -73,7 +73,7 @@ def classify_keys(runs: Sequence[Run], over: Sequence[str], keys: Keys) -> KeyRo
     """
     roles = KeyRoles()
     choices = [name for name in keys.choices if name not in DERIVED_CHOICES and name not in IRRELEVANT]
-    differing = [name for name in choices if _differs(runs, name)]
+    differing = [name for name in choices if differs(runs, name)]
     averaged = [name for name in choices if name in over]
     for name in differing:
         if name in averaged:
@@ -85,7 +85,7 @@ def classify_keys(runs: Sequence[Run], over: Sequence[str], keys: Keys) -> KeyRo
         else:
             roles.columns.append(name)
     typed = overridden(runs)
-    candidates = [key for key in keys.config if _can_differ(key, over, runs) and _differs(runs, key)]
+    candidates = [key for key in keys.config if _can_differ(key, over, runs) and differs(runs, key)]
     candidates.sort(key=lambda key: key not in typed)  # Keys set on purpose come first; the sort is stable.
     for key in candidates:
         owners = [name for name in choices if key.startswith(name.partition("@")[0].replace("/", ".") + ".")]
@@ -134,7 +134,8 @@ def _can_differ(key: str, over: Sequence[str], runs: Sequence[Run]) -> bool:
     return True
 
 
-def _differs(runs: Sequence[Run], key: str) -> bool:
+def differs(runs: Sequence[Run], key: str) -> bool:
+    """Tells whether two runs, of those to which `key` applies, have different values of it."""
     values = (key_value(run, key) for run in runs if key_applies(run, key))
     first = next(values, MISSING)
     return any(value != first for value in values)

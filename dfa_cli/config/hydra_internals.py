@@ -88,6 +88,11 @@ class SeparateChoices(ConfigLoaderImpl):
         self._replaced = self._other_parts(config_name, meant, run_mode)
         self._readout = OmegaConf.create()
         composed = super().load_configuration(config_name, meant, run_mode, *arguments, **more)
+        chosen = composed.hydra.runtime.choices
+        # `optional` names the file of tuned values also where there is none, and a record must not claim it.
+        if "tuned" in chosen and not self.repository.config_exists(f"tuned/{chosen.tuned}"):
+            with open_dict(composed.hydra):
+                chosen.tuned = "none"
         config = copy.deepcopy(composed)
         with open_dict(composed.hydra):
             composed.hydra.runtime.choices.clear()

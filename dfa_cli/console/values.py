@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -80,6 +81,11 @@ def plural(count: int, word: str) -> str:
 def with_s(word: str, count: int) -> str:
     """Writes a noun in the singular or the plural: `run` for a count of one, `runs` for any other count."""
     return word if count == 1 else f"{word}s"
+
+
+def enumeration(words: Sequence[str]) -> str:
+    """Writes several words as a sentence lists them: `bp`, `bp and fa`, `bp, fa and usf`."""
+    return " and ".join([", ".join(words[:-1]), *words[-1:]] if len(words) > 1 else words)
 
 
 def duration(seconds: float | None, fine: bool = False) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dfa_cli.console.values import enumeration
 from dfa_cli.data import checksums
 from dfa_cli.data.catalogue import Entry, RawFile, entry
 from dfa_cli.data.checksums import UnusableError
@@ -296,7 +297,7 @@ def refusal(names: Sequence[str], stand_in: str) -> str:
     """
     several = "s" if len(names) > 1 else ""
     return (
-        f"The data set{several} {' and '.join(names)} can neither be found here nor downloaded: run `dfa data fetch "
+        f"The data set{several} {enumeration(names)} can neither be found here nor downloaded: run `dfa data fetch "
         f"{' '.join(names)}` where there is a network, set DFA_DATA_MIRROR=FOLDER, or choose data={stand_in}, which "
         "needs no download."
     )

@@ -16,6 +16,7 @@ from dfa_cli.config.own_code import OwnCode
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.console import output
 from dfa_cli.console.messages import shortest
+from dfa_cli.console.values import enumeration
 from dfa_cli.errors import DfaError, one_of
 from dfa_cli.launch.exit_codes import COMPLETED, FAILED
 from dfa_cli.launch.fallback import require_data
@@ -168,7 +169,7 @@ def _opening_line(planned: Plan, to_run: int) -> str:
             f"{count} different run{'s' if count != 1 else ''}",
         ]
         if rules := planned.without_device:
-            words[-1] += f" ({' and '.join(rules)} use{'s' if len(rules) == 1 else ''} no device)"
+            words[-1] += f" ({enumeration(rules)} use{'s' if len(rules) == 1 else ''} no device)"
     if count > to_run:
         words.append(f"{count - to_run} reused")
     if resumed := sum(run.earlier.resumes_after is not None for run in planned.runs):

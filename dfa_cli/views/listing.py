@@ -9,7 +9,15 @@ from typing import Any
 from dfa_cli.comparison.grouping import key_value
 from dfa_cli.console.output import colour_status
 from dfa_cli.console.table import GAP, csv_text, display_width, lay_out, truncate, wrap
-from dfa_cli.console.values import NOTHING, duration, format_time, format_value, json_text, printable
+from dfa_cli.console.values import (
+    NOTHING,
+    duration,
+    enumeration,
+    format_time,
+    format_value,
+    json_text,
+    printable,
+)
 from dfa_cli.records.fallback import data_of, fallback_notes
 from dfa_cli.records.measures import BY_NAME, DEFAULT
 from dfa_cli.records.run import Run
@@ -124,7 +132,7 @@ def list_as_text(runs: Sequence[Run], width: int | None = None) -> str:
         lines += ["", *(part for note in notes for part in wrap(note, room))]
     lines += ["", f"test %: {DEFAULT.words}"]
     if left_out:
-        lines[-1] += f"; no room here for {' and '.join(left_out)}"
+        lines[-1] += f"; no room here for {enumeration(left_out)}"
     return "\n".join(lines) + "\n"
 
 

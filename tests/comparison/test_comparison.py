@@ -355,7 +355,7 @@ def test_two_pairs_show_both_differences_and_one_pair_is_called_so(factory: Fact
     said = call(*words).stdout
     assert re.search(r"dfa +2 +-3\.0, -1\.0\n", said)
     assert re.search(r"shallow +2 +-20\.0 \(1 pair\)\n", said)
-    assert "vs rule=bp: the difference of each of two pairs." in said
+    assert "vs rule=bp: the difference of each pair." in said
     assert "-3.0, -1.0" in call(*words, "--format", "md").stdout
     assert "$-$3.0, $-$1.0" in call(*words[:3], "--format", "latex").stdout
     rows = json.loads(call(*words, "--format", "json").stdout)["groups"]
@@ -400,6 +400,61 @@ def test_values_set_by_hand_are_named(factory: Factory, call: Call):
     assert "although" not in plain
 
 
+def test_a_rule_without_tuned_values_is_not_said_to_use_some(factory: Factory, call: Call):
+    for rule in ("bp", "dfa", "fa"):
+        factory.run(rule=rule, choices={"tuned": "none"} if rule == "fa" else {})
+    assert (
+        "Each rule that has tuned values (conf/tuned, docs/tuning.md) uses its own: lr. There are none for fa.\n"
+    ) in call("compare").stdout
+    assert "Each rule uses its own tuned values" in call("compare", "--where", "rule!=fa").stdout
+
+
+def test_only_keys_that_differ_inside_a_row_are_said_to_be_averaged_over(factory: Factory, call: Call):
+    for rule, device, batch_size in (("bp", "cpu", 8), ("dfa", "cpu", 16), ("dfa", "opu_sim", 16)):
+        factory.run(rule=rule, device=device, config={"batch_size": batch_size}, overrides=[f"rule={rule}"])
+        factory.run(rule=rule, device=device, config={"batch_size": batch_size}, seed=1)
+    factory.run(rule="shallow", config={"batch_size": 32})
+    factory.run(rule="shallow", config={"batch_size": 64})
+    said = call("compare", "--by", "rule", "--where", "rule!=shallow").stdout
+    assert "A row also averages over keys that --by does not name: device.\n" in said
+    assert "device.threshold" not in said, "it follows from a key that is averaged over"
+    said = call("compare", "--by", "rule").stdout
+    assert "A row also averages over keys that --by does not name: device, batch_size.\n" in said
+
+
+def test_keys_that_by_leaves_out_and_that_differ_between_rows_are_named(factory: Factory, call: Call):
+    for rule, epochs in (("bp", 5), ("dfa", 9)):
+        factory.run(rule=rule, epochs=epochs, overrides=[])
+        factory.run(rule=rule, epochs=epochs + (rule == "bp"), seed=1, overrides=[])
+    said = call("compare", "--by", "rule", "--where", "seed=0").stdout
+    assert "averages" not in said
+    assert "These keys differ together with the columns: epochs.\n" in said
+
+
+def test_frames_and_energy_of_a_row_are_those_of_the_same_runs(factory: Factory, call: Call):
+    for seed in range(3):
+        factory.run(device="cpu", seed=seed)
+    factory.run(device="opu_sim", seed=0)
+    said = call("compare", "--by", "rule", "--columns", "n,frames,energy").stdout
+    assert re.search(r"dfa +4 +5600 +84\.0 J\n", said), said
+    assert (
+        "frames and energy (modelled): the mean over the runs that have a value, 1 of 4 in the row dfa.\n"
+        in said
+    )
+    assert (
+        "the mean over the runs" not in call("compare", "--by", "device", "--columns", "frames,energy").stdout
+    )
+
+
+def test_a_column_that_is_named_twice_is_there_once(swept: Path, call: Call):
+    words = "n,n,frames,frames,snr_db,notes.snr_db,time,steady_seconds"
+    head = call("compare", str(swept), "--columns", words).stdout.splitlines()[4]
+    assert (
+        re.sub(" {2,}", "|", head)
+        == "rule|device|n|frames|SNR, calibration pattern, dB|training time|not counted"
+    )
+
+
 def test_options_set_by_hand_are_named_beside_the_column_that_they_belong_to(factory: Factory, call: Call):
     for optimizer, lr in (("adam", 0.01), ("sgd", 0.3)):
         words = {"choices": {"optimizer": optimizer}, "config": {"optimizer.lr": lr}}
@@ -435,6 +490,9 @@ def test_a_device_that_one_rule_does_not_use_is_not_said_to_be_the_same_in_all_r
         factory.run(rule=rule, config={"device.noise": 0.5}, overrides=[f"rule={rule}", "device.noise=0.5"])
     said = call("compare").stdout
     assert "device cpu (not used by bp and shallow)" in said
+    factory.run(rule="fa", config={"rule.needs": "nothing"})
+    assert "device cpu (not used by bp, fa and shallow)" in call("compare").stdout
+    said = call("compare", "--where", "rule!=fa").stdout
     assert "device.noise 0.5 (not used by bp and shallow)" in said
     assert "not used" not in call("compare", "--where", "rule=dfa").stdout
     assert "device" not in call("compare", "--where", "rule!=dfa").stdout
@@ -490,9 +548,18 @@ def test_no_test_is_made_with_too_few_seeds(factory: Factory):
     assert any("fewer than 5 seeds in common" in note for note in result.notes())
 
 
-def test_a_baseline_that_matches_nothing_names_the_rows(swept: Path):
-    with pytest.raises(DfaError, match=r'--baseline "rule=fa" matches no row; rows are rule=bp'):
-        summarise([swept], baseline="rule=fa")
+def test_a_baseline_that_matches_nothing_is_answered_with_what_there_is_under_its_keys(factory: Factory):
+    for epochs in range(1, 21):
+        overrides = [f"model.names={'x' * 100}"]
+        factory.run(rule="bp", epochs=epochs, config={"model.names": "x" * 100}, overrides=overrides)
+    with pytest.raises(DfaError) as refused:
+        summarise([factory.root], baseline="rule=fa and epochs>20")
+    assert str(refused.value) == (
+        '--baseline "rule=fa and epochs>20" matches no row; '
+        "the rows have rule bp; epochs 1, 10, 11, 12, 13, 14, 15, 16 and 12 more values"
+    )
+    with pytest.raises(DfaError, match=r"the rows have model\.names x{29}…$"):
+        summarise([factory.root], only="model.names=y")
 
 
 def test_a_baseline_cannot_split_a_row(swept: Path):

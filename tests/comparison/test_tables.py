@@ -50,7 +50,7 @@ def test_the_table_for_people(three: Path):
         "Each rule uses its own tuned values (conf/tuned, docs/tuning.md): lr.\n"
         "No test against rule=bp: fewer than 5 seeds in common.\n"
         "Two runs have no interval: both values are shown.\n"
-        "vs rule=bp: the difference of each of two pairs.\n"
+        "vs rule=bp: the difference of each pair.\n"
         "Training time: the median epoch times the number of epochs, without starting up and reading the data.\n"
     )
 

@@ -181,6 +181,15 @@ class TestDefaultDataSet:
         assert chosen["data"] == "citeseer"
         assert chosen["tuned"] == "gcn_citeseer_bp"
 
+    def test_has_no_tuned_values_where_no_file_has_them(self) -> None:
+        assert job("data=digits").choices["tuned"] == "none"
+        assert [
+            one.choices["tuned"] for one in compose_sweep(["model=gcn", "rule=bp,fa", "data=pubmed"])
+        ] == [
+            "gcn_pubmed_bp",
+            "none",
+        ]
+
     def test_differs_between_the_models_of_a_sweep(self) -> None:
         jobs = compose_sweep(["model=fc,gcn", "rule=bp,dfa"])
         assert [(j.choices["model"], j.choices["data"], j.choices["tuned"]) for j in jobs] == [
