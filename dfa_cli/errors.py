@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+NEAR = 0.6  # of two words, from 0 to 1: `compar` and `compare` have 0.92, `nope` and `compare` 0.55
+
 
 class DfaError(Exception):
     """A mistake in what the user asked for, or a limit of the user's machine.
@@ -19,7 +21,7 @@ class DfaError(Exception):
 def nearest(word: str, known: Iterable[str], most: int = 3) -> list[str]:
     """Return up to `most` known words that look like `word`: first those that contain it, then the most similar."""
     known = list(known)
-    similar = difflib.get_close_matches(word, known, n=max(1, len(known)), cutoff=0.5)
+    similar = difflib.get_close_matches(word, known, n=max(1, len(known)), cutoff=NEAR)
     return sorted(similar, key=lambda name: word not in name)[:most]
 
 

@@ -181,6 +181,8 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
         [r"^error: dfa train: unrecognized arguments: --nope.* dfa train --help"],
     ),
     "a misspelt flag": (["--dryrun"], [r"did you mean --dry-run\?"]),
+    "a flag that is near none": (["--nope"], ["unrecognized arguments: --nope; dfa train --help"]),
+    "a key that is near none": (["nope=3"], ["There is no key nope here; dfa train --help"]),
     "a flag without its value": (["--config-dir"], ["--config-dir.*expected one argument"]),
     "a dry run of one run": (["--dry-run"], ["--cfg job", "dfa sweep --dry-run"]),
     "tuned values that are not there": (["tuned=fc_mnist_dfaa"], ["tuned=fc_mnist_dfaa", "fc_mnist_dfa"]),
@@ -419,6 +421,7 @@ def test_an_option_of_a_command_goes_after_it(given: list[str], dfa: Dfa) -> Non
             "dfa data list: there is no option --prob (did you mean --probe?); dfa data list --help",
         ),
         ("versoin", "There is no command versoin; type dfa v"),
+        ("nope", "There is no command nope. dfa --help lists them."),
         ("version", "There is no command version; type dfa --version. dfa --help lists them."),
     ],
 )

@@ -54,8 +54,10 @@ def _argument_parser(prog: str) -> argparse.ArgumentParser:
 
     def refuse(message: str) -> NoReturn:
         unknown = message.removeprefix("unrecognized arguments: ").partition(" ")[0]
-        guesses = nearest(unknown.partition("=")[0], flags, most=1) if unknown != message else []
-        hint = f" (did you mean {guesses[0]}?)" if guesses else ""
+        # Without the dashes, which every option has.
+        typed, names = unknown.partition("=")[0].lstrip("-"), [flag.lstrip("-") for flag in flags]
+        guesses = nearest(typed, names, most=1) if unknown != message else []
+        hint = f" (did you mean --{guesses[0]}?)" if guesses else ""
         raise DfaError(f"{prog}: {message}{hint}; {prog} --help tells what can be given.")
 
     parser.error = refuse
