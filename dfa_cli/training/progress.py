@@ -144,7 +144,7 @@ class Progress:
     def _format(self, epoch: Epoch) -> str:
         count = f"{epoch.epoch:{len(str(self.epochs))}}/{self.epochs}"
         return (
-            f"epoch {count}  loss {epoch.train_loss:.3f}  train {percent(epoch.train_accuracy)}  "
+            f"epoch {count}  loss {_five_cells(epoch.train_loss)}  train {percent(epoch.train_accuracy)}  "
             f"val {percent(epoch.validation_accuracy)}  test {percent(epoch.test_accuracy)}"
         )
 
@@ -152,6 +152,12 @@ class Progress:
         """Print the result. The record must be complete."""
         if self.kind != "none":
             print("\n".join(summary(record, folder)), flush=True)
+
+
+def _five_cells(loss: float) -> str:
+    """Write a loss in five cells, so that the columns stay where they are: `2.303`, `12.30`, ` 1234`, `1e+38`."""
+    digits_before = len(f"{loss:.0f}")
+    return f"{loss:5.{max(4 - digits_before, 0)}f}" if abs(loss) < 99999.5 else f"{loss:.0e}"
 
 
 def _hints(config: Mapping[str, Any]) -> list[str]:

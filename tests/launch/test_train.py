@@ -28,6 +28,7 @@ from safetensors.torch import load_file
 
 from dfa_cli.config.compose import compose_run
 from dfa_cli.seeding import stream_seed
+from dfa_cli.training.loop import Epoch
 from dfa_cli.training.progress import Progress
 
 GRAPH = ("model=gcn", "data=digits_graph", "device=opu_sim", "optimizer.lr=0.02")
@@ -290,6 +291,17 @@ class TestProgress:
         with Progress(spec.config, spec.choices):
             pass
         assert ("More, such as parallel.micro_batches=4" in " ".join(capsys.readouterr().out.split())) == told
+
+    def test_keeps_its_columns_whatever_the_loss(self, capsys: pytest.CaptureFixture[str]) -> None:
+        spec = compose_run(["data=digits", "progress=lines", "epochs=5"])
+        with Progress(spec.config, spec.choices) as progress:
+            for epoch, loss in enumerate((2.3026, 12.3, 1234.0, 1e5, 3.4e38), 1):
+                progress.show_epoch(Epoch(epoch, loss, 0.5, loss, 0.5, 0.5, 1.0))
+        _, *lines = capsys.readouterr().out.splitlines()
+        assert [line.partition("loss")[2] for line in lines] == [
+            f" {loss}  train  50.0 %  val  50.0 %  test  50.0 %"
+            for loss in ("2.303", "12.30", " 1234", "1e+05", "3e+38")
+        ]
 
     def test_none_prints_nothing(self, dfa: Dfa) -> None:
         answer = dfa.train(*SMALL, "progress=none")
