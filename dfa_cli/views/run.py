@@ -19,6 +19,7 @@ from dfa_cli.console.values import (
     printable,
     quantity,
 )
+from dfa_cli.records.code import NO_FILE
 from dfa_cli.records.measures import METRICS, Metric, note_in_words
 from dfa_cli.records.run import CHECKPOINT, UNFINISHED, Run
 from dfa_cli.records.words import (
@@ -61,7 +62,7 @@ def run_as_text(run: Run, width: int | None = None) -> str:
     optics = _optics(run, measured, notes) if measured.get("frames") else []
     drift = drift_in_words(run.config, notes)
     # All of it has to fit on a screen, so more lines make the chart lower.
-    more = len(optics) + len(drift) + (_resumed(run) is not None)
+    more = len(optics) + len(drift) + (_resumed(run) is not None) + bool(run.code)
     lines += _charts(run, min(room, 80), height=8 - max(1, more), titles=("accuracy, %",))
     lines.append("")
     times = [
@@ -164,6 +165,10 @@ def _head(run: Run, room: int, indent: int) -> list[str]:
         *_entry("chosen", " ".join(chosen), indent, room),
         f"{'folder':<{indent - 1}} {format_value(run.folder)}",
     ]
+    code = ", ".join(
+        f"{format_value(file)} {(checksum or NO_FILE)[:8]}" for file, checksum in run.code.items()
+    )
+    lines += _entry("own code", code, indent, room)
     lines += _entry("resumed", _resumed(run), indent, room)
     if run.status == "killed":
         lines += _entry("killed", "the record says running, and its process is gone", indent, room)

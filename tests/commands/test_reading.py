@@ -184,6 +184,9 @@ def test_show_prints_the_whole_record(factory: Factory, call: Call):
     of_experiment = call("show", "last").stdout
     assert re.search(r"overrides +rule=dfa device=cpu seed=0\n", of_experiment), "a grid is not set by hand"
     assert re.search(r"chosen .* precision=bf16\n", of_experiment)
+    factory.run(record={"code": {"files": {"mine.py": "3f2a9c01" + "0" * 56, "cell": None}}})
+    for words in (("show", "last"), ("show", "last", "--all")):
+        assert re.search(r"own code +mine\.py 3f2a9c01, cell no file\n", call(*words).stdout)
 
 
 def test_show_fits_on_one_screen(factory: Factory):
