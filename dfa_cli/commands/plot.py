@@ -69,8 +69,11 @@ def plot(
         from dfa_cli.plots.timeline import draw_timelines, measured_timelines
 
         _, runs = Selection(folders, where, since).find()
-        below = "One training step. The number in a bar is that of the micro-batch." if look.note else ""
-        figure = draw_timelines(measured_timelines(runs), below, look)
+        timelines = measured_timelines(runs)
+        below = "One training step." if look.note else ""
+        if below and any(one.has_micro_batches for one in timelines.values()):
+            below += " The number in a bar is that of the micro-batch."
+        figure = draw_timelines(timelines, below, look)
         output.write_file(path, save(figure, path.suffix, look.is_sized), force)
         output.write_stderr(f"wrote {path}")
         return

@@ -47,6 +47,10 @@ class Timeline:
     bars: Sequence[Bar]
 
     @property
+    def has_micro_batches(self) -> bool:
+        return any(bar.micro_batch for bar in self.bars)
+
+    @property
     def seconds(self) -> float:
         return max((bar.start + bar.seconds for bar in self.bars), default=0.0)
 
@@ -79,6 +83,7 @@ def _heading(run: Run) -> str:
     """Names the rule of a run, and what else decides the order of its work."""
     words = [
         run.choices.get("rule"),
+        "parallel=data" if run.choices.get("parallel") == "data" else None,
         run.flat.get("parallel.schedule"),
         "central" if run.flat.get("parallel.projector") == "central" else None,
         "recompute" if run.flat.get("activations") == "recompute" else None,
@@ -119,7 +124,7 @@ def draw_timelines(timelines: Mapping[str, Timeline], caption: str = "", look: L
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
-    heights = [0.55 + min(0.19 * len(timeline.rows), 2.6) for timeline in timelines.values()]
+    heights = [0.55 + min(0.25 * len(timeline.rows), 2.6) for timeline in timelines.values()]
     longest = max(timeline.seconds for timeline in timelines.values())
     width = inches(look.width, "--width") if look.width else 7.6
     height = inches(look.height, "--height") if look.height else sum(heights) + 0.5
@@ -144,14 +149,16 @@ def draw_timelines(timelines: Mapping[str, Timeline], caption: str = "", look: L
                         )
         if len(timeline.bars) <= NUMBERED:
             for bar in timeline.bars:
-                if bar.seconds < LEGIBLE * longest:
+                # The number of the only micro-batch would tell nothing.
+                words = str(bar.micro_batch + 1) if timeline.has_micro_batches else bar.work
+                if bar.seconds < LEGIBLE * longest * max(1.0, len(words) / 1.6):
                     continue
                 axis.annotate(
-                    str(bar.micro_batch + 1),
+                    words,
                     (bar.start + bar.seconds / 2, bar.row),
                     ha="center",
                     va="center",
-                    fontsize=5.5,
+                    fontsize=6,
                     color=INK if bar.micro_batch % 2 else "white",
                     clip_on=True,
                 )

@@ -20,6 +20,7 @@ from dfa_cli.plots.against_key import draw_against
 from dfa_cli.plots.bars import draw_bars
 from dfa_cli.plots.curves import draw_curves
 from dfa_cli.plots.style import COLOURS, Look, line_look, save, shorten
+from dfa_cli.plots.timeline import Bar, Timeline, draw_timelines
 
 
 def test_the_note_tells_over_how_many_seeds_each_mean_is(factory: Factory):
@@ -302,3 +303,16 @@ def test_labels_that_only_their_ends_tell_apart_stay_different():
 def test_the_first_32_lines_differ_without_colour():
     looks = [line_look(i) for i in range(32)]
     assert len({(str(look["linestyle"]), look["marker"]) for look in looks}) == 32
+
+
+@pytest.mark.parametrize(
+    ("last", "words"), [(0, ["forward", "backward"]), (1, ["1", "2"])], ids=["replicas", "micro-batches"]
+)
+def test_a_bar_of_a_timeline_is_called_by_what_tells_it_from_the_others(last: int, words: list[str]):
+    bars = [
+        Bar(0, 0.0, 1.0, "forward", 0),
+        Bar(1, 0.5, 1.0, "backward", last),
+        Bar(1, 1.5, 0.01, "backward", 0),
+    ]
+    (axis,) = draw_timelines({"dfa": Timeline(["process 1", "process 2"], bars)}).axes
+    assert [text.get_text() for text in axis.texts] == words, "and a bar that is too short has no words"
