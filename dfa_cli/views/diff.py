@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +62,7 @@ def diff(one: Run, other: Run) -> Diff:
         configuration=[line for line in [*choices, *keys] if line not in irrelevant],
         irrelevant=irrelevant,
         provenance=[
-            line
+            (line[0], *map(_shortened, line[1:]))
             for line in _differing(_conditions(one), _conditions(other))
             if line[0] not in ("boot", "pid", "pid_started")
         ],
@@ -102,6 +103,12 @@ def _conditions(run: Run) -> dict[str, Any]:
     return flatten(
         {name: value for name, value in run.provenance.items() if name not in ("command", "seeds")}
     )
+
+
+def _shortened(value: Any) -> Any:
+    """Returns the first digits of a checksum or a commit, which tell two of them apart; any other value as it is."""
+    is_sum = isinstance(value, str) and re.fullmatch("[0-9a-f]{40,}", value)
+    return value[:8] if is_sum else value
 
 
 def _differing(first: dict[str, Any], second: dict[str, Any], *runs: Run) -> list[tuple[str, Any, Any]]:
@@ -145,7 +152,9 @@ def _table(part: Sequence[tuple[str, Any, Any]], one: Run, other: Run, width: in
     )
     if width:  # Long values are folded, so that the two runs stay side by side.
         gaps = 2 * len(GAP)
-        longest, *sizes = (max(map(display_width, column)) for column in zip(*rows, strict=True))
+        longest, *sizes = (
+            max(map(display_width, column)) for column in zip(["", *names], *rows, strict=True)
+        )
         least = sum(min(size, LEAST_ROOM) for size in sizes)
         key = min(longest, max(width - gaps - least, width // 3))
         room = width - key - gaps

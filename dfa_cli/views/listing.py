@@ -130,9 +130,8 @@ def list_as_text(runs: Sequence[Run], width: int | None = None) -> str:
         lines += ["", *(part for note in notes for part in wrap(note, room))]
     if notes := warning_notes(runs):
         lines += ["", *(part for note in notes for part in wrap(note, room))]
-    lines += ["", f"test %: {DEFAULT.words}"]
-    if left_out:
-        lines[-1] += f"; no room here for {enumeration(left_out)}"
+    no_room = f"; no room here for {enumeration(left_out)}" if left_out else ""
+    lines += ["", *wrap(f"test %: {DEFAULT.words}{no_room}", room)]
     return "\n".join(lines) + "\n"
 
 

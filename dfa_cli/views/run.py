@@ -166,7 +166,7 @@ def _head(run: Run, room: int, indent: int) -> list[str]:
         f"{'folder':<{indent - 1}} {format_value(run.folder)}",
     ]
     code = ", ".join(
-        f"{format_value(file)} {(checksum or NO_FILE)[:8]}" for file, checksum in run.code.items()
+        f"{format_value(file)} {format_value(checksum or NO_FILE)[:8]}" for file, checksum in run.code.items()
     )
     lines += _entry("own code", code, indent, room)
     lines += _entry("resumed", _resumed(run), indent, room)

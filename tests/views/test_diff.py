@@ -10,6 +10,7 @@ from run_factory import Factory
 from dfa_cli.console.table import wrap
 from dfa_cli.records.find import find
 from dfa_cli.views.diff import diff_as_text
+from dfa_cli.views.listing import list_as_text
 
 OPU = {
     "device._target_": "dfa_cli.devices.opu.OPU",
@@ -44,6 +45,27 @@ def test_a_unit_is_said_once(factory: Factory):
     assert re.search(r"  total time +12\.5 s +4\.25 s\n", said)
     assert re.search(r"  training time \(sum of the epochs\) +2\.00 s +–\n", said)
     assert re.search(r"  peak memory, MB +12,345 +512\n", said)
+
+
+def test_checksums_and_commits_are_short(factory: Factory):
+    sums = [
+        {"provenance": {"data_checksums": {"x": digit * 64}, "git": {"commit": digit * 40}}} for digit in "ab"
+    ]
+    said = _diff(factory, {"record": sums[0]}, {"record": sums[1]})
+    assert re.search(r"\n  data_checksums.x  a{8}  b{8}\n", said)
+    assert re.search(r"\n  git.commit        a{8}  b{8}\n", said)
+
+
+def test_a_narrow_table_keeps_the_ids_of_the_runs_whole(factory: Factory):
+    said = _diff(factory, {"device": "cpu"}, {"device": "opu_sim"}, 44)
+    assert re.search(r"\n {20,}[0-9a-f]{8}  [0-9a-f]{8}\n", said)
+    assert max(map(len, said.splitlines())) <= 44
+
+
+def test_every_line_of_a_narrow_list_fits(factory: Factory):
+    for device in ("cpu", "opu_sim"):
+        factory.run(device=device)
+    assert max(map(len, list_as_text(find([factory.root]).runs, 44).splitlines())) <= 44
 
 
 def test_results_that_differ_look_different(factory: Factory):
