@@ -124,7 +124,10 @@ class Replica:
         with self.traffic.computing("backward", 0, self.team.rank):
             accumulate_vjp(outputs[-1], error * part.weight)
         sums += self._begin_sums(self.model.blocks[-1])
-        for i, signal in zip(hidden, self._feedback(error, part, batch), strict=True):
+        signals = self._feedback(error, part, batch)
+        for i in hidden:
+            with self.traffic.computing("projection", 0, self.team.rank):
+                signal = next(signals)
             with self.traffic.computing("backward", 0, self.team.rank):
                 accumulate_vjp(outputs[i], signal)
             sums += self._begin_sums(self.model.blocks[i])

@@ -434,3 +434,5 @@ def test_replicas_train_as_one_process_does(dfa: Dfa, words: tuple[str, ...]) ->
     parameters = sum(value.numel() for name, value in expected.items() if not name.startswith("feedback."))
     for process in two.record["parallel"]["stages"]:
         assert process["sent"]["all_reduce"]["bytes"] == 4 * parameters * process["steps"]
+        kinds = {span["kind"] for span in process["timeline"]}
+        assert kinds == {"forward", "backward", *(["projection"] if two.record["projection"] else [])}
