@@ -36,6 +36,7 @@ from dfa_cli.commands.show import show
 from dfa_cli.commands.sweep import sweep
 from dfa_cli.commands.train import train
 from dfa_cli.commands.verify import verify
+from dfa_cli.console.messages import shortest
 from dfa_cli.console.output import unread_output_dropped
 from dfa_cli.errors import DfaError, nearest
 from dfa_cli.machine import signals
@@ -163,8 +164,8 @@ def main_options(
 def main() -> None:
     """Run the command line. A user's mistake ends in one sentence and exit code 2, a bug in a traceback.
 
-    The exit code is 1 after training that has diverged, 130 after Ctrl-C, and 143 when the system ended the command,
-    with SIGTERM or by closing its terminal.
+    The exit code is 1 after training that has diverged, or that the user's own code has ended with an exception. It is
+    130 after Ctrl-C, and 143 when the system ended the command, with SIGTERM or by closing its terminal.
     """
     prepare_process()
     # Skip the last garbage collection: with torch loaded it takes a third of a second, and the process ends anyway.
@@ -176,7 +177,8 @@ def main() -> None:
         try:
             app(prog_name="dfa")
         except DfaError as error:
-            print(f"error: {error}", file=sys.stderr)
+            more = f" The whole traceback is in {shortest(error.log)}." if error.log else ""
+            print(f"error: {error}{more}", file=sys.stderr)
             sys.exit(signals.exit_code() if signals.received() else error.exit_code)
         except BaseException as error:
             # A signal can turn into another exception, inside an import for example. Typer makes it an exit.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 NEAR = 0.6  # of two words, from 0 to 1: `compar` and `compare` have 0.92, `nope` and `compare` 0.55
 
@@ -12,10 +13,12 @@ class DfaError(Exception):
     """A mistake in what the user asked for, or a limit of the user's machine.
 
     The message says on one line what was given, what is expected and what to type. The command line prints it without
-    a traceback and exits with `exit_code`. Every other exception is a bug and keeps its traceback.
+    a traceback and exits with `exit_code`. Every other exception is a bug and keeps its traceback. `log`: the file that
+    holds the traceback of the cause, where a user may want it.
     """
 
     exit_code = 2
+    log: Path | None = None
 
 
 def nearest(word: str, known: Iterable[str], most: int = 3) -> list[str]:

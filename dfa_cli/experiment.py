@@ -29,6 +29,7 @@ from dfa_cli.machine.memory import keep_freed_memory, return_freed_memory, short
 from dfa_cli.machine.provenance import packages, provenance
 from dfa_cli.parallel.run import Together
 from dfa_cli.records.locks import owned
+from dfa_cli.records.log import LOG
 from dfa_cli.records.record import Record
 from dfa_cli.records.run import CHECKPOINT, PACKAGES, WEIGHTS
 from dfa_cli.seeding import STREAMS, stream_seed
@@ -84,7 +85,7 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
         record,
         Progress(config, spec.choices) as progress,
         Together(spec, folder, resumed) as processes,
-        files_named(spec),
+        files_named(spec, folder / LOG),
     ):
         with record.timed("data_seconds"):
             data = load_data(config, spec.code.checksums)

@@ -30,6 +30,7 @@ from dfa_cli.config.bounds import RefusedValueError
 from dfa_cli.config.checks import check, require_classes
 from dfa_cli.config.command import Command, parse_command
 from dfa_cli.config.hydra_internals import apply_values, open_hydra, set_task_overrides
+from dfa_cli.config.importable import require_importable
 from dfa_cli.config.overrides import (
     expand_sweeps,
     hydra_message,
@@ -46,7 +47,7 @@ from dfa_cli.config.overrides import (
 from dfa_cli.config.own_code import NO_CODE, OwnCode, find_own_code
 from dfa_cli.config.own_files import OwnFiles, is_typed
 from dfa_cli.config.paths import ONLY_PLANNED, conf_dir
-from dfa_cli.config.plugins import add_plugin_folder, is_of_package, require_modules, targets
+from dfa_cli.config.plugins import add_plugin_folder, is_of_package, targets
 from dfa_cli.config.registration import register_with_hydra
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.errors import DfaError
@@ -177,21 +178,29 @@ class Composer:
                 require_known_keys(plain)
                 require_classes(plain, choices)
                 check(plain, choices)
-                require_modules(plain, choices)
-        code = self._own_code(plain) if checked else NO_CODE
+        code = self._own_code(plain, choices, overrides) if checked else NO_CODE
         spec = RunSpec(plain, choices, user_overrides(overrides), config_dir, code)
         return Composed(spec, config, config.hydra if mode is RunMode.RUN else whole.hydra)
 
     def code_of(self, combinations: Sequence[Sequence[str]]) -> OwnCode:
         """Find the own code of all these jobs. The jobs are not checked."""
-        configs = [self.job(combination, checked=False).spec.config for combination in combinations]
-        return functools.reduce(operator.or_, map(self._own_code, configs))
+        specs = [self.job(combination, checked=False).spec for combination in combinations]
+        found = [self._own_code(spec.config, spec.choices, spec.overrides) for spec in specs]
+        return functools.reduce(operator.or_, found)
 
-    def _own_code(self, config: Mapping[str, Any]) -> OwnCode:
-        """Find the own code of a run, once for all jobs with the same classes."""
+    def _own_code(
+        self, config: Mapping[str, Any], choices: Mapping[str, str], overrides: Sequence[str]
+    ) -> OwnCode:
+        """Find the own code of a run, once for all jobs with the same classes. It must be possible to import it."""
         key = tuple(sorted(set(targets(config))))
         if key not in self._found:
-            self._found[key] = find_own_code(config)
+            code, folder = find_own_code(config), self.command.config_dir
+            if folder or any(
+                "_target_" in word for word in overrides
+            ):  # else all classes are those of dfa's options
+                with _own_files_named(overrides, choices, folder):
+                    require_importable(config, choices, code)
+            self._found[key] = code
         return self._found[key]
 
     def group_options(self) -> dict[str, list[str]]:

@@ -6,12 +6,14 @@ import contextlib
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 
 from dfa_cli.config.identity import ending_no_longer
+from dfa_cli.config.own_errors import own_code_error
 from dfa_cli.config.own_files import OwnFiles, is_typed
 from dfa_cli.config.plugins import missing_module, target_not_found_message, targets
 from dfa_cli.config.schema import FACTS, without_facts
@@ -103,8 +105,12 @@ def arguments_error(node: Mapping[str, Any], error: TypeError, given: int = 0) -
 
 
 @contextlib.contextmanager
-def files_named(spec: RunSpec) -> Iterator[None]:
-    """Name the group of keys that do not fit their class, and the user's own file and the line that set them."""
+def files_named(spec: RunSpec, log: Path | None = None) -> Iterator[None]:
+    """Name the group of keys that do not fit their class, and the user's own file and the line that set them.
+
+    Any other exception in a run with code of the user's own names the lines of that code. `log`: where the traceback of
+    such an exception goes.
+    """
     try:
         yield
     except ArgumentsError as error:
@@ -119,6 +125,13 @@ def files_named(spec: RunSpec) -> Iterator[None]:
                     it = "it" if len(wrong.unknown) == 1 else "them"
                     message += f" Type {' '.join(f'~{key}' for key in wrong.unknown)} to leave {it} out."
                 raise DfaError(f"{place}: {message}" if place else message) from error
+        raise
+    except DfaError:
+        raise
+    except Exception as error:
+        if told := own_code_error(error, spec.code, spec.config):
+            told.log = log
+            raise told from error
         raise
 
 

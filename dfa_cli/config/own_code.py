@@ -239,7 +239,7 @@ def _prefixes(dotted: str) -> Iterator[str]:
 
 
 def _own_module(name: str) -> OwnModule | None:
-    spec = _spec_of(name)
+    spec = spec_of(name)
     if spec is None:
         return _running_module(name)
     if spec.origin is None or not spec.has_location or not is_own_file(spec.origin):
@@ -277,12 +277,12 @@ def _running_module(name: str) -> OwnModule | None:
     return _read(name, Path(path), is_package=False) if is_own_file(path) else None
 
 
-def _spec_of(name: str) -> ModuleSpec | None:
+def spec_of(name: str) -> ModuleSpec | None:
     """Find a module without importing it or a package that contains it."""
     parent, _, _ = name.rpartition(".")
     places: Sequence[str] | None = None
     if parent:
-        package = _spec_of(parent)
+        package = spec_of(parent)
         if package is None or package.submodule_search_locations is None:
             return None
         # The search path of a namespace package is an object that looks up the parent package in sys.modules each

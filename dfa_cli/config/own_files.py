@@ -24,6 +24,13 @@ def is_typed(key: str, overrides: Sequence[str]) -> bool:
     return any(key == name or (value[:1] == "{" and key.startswith(f"{name}.")) for name, _, value in typed)
 
 
+def place_of(path: Path, line: int | None) -> str:
+    """Name a file, and a line of it: `mine/device/mylab.yaml, line 6`."""
+    inside = os.path.relpath(path)
+    shown = str(path) if inside.startswith(os.pardir) else inside
+    return shown if line is None else f"{shown}, line {line}"
+
+
 @dataclass(frozen=True)
 class Entry:
     """An entry of a defaults list: `override /model: fc` has the key `override /model` and the option `fc`.
@@ -57,9 +64,7 @@ class OwnFile:
 
     def at(self, line: int | None) -> str:
         """Name the file, and a line of it: `mine/device/mylab.yaml, line 6`."""
-        path = os.path.relpath(self.path)
-        shown = str(self.path) if path.startswith(os.pardir) else path
-        return shown if line is None else f"{shown}, line {line}"
+        return place_of(self.path, line)
 
     @property
     def package(self) -> str:

@@ -8,33 +8,20 @@ from __future__ import annotations
 
 import difflib
 import functools
-import importlib.util
 import os
+import pkgutil
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dfa_cli.config.paths import conf_dir
-from dfa_cli.errors import DfaError
 
 
 def add_plugin_folder(folder: str | None) -> None:
     """Add `folder` to the end of Python's path in this process. `None` changes nothing."""
     if folder is not None and (path := os.path.abspath(folder)) not in sys.path:
         sys.path.append(path)
-
-
-def require_modules(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
-    """Raise `DfaError` when the package or module of a `_target_` cannot be found. No module is imported.
-
-    `config`: plain nested dictionaries; `choices`: the option chosen of each group.
-    """
-    for group, node in config.items():
-        for target in targets(node):
-            module = target.partition(".")[0]
-            if module not in sys.modules and not (module and importlib.util.find_spec(module)):
-                raise DfaError(f"{group}={choices.get(group)}: {target_not_found_message(target, module)}")
 
 
 def targets(node: Any) -> Iterator[str]:
@@ -69,8 +56,8 @@ def target_not_found_message(target: str, module: str) -> str:
     """Say why a `_target_` cannot be imported and what to do. `module`: the part of it that was not found."""
     if module == target.partition(".")[0]:
         return (
-            f"Python finds no module {module} for {target}; put {module}.py into the folder that --config-dir "
-            "names, install it, or name its folder in PYTHONPATH."
+            f"Python finds no module {module}{module_hint(module)} for {target}; put {module}.py into the folder that "
+            "--config-dir names, install it, or name its folder in PYTHONPATH."
         )
     above, _, name = module.rpartition(".")
     guesses = difflib.get_close_matches(
@@ -78,6 +65,13 @@ def target_not_found_message(target: str, module: str) -> str:
     )
     hint = f" (did you mean {guesses[0]}?)" if guesses else ""
     return f"{target} cannot be imported: {above} has no {name}{hint}."
+
+
+def module_hint(name: str) -> str:
+    """Guess which module a name that Python does not find means, in words for a message."""
+    known = {*sys.stdlib_module_names, *(module.name for module in pkgutil.iter_modules())}
+    guesses = difflib.get_close_matches(name, sorted(known), 1, cutoff=0.8)
+    return f" (did you mean {guesses[0]}?)" if guesses else ""
 
 
 def missing_module(error: BaseException | None) -> str | None:

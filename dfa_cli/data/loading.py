@@ -26,7 +26,13 @@ def _loaded(data: str, data_dir: str | None, mirrors: tuple[str, ...], compute: 
     `code`: the checksums of the user's own code, so that a changed class loads the data set again.
     """
     source = Source.from_config(data_dir, mirrors, warn=notify)
-    return build(json.loads(data)).load(source).to(torch.device(compute))
+    node = json.loads(data)
+    loaded = build(node).load(source)
+    if not isinstance(loaded, Data):
+        raise DfaError(
+            f"{node['_target_']}: load returned {type(loaded).__name__}, and it must return a dfa_cli.data.Data."
+        )
+    return loaded.to(torch.device(compute))
 
 
 def load_data(config: Mapping[str, Any], code: Mapping[str, str | None] = MappingProxyType({})) -> Data:

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dfa_cli.config.own_errors import described
 from dfa_cli.devices.base import Cost
+from dfa_cli.errors import DfaError
 from dfa_cli.models.base import Model
 from dfa_cli.rules.base import LearningRule, Step
 from dfa_cli.training.batches import Batches
@@ -163,17 +165,37 @@ class TrainingStep:
         dtype = next((parameter.dtype for parameter in model.parameters()), None)
         loss = torch.zeros((), dtype=dtype, device=batches.y.device)
         self.sums = Step(loss, torch.zeros_like(loss, dtype=torch.int64))
+        self.is_checked = False  # whether the first step of the rule was one
 
     def __call__(self, rows: Tensor | None) -> int:
         """Take a step on these rows of the data, and return the number of labels in it. `rows` are as of `Batches`."""
         batch = self.batches.batch_of(rows)
         self.optimizer.zero_grad(set_to_none=True)
-        loss, correct = self.rule.backward(self.model, batch)
+        step = self.rule.backward(self.model, batch)
+        if not self.is_checked:
+            self._require_step(step)
+        loss, correct = step
         self.optimizer.step()
         n = len(batch.targets)
         self.sums.loss.add_(loss * n)
         self.sums.correct.add_(correct.long())
         return n
+
+    def _require_step(self, step: object) -> None:
+        """Raise `DfaError` for a rule of the user's own that returns something else than a step, or trains nothing."""
+        name = f"{described(type(self.rule))}: backward"
+        if not isinstance(step, tuple) or len(step) != 2:
+            given = "nothing" if step is None else type(step).__name__
+            raise DfaError(
+                f"{name} returned {given}. It must return Step(loss, correct) of dfa_cli.rules: the mean loss and the "
+                "number of correct rows, as loss_and_error gives them."
+            )
+        if all(parameter.grad is None for parameter in self.model.parameters()):
+            raise DfaError(
+                f"{name} left no gradient in .grad of any parameter, so nothing would be trained. "
+                "logits.backward(error) leaves one, for example."
+            )
+        self.is_checked = True
 
 
 def train_epoch(step: Callable[[Tensor | None], int], batches: Batches, sums: Step) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from dfa_cli.config.instantiate import arguments_error, build
+from dfa_cli.config.own_errors import described
+from dfa_cli.config.plugins import is_of_package
 from dfa_cli.config.schema import projects
 from dfa_cli.data.base import Data
 from dfa_cli.devices.base import Cost, ProjectionDevice
@@ -19,7 +21,7 @@ from dfa_cli.errors import DfaError
 from dfa_cli.machine.memory import shortage_as_sentence, too_little, total_bytes
 from dfa_cli.models.base import Model, ModelShape
 from dfa_cli.models.forward_state import generators
-from dfa_cli.rules.base import KEEP, RECOMPUTE, CanRecompute, LearningRule
+from dfa_cli.rules.base import KEEP, RECOMPUTE, CanRecompute, LearningRule, Stateful
 from dfa_cli.seeding import generator, stream_seed
 from dfa_cli.training import alignment
 from dfa_cli.training.batches import Batches
@@ -118,8 +120,9 @@ def build_experiment(
         data.x.shape[1], data.classes, generator(seed, "weights"), generator(seed, "dropout", compute)
     )
     with shortage_as_sentence("The model", SMALLER_MODEL):
-        model: Model = build(config["model"], sizes).to(compute)
-    _require_blocks(model, data.classes, named["model"])
+        model: Model = build(config["model"], sizes)
+        _require_blocks(model, data.classes, named["model"])
+        model = model.to(compute)
     torch.set_num_threads(threads_for(config, model, data))
     if compute.type == "cuda":  # for the whole process, in which another run may have set it
         torch.set_float32_matmul_precision("high" if config["precision"] == "tf32" else "highest")
@@ -130,11 +133,15 @@ def build_experiment(
             data = replace(data, x=data.x.to(torch.bfloat16))
     device: ProjectionDevice = build(config["device"])
     rule: LearningRule = build(config["rule"])
+    _require_methods(device, ProjectionDevice, ("prepare", "project", "cost"))
+    _require_methods(rule, LearningRule, ("prepare", "backward"))
     _require_whole_state(device, rule)
     if config["activations"] != KEEP:
         _recompute_activations(rule, model, named)
     with shortage_as_sentence("The feedback matrix", SMALLER_MATRIX):
         rule.prepare(model, data.classes, device, compute)
+    if not is_of_package(config["rule"]["_target_"]):
+        _require_tensors(rule)
     try:
         optimizer = make_optimizer(
             build(config["optimizer"]), parameter_groups(model, config["weight_decay_on"])
@@ -169,6 +176,28 @@ def _require_whole_state(*parts: object) -> None:
             )
 
 
+def _require_methods(part: object, interface: type, names: Iterable[str]) -> None:
+    """Raise `DfaError` for a part that lacks a method of its interface, or has one that cannot be called so."""
+    for name in names:
+        arguments = list(inspect.signature(getattr(interface, name)).parameters)[1:]
+        call, method = f"{name}({', '.join(arguments)})", getattr(part, name, None)
+        if not callable(method):
+            raise DfaError(f"{described(type(part))} has no method {name}; it is called as {call}.")
+        if not _can_be_called(method, arguments):
+            takes = f"{name}{inspect.signature(method)}"
+            raise DfaError(f"{described(type(part))} has {takes}, and it is called as {call}.")
+
+
+def _require_tensors(rule: LearningRule) -> None:
+    """Raise `DfaError` for a rule whose state is not made of tensors, which a checkpoint could not hold."""
+    state = rule.state_dict() if isinstance(rule, Stateful) else {}
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise DfaError(
+            f"{described(type(rule))}: state_dict must return a dictionary of tensors, which a checkpoint can hold. "
+            "A number is put into one with torch.tensor(number)."
+        )
+
+
 def _require_memory(model: Model, rule: LearningRule, optimizer: torch.optim.Optimizer) -> None:
     """Raise `DfaError` for a model that cannot be trained in all the memory of this machine."""
 
@@ -186,14 +215,21 @@ def _require_memory(model: Model, rule: LearningRule, optimizer: torch.optim.Opt
 
 def _require_blocks(model: Model, classes: int, name: str) -> None:
     """Raise `DfaError` for a model without a list of blocks, and for blocks that cannot be called or compared."""
-    if not isinstance(getattr(model, "blocks", None), (nn.ModuleList, list)) or not len(model.blocks):
+    has_blocks = isinstance(getattr(model, "blocks", None), (nn.ModuleList, list)) and len(model.blocks)
+    if not isinstance(model, Model) or not has_blocks:
         raise DfaError(
             f"{name} has no list `blocks`, which training needs: the outputs of its blocks, in order. Derive its class "
-            "from dfa_cli.models.Model, and hand the blocks to its constructor."
+            "from dfa_cli.models.Model, and hand the blocks to its constructor: super().__init__(blocks)."
         )
     for number, block in enumerate(model.blocks, start=1):
         layer = getattr(block, "layer", None)
-        if layer is not None and not _takes_graph(layer):
+        if lacks := [one for one in ("layer", "width") if not hasattr(block, one)]:
+            raise DfaError(
+                f"{name}: block {number} is a {described(type(block))}, which has no {' and no '.join(lacks)}. A block "
+                "is a layer with an activation: hand dfa_cli.models.Block(layer, width, activation) to the constructor "
+                "of Model."
+            )
+        if layer is not None and not _can_be_called(layer.forward, (None, None)):
             raise DfaError(
                 f"{name}: the layer {type(layer).__name__} of block {number} cannot be called as layer(h, graph). Put "
                 "it into a layer with the method forward(self, h, graph); graph is None for data without edges."
@@ -206,9 +242,9 @@ def _require_blocks(model: Model, classes: int, name: str) -> None:
         )
 
 
-def _takes_graph(layer: nn.Module) -> bool:
+def _can_be_called(method: Callable[..., object], arguments: Sequence[object]) -> bool:
     try:
-        inspect.signature(layer.forward).bind(None, None)
+        inspect.signature(method).bind(*arguments)
     except TypeError:
         return False
     return True

@@ -1,0 +1,103 @@
+"""Tells of an exception in a run with code of the user's own in one sentence, with the user's own lines."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dfa_cli.config.own_code import OwnCode, is_own_file
+from dfa_cli.config.own_files import place_of
+from dfa_cli.config.plugins import is_of_package, targets
+from dfa_cli.errors import DfaError
+
+MOST_CALLS = 3  # lines of the user's own that a message names
+
+
+class OwnCodeError(DfaError):
+    """An exception that code of the user's own has raised, or has led to. Its cause is that exception.
+
+    The run has begun and is recorded as failed.
+    """
+
+    exit_code = 1
+
+
+def own_code_error(error: Exception, code: OwnCode, config: Mapping[str, Any]) -> OwnCodeError | None:
+    """Turn an exception into a sentence with the user's own lines. `None`: it has nothing to do with own code.
+
+    An exception without a line of the user's own may come from what own code has returned, or lacks. The sentence then
+    names the line of dfa, and the classes of one's own. An `OSError` there is one of the machine.
+    """
+    if not code.modules:
+        return None
+    words = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+    paths = {module.path for module in code.modules.values()}
+    if isinstance(error, SyntaxError) and error.filename in paths:
+        return OwnCodeError(f"{syntax_message(error)}.")
+    frames = traceback.extract_tb(error.__traceback__)
+    if own := [frame for frame in reversed(frames) if frame.filename in paths]:
+        lines = ", called by ".join(map(_line, own[:MOST_CALLS]))
+        return OwnCodeError(f"{lines} raised {words}.{_hint(error)}")
+    if isinstance(error, OSError):
+        return None
+    if isinstance(error, AttributeError) and is_own_class(type(error.obj)):
+        return OwnCodeError(
+            f"{described(type(error.obj))} has no {error.name}, which dfa reads.{_hint(error)}"
+        )
+    classes = sorted({target for target in targets(config) if not is_of_package(target)})
+    of_dfa = [frame for frame in frames if "dfa_cli" in Path(frame.filename).parts]
+    return OwnCodeError(
+        f"{words}, in {_line((of_dfa or frames)[-1])}. The run uses code of your own: {', '.join(classes)}. "
+        "It may lack or return something else than dfa expects there."
+    )
+
+
+def syntax_message(error: SyntaxError) -> str:
+    """Say where a file breaks Python's grammar, and how."""
+    line = (error.text or "").strip()
+    where = place_of(Path(error.filename or "?"), error.lineno)
+    return f"{where}: Python cannot read {f'`{line}`' if line else 'the file'}: {error.msg}"
+
+
+def described(kind: type) -> str:
+    """Name a class, and the line where it begins if it is one of the user's own."""
+    try:
+        path, line = Path(inspect.getfile(kind)), inspect.getsourcelines(kind)[1]
+    except (OSError, TypeError):
+        return kind.__name__
+    return f"{kind.__name__} ({place_of(path, line)})" if is_own_file(str(path)) else kind.__name__
+
+
+def is_own_class(kind: type) -> bool:
+    try:
+        return is_own_file(inspect.getfile(kind))
+    except (OSError, TypeError):  # a class of C
+        return False
+
+
+def _line(frame: traceback.FrameSummary) -> str:
+    name = frame.filename
+    if not is_own_file(name):  # of an installed package: from the name of the package on
+        parts = Path(name).parts
+        name = os.path.join(*parts[-3:])
+        return f"{name}, line {frame.lineno}, `{frame.line}`"
+    return f"{place_of(Path(name), frame.lineno)}, `{frame.line}`"
+
+
+def _hint(error: Exception) -> str:
+    """Name the usual cause of an object without what its base class sets: a constructor that does not call that one."""
+    kind = type(error.obj) if isinstance(error, AttributeError) else None
+    unset = kind is not None and kind.__mro__[1] is not object and any(map(_calls_no_other, kind.__mro__))
+    if unset or "Module.__init__() call" in str(error):
+        return " A constructor of a class that derives from another must call super().__init__(...) first."
+    return ""
+
+
+def _calls_no_other(kind: type) -> bool:
+    """Tell whether a class of the user's own has a constructor that calls none of another class."""
+    called = getattr(getattr(vars(kind).get("__init__"), "__code__", None), "co_names", None)
+    return called is not None and is_own_class(kind) and not {"super", "__init__"} & set(called)
