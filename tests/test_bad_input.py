@@ -89,6 +89,20 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
         ["~epochs"],
         [r"^error: ~epochs removes a key that every run needs; leave it out\.$"],
     ),
+    "values to sweep, typed as in a file": (
+        ["-m", "+hydra.sweeper.params.seed=1,2"],
+        [
+            r"^error: \+hydra\.sweeper\.params\.seed=1,2 is how a file .*; on the command line type seed=1,2\.$"
+        ],
+    ),
+    "values to sweep in a dictionary": (
+        ["-m", 'hydra.sweeper.params={seed:"1,2",rule:"bp,dfa"}'],
+        [r" on the command line type seed=1,2 rule=bp,dfa\.$"],
+    ),
+    "values to sweep below a misspelt key": (
+        ["-m", "sweeper.parms.seed=range(3)"],
+        [r"type 'seed=range\(3\)'\.$"],
+    ),
     "a group that is removed": (
         ["~model"],
         [r"^error: ~model removes a key that every run needs; leave it out\.$"],

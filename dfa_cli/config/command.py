@@ -13,7 +13,8 @@ from typing import NoReturn
 
 from dfa_cli.config.extras import require_extras
 from dfa_cli.config.hydra_internals import hydra_argument_parser
-from dfa_cli.config.overrides import expand_aliases
+from dfa_cli.config.overrides import expand_aliases, require_no_params
+from dfa_cli.config.own_files import place_of
 from dfa_cli.config.paths import conf_dir
 from dfa_cli.errors import DfaError, nearest
 
@@ -83,6 +84,12 @@ def _folder_of_groups(folder: Path) -> Path | None:
     return above if shown.parts[:1] == (os.pardir,) else shown
 
 
+def _taken_name(folder: Path) -> Path | None:
+    """Return a file that has the group and the name of an option of dfa, which Hydra would take instead."""
+    ours = () if folder.samefile(conf_dir()) else sorted(conf_dir().glob("*/**/*.yaml"))
+    return next((file for one in ours if (file := folder / one.relative_to(conf_dir())).is_file()), None)
+
+
 def parse_command(words: Sequence[str], prog: str) -> Command:
     """Split the words of a command into flags and overrides.
 
@@ -105,6 +112,13 @@ def parse_command(words: Sequence[str], prog: str) -> Command:
             f"--config-dir {flags.config_dir} is the folder of a group, whose options are looked for one level up; "
             f"type --config-dir {shlex.quote(str(above))}."
         )
+    if flags.config_dir is not None and (taken := _taken_name(Path(flags.config_dir))):
+        group, option = taken.relative_to(flags.config_dir).parent, taken.stem
+        raise DfaError(
+            f"{place_of(taken, None)} would not be used, since dfa has {group}={option} itself; give the file another "
+            f"name, such as my_{option}.yaml, and choose that: {group}=my_{option}."
+        )
+    require_no_params(flags.overrides)
     if flags.experimental_rerun is not None:
         raise DfaError(f"{prog} takes no --experimental-rerun; dfa rerun RUN repeats a run from its record.")
     modes = [word for word in flags.overrides if _sets_mode(word)]

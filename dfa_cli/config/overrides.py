@@ -26,6 +26,8 @@ from dfa_cli.config.own_files import OwnFiles, is_typed
 from dfa_cli.config.paths import conf_dir
 from dfa_cli.errors import DfaError, nearest, one_of
 
+QUOTES = "\"'"
+
 
 class Overrides(NamedTuple):
     """The overrides of a job, sorted by how they are applied.
@@ -131,6 +133,19 @@ def require_no_sweep(overrides: Sequence[Override], prog: str) -> None:
             fits = listed and key in bounds.BOUNDS and bounds.BOUNDS[key].holds(listed)
             brackets = f" A list is written {key}=[{values}]." if fits else ""
             raise DfaError(f"{override.input_line} has several values, {advice}{brackets}")
+
+
+_PARAMS = re.compile(r"\+{0,2}(?:hydra\.)?sweeper\.par\w*(?:\.([^=]+))?=(.*)", re.DOTALL)
+
+
+def require_no_params(overrides: Sequence[str]) -> None:
+    """Raise `DfaError` for values to sweep that are typed as in a file, below `hydra.sweeper.params`."""
+    for word in overrides:
+        if typed := _PARAMS.fullmatch(word):
+            values = {typed[1]: typed[2]} if typed[1] else parse_overrides([word])[0].value()
+            pairs = values.items() if isinstance(values, Mapping) else [("KEY", "VALUE,VALUE")]
+            meant = " ".join(shlex.quote(f"{key}={str(value).strip(QUOTES)}") for key, value in pairs)
+            raise DfaError(f"{word} is how a file names what is swept; on the command line type {meant}.")
 
 
 def require_no_deletion(overrides: Sequence[Override]) -> None:

@@ -231,6 +231,24 @@ def test_other_commands_name_the_file_too(command: str, dfa: Dfa, monkeypatch: p
     assert answer.sentence.startswith("error: mine/device/own.yaml, line 4: device.laser.wats is no key of")
 
 
+@pytest.mark.parametrize("option", ["optimizer/adam", "device/readout/ideal"])
+@pytest.mark.parametrize("command", ["train", "sweep"])
+def test_a_file_with_the_name_of_an_option_of_dfa_is_refused(
+    command: str, option: str, dfa: Dfa, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = dfa.root / "mine" / f"{option}.yaml"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    monkeypatch.chdir(dfa.root)
+    answer = dfa(command, *dfa.arguments("--config-dir", "mine", "data=digits"))
+    group, _, name = option.rpartition("/")
+    assert (answer.code, dfa.left()) == (2, [])
+    assert answer.sentence == (
+        f"error: mine/{option}.yaml would not be used, since dfa has {group}={name} itself; give the file another "
+        f"name, such as my_{name}.yaml, and choose that: {group}=my_{name}."
+    )
+
+
 def test_a_typed_value_names_no_file(dfa: Dfa) -> None:
     (dfa.root / "mine" / "model").mkdir(parents=True)
     (dfa.root / "mine" / "model" / "own.yaml").write_text("defaults: [fc, _self_]\nhidden: [8]\n")
