@@ -89,6 +89,28 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
         ["~epochs"],
         [r"^error: ~epochs removes a key that every run needs; leave it out\.$"],
     ),
+    "a range in other signs": (
+        ["seed=0..3"],
+        [r"^error: seed is 0\.\.3\. It must be a whole .* 0; dfa sweep takes several: seed='range\(4\)'\.$"],
+    ),
+    "a range of an inner key in a sweep": (
+        ["-m", "batch_size=null", "rule.feedback_seed=2-5", "rule=fa"],
+        [
+            r"^error: rule\.feedback_seed is 2-5\. .*; dfa sweep takes several: rule\.feedback_seed='range\(2,6\)'\.$"
+        ],
+    ),
+    "several values of an inner key that is not there": (
+        ["lr=0,1"],
+        [r"^error: .*did you mean optimizer\.lr\?"],
+    ),
+    "a misspelt key within a dictionary": (
+        ["device=opu_sim", "device.laser={wats: 1}"],
+        [r"^error: There is no key device\.laser\.wats here \(did you mean device\.laser\.watts\?\)"],
+    ),
+    "a misspelt key within the dictionary of a group": (
+        ["model={hiden: [3]}"],
+        [r"^error: There is no key model\.hiden here \(did you mean model\.hidden\?\)"],
+    ),
     "values to sweep, typed as in a file": (
         ["-m", "+hydra.sweeper.params.seed=1,2"],
         [

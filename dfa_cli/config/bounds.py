@@ -7,6 +7,7 @@ checked when a Python program creates the object itself.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -207,7 +208,18 @@ def require(key: str, value: Any, bound: Bound | None = None) -> None:
     """
     bound = bound or BOUNDS[key]
     if not bound.holds(value):
-        raise RefusedValueError(key, f"{key} is {shown(value)}. It must be {bound.words}.")
+        raise RefusedValueError(
+            key, f"{key} is {shown(value)}. It must be {bound.words}{range_hint(key, value)}."
+        )
+
+
+def range_hint(key: str, value: Any) -> str:
+    """Say how several values are typed, for a value such as `0..3` that means them; nothing for another value."""
+    written = re.fullmatch(r"(\d+)(?:\.\.+|-)(\d+)", value) if isinstance(value, str) else None
+    if written is None or int(written[1]) >= int(written[2]):
+        return ""
+    first, end = int(written[1]), int(written[2]) + 1
+    return f"; dfa sweep takes several: {key}='range({f'{first},' if first else ''}{end})'"
 
 
 def require_threshold(threshold: Any, relative: Any = True, fixed: bool = False) -> None:

@@ -42,7 +42,10 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
 
 
 def require_classes(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
-    """Raise `DfaError` for an option that names no class. Only the option `parallel=none` has none."""
+    """Raise `DfaError` for an option that names no class, and for a rule that does not say whether it projects.
+
+    Only the option `parallel=none` has no class.
+    """
     for group in ("model", "rule", "device", "data", "optimizer"):
         node, option = config[group], choices.get(group)
         if isinstance(node, Mapping) and not isinstance(node.get("_target_"), str):
@@ -51,6 +54,12 @@ def require_classes(config: Mapping[str, Any], choices: Mapping[str, str]) -> No
                 f"{group}={option} names no class: it needs a line `_target_: MODULE.CLASS`, or a defaults list "
                 f"with the option that it changes, such as `defaults: [{EXAMPLES[group]}, _self_]`.",
             )
+    if isinstance(config["rule"], Mapping) and "needs" not in config["rule"]:
+        raise RefusedValueError(
+            "rule",
+            f"rule={choices.get('rule')} lacks a line `needs: projection` or `needs: nothing`, which says whether the "
+            "rule asks the device for projections. Without them, runs that differ only in the device are the same run.",
+        )
 
 
 def _require_nodes(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:

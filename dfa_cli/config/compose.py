@@ -45,7 +45,7 @@ from dfa_cli.config.overrides import (
     user_overrides,
 )
 from dfa_cli.config.own_code import NO_CODE, OwnCode, find_own_code
-from dfa_cli.config.own_files import OwnFiles, is_typed
+from dfa_cli.config.own_files import OwnFiles, is_typed, place_of
 from dfa_cli.config.paths import ONLY_PLANNED, conf_dir
 from dfa_cli.config.plugins import add_plugin_folder, is_of_package, targets
 from dfa_cli.config.registration import register_with_hydra
@@ -261,7 +261,13 @@ def _hydra_errors_as_sentences(
         )
         if broken is None and isinstance(error, OSError):
             raise
-        place = broken.at(None) if broken else "A YAML file of the configuration"
+        mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
+        if mark is not None and os.path.isfile(
+            mark.name
+        ):  # also where only OmegaConf refuses it: a key stands twice
+            place = place_of(Path(mark.name), None)
+        else:
+            place = broken.at(None) if broken else "A YAML file of the configuration"
         raise DfaError(f"{place} cannot be read: {_why_unreadable(error)}.") from error
     except RecursionError as error:
         raise DfaError("A value of the configuration refers to itself.") from error

@@ -129,6 +129,8 @@ def require_no_sweep(overrides: Sequence[Override], prog: str) -> None:
     for override in overrides:
         if override.is_sweep_override():
             key, _, values = str(override.input_line).partition("=")
+            if key.isidentifier() and not hasattr(schema.Config(), key) and not (conf_dir() / key).is_dir():
+                raise DfaError(unknown_key_message(key, [str(override.input_line)]))
             listed = re.fullmatch(r"[\d, ]+", values) and [int(value) for value in re.findall(r"\d+", values)]
             fits = listed and key in bounds.BOUNDS and bounds.BOUNDS[key].holds(listed)
             brackets = f" A list is written {key}=[{values}]." if fits else ""
@@ -209,7 +211,7 @@ def hydra_message(
     if sentence := own.explain(words):
         return sentence
     if no_key := re.match(r"Could not override '([^']+)'\.", words):
-        return unknown_key_message(no_key[1], overrides, config)
+        return unknown_key_message(_inner_key(no_key[1], overrides, config), overrides, config)
     if no_option := re.match(r"In '[^']+': Could not find '(.+)'\s+Available options in '([^']+)':\n", words):
         group, options = no_option[2], words[no_option.end() :].split()
         option = no_option[1].removeprefix(f"{group}/")
@@ -283,7 +285,8 @@ def refused_value_message(key: str, value: str) -> str:
         number = float(value)
         if bounds.BOUNDS[key].holds(whole := int(number)) and number == whole:
             return f"{key} is {value}. It must be {bounds.BOUNDS[key].words}; type {key}={whole}."
-    return f"{key} is {value or bounds.shown(value)}. It must be {bounds.BOUNDS[key].words}."
+    words = bounds.BOUNDS[key].words + bounds.range_hint(key, value)
+    return f"{key} is {value or bounds.shown(value)}. It must be {words}."
 
 
 def unreadable_override_message(override: str) -> str:
@@ -364,6 +367,17 @@ def unknown_key_message(key: str, overrides: Sequence[str] = (), config: DictCon
     guesses = [one for one in bounds.BOUNDS if one.endswith(f".{key}")] or nearest(key, known, most=1)
     hint = f" (did you mean {' or '.join(groups.get(one, one) for one in guesses)}?)" if guesses else ""
     return f"There is no {'group' if '/' in key else 'key'} {key} here{hint}; dfa train --help lists them."
+
+
+def _inner_key(key: str, overrides: Sequence[str], config: DictConfig | None) -> str:
+    """Return the key inside a typed dictionary that the configuration lacks; `key` itself where none was typed."""
+    node = OmegaConf.select(config, key) if config is not None else None
+    typed = [word for word in overrides if word.lstrip("+").startswith(f"{key}={{")]
+    value = parse_overrides(typed[-1:])[0].value() if typed else None
+    if not isinstance(value, Mapping):
+        return key
+    known = node if isinstance(node, DictConfig) else [one.rpartition(".")[2] for one in bounds.BOUNDS]
+    return next((f"{key}.{name}" for name in value if name not in known), key)
 
 
 def _no_group_message(inner: str, chosen: str | None, typed: str) -> str:

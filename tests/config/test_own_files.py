@@ -94,6 +94,17 @@ COMPOSED: dict[str, tuple[str, str, str]] = {
         "hidden: [3\n",
         " cannot be read: line 2, column 1: expected ',' or ']', but got '<stream end>'.",
     ),
+    "a key that stands twice": (
+        "rule/own.yaml",
+        "defaults: [dfa, _self_]\nscale: 1\nscale: 2\n",
+        " cannot be read: line 3, column 1: found duplicate key scale.",
+    ),
+    "a rule that does not say whether it projects": (
+        "rule/own.yaml",
+        "_target_: dfa_cli.rules.Shallow\n",
+        ": rule=own lacks a line `needs: projection` or `needs: nothing`, which says whether the rule asks the device "
+        "for projections. Without them, runs that differ only in the device are the same run.",
+    ),
     "a number for a file": (
         "model/own.yaml",
         "5\n",
@@ -254,6 +265,15 @@ def test_a_typed_value_names_no_file(dfa: Dfa) -> None:
     (dfa.root / "mine" / "model" / "own.yaml").write_text("defaults: [fc, _self_]\nhidden: [8]\n")
     answer = dfa.train("--config-dir", str(dfa.root / "mine"), "data=digits", "model=own", "model.hidden=8")
     assert answer.sentence.startswith("error: model.hidden is 8. It must be")
+
+
+def test_a_value_typed_in_a_dictionary_is_not_said_of_the_file_that_sets_it(dfa: Dfa) -> None:
+    (dfa.root / "mine" / "device").mkdir(parents=True)
+    text = "defaults: [opu_sim, override drift: medium, _self_]\ndrift: {tau: 3}\n"
+    (dfa.root / "mine" / "device" / "lab.yaml").write_text(text)
+    words = ["--config-dir", str(dfa.root / "mine"), "data=digits", "device=lab"]
+    answer = dfa.train(*words, "device.drift={tau: -1}")
+    assert answer.sentence.startswith("error: device.drift.tau is -1. It must be")
 
 
 def test_a_value_typed_in_a_dictionary_names_no_file() -> None:
