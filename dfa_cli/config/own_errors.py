@@ -30,7 +30,8 @@ def own_code_error(error: Exception, code: OwnCode, config: Mapping[str, Any]) -
     """Turn an exception into a sentence with the user's own lines. `None`: it has nothing to do with own code.
 
     An exception without a line of the user's own may come from what own code has returned, or lacks. The sentence then
-    names the line of dfa, and the classes of one's own. An `OSError` there is one of the machine.
+    names the line of dfa, and the classes of one's own. An `OSError` there is one of the machine, and in a run of several
+    processes it may come from another process.
     """
     if not code.modules:
         return None
@@ -42,7 +43,7 @@ def own_code_error(error: Exception, code: OwnCode, config: Mapping[str, Any]) -
     if own := [frame for frame in reversed(frames) if frame.filename in paths]:
         lines = ", called by ".join(map(_line, own[:MOST_CALLS]))
         return OwnCodeError(f"{lines} raised {words}.{_hint(error)}")
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) or config.get("parallel"):  # another process may have ended
         return None
     if isinstance(error, AttributeError) and is_own_class(type(error.obj)):
         return OwnCodeError(

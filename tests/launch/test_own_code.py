@@ -235,11 +235,13 @@ def test_a_search_does_not_go_on_with_trials_of_other_code(dfa: Dfa) -> None:
     assert "0 of 1 trials are there, 1 to run" in sweep(dfa, own, *words)
 
 
-def test_an_error_in_the_users_module_is_told_as_it_is(dfa: Dfa) -> None:
+def test_an_error_in_the_users_module_is_told_with_its_line(dfa: Dfa) -> None:
     own = Own(dfa, "wrong")
     own.edit("FACTOR = 1 / 0")
-    with pytest.raises(ZeroDivisionError, match="division by zero"):
-        dfa.train(*own.words, *SMALL, "rule=mine")
+    answer = dfa.train(*own.words, *SMALL, "rule=mine")
+    assert answer.code == 1
+    assert "deep.py, line 1, `FACTOR = 1 / 0`, called by " in answer.sentence
+    assert " raised ZeroDivisionError: division by zero. " in answer.sentence
 
 
 def test_a_job_of_a_sweep_records_no_code_that_only_the_job_before_has_imported(dfa: Dfa) -> None:

@@ -318,7 +318,7 @@ def breaker(dfa: Dfa, more: str = "") -> list[str]:
     """Write a rule that fails in the second stage, and return the words that choose it."""
     folder = dfa.root / "conf"
     (folder / "rule").mkdir(parents=True)
-    (folder / "rule" / "mine.yaml").write_text("_target_: stage_breaker.Mine\n")
+    (folder / "rule" / "mine.yaml").write_text("_target_: stage_breaker.Mine\nneeds: projection\n")
     (folder / "stage_breaker.py").write_text(
         "import os\n"
         "from dfa_cli.rules import DirectFeedbackAlignment\n"
@@ -341,7 +341,7 @@ def test_torchrun_starts_a_run_again_whose_stage_failed(dfa: Dfa, monkeypatch: p
     failed, completed = sorted((run.record for run in dfa.runs()), key=lambda record: record["created"])
     assert (failed["status"], completed["status"]) == ("failed", "completed")
     assert failed["error"]["message"].startswith("Stage 2 of 2 (process ")
-    assert failed["error"]["message"].endswith(") failed: ValueError: the laser is off")
+    assert failed["error"]["message"].endswith(" raised ValueError: the laser is off.")
 
 
 @pytest.mark.slow
@@ -350,7 +350,7 @@ def test_the_error_of_a_stage_is_the_error_of_the_run(dfa: Dfa) -> None:
     answer = dfa("train", *words)
     assert answer.code == 2
     assert "Stage 2 of 3" in answer.sentence
-    assert answer.sentence.endswith("failed: ValueError: the laser is off")
+    assert answer.sentence.endswith(" raised ValueError: the laser is off.")
 
 
 @pytest.mark.slow
