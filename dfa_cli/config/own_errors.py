@@ -30,8 +30,8 @@ def own_code_error(error: Exception, code: OwnCode, config: Mapping[str, Any]) -
     """Turn an exception into a sentence with the user's own lines. `None`: it has nothing to do with own code.
 
     An exception without a line of the user's own may come from what own code has returned, or lacks. The sentence then
-    names the line of dfa, and the classes of one's own. An `OSError` there is one of the machine, and in a run of several
-    processes it may come from another process.
+    names the line of dfa, and the classes of one's own. An `OSError` there is one of the machine. In a run of several
+    processes the exception may follow the end of another process.
     """
     if not code.modules:
         return None
