@@ -51,7 +51,8 @@ def _is_there(module: str) -> bool:
 def _require_sound(module: OwnModule) -> None:
     """Raise `DfaError` for a module that is no Python, or that imports one that is not there.
 
-    An import within a function or an `if` or a `try` may never happen.
+    An import within a function or an `if` or a `try` may never happen. A line that calls or sets something, such as
+    `sys.path.append(FOLDER)`, may change where Python looks, so what follows it is left to the run.
     """
     if module.content is None or not module.path.endswith(".py"):
         return
@@ -62,6 +63,10 @@ def _require_sound(module: OwnModule) -> None:
     except ValueError:  # a null byte
         return
     for node in body:
+        if isinstance(node, (ast.Assign, ast.AugAssign)) or (
+            isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant)
+        ):
+            break
         for name in _imported(node):
             if not _is_there(name):
                 raise DfaError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -207,7 +208,11 @@ def test_names_that_cannot_be_read_off_the_source_are_left_to_the_run(
     (dfa.root / "mine" / "code_2.py").write_text(
         "from dfa_cli.rules import *\nglobals()['Onw'] = Backpropagation\nif False:\n    import not_there\n"
         "try:\n    import not_there\nexcept ImportError:\n    pass\n"
+        "import sys\nsys.path.append('there')\nimport beside_it\n"
     )
+    (dfa.root / "there").mkdir()
+    (dfa.root / "there" / "beside_it.py").write_text("")
+    monkeypatch.setattr(sys, "path", [*sys.path])
     (dfa.root / "mine" / "rule" / "own.yaml").write_text("_target_: code_2.Onw\nneeds: nothing\n")
     answer = dfa.train(*words)
     assert answer.code == 0, answer.err
