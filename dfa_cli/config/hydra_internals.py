@@ -90,7 +90,7 @@ class SeparateChoices(ConfigLoaderImpl):
         composed = super().load_configuration(config_name, meant, run_mode, *arguments, **more)
         chosen = composed.hydra.runtime.choices
         # `optional` names the file of tuned values also where there is none, and a record must not claim it.
-        if "tuned" in chosen and not self.repository.config_exists(f"tuned/{chosen.tuned}"):
+        if (name := chosen.get("tuned")) and not self.repository.config_exists(f"tuned/{name}"):
             with open_dict(composed.hydra):
                 chosen.tuned = "none"
         config = copy.deepcopy(composed)

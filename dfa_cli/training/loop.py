@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfa_cli.config.own_errors import described
+from dfa_cli.config.own_errors import described, is_own_class
 from dfa_cli.devices.base import Cost
 from dfa_cli.errors import DfaError
 from dfa_cli.models.base import Model
@@ -190,7 +190,7 @@ class TrainingStep:
                 f"{name} returned {given}. It must return Step(loss, correct) of dfa_cli.rules: the mean loss and the "
                 "number of correct rows, as loss_and_error gives them."
             )
-        if all(parameter.grad is None for parameter in self.model.parameters()):
+        if is_own_class(type(self.rule)) and all(one.grad is None for one in self.model.parameters()):
             raise DfaError(
                 f"{name} left no gradient in .grad of any parameter, so nothing would be trained. "
                 "logits.backward(error) leaves one, for example."

@@ -131,6 +131,8 @@ try:
     time.sleep(30)
 except KeyboardInterrupt:
     raise RecursionError("as numpy turns it") from None
+class Rule:
+    pass
 """
 
 

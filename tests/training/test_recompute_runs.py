@@ -110,5 +110,5 @@ def test_a_model_without_blocks_is_told_what_training_needs(
     assert answer.code == 2
     assert "model=flat has no list `blocks`, which training needs" in answer.sentence
     assert answer.sentence.endswith(
-        "Derive its class from dfa_cli.models.Model, and hand the blocks to its constructor."
+        "Derive its class from dfa_cli.models.Model, and hand the blocks to its constructor: super().__init__(blocks)."
     )
