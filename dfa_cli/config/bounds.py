@@ -216,9 +216,12 @@ def require(key: str, value: Any, bound: Bound | None = None) -> None:
 def range_hint(key: str, value: Any) -> str:
     """Say how several values are typed, for a value such as `0..3` that means them; nothing for another value."""
     written = re.fullmatch(r"(\d+)(?:\.\.+|-)(\d+)", value) if isinstance(value, str) else None
-    if written is None or int(written[1]) >= int(written[2]):
+    if written is None:
         return ""
     first, end = int(written[1]), int(written[2]) + 1
+    fits = BOUNDS[key].holds if key in BOUNDS else bool
+    if not (first + 1 < end <= first + 1000 and fits(first) and fits(end - 1)):
+        return ""
     return f"; dfa sweep takes several: {key}='range({f'{first},' if first else ''}{end})'"
 
 

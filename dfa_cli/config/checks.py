@@ -57,8 +57,9 @@ def require_classes(config: Mapping[str, Any], choices: Mapping[str, str]) -> No
     if isinstance(config["rule"], Mapping) and "needs" not in config["rule"]:
         raise RefusedValueError(
             "rule",
-            f"rule={choices.get('rule')} lacks a line `needs: projection` or `needs: nothing`, which says whether the "
-            "rule asks the device for projections. Without them, runs that differ only in the device are the same run.",
+            f"rule={choices.get('rule')} lacks a line: `needs: projection` for a rule that asks the device for "
+            "projections, or `needs: nothing` for one that does not. Runs of the latter that differ only in the device "
+            "are the same run.",
         )
 
 

@@ -84,10 +84,26 @@ def _folder_of_groups(folder: Path) -> Path | None:
     return above if shown.parts[:1] == (os.pardir,) else shown
 
 
-def _taken_name(folder: Path) -> Path | None:
-    """Return a file that has the group and the name of an option of dfa, which Hydra would take instead."""
-    ours = () if folder.samefile(conf_dir()) else sorted(conf_dir().glob("*/**/*.yaml"))
-    return next((file for one in ours if (file := folder / one.relative_to(conf_dir())).is_file()), None)
+CHOSEN_BY_NAME = ("experiment", "launcher", "sweeper", "hardware", "preset")  # groups without a default
+
+
+def _taken_name(folder: Path, overrides: Sequence[str]) -> Path | None:
+    """Return a file that has the group and the name of an option of dfa, which Hydra takes instead.
+
+    A file of an option that the command does not choose is no obstacle, and neither is a copy of the option.
+    """
+    for ours in sorted(conf_dir().glob("*/**/*.yaml")):
+        file = folder / ours.relative_to(conf_dir())
+        if not file.is_file() or file.read_bytes() == ours.read_bytes():
+            continue
+        group = file.parent.relative_to(folder).as_posix()
+        pairs = [word.lstrip("+").partition("=") for word in overrides]
+        chosen = [
+            option for key, _, value in pairs if key == group for option in re.findall(r"[\w.-]+", value)
+        ]
+        if file.stem in chosen or (not chosen and group not in CHOSEN_BY_NAME):
+            return file
+    return None
 
 
 def parse_command(words: Sequence[str], prog: str) -> Command:
@@ -112,7 +128,7 @@ def parse_command(words: Sequence[str], prog: str) -> Command:
             f"--config-dir {flags.config_dir} is the folder of a group, whose options are looked for one level up; "
             f"type --config-dir {shlex.quote(str(above))}."
         )
-    if flags.config_dir is not None and (taken := _taken_name(Path(flags.config_dir))):
+    if flags.config_dir is not None and (taken := _taken_name(Path(flags.config_dir), flags.overrides)):
         group, option = taken.relative_to(flags.config_dir).parent, taken.stem
         raise DfaError(
             f"{place_of(taken, None)} would not be used, since dfa has {group}={option} itself; give the file another "

@@ -128,7 +128,7 @@ def files_named(spec: RunSpec, log: Path | None = None) -> Iterator[None]:
         raise
     except DfaError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if told := own_code_error(error, spec.code, spec.config):
             told.log = log
             raise told from error

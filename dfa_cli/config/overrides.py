@@ -137,7 +137,7 @@ def require_no_sweep(overrides: Sequence[Override], prog: str) -> None:
             raise DfaError(f"{override.input_line} has several values, {advice}{brackets}")
 
 
-_PARAMS = re.compile(r"\+{0,2}(?:hydra\.)?sweeper\.par\w*(?:\.([^=]+))?=(.*)", re.DOTALL)
+_PARAMS = re.compile(r"\+{0,2}(?:hydra\.)?sweeper\.par\w{0,2}ms?(?:\.([^=]+))?=(.*)", re.DOTALL)
 
 
 def require_no_params(overrides: Sequence[str]) -> None:
@@ -145,8 +145,13 @@ def require_no_params(overrides: Sequence[str]) -> None:
     for word in overrides:
         if typed := _PARAMS.fullmatch(word):
             values = {typed[1]: typed[2]} if typed[1] else parse_overrides([word])[0].value()
+            if not values:  # leaves out what an experiment sweeps over
+                continue
             pairs = values.items() if isinstance(values, Mapping) else [("KEY", "VALUE,VALUE")]
-            meant = " ".join(shlex.quote(f"{key}={str(value).strip(QUOTES)}") for key, value in pairs)
+            lists = {
+                key: ",".join(map(str, one)) if isinstance(one, list) else str(one) for key, one in pairs
+            }
+            meant = " ".join(shlex.quote(f"{key}={one.strip(QUOTES)}") for key, one in lists.items())
             raise DfaError(f"{word} is how a file names what is swept; on the command line type {meant}.")
 
 

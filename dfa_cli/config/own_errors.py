@@ -26,7 +26,7 @@ class OwnCodeError(DfaError):
     exit_code = 1
 
 
-def own_code_error(error: Exception, code: OwnCode, config: Mapping[str, Any]) -> OwnCodeError | None:
+def own_code_error(error: BaseException, code: OwnCode, config: Mapping[str, Any]) -> OwnCodeError | None:
     """Turn an exception into a sentence with the user's own lines. `None`: it has nothing to do with own code.
 
     An exception without a line of the user's own may come from what own code has returned, or lacks. The sentence then
@@ -43,7 +43,7 @@ def own_code_error(error: Exception, code: OwnCode, config: Mapping[str, Any]) -
     if own := [frame for frame in reversed(frames) if frame.filename in paths]:
         lines = ", called by ".join(map(_line, own[:MOST_CALLS]))
         return OwnCodeError(f"{lines} raised {words}.{_hint(error)}")
-    if isinstance(error, OSError) or config.get("parallel"):  # another process may have ended
+    if isinstance(error, (OSError, SystemExit)) or config.get("parallel"):  # another process may have ended
         return None
     if isinstance(error, AttributeError) and is_own_class(type(error.obj)):
         return OwnCodeError(
@@ -89,7 +89,7 @@ def _line(frame: traceback.FrameSummary) -> str:
     return f"{place_of(Path(name), frame.lineno)}, `{frame.line}`"
 
 
-def _hint(error: Exception) -> str:
+def _hint(error: BaseException) -> str:
     """Name the usual cause of an object without what its base class sets: a constructor that does not call that one."""
     kind = type(error.obj) if isinstance(error, AttributeError) else None
     unset = kind is not None and kind.__mro__[1] is not object and any(map(_calls_no_other, kind.__mro__))

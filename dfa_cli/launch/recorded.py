@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -112,6 +114,7 @@ def _trusted_code(run: Run, config: Mapping[str, Any], trust: Trust) -> tuple[st
         return config_dir, NO_CODE
     add_plugin_folder(config_dir)
     code = find_own_code(config)
+    named = _named_in(trust.config_dir) if trust.config_dir else set()
     in_named_folder = [
         target
         for target in foreign
@@ -120,11 +123,15 @@ def _trusted_code(run: Run, config: Mapping[str, Any], trust: Trust) -> tuple[st
         and Path(module.path).is_relative_to(os.path.abspath(trust.config_dir))
         and module.defines(target.rpartition(".")[2])
     ]
-    unknown = [target for target in foreign if target not in in_named_folder]
+    unknown = [target for target in foreign if target not in named.union(in_named_folder)]
     if unknown and not trust.everything:
         raise DfaError(
             f"run {run.id} uses code that is no part of dfa: {', '.join(map(printable, unknown))}. "
-            + (f"{trust.config_dir} does not define it. " if trust.config_dir else "")
+            + (
+                f"No file of {trust.config_dir} names it as a _target_ or defines it. "
+                if trust.config_dir
+                else ""
+            )
             + "A record may come from anywhere, so "
             "name the folder of this code with --config-dir FOLDER, or give --trust to import what the record names"
             + (f" (from {recorded})." if recorded else ".")
@@ -134,6 +141,16 @@ def _trusted_code(run: Run, config: Mapping[str, Any], trust: Trust) -> tuple[st
         places += [f"{module.path}" for module in code.modules.values()]
         _ask(f"run {run.id} will import and execute:\n  " + "\n  ".join(places))
     return config_dir, code
+
+
+def _named_in(folder: str) -> set[str]:
+    """Return every `_target_` of the YAML files in a folder that the user trusts: what `dfa train` would import."""
+    found: set[str] = set()
+    for file in Path(folder).rglob("*.yaml"):
+        with contextlib.suppress(OSError):
+            text = file.read_text("utf-8", errors="replace")
+            found.update(re.findall(r"""^[^#\n]*\b_target_['"]?\s*:\s*['"]?([\w.]+)""", text, re.MULTILINE))
+    return found
 
 
 def _place(target: str, code: OwnCode) -> str:

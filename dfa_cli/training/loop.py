@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfa_cli.config.own_errors import described, is_own_class
+from dfa_cli.config.own_errors import described
 from dfa_cli.devices.base import Cost
 from dfa_cli.errors import DfaError
 from dfa_cli.models.base import Model
@@ -182,18 +182,12 @@ class TrainingStep:
         return n
 
     def _require_step(self, step: object) -> None:
-        """Raise `DfaError` for a rule of the user's own that returns something else than a step, or trains nothing."""
-        name = f"{described(type(self.rule))}: backward"
-        if not isinstance(step, tuple) or len(step) != 2:
+        """Raise `DfaError` for a rule of the user's own that returns something else than a step."""
+        if not isinstance(step, (tuple, list)) or len(step) != 2:
             given = "nothing" if step is None else type(step).__name__
             raise DfaError(
-                f"{name} returned {given}. It must return Step(loss, correct) of dfa_cli.rules: the mean loss and the "
-                "number of correct rows, as loss_and_error gives them."
-            )
-        if is_own_class(type(self.rule)) and all(one.grad is None for one in self.model.parameters()):
-            raise DfaError(
-                f"{name} left no gradient in .grad of any parameter, so nothing would be trained. "
-                "logits.backward(error) leaves one, for example."
+                f"{described(type(self.rule))}: backward returned {given}. It must return Step(loss, correct) of "
+                "dfa_cli.rules: the mean loss and the number of correct rows, as loss_and_error gives them."
             )
         self.is_checked = True
 

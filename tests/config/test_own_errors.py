@@ -45,16 +45,11 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         RULE.replace("return step", "return step.loss"),
         "Own (mine/code_3.py, line 3): backward returned Tensor. It must return Step(loss, correct)",
     ),
-    "no gradient": (
-        "rule",
-        RULE.replace("        logits.backward(error)\n", ""),
-        "Own (mine/code_4.py, line 3): backward left no gradient in .grad of any parameter",
-    ),
     "a state of numbers": (
         "rule",
         RULE
         + "    def state_dict(self):\n        return {'n': 1}\n    def load_state_dict(self, state):\n        pass\n",
-        "Own (mine/code_5.py, line 3): state_dict must return a dictionary of tensors",
+        "Own (mine/code_4.py, line 3): state_dict must return a dictionary of tensors",
     ),
     "a network that is no model": (
         "model",
@@ -72,22 +67,22 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "a device that does not project": (
         "device",
         "class Own:\n    def prepare(self, classes, columns, compute):\n        pass\n",
-        "Own (mine/code_8.py, line 3) has no method project; it is called as project(error).",
+        "Own (mine/code_7.py, line 3) has no method project; it is called as project(error).",
     ),
     "no data": (
         "data",
         "class Own:\n    def load(self, source):\n        pass\n",
-        "code_9.Own: load returned NoneType, and it must return a dfa_cli.data.Data.",
+        "code_8.Own: load returned NoneType, and it must return a dfa_cli.data.Data.",
     ),
     "no Python": (
         "rule",
         "class Own:\n    def prepare(self:\n",
-        "mine/code_10.py, line 4: Python cannot read `def prepare(self:`:",
+        "mine/code_9.py, line 4: Python cannot read `def prepare(self:`:",
     ),
     "an import that is not there": (
         "rule",
         "import torhc\n" + RULE,
-        "mine/code_11.py, line 3: Python finds no module torhc (did you mean torch?); install it",
+        "mine/code_10.py, line 3: Python finds no module torhc (did you mean torch?); install it",
     ),
 }
 # What only shows when the code runs: the answer, and then where the whole traceback is
@@ -96,20 +91,25 @@ RAISED: dict[str, tuple[str, str, str]] = {
         "rule",
         RULE.replace("        logits.backward(error)\n", "        self.help(logits)\n")
         + "    def help(self, x):\n        return x @ x\n",
-        r"mine/code_12\.py, line 12, `return x @ x`, called by mine/code_12\.py, line 9, `self\.help\(logits\)` raised "
+        r"mine/code_11\.py, line 12, `return x @ x`, called by mine/code_11\.py, line 9, `self\.help\(logits\)` raised "
         r"RuntimeError: mat1 and mat2 shapes cannot be multiplied .*\.",
     ),
     "a base class that is not initialised": (
         "rule",
         "class Own(DirectFeedbackAlignment):\n    def __init__(self):\n        self.mine = 1\n",
-        r"Own \(mine/code_13\.py, line 3\) has no \w+, which dfa reads\. A constructor of a class that derives from "
+        r"Own \(mine/code_12\.py, line 3\) has no \w+, which dfa reads\. A constructor of a class that derives from "
         r"another must call super\(\).__init__\(\.\.\.\) first\.",
     ),
     "a module that is not initialised": (
         "model",
         "class Own(Model):\n    def __init__(self, sizes):\n        self.first = Linear(2, 2, None)\n",
-        r"mine/code_14\.py, line 5, `self\.first = Linear\(2, 2, None\)` raised AttributeError: cannot assign .* "
+        r"mine/code_13\.py, line 5, `self\.first = Linear\(2, 2, None\)` raised AttributeError: cannot assign .* "
         r"must call super\(\).__init__\(\.\.\.\) first\.",
+    ),
+    "an exit": (
+        "rule",
+        RULE.replace("        return step\n", "        raise SystemExit\n"),
+        r"mine/code_14\.py, line 10, `raise SystemExit` raised SystemExit\.",
     ),
     "what a layer returns": (
         "model",
@@ -167,7 +167,7 @@ def test_a_sweep_goes_on_after_an_exception_in_a_class(dfa: Dfa, monkeypatch: py
     assert answer.code == 1
     assert "Traceback" not in answer.out + answer.err
     line = re.search(
-        r"failed: .*mine/code_12\.py, line 12, `return x @ x`.* raised RuntimeError.*", answer.out
+        r"failed: .*mine/code_11\.py, line 12, `return x @ x`.* raised RuntimeError.*", answer.out
     )
     assert line, answer.out
     assert sorted(run.record["status"] for run in dfa.runs()) == ["completed", "failed"]
@@ -201,18 +201,38 @@ def test_a_search_does_not_begin_with_a_class_that_cannot_be_imported(
     assert dfa.left() == []
 
 
-def test_names_that_cannot_be_read_off_the_source_are_left_to_the_run(
-    dfa: Dfa, monkeypatch: pytest.MonkeyPatch
+CERTAIN_ONLY_WHEN_RUN = {
+    "a star and globals()": "from dfa_cli.rules import *\nglobals()['Onw'] = Backpropagation\n",
+    "locals()": "locals()['Onw'] = Backpropagation\n",
+    "a decorator": "def register(one):\n    globals()['Onw'] = one\n@register\nclass Any(Backpropagation):\n    pass\n",
+    "imports that never happen": "if False:\n    import not_there\ntry:\n    import not_there\nexcept ImportError:\n"
+    "    pass\nOnw = Backpropagation\n",
+    "one that another module guards": "def gpu():\n    import only_on_gpu_1\nOnw = Backpropagation\n",
+    "a folder": "import sys\nsys.path.append(THERE)\nimport beside_1\nOnw = Backpropagation\n",
+    "a folder, once": "import sys\nif THERE not in sys.path:\n    sys.path.append(THERE)\nimport beside_2\n"
+    "Onw = Backpropagation\n",
+    "folders": "import sys\nfor folder in [THERE]:\n    sys.path.append(folder)\nimport beside_3\n"
+    "Onw = Backpropagation\n",
+    "a folder that another module adds": "import own_paths\nimport beside_4\nOnw = Backpropagation\n",
+    "a stand-in": "import sys\ntry:\n    import no_such_1\nexcept ImportError:\n    sys.modules['no_such_1'] = sys\n"
+    "import no_such_1\nOnw = Backpropagation\n",
+}
+
+
+@pytest.mark.parametrize("case", CERTAIN_ONLY_WHEN_RUN)
+def test_what_only_running_shows_is_left_to_the_run(
+    case: str, dfa: Dfa, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = words_for(dfa, "no step", monkeypatch)
-    (dfa.root / "mine" / "code_2.py").write_text(
-        "from dfa_cli.rules import *\nglobals()['Onw'] = Backpropagation\nif False:\n    import not_there\n"
-        "try:\n    import not_there\nexcept ImportError:\n    pass\n"
-        "import sys\nsys.path.append('there')\nimport beside_it\n"
-    )
-    (dfa.root / "there").mkdir()
-    (dfa.root / "there" / "beside_it.py").write_text("")
+    mine, there = dfa.root / "mine", dfa.root / "there"
+    text = CERTAIN_ONLY_WHEN_RUN[case].replace("THERE", repr(str(there)))
+    (mine / "code_2.py").write_text(f"from dfa_cli.rules import Backpropagation\n{text}")
+    (mine / "only_on_gpu_1.py").write_text("import no_such_package\n")
+    (mine / "own_paths.py").write_text(f"import sys\nsys.path.append({str(there)!r})\n")
+    there.mkdir()
+    for number in range(1, 5):
+        (there / f"beside_{number}.py").touch()
+    (mine / "rule" / "own.yaml").write_text("_target_: code_2.Onw\nneeds: nothing\n")
     monkeypatch.setattr(sys, "path", [*sys.path])
-    (dfa.root / "mine" / "rule" / "own.yaml").write_text("_target_: code_2.Onw\nneeds: nothing\n")
     answer = dfa.train(*words)
     assert answer.code == 0, answer.err

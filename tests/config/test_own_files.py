@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from program import Dfa
 
 from dfa_cli.config.own_files import OwnFile, OwnFiles, is_typed
+from dfa_cli.config.paths import conf_dir
 
 GLOBAL = "# @package _global_\n"
 # case -> the file, its text, and the answer after `error: mine/FILE`
@@ -102,8 +104,8 @@ COMPOSED: dict[str, tuple[str, str, str]] = {
     "a rule that does not say whether it projects": (
         "rule/own.yaml",
         "_target_: dfa_cli.rules.Shallow\n",
-        ": rule=own lacks a line `needs: projection` or `needs: nothing`, which says whether the rule asks the device "
-        "for projections. Without them, runs that differ only in the device are the same run.",
+        ": rule=own lacks a line: `needs: projection` for a rule that asks the device for projections, or `needs: "
+        "nothing` for one that does not. Runs of the latter that differ only in the device are the same run.",
     ),
     "a number for a file": (
         "model/own.yaml",
@@ -258,6 +260,20 @@ def test_a_file_with_the_name_of_an_option_of_dfa_is_refused(
         f"error: mine/{option}.yaml would not be used, since dfa has {group}={name} itself; give the file another "
         f"name, such as my_{name}.yaml, and choose that: {group}=my_{name}."
     )
+
+
+def test_a_copy_of_an_option_and_an_option_that_is_not_chosen_are_no_obstacle(
+    dfa: Dfa, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for group in ("optimizer", "experiment", "rule"):
+        (dfa.root / "mine" / group).mkdir(parents=True)
+    shutil.copy(conf_dir() / "optimizer" / "adam.yaml", dfa.root / "mine" / "optimizer")
+    (dfa.root / "mine" / "experiment" / "quickstart.yaml").touch()
+    (dfa.root / "mine" / "rule" / "fa.yaml").touch()
+    monkeypatch.chdir(dfa.root)
+    words = ("--config-dir", "mine", "data=digits", "model.hidden=[8]", "epochs=1")
+    assert dfa.train(*words, "rule=bp").code == 0
+    assert "mine/rule/fa.yaml would not be used" in dfa.train(*words, "rule=fa").sentence
 
 
 def test_a_typed_value_names_no_file(dfa: Dfa) -> None:

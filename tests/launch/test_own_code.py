@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import subprocess
@@ -192,6 +193,19 @@ def test_a_folder_that_is_named_gives_its_own_classes_and_not_what_they_import(
         assert f"no part of dfa: {target}. " in answer.sentence
 
 
+def test_what_the_yaml_of_a_named_folder_names_is_imported(dfa: Dfa, tmp_path: Path) -> None:
+    own = Own(dfa, "handed")
+    (own.folder / "handed_on.py").write_text("from handed import Mine as Renamed\nShort = Renamed")
+    (own.folder / "rule" / "mine.yaml").write_text("{_target_: handed_on.Short, needs: nothing}")
+    run = dfa.run(*own.words, *SMALL, "rule=mine")
+    answer = dfa("rerun", str(run.folder), "--outputs", str(tmp_path / "again"), *own.words)
+    assert (answer.code, "match exactly" in answer.out) == (0, True), answer
+    (own.folder / "rule" / "mine.yaml").write_text("# {_target_: handed_on.Short, needs: nothing}")
+    answer = dfa("rerun", str(run.folder), "--outputs", str(tmp_path / "again"), *own.words)
+    assert answer.code == 2
+    assert "No file of " in answer.sentence
+
+
 def test_modules_that_a_library_writes_are_no_own_code(dfa: Dfa) -> None:
     words = ["data=digits_graph", "model=gat", "model.hidden=[4]", "device=cpu", "epochs=1", "rule=bp"]
     assert "code" not in dfa.run(*words).record
@@ -267,6 +281,12 @@ def test_a_module_that_only_running_shows_is_recorded_after_the_run(dfa: Dfa) ->
     code = dfa.run(*own.words, *SMALL, "rule=mine").record["code"]
     assert "late_hidden.py" not in code["files"]
     assert list(code["late"]) == ["late_hidden.py"]
+    (own.folder / "late_hidden.py").write_text("FACTOR = 2.0")
+    sys.modules.pop("late_hidden")
+    dfa.run(*own.words, *SMALL, "rule=mine")
+    heading, *rows = csv.DictReader(dfa("compare", str(dfa.outputs), "--format", "csv").out.splitlines())
+    assert [row["n"] for row in (heading, *rows)] == ["1", "1"]  # neither run counts in place of the other
+    assert heading["code"] != rows[0]["code"]
 
 
 def run_python(dfa: Dfa, text: str, **environment: str) -> str:
