@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dfa_cli.console.messages import percent
+from dfa_cli.console.values import plural
 from dfa_cli.records.code import changed_files
 from dfa_cli.records.words import commit_in_words
 
@@ -62,10 +63,13 @@ def compare_curves(before: dict[str, list[Any]], after: dict[str, list[Any]]) ->
     if len(before["epoch"]) > epochs:
         return (
             False,
-            f"the metrics match in {epochs} epochs, and {len(before['epoch']) - epochs} more are missing",
+            f"the metrics match in {plural(epochs, 'epoch')}, and {len(before['epoch']) - epochs} more are missing",
         )
     # The column `epoch` is not counted.
-    return True, f"the metrics match exactly, in {epochs} epochs and {len(columns) - 1} columns"
+    return (
+        True,
+        f"the metrics match exactly, in {plural(epochs, 'epoch')} and {plural(len(columns) - 1, 'column')}",
+    )
 
 
 def compare_results(before: Run, after: Run) -> tuple[bool, list[str]]:

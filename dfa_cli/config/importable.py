@@ -27,6 +27,11 @@ def require_importable(config: Mapping[str, Any], choices: Mapping[str, str], co
     """
     for group, node in config.items():
         for target in targets(node):
+            if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", target):
+                message = (
+                    f"{target} is no name of a class: type MODULE.CLASS, the file's name without .py first."
+                )
+                raise RefusedValueError(f"{group}._target_", message)
             top = target.partition(".")[0]
             if not _is_there(top):
                 message = target_not_found_message(target, top)

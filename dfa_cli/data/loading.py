@@ -32,6 +32,8 @@ def _loaded(data: str, data_dir: str | None, mirrors: tuple[str, ...], compute: 
         raise DfaError(
             f"{node['_target_']}: load returned {type(loaded).__name__}, and it must return a dfa_cli.data.Data."
         )
+    if not is_of_package(node["_target_"]) and (mistake := loaded.mistake()):
+        raise DfaError(f"{node['_target_']}: {mistake}")
     return loaded.to(torch.device(compute))
 
 

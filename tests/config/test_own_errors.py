@@ -144,6 +144,20 @@ def test_what_dfa_expects_of_a_class_is_said(case: str, dfa: Dfa, monkeypatch: p
     assert answer.sentence.startswith(f"error: {REFUSED[case][2]}")
 
 
+def test_rows_of_the_test_that_also_train_are_refused(dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = words_for(dfa, "no data", monkeypatch)
+    (dfa.root / "mine" / "code_8.py").write_text(
+        "import dataclasses\nfrom dfa_cli.data.digits import Digits\nclass Own(Digits):\n"
+        "    def load(self, source):\n        data = super().load(source)\n"
+        "        return dataclasses.replace(data, test=data.train)\n"
+    )
+    answer = dfa.train(*words)
+    assert answer.code == 2
+    assert (
+        answer.sentence == "error: code_8.Own: test has a row twice, or one that another split has as well."
+    )
+
+
 @pytest.mark.parametrize("case", RAISED)
 def test_an_exception_names_the_lines_of_the_user(
     case: str, dfa: Dfa, monkeypatch: pytest.MonkeyPatch

@@ -101,6 +101,11 @@ COMPOSED: dict[str, tuple[str, str, str]] = {
         "defaults: [dfa, _self_]\nscale: 1\nscale: 2\n",
         " cannot be read: line 3, column 1: found duplicate key scale.",
     ),
+    "a file for a class": (
+        "rule/own.yaml",
+        "_target_: ./mine.py:Own\nneeds: nothing\n",
+        ", line 1: ./mine.py:Own is no name of a class: type MODULE.CLASS, the file's name without .py first.",
+    ),
     "a rule that does not say whether it projects": (
         "rule/own.yaml",
         "_target_: dfa_cli.rules.Shallow\n",
