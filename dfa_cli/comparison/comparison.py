@@ -260,7 +260,7 @@ def _follows_from_tuned(runs: Sequence[Run], key: str) -> bool:
 
 
 def _untuned(runs: Sequence[Run]) -> list[str]:
-    """Names the runs for which conf/tuned has no file, or which asked for none: `fa`, `fc on digits by usf`."""
+    """Names the runs for which conf/tuned has no file, or which asked for none: `fa`, `fc digits usf`."""
     named = [name for name in ("model", "data", "rule") if len({run.choices.get(name) for run in runs}) > 1]
     words = (
         [format_value(run.choices.get(name)) for name in named]

@@ -186,9 +186,8 @@ def newest_per_identity(runs: Sequence[Run]) -> tuple[list[Run], int]:
     for run in sorted(runs, key=lambda run: (run.created, run.id), reverse=True):
         identity = run.identity or json.dumps(run.config, sort_keys=True, default=str)
         identity += str(run.flat.get("data.files"))
-        identity += str(
-            (run.record.get("code") or {}).get("late")
-        )  # the other files of one's own are in the identity
+        # The other files of one's own are in the identity.
+        identity += str((run.record.get("code") or {}).get("late"))
         kept_run = kept.get(identity)
         if kept_run is None:
             kept[identity] = run

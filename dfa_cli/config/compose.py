@@ -195,9 +195,8 @@ class Composer:
         key = tuple(sorted(set(targets(config))))
         if key not in self._found:
             code, folder = find_own_code(config), self.command.config_dir
-            if folder or any(
-                "_target_" in word for word in overrides
-            ):  # else all classes are those of dfa's options
+            # Otherwise all classes are those of dfa's own options.
+            if folder or any("_target_" in word for word in overrides):
                 with _own_files_named(overrides, choices, folder):
                     require_importable(config, choices, code)
             self._found[key] = code
@@ -262,9 +261,8 @@ def _hydra_errors_as_sentences(
         if broken is None and isinstance(error, OSError):
             raise
         mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
-        if mark is not None and os.path.isfile(
-            mark.name
-        ):  # also where only OmegaConf refuses it: a key stands twice
+        # The mark also names a file that only OmegaConf refuses, since a key stands twice in it.
+        if mark is not None and os.path.isfile(mark.name):
             place = place_of(Path(mark.name), None)
         else:
             place = broken.at(None) if broken else "A YAML file of the configuration"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import traceback
@@ -66,11 +67,11 @@ def syntax_message(error: SyntaxError) -> str:
 
 def described(kind: type) -> str:
     """Name a class, and the line where it begins if it is one of the user's own."""
-    try:
-        path, line = Path(inspect.getfile(kind)), inspect.getsourcelines(kind)[1]
-    except (OSError, TypeError):
+    if not is_own_class(kind):
         return kind.__name__
-    return f"{kind.__name__} ({place_of(path, line)})" if is_own_file(str(path)) else kind.__name__
+    with contextlib.suppress(OSError):
+        return f"{kind.__name__} ({place_of(Path(inspect.getfile(kind)), inspect.getsourcelines(kind)[1])})"
+    return kind.__name__
 
 
 def is_own_class(kind: type) -> bool:
