@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import program
@@ -37,15 +37,25 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def dfa(tmp_path: Path) -> Dfa:
+def dfa(tmp_path: Path) -> Iterator[Dfa]:
     """`dfa ...` with folders of this test alone."""
-    return Dfa(tmp_path)
+    made = Dfa(tmp_path)
+    yield made
+    made.end()
 
 
 @pytest.fixture(scope="session")
-def dfa_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Dfa]:
+def dfa_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Dfa]]:
     """`dfa_in("name")` makes a `dfa` for a fixture that several tests share."""
-    return lambda name: Dfa(tmp_path_factory.mktemp(name))
+    made = []
+
+    def make(name: str) -> Dfa:
+        made.append(Dfa(tmp_path_factory.mktemp(name)))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.end()
 
 
 NO_FLOCK = """

@@ -107,6 +107,7 @@ class Dfa:
     def __init__(self, root: Path):
         self.root = root
         self.outputs = root / "outputs"
+        self._started: list[subprocess.Popen[str]] = []
         found = Source.default()
         mirrors = [str(folder) for folder in (*found.mirrors, found.cache) if folder is not None]
         self.environment = {
@@ -152,13 +153,13 @@ class Dfa:
                     code = leaving.code
         return Answer(code or 0, out.getvalue(), err.getvalue())
 
-    def start(self, *words: str, **more: Any) -> subprocess.Popen[str]:
+    def start(self, *words: str, program: str = "dfa_cli.cli", **more: Any) -> subprocess.Popen[str]:
         """Start a new process. It obeys Ctrl-C even if this process was started in the background."""
         ignored = signal.getsignal(signal.SIGINT)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            return subprocess.Popen(
-                [sys.executable, "-m", "dfa_cli.cli", *words],
+            process = subprocess.Popen(
+                [sys.executable, "-m", program, *words],
                 **{
                     "stdin": subprocess.DEVNULL,
                     "stdout": subprocess.PIPE,
@@ -171,6 +172,15 @@ class Dfa:
             )
         finally:
             signal.signal(signal.SIGINT, ignored)
+        self._started.append(process)
+        return process
+
+    def end(self) -> None:
+        """Kill what a test that failed has left running, so that it takes no time from the next ones."""
+        for process in self._started:
+            process.kill()
+            with process:  # closes its pipes, and waits for it
+                pass
 
     def process(self, *words: str) -> Answer:
         with self.start(*words) as process:

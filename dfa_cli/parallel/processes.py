@@ -1,7 +1,7 @@
 """Starts the processes of a parallel run, connects them, and ends all of them when one has ended.
 
-The process in which a run begins has the rank 0. It owns the record and the display, and it is the first stage. With
-torch's launcher it starts one process more for each further stage. Under `torchrun` all processes are there already.
+The process in which a run begins has the rank 0. It owns the record and the display, and it is the first stage. It
+starts one process more for each further stage. Under `torchrun` all processes are there already.
 Every process runs the same program on the same data: it goes through the same batches, and calls the others at the
 same places.
 """
@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -221,46 +222,15 @@ class _Others:
 
     def __init__(self, size: int):
         self.size = size
-        self._closing = threading.Event()
-        self._context: Any = None
         self.first_exits: dict[int, int] = {}  # rank -> exit code, of those that ended first
-        self.pids: dict[int, int] = {}
-        self._started = threading.Event()
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._closing = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
 
     def start(self, arguments: list[str], port: int) -> None:
         """Start the processes. `close` must be called afterwards, whatever comes of it."""
-        self._thread = threading.Thread(target=self._watch, args=(arguments, port), daemon=True)
-        with signals.held_back():  # `close` has to know all processes that were started.
-            self._thread.start()
-            self._started.wait()
-        signals.raise_if_received()
-        if self._context is None:
-            raise DfaError("The other processes of the run could not be started; run.log says why.")
-
-    def _watch(self, arguments: list[str], port: int) -> None:
-        """Start the processes, and end the rest once one has ended with an error.
-
-        This is a thread, because torch's launcher replaces the signal handlers when it is called in the main thread.
-        """
-        try:
-            self._context = self._start(arguments, port)
-        except Exception:
-            log.exception("the other processes of the run could not be started")
-        finally:
-            self._started.set()
-        handlers = self._context.subprocess_handlers if self._context else {}
-        while not self._closing.wait(PAUSE_SECONDS):
-            exits = {local + 1: handler.proc.poll() for local, handler in handlers.items()}
-            failed = {rank: code for rank, code in exits.items() if code}
-            if failed and not self.first_exits:
-                self.first_exits = failed
-                self._closing.wait(1.0)  # The others notice it by themselves, and may have something to say.
-                self._kill()
-
-    def _start(self, arguments: list[str], port: int) -> Any:
-        from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, start_processes
-
         environment = {
+            **os.environ,
             "MASTER_ADDR": LOCAL,
             "MASTER_PORT": str(port),
             "WORLD_SIZE": str(self.size),
@@ -269,41 +239,57 @@ class _Others:
             "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR"),
             "DFA_PARENT": str(os.getpid()),
         }
-        count = range(self.size - 1)
-        context = start_processes(
-            name="stage",
-            entrypoint=sys.executable,
-            args={local: tuple(arguments) for local in count},
-            envs={
-                local: {**environment, "RANK": str(local + 1), "LOCAL_RANK": str(local + 1)}
-                for local in count
-            },
-            logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
-        )
-        self.pids = {local + 1: pid for local, pid in context.pids().items()}
-        return context
+        with signals.held_back():  # `close` has to know all processes that were started.
+            self._watcher.start()
+            for rank in range(1, self.size):
+                try:
+                    self._processes[rank] = subprocess.Popen(
+                        [sys.executable, *arguments],
+                        env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                        stdin=subprocess.DEVNULL,
+                        start_new_session=True,  # A Ctrl-C comes to this process alone.
+                    )
+                except OSError as error:
+                    raise DfaError(
+                        f"Process {rank + 1} of {self.size} could not be started: {error.strerror}."
+                    ) from error
+        signals.raise_if_received()
 
-    def _running(self) -> list[Any]:
-        handlers = self._context.subprocess_handlers.values() if self._context else ()
-        return [handler.proc for handler in handlers if handler.proc.poll() is None]
+    def pid(self, rank: int) -> int | None:
+        """Return the pid of a process; `None` if it was not started."""
+        process = self._processes.get(rank)
+        return None if process is None else process.pid
+
+    def _watch(self) -> None:
+        """End the rest once one has ended with an error."""
+        while not self._closing.wait(PAUSE_SECONDS):
+            exits = {rank: process.poll() for rank, process in list(self._processes.items())}
+            if failed := {rank: code for rank, code in exits.items() if code}:
+                self.first_exits = failed
+                self._closing.wait(1.0)  # The others notice it by themselves, and may have something to say.
+                self._kill()
+                return
 
     def _kill(self) -> None:
-        for process in self._running():
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGKILL)
+        for process in list(self._processes.values()):
+            process.kill()  # This does nothing to a process that has ended.
 
     def close(self, seconds: float) -> None:
         """Wait for the processes to end by themselves, for this many seconds, and then kill them."""
         until = time.monotonic() + seconds
-        while self._running() and time.monotonic() < until and not self.first_exits:
-            time.sleep(PAUSE_SECONDS)
-        self._closing.set()
-        self._kill()
-        if self._context is not None:
-            self._context.close(
-                signal.SIGKILL
-            )  # This also waits for them, and ends the launcher's own threads.
-        self._thread.join()
+        with signals.held_back():
+            while time.monotonic() < until and not self.first_exits:
+                if all(process.poll() is not None for process in self._processes.values()):
+                    break
+                time.sleep(PAUSE_SECONDS)
+            self._closing.set()
+            self._watcher.join()
+            self._kill()
+            for process in self._processes.values():
+                with contextlib.suppress(
+                    subprocess.TimeoutExpired
+                ):  # A disk that does not answer can hold it.
+                    process.wait(ENDING_SECONDS)
 
 
 @contextlib.contextmanager
@@ -314,7 +300,6 @@ def _started(size: int, arguments: list[str]) -> Iterator[tuple[Store, _Others]]
     before = os.environ.get("GLOO_SOCKET_IFNAME")
     if before is None and interface is not None:
         os.environ["GLOO_SOCKET_IFNAME"] = interface
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     store = TCPStore(LOCAL, 0, is_master=True, wait_for_workers=False)
     others = _Others(size)
     seconds = 0.0
@@ -474,6 +459,6 @@ def _cause(error: BaseException, team: Team) -> str | None:
 
 
 def _name(rank: int, team: Team) -> str:
-    pid = team.others.pids.get(rank) if team.others is not None else team.pid(rank)
+    pid = team.others.pid(rank) if team.others is not None else team.pid(rank)
     process = "" if pid is None else f" (process {pid})"
     return f"{team.part} {rank + 1} of {team.size}{process}"

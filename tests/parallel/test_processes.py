@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -57,14 +56,7 @@ def wait_until_gone(pids: list[int]) -> None:
 def torchrun(dfa: Dfa, *words: str) -> subprocess.Popen[str]:
     """Start two processes of `dfa WORDS` as a cluster does."""
     options = ("--standalone", "--nproc-per-node", "2", "-m", "dfa_cli.cli")
-    return subprocess.Popen(
-        [sys.executable, "-m", "torch.distributed.run", *options, *words],
-        env={**os.environ, **dfa.environment},
-        cwd=dfa.root,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return dfa.start(*options, *words, program="torch.distributed.run")
 
 
 def started(dfa: Dfa, *words: str, start: Any = Dfa.start) -> tuple[subprocess.Popen[str], list[int], Path]:
@@ -262,7 +254,7 @@ def test_when_a_process_ends_the_run_ends(dfa: Dfa, how: signal.Signals) -> None
     process, others, folder = started(dfa, *NET, *THREE, "epochs=100000", "checkpoint_every=5")
     assert len(others) == 2
     began = time.monotonic()
-    os.kill(others[1] if how == signal.SIGKILL else process.pid, how)
+    os.kill(max(others) if how == signal.SIGKILL else process.pid, how)
     _, err = process.communicate(timeout=PATIENCE)
     assert time.monotonic() - began < SECONDS
     wait_until_gone(others)
