@@ -38,7 +38,7 @@ from dfa_cli.training.loop import History, LoopSettings, train
 from dfa_cli.training.progress import Progress
 from dfa_cli.training.setup import build_experiment
 from dfa_cli.training.soundness import require_finite
-from dfa_cli.training.weights import save_weights
+from dfa_cli.training.weights import save_tensors, weights_of
 
 # The random streams whose seeds are recorded. dfa_cli/seeding.py explains what a stream is.
 SEEDED = ("weights", "order", "dropout", "layers")
@@ -111,6 +111,9 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
                 record.warn(epoch.cost.warnings if epoch.cost else ())
                 record.add_epoch(epoch.row(), experiment.projection(epoch.cost, epoch.epoch))
                 progress.show_epoch(epoch)
+                if epoch.is_best and experiment.best is not None:
+                    with experiment.gather_state():
+                        experiment.best.keep(weights_of(experiment.model, experiment.device))
                 if is_due(epoch.epoch, config["checkpoint_every"]):
                     # `resume` needs metrics.csv up to the epoch of the checkpoint, so metrics.csv comes first.
                     record.sync()
@@ -125,7 +128,8 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
         record.sync()
         with experiment.gather_state():
             require_finite(experiment, epoch)
-            checksum = save_weights(folder / WEIGHTS, experiment.model, experiment.device)
+            kept = experiment.best.state_dict() if experiment.best is not None else None
+            checksum = save_tensors(folder / WEIGHTS, kept or weights_of(experiment.model, experiment.device))
         record.update(files={WEIGHTS: checksum})
         record.complete(stopped_early=record.content["result"]["last_epoch"] < config["epochs"])
         with contextlib.suppress(OSError):
@@ -150,6 +154,9 @@ def run_stage(spec: RunSpec, folder: Path, resumed: bool = False) -> None:
         experiment = processes.divide(experiment)
         history = History(**processes.tell(None))
         for epoch in train(experiment, LoopSettings.from_config(config), history):
+            if epoch.is_best and experiment.best is not None:
+                with experiment.gather_state():
+                    pass
             if is_due(epoch.epoch, config["checkpoint_every"]):
                 with experiment.gather_state():
                     pass

@@ -90,6 +90,7 @@ BOUNDS: dict[str, Bound] = {
     "precision": choice("fp32", "tf32", "bf16"),
     "activations": choice("keep", "recompute"),
     "graph": choice("auto", "off"),
+    "weights": choice("last", "best"),
     "threads": optional(whole(1, 1024)),
     "outputs": A_FOLDER,
     "data_dir": optional(A_FOLDER),

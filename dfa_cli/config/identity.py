@@ -53,6 +53,7 @@ LATER: dict[str, Any] = {
     "precision": "fp32",
     "activations": "keep",
     "graph": "off",
+    "weights": "last",
     "parallel": {},
     "device.remove_sum": False,
     "data.split_seed": None,

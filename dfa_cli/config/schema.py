@@ -29,6 +29,7 @@ class Config:
     precision: str = "fp32"
     activations: str = "keep"
     graph: str = "off"
+    weights: str = "last"
     threads: int | None = None
     outputs: str = "outputs"
     data_dir: str | None = None

@@ -107,7 +107,12 @@ def load_checkpoint(folder: Path, experiment: Experiment) -> int:
 
 def _stateful_parts(experiment: Experiment) -> dict[str, Stateful]:
     """Return the parts of a run that have a `state_dict` of tensors, by the prefix of their tensors in the file."""
-    parts = {"model": experiment.model, "device": experiment.device, "rule": experiment.rule}
+    parts = {
+        "model": experiment.model,
+        "device": experiment.device,
+        "rule": experiment.rule,
+        "best": experiment.best,
+    }
     return {name: part for name, part in parts.items() if isinstance(part, Stateful)}
 
 

@@ -60,7 +60,7 @@ class Epoch:
     The training loss and accuracy are those of the steps themselves, with dropout. The validation and test figures are
     measured after the epoch, without dropout. `seconds` count from the start of training. `cost`: of all projections so
     far; it is `None` for a rule that projects nothing. `alignment` holds the columns of the alignment, if it is
-    measured.
+    measured. `is_best`: whether no earlier epoch has reached its validation accuracy.
     """
 
     epoch: int
@@ -72,11 +72,12 @@ class Epoch:
     seconds: float
     cost: Cost | None = None
     alignment: Mapping[str, float | None] = field(default_factory=dict)
+    is_best: bool = False
 
     def row(self) -> dict[str, Any]:
         """Return the epoch as one line of metrics.csv, by column. `frames` counts the frames shown so far."""
         values = asdict(self)
-        del values["cost"], values["alignment"]
+        del values["cost"], values["alignment"], values["is_best"]
         return {**values, "frames": self.cost.frames if self.cost else None, **self.alignment}
 
 
@@ -144,6 +145,7 @@ def train(experiment: Experiment, settings: LoopSettings, history: History = His
             seconds=history.seconds,
             cost=experiment.epoch_cost(),
             alignment=experiment.alignment(epoch, settings.alignment_every),
+            is_best=history.best_epoch == epoch,
         )
 
 

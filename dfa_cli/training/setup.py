@@ -27,7 +27,9 @@ from dfa_cli.training import alignment
 from dfa_cli.training.batches import Batches
 from dfa_cli.training.optimizer import make_optimizer
 from dfa_cli.training.threads import process_threads, threads_for
+from dfa_cli.training.weights import BestWeights
 
+BEST = "best"  # `weights`: those of the best validation epoch
 SMALLER_MODEL = "Choose a smaller model, such as model.hidden=[64,64]."
 SMALLER_MATRIX = (
     "Choose device/medium=procedural or structured, which store no matrix, or a smaller model, such as "
@@ -41,6 +43,7 @@ class Experiment:
 
     `device` is `None` for a rule that projects nothing. `validation` and `test` are row indices. `generators` holds
     the generator of the order of the rows, and those of the model by the names of the modules that draw from them.
+    `best` holds the weights of the best epoch so far; it is `None` when the run saves those of the last one.
     """
 
     model: Model
@@ -51,6 +54,7 @@ class Experiment:
     validation: Tensor
     test: Tensor
     generators: dict[str, torch.Generator]
+    best: BestWeights | None
     in_one_process: ClassVar[bool] = True
 
     def gather_state(self) -> AbstractContextManager[None]:
@@ -159,6 +163,7 @@ def build_experiment(
         validation=data.validation,
         test=data.test,
         generators={"order": order, **generators(model)},
+        best=BestWeights() if config["weights"] == BEST else None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -14,20 +15,36 @@ from dfa_cli.machine.files import disk_errors_as_sentences, write_atomically
 from dfa_cli.models.base import Model
 
 
-def save_weights(path: Path, model: Model, device: ProjectionDevice | None) -> str:
-    """Save the model's parameters under their own names and the device's state under `feedback.`, as safetensors.
+class BestWeights:
+    """The weights after the best validation epoch so far. A checkpoint takes them with it."""
 
-    The time that the device has measured is left out, so that equal runs have equal files. Returns the SHA-256 of the
-    file.
+    def __init__(self) -> None:
+        self._tensors: dict[str, Tensor] = {}
+
+    def keep(self, tensors: Mapping[str, Tensor]) -> None:
+        """Copy the tensors into the memory of the CPU, in place of those of an earlier epoch."""
+        self._tensors = {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return dict(self._tensors)
+
+    def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
+        self._tensors = dict(tensors)
+
+
+def weights_of(model: Model, device: ProjectionDevice | None) -> dict[str, Tensor]:
+    """Return the model's parameters under their own names and the device's state under `feedback.`.
+
+    The time that the device has measured is left out, so that equal runs have equal files.
     """
     tensors = dict(model.state_dict())
     if device is not None:
         state = device.state_dict()
         tensors |= {f"feedback.{name}": value for name, value in state.items() if name != "seconds"}
-    return save_tensors(path, tensors)
+    return tensors
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor]) -> str:
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
     """Write the tensors to `path`, and return the SHA-256 of the file.
 
     When that fails, it raises `DfaError`, and an older file stays as it was.

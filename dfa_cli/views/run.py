@@ -21,7 +21,7 @@ from dfa_cli.console.values import (
 )
 from dfa_cli.records.code import NO_FILE
 from dfa_cli.records.measures import METRICS, Metric, note_in_words
-from dfa_cli.records.run import CHECKPOINT, UNFINISHED, Run
+from dfa_cli.records.run import CHECKPOINT, UNFINISHED, WEIGHTS, Run
 from dfa_cli.records.words import (
     commit_in_words,
     drift_in_words,
@@ -54,6 +54,8 @@ def run_as_text(run: Run, width: int | None = None) -> str:
         add_line("test accuracy", f"{_percentage(run, METRICS[0])} at the best validation epoch {best})")
         add_line("", f"{_percentage(run, METRICS[1])} at the last epoch {last}{of_epochs}{early})")
         add_line("validation", f"{_percentage(run, METRICS[2])} at best")
+        if run.config.get("weights") == "best" and run.status == "completed":
+            add_line("weights", f"of epoch {format_value(result.get('best_epoch'))}, in {WEIGHTS}")
         add_line("split", _split(result))
     else:
         add_line("result", "nothing was measured")

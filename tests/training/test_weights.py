@@ -15,7 +15,7 @@ from dfa_cli.errors import DfaError
 from dfa_cli.models import FullyConnected
 from dfa_cli.models.base import ModelShape
 from dfa_cli.seeding import generator
-from dfa_cli.training.weights import load_tensors, save_tensors, save_weights
+from dfa_cli.training.weights import load_tensors, save_tensors, weights_of
 
 
 def model() -> FullyConnected:
@@ -35,7 +35,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_model_and_feedback_come_back_as_they_were(path: Path) -> None:
     saved, feedback = model(), device()
-    save_weights(path, saved, feedback)
+    save_tensors(path, weights_of(saved, feedback))
     found = load_tensors(path)
     expected = saved.state_dict() | {
         f"feedback.{name}": value for name, value in feedback.state_dict().items()
@@ -54,13 +54,13 @@ def test_model_and_feedback_come_back_as_they_were(path: Path) -> None:
 
 
 def test_without_a_device_only_the_model_is_saved(path: Path) -> None:
-    save_weights(path, model(), None)
+    save_tensors(path, weights_of(model(), None))
     assert load_tensors(path).keys() == model().state_dict().keys()
 
 
 def test_there_is_no_pickle_in_the_file(path: Path) -> None:
     """The file has only a length, a header in JSON, and numbers."""
-    save_weights(path, model(), device())
+    save_tensors(path, weights_of(model(), device()))
     content = path.read_bytes()
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])

@@ -1,0 +1,54 @@
+"""`weights=best`: the saved weights are those of the epoch with the best validation accuracy."""
+
+from __future__ import annotations
+
+import pytest
+from program import Dfa, Run, interrupted_in_epoch
+
+EPOCHS = 12
+# With this rate the accuracy on validation data rises and falls again.
+ROWS = (
+    *("data=digits", "model.hidden=[24,24]", "model.dropout=0.3", "batch_size=300", "optimizer.lr=1"),
+    *("progress=none", "seed=3"),
+)
+DRIFTING = ("device=opu_sim", "device/drift=medium", "device.drift.tau=9", "device.drift.walk=0.2")
+VARIANTS = {
+    "fc": ROWS,
+    "graph": ("data=digits_graph", "model=gcn", "optimizer.lr=0.3", "progress=none"),
+    "optics that drift": (*ROWS, *DRIFTING),
+    "two stages": (*ROWS, "parallel=pipeline", "parallel.stages=2"),
+    "two replicas": (*ROWS, "optimizer.lr=2", "parallel=data", "parallel.replicas=2"),
+}
+
+
+@pytest.mark.parametrize("words", VARIANTS.values(), ids=VARIANTS)
+def test_the_saved_weights_are_those_of_a_run_that_ends_with_the_best_epoch(
+    dfa: Dfa, words: tuple[str, ...]
+) -> None:
+    best = dfa.run(*words, f"epochs={EPOCHS}", "weights=best")
+    epoch = best.record["result"]["best_epoch"]
+    assert 1 < epoch < EPOCHS, "the last epoch would show nothing"
+    assert best.weights == dfa.run(*words, f"epochs={epoch}").weights
+    assert best.weights != dfa.run(*words, f"epochs={EPOCHS}").weights
+    assert f"weights        of epoch {epoch}" in dfa("show", str(best.folder)).out
+
+
+def test_a_resumed_run_keeps_the_weights_of_a_best_epoch_before_its_checkpoint(dfa: Dfa) -> None:
+    words = (*ROWS, f"epochs={EPOCHS}", "weights=best")
+    whole = dfa.run(*words)
+    epoch = whole.record["result"]["best_epoch"]
+    before = set(dfa.folders())
+    with interrupted_in_epoch(EPOCHS - 1):
+        assert dfa.train(*words, f"checkpoint_every={epoch + 1}").code == 130
+    (folder,) = set(dfa.folders()) - before
+    assert dfa("resume", str(folder)).code == 0
+    run = Run(folder)
+    assert run.record["resumed"][0]["epoch"] > epoch
+    assert run.weights == whole.weights
+
+
+def test_a_run_without_them_does_not_count_as_one_with_them(dfa: Dfa) -> None:
+    words = ("sweep", *dfa.arguments(*ROWS, "epochs=1"))
+    assert dfa(*words).code == 0
+    assert dfa(*words, "weights=best").code == 0
+    assert [run.record["config"]["weights"] for run in dfa.runs()] == ["last", "best"]
