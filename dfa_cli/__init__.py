@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dfa_cli.comparison.tables import compare_table
     from dfa_cli.devices import Digital
     from dfa_cli.devices.opu import OPU
+    from dfa_cli.launch.evaluate import trained
     from dfa_cli.records.dataframe import load
     from dfa_cli.records.find import find, pick_run
     from dfa_cli.rules import (
@@ -48,6 +49,7 @@ __all__ = [
     "load",
     "pick_run",
     "summarise",
+    "trained",
 ]
 
 # The module that defines each name. A name that is not listed here comes from `dfa_cli.rules`.
@@ -57,6 +59,7 @@ _HOME = {
     "load": "records.dataframe",
     "pick_run": "records.find",
     "summarise": "comparison.comparison",
+    "trained": "launch.evaluate",
     "Digital": "devices",
     "OPU": "devices.opu",
 }

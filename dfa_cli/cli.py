@@ -24,6 +24,7 @@ from dfa_cli.commands.bench import bench
 from dfa_cli.commands.clean import clean
 from dfa_cli.commands.compare import compare
 from dfa_cli.commands.diff import diff
+from dfa_cli.commands.evaluate import evaluate
 from dfa_cli.commands.export import export
 from dfa_cli.commands.options import PASS_TO_HYDRA
 from dfa_cli.commands.plan import plan
@@ -53,6 +54,7 @@ SYNONYMS = {
     **dict.fromkeys(("multirun", "grid", "search"), "sweep"),
     **dict.fromkeys(("continue", "restart"), "resume"),
     **dict.fromkeys(("figure", "draw"), "plot"),
+    **dict.fromkeys(("eval", "test", "predict"), "evaluate"),
     "version": "--version",
     "help": "--help",
 }
@@ -137,7 +139,7 @@ app = typer.Typer(
 
 for command in (train, sweep):
     app.command(context_settings=PASS_TO_HYDRA, add_help_option=False)(command)
-for command in (rerun, resume, runs, show, compare, plot, report, diff, verify, clean, export):
+for command in (rerun, resume, runs, show, compare, plot, report, diff, evaluate, verify, clean, export):
     app.command()(command)
 for command in (bench, beam, plan):
     app.command()(command)

@@ -38,6 +38,7 @@ from dfa_cli.training.loop import History, LoopSettings, train
 from dfa_cli.training.progress import Progress
 from dfa_cli.training.setup import build_experiment
 from dfa_cli.training.soundness import require_finite
+from dfa_cli.training.trained import Trained
 from dfa_cli.training.weights import save_tensors, weights_of
 
 # The random streams whose seeds are recorded. dfa_cli/seeding.py explains what a stream is.
@@ -163,6 +164,21 @@ def run_stage(spec: RunSpec, folder: Path, resumed: bool = False) -> None:
         experiment.report()
         with experiment.gather_state():
             pass
+
+
+def trained(spec: RunSpec, folder: Path) -> Trained:
+    """Return the network of a run with the weights that the run has saved, and its data.
+
+    Raises `DfaError` when the data cannot be had, or when the weights do not fit the model.
+    """
+    config = spec.config
+    if config["compute"] == "cuda" and not torch.cuda.is_available():
+        config = {**config, "compute": "cpu"}
+    add_plugin_folder(spec.config_dir)
+    import_exactly(spec.code)
+    with files_named(spec):
+        data = load_data(config, spec.code.checksums)
+        return Trained.load(config, f"model={spec.choices['model']}", data, folder / WEIGHTS)
 
 
 def choose_allocator(config: Mapping[str, Any]) -> None:

@@ -32,7 +32,20 @@ MAY: dict[str, list[str]] = {
 INSTEAD: dict[str, str] = {room: held["instead"] for rooms in TABLE.values() for room, held in rooms.items()}
 HEAVY = ("torch", "hydra", "omegaconf")
 # Verbs for functions of the face, now or later. A folder dfa_cli/train/, once imported, would hide `dfa_cli.train`.
-VERBS = ("train", "sweep", "rerun", "resume", "load", "find", "compare", "plot", "report", "align", "clean")
+VERBS = (
+    "train",
+    "sweep",
+    "rerun",
+    "resume",
+    "load",
+    "find",
+    "compare",
+    "plot",
+    "report",
+    "align",
+    "clean",
+    "evaluate",
+)
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class Epoch:
     The training loss and accuracy are those of the steps themselves, with dropout. The validation and test figures are
     measured after the epoch, without dropout. `seconds` count from the start of training. `cost`: of all projections so
     far; it is `None` for a rule that projects nothing. `alignment` holds the columns of the alignment, if it is
-    measured. `is_best`: whether no earlier epoch has reached its validation accuracy.
+    measured. `is_best`: whether it is the best epoch so far (`History`).
     """
 
     epoch: int
@@ -86,12 +86,14 @@ class History:
     """What the loop has to know of the epochs so far, to go on after them.
 
     `epoch`: the last epoch. `best_accuracy`: the highest validation accuracy. `best_epoch`: the first epoch that
-    reached it, from which the patience counts. `seconds`: the time that the epochs took.
+    reached it, from which the patience counts. `best_loss`: the lowest validation loss of an epoch that reached it.
+    `seconds`: the time that the epochs took.
     """
 
     epoch: int = 0
     best_accuracy: float = -1.0  # less than any accuracy, so that the first epoch is the best so far
     best_epoch: int = 0
+    best_loss: float = 0.0
     seconds: float = 0.0
 
     @classmethod
@@ -99,14 +101,24 @@ class History:
         """Build the history from the lines of metrics.csv."""
         history = cls()
         for row in rows:
-            history = history.after(int(row["epoch"]), row["validation_accuracy"], row["seconds"])
+            history = history.after(
+                int(row["epoch"]), row["validation_accuracy"], row["validation_loss"], row["seconds"]
+            )
         return history
 
-    def after(self, epoch: int, validation_accuracy: float, seconds: float) -> History:
+    def is_surpassed_by(self, validation_accuracy: float, validation_loss: float) -> bool:
+        """Tell whether an epoch is better than all so far, as the record of a run chooses its best epoch."""
+        return (validation_accuracy, -validation_loss) > (self.best_accuracy, -self.best_loss)
+
+    def after(
+        self, epoch: int, validation_accuracy: float, validation_loss: float, seconds: float
+    ) -> History:
         """Return the history with one more epoch."""
-        if validation_accuracy > self.best_accuracy:
-            return History(epoch, validation_accuracy, epoch, seconds)
-        return History(epoch, self.best_accuracy, self.best_epoch, seconds)
+        best = self.best_accuracy, self.best_loss
+        if self.is_surpassed_by(validation_accuracy, validation_loss):
+            best = validation_accuracy, validation_loss
+        best_epoch = epoch if validation_accuracy > self.best_accuracy else self.best_epoch
+        return History(epoch, best[0], best_epoch, best[1], seconds)
 
 
 def train(experiment: Experiment, settings: LoopSettings, history: History = History()) -> Iterator[Epoch]:
@@ -134,18 +146,20 @@ def train(experiment: Experiment, settings: LoopSettings, history: History = His
         loss /= rows
         if not math.isfinite(loss):
             raise divergence(experiment, f"The training loss became {loss} in epoch {epoch}", epoch)
-        history = history.after(epoch, validation_hits / len(validation), time.perf_counter() - start)
+        measured = validation_hits / len(validation), validation_loss / len(validation)
+        is_best = history.is_surpassed_by(*measured)
+        history = history.after(epoch, *measured, time.perf_counter() - start)
         yield Epoch(
             epoch=epoch,
             train_loss=loss,
             train_accuracy=hits / rows,
-            validation_loss=validation_loss / len(validation),
-            validation_accuracy=validation_hits / len(validation),
+            validation_loss=measured[1],
+            validation_accuracy=measured[0],
             test_accuracy=test_hits / len(test),
             seconds=history.seconds,
             cost=experiment.epoch_cost(),
             alignment=experiment.alignment(epoch, settings.alignment_every),
-            is_best=history.best_epoch == epoch,
+            is_best=is_best,
         )
 
 

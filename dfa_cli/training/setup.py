@@ -113,28 +113,9 @@ def build_experiment(
     named = {group: f"{group}={name}" for group, name in (choices or {}).items()}
     for group in ("model", "rule", "optimizer"):
         named.setdefault(group, config[group]["_target_"])
-    seed, compute = config["seed"], torch.device(config["compute"])
-    # Until the model is there and its work can be counted. Another run of this process may have left another number.
-    torch.set_num_threads(config["threads"] or process_threads())
-    # Layers of other libraries draw from the global generator.
-    torch.manual_seed(stream_seed(seed, "layers"))
-
-    order = generator(seed, "order")
-    sizes = ModelShape(
-        data.x.shape[1], data.classes, generator(seed, "weights"), generator(seed, "dropout", compute)
-    )
-    with shortage_as_sentence("The model", SMALLER_MODEL):
-        model: Model = build(config["model"], sizes)
-        _require_blocks(model, data.classes, named["model"])
-        model = model.to(compute)
-    torch.set_num_threads(threads_for(config, model, data))
-    if compute.type == "cuda":  # for the whole process, in which another run may have set it
-        torch.set_float32_matmul_precision("high" if config["precision"] == "tf32" else "highest")
-    if config["precision"] == "bf16":
-        model.set_matmul_dtype(torch.bfloat16)
-        if data.edge_index is None:
-            # The input is cast once here, instead of for every batch.
-            data = replace(data, x=data.x.to(torch.bfloat16))
+    compute = torch.device(config["compute"])
+    model, data = build_model(config, data, named["model"])
+    order = generator(config["seed"], "order")
     device: ProjectionDevice = build(config["device"])
     rule: LearningRule = build(config["rule"])
     _require_methods(device, ProjectionDevice, ("prepare", "project", "cost"))
@@ -165,6 +146,35 @@ def build_experiment(
         generators={"order": order, **generators(model)},
         best=BestWeights() if config["weights"] == BEST else None,
     )
+
+
+def build_model(config: Mapping[str, Any], data: Data, name: str) -> tuple[Model, Data]:
+    """Build the model with its first weights. Return it with the data in the format in which it computes.
+
+    `name`: what messages call the model. The function also sets the number of torch's threads and the state of torch's
+    global generator, both for the whole process.
+    """
+    seed, compute = config["seed"], torch.device(config["compute"])
+    # Until the model is there and its work can be counted. Another run of this process may have left another number.
+    torch.set_num_threads(config["threads"] or process_threads())
+    # Layers of other libraries draw from the global generator.
+    torch.manual_seed(stream_seed(seed, "layers"))
+    sizes = ModelShape(
+        data.x.shape[1], data.classes, generator(seed, "weights"), generator(seed, "dropout", compute)
+    )
+    with shortage_as_sentence("The model", SMALLER_MODEL):
+        model: Model = build(config["model"], sizes)
+        _require_blocks(model, data.classes, name)
+        model = model.to(compute)
+    torch.set_num_threads(threads_for(config, model, data))
+    if compute.type == "cuda":  # for the whole process, in which another run may have set it
+        torch.set_float32_matmul_precision("high" if config["precision"] == "tf32" else "highest")
+    if config["precision"] == "bf16":
+        model.set_matmul_dtype(torch.bfloat16)
+        if data.edge_index is None:
+            # The input is cast once here, instead of for every batch.
+            data = replace(data, x=data.x.to(torch.bfloat16))
+    return model, data
 
 
 def _require_whole_state(*parts: object) -> None:

@@ -7,12 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from dfa_cli.devices.base import ProjectionDevice
+from dfa_cli.errors import DfaError
 from dfa_cli.machine.files import disk_errors_as_sentences, write_atomically
 from dfa_cli.models.base import Model
+
+FEEDBACK = "feedback."  # begins the names of the device's tensors
 
 
 class BestWeights:
@@ -40,7 +44,7 @@ def weights_of(model: Model, device: ProjectionDevice | None) -> dict[str, Tenso
     tensors = dict(model.state_dict())
     if device is not None:
         state = device.state_dict()
-        tensors |= {f"feedback.{name}": value for name, value in state.items() if name != "seconds"}
+        tensors |= {f"{FEEDBACK}{name}": value for name, value in state.items() if name != "seconds"}
     return tensors
 
 
@@ -54,6 +58,17 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
     with disk_errors_as_sentences(path.parent):
         write_atomically(path, content)
     return hashlib.sha256(content).hexdigest()
+
+
+def load_weights(model: Model, path: Path) -> None:
+    """Give the model the weights of a run. Raises `DfaError` when the file cannot be read, or has other tensors."""
+    try:
+        tensors = load_tensors(path)
+        model.load_state_dict(
+            {name: value for name, value in tensors.items() if not name.startswith(FEEDBACK)}
+        )
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise DfaError(f"{path} does not fit the model: {' '.join(str(error).split())}") from error
 
 
 def load_tensors(path: Path, where: torch.device | str = "cpu") -> dict[str, Tensor]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from program import Dfa, Run, interrupted_in_epoch
+
+from dfa_cli.records.result import ResultSoFar
+from dfa_cli.training.loop import History
 
 EPOCHS = 12
 # With this rate the accuracy on validation data rises and falls again.
@@ -31,6 +36,7 @@ def test_the_saved_weights_are_those_of_a_run_that_ends_with_the_best_epoch(
     assert best.weights == dfa.run(*words, f"epochs={epoch}").weights
     assert best.weights != dfa.run(*words, f"epochs={EPOCHS}").weights
     assert f"weights        of epoch {epoch}" in dfa("show", str(best.folder)).out
+    assert dfa("evaluate", str(best.folder)).code == 0, "they give the accuracies of the record"
 
 
 def test_a_resumed_run_keeps_the_weights_of_a_best_epoch_before_its_checkpoint(dfa: Dfa) -> None:
@@ -45,6 +51,24 @@ def test_a_resumed_run_keeps_the_weights_of_a_best_epoch_before_its_checkpoint(d
     run = Run(folder)
     assert run.record["resumed"][0]["epoch"] > epoch
     assert run.weights == whole.weights
+
+
+def test_the_best_epoch_is_the_one_that_the_record_names() -> None:
+    """Ties in accuracy go to the lower loss, and the patience counts from the first epoch that reached it."""
+    rng = random.Random(0)
+    for _ in range(200):
+        history, result, marked = History(), ResultSoFar(), 0
+        first = 0
+        highest = -1.0
+        for epoch in range(1, 20):
+            accuracy, loss = rng.randrange(4) / 4, rng.randrange(5) / 5
+            marked = epoch if history.is_surpassed_by(accuracy, loss) else marked
+            history = history.after(epoch, accuracy, loss, 0.0)
+            row = {"epoch": epoch, "validation_accuracy": accuracy, "validation_loss": loss}
+            result.add({**row, "test_accuracy": 0.0, "train_loss": 0.0})
+            first, highest = (epoch, accuracy) if accuracy > highest else (first, highest)
+            assert marked == result.values["best_epoch"]
+            assert history.best_epoch == first
 
 
 def test_a_run_without_them_does_not_count_as_one_with_them(dfa: Dfa) -> None:

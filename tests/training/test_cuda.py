@@ -193,7 +193,7 @@ def test_a_run_with_graphs_is_resumed_where_it_stopped(words: tuple[str, ...], t
     first = parts("cuda", *words)
     history = History()
     for epoch in train(first, settings):
-        history = history.after(epoch.epoch, epoch.validation_accuracy, epoch.seconds)
+        history = history.after(epoch.epoch, epoch.validation_accuracy, epoch.validation_loss, epoch.seconds)
         if epoch.epoch == 4:
             save_checkpoint(tmp_path, epoch.epoch, first)
             break
