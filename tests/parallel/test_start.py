@@ -27,7 +27,7 @@ PROGRAM = str(Path(__file__).parent / "starting_program.py")
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_stage_that_is_killed_while_it_starts_is_named(tmp_path: Path, moment: str) -> None:
-    died, before = tmp_path / "died", set(children(os.getpid()))
+    died, before, threads = tmp_path / "died", set(children(os.getpid())), set(threading.enumerate())
     with (
         pytest.raises(StageError, match=r"^Stage 2 of 2 \(process \d+\) was killed by SIGKILL\.$"),
         joined(2, [PROGRAM, moment, str(died)], "cpu") as team,
@@ -35,6 +35,7 @@ def test_a_stage_that_is_killed_while_it_starts_is_named(tmp_path: Path, moment:
         ProcessLink(team, torch.device("cpu"))
     assert time.time() - float(died.read_text()) < SECONDS
     assert set(children(os.getpid())) <= before
+    assert set(threading.enumerate()) <= threads, "one that is left would keep this process from ending"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
