@@ -57,10 +57,17 @@ def trained(name: str, *folders: str | Path, config_dir: str | Path | None = Non
     one that was changed after dfa wrote it, and for one whose data cannot be had.
     """
     run = _with_weights(name, [Path(folder) for folder in folders] or [Path("outputs")])
+    spec = spec_of_record(run, Trust(str(Path(config_dir).absolute()) if config_dir else None))
+    import torch
+
     from dfa_cli.experiment import trained
 
-    trust = Trust(str(Path(config_dir).absolute()) if config_dir else None)
-    return trained(spec_of_record(run, trust), Path(run.folder)).model
+    threads = torch.get_num_threads()
+    try:
+        with torch.random.fork_rng(devices=[]):  # The program that calls this has a generator of its own.
+            return trained(spec, Path(run.folder)).model
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _with_weights(name: str, folders: Paths) -> Run:

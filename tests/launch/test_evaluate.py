@@ -117,10 +117,11 @@ def test_python_gets_the_network(trained: tuple[Dfa, Run], monkeypatch: pytest.M
     dfa, run = trained
     for name, value in dfa.environment.items():
         monkeypatch.setenv(name, value)
+    torch.manual_seed(5)
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     model = dfa_cli.trained(run.record["id"][:4], dfa.outputs)
-    torch.set_num_threads(threads)
-    torch.set_rng_state(state)
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.get_rng_state(), state)
     assert isinstance(model, nn.Module)
     assert not model.training
     stored = load_file(run.folder / "weights.safetensors")
