@@ -14,10 +14,12 @@ class DfaError(Exception):
 
     The message says on one line what was given, what is expected and what to type. The command line prints it without
     a traceback and exits with `exit_code`. Every other exception is a bug and keeps its traceback. `log`: the file that
-    holds the traceback of the cause, where a user may want it.
+    holds the traceback of the cause, where a user may want it. `refuses`: the run was refused, so that nothing of it is
+    left unless an epoch was measured; otherwise it failed by itself, and its record says how.
     """
 
     exit_code = 2
+    refuses = True
     log: Path | None = None
 
 

@@ -25,6 +25,7 @@ class OwnCodeError(DfaError):
     """
 
     exit_code = 1
+    refuses = False
 
 
 def own_code_error(error: BaseException, code: OwnCode, config: Mapping[str, Any]) -> OwnCodeError | None:

@@ -8,21 +8,21 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from dfa_cli.config.own_errors import OwnCodeError
 from dfa_cli.console.messages import shortest
 from dfa_cli.errors import DfaError
 from dfa_cli.machine.files import fixable_errors_as_sentences, make_folder, remove_folder
 from dfa_cli.records.curves import progress_of
 from dfa_cli.records.locks import owned
-from dfa_cli.records.run import LOCK, RECORD, record_of
+from dfa_cli.records.run import LOCK, RECORD
 
 
 @contextlib.contextmanager
 def new_run_folder(folder: Path) -> Iterator[Path]:
     """Make the folder of a run, and own it for the block.
 
-    The folder is deleted again if the run is refused before its first epoch, or interrupted before it has a record. It
-    stays after an exception in the user's own code, since run.log holds the traceback.
+    The folder is deleted again if the run is refused before it has measured an epoch, even in a step of the first one,
+    or interrupted before it has a record. It stays when the run fails by itself, as after an exception in the user's
+    own code, of which run.log holds the traceback.
     Raises `InUseError` when another process owns the folder. Raises `DfaError` when the folder is not empty, since two
     runs would mix in it, and when it cannot be written.
     """
@@ -39,9 +39,7 @@ def new_run_folder(folder: Path) -> Iterator[Path]:
                 with fixable_errors_as_sentences(folder):
                     yield folder
             except (DfaError, KeyboardInterrupt) as error:
-                refused = isinstance(error, DfaError) and not (
-                    isinstance(error, OwnCodeError) or _has_trained(folder)
-                )
+                refused = isinstance(error, DfaError) and error.refuses and not progress_of(folder)[0]
                 # If the folder was moved, another run may have its name by now.
                 if lock.is_ours() and (refused or not (folder / RECORD).exists()):
                     with contextlib.suppress(OSError):  # The folder may be gone.
@@ -52,10 +50,6 @@ def new_run_folder(folder: Path) -> Iterator[Path]:
             with contextlib.suppress(OSError):  # not empty
                 path.rmdir()
         raise
-
-
-def _has_trained(folder: Path) -> bool:
-    return progress_of(folder)[0] > 0 or "train_seconds" in record_of(folder).get("time", {})
 
 
 def _delete_contents(folder: Path) -> None:

@@ -46,6 +46,8 @@ Result = TypeVar("Result")
 class StageError(DfaError):
     """Another process of the run has ended."""
 
+    refuses = False
+
 
 class Team:
     """The processes of a run. `rank`: the number of this one, from 0. `size`: how many there are.

@@ -26,6 +26,7 @@ class DivergenceError(DfaError):
     """Training has diverged: in `epoch` a loss or a weight became NaN or infinite."""
 
     exit_code = 1
+    refuses = False
 
     def __init__(self, epoch: int | None, sentence: str):
         super().__init__(sentence)

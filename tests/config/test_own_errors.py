@@ -142,6 +142,7 @@ def test_what_dfa_expects_of_a_class_is_said(case: str, dfa: Dfa, monkeypatch: p
     assert answer.code == 2, answer.err
     assert answer.err.count("\n") == 1
     assert answer.sentence.startswith(f"error: {REFUSED[case][2]}")
+    assert dfa.left() == []
 
 
 def test_rows_of_the_test_that_also_train_are_refused(dfa: Dfa, monkeypatch: pytest.MonkeyPatch) -> None:
