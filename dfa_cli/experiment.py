@@ -40,6 +40,7 @@ from dfa_cli.training.setup import build_experiment
 from dfa_cli.training.soundness import require_finite
 from dfa_cli.training.trained import Trained
 from dfa_cli.training.weights import save_tensors, weights_of
+from dfa_cli.training.wrong_values import wrong_values_told
 
 # The random streams whose seeds are recorded. dfa_cli/seeding.py explains what a stream is.
 SEEDED = ("weights", "order", "dropout", "layers")
@@ -105,6 +106,7 @@ def _train(spec: RunSpec, record: Record, folder: Path, resumed: bool = False) -
         with (
             record.timed("train_seconds", before=history.seconds),
             shortage_as_sentence("A training step", SMALLER_STEP),
+            wrong_values_told(experiment),
         ):
             progress.begin_training(experiment.batches, history.epoch)
             epoch = None

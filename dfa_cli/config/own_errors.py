@@ -75,6 +75,11 @@ def described(kind: type) -> str:
     return kind.__name__
 
 
+def returned(value: object) -> str:
+    """Name the kind of a value that a method has returned."""
+    return "nothing" if value is None else type(value).__name__
+
+
 def is_own_class(kind: type) -> bool:
     try:
         return is_own_file(inspect.getfile(kind))

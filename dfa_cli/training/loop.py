@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfa_cli.config.own_errors import described
+from dfa_cli.config.own_errors import described, is_own_class, returned
 from dfa_cli.devices.base import Cost
 from dfa_cli.errors import DfaError
 from dfa_cli.models.base import Model
@@ -189,7 +189,7 @@ class TrainingStep:
         self.optimizer.zero_grad(set_to_none=True)
         step = self.rule.backward(self.model, batch)
         if not self.is_checked:
-            self._require_step(step)
+            self._require_step(step, len(batch.targets))
         loss, correct = step
         self.optimizer.step()
         n = len(batch.targets)
@@ -197,15 +197,34 @@ class TrainingStep:
         self.sums.correct.add_(correct.long())
         return n
 
-    def _require_step(self, step: object) -> None:
+    def _require_step(self, step: object, labels: int) -> None:
         """Raise `DfaError` for a rule of the user's own that returns something else than a step."""
-        if not isinstance(step, (tuple, list)) or len(step) != 2:
-            given = "nothing" if step is None else type(step).__name__
+        if mistake := _mistake(step, labels, is_own_class(type(self.rule))):
             raise DfaError(
-                f"{described(type(self.rule))}: backward returned {given}. It must return Step(loss, correct) of "
+                f"{described(type(self.rule))}: backward returned {mistake}. It must return Step(loss, correct) of "
                 "dfa_cli.rules: the mean loss and the number of correct rows, as loss_and_error gives them."
             )
         self.is_checked = True
+
+
+def _mistake(step: object, labels: int, is_own: bool) -> str | None:
+    """Say what is returned in place of a step; `None` if it can be one.
+
+    `is_own`: the numbers are read too, for which the CPU waits for the accelerator.
+    """
+    if not isinstance(step, (tuple, list)) or len(step) != 2:
+        return returned(step)
+    for name, value in zip(Step._fields, step, strict=True) if is_own else ():
+        if not isinstance(value, Tensor):
+            if name == "correct":  # A number in place of the loss does no harm.
+                return f"{returned(value)} in place of a tensor as `correct`"
+        elif value.dim():
+            return f"`{name}` of the shape {list(value.shape)}, in place of a tensor with one number"
+    if is_own:
+        loss, correct = (value.item() if isinstance(value, Tensor) else value for value in step)
+        if not (float(correct).is_integer() and 0 <= correct <= labels):
+            return f"loss={loss} and correct={correct}, which is no number of rows from 0 to {labels}"
+    return None
 
 
 def train_epoch(step: Callable[[Tensor | None], int], batches: Batches, sums: Step) -> int:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dfa_cli.config.instantiate import arguments_error, build
-from dfa_cli.config.own_errors import described
+from dfa_cli.config.own_errors import described, returned
 from dfa_cli.config.plugins import is_of_package
 from dfa_cli.config.schema import projects
 from dfa_cli.data.base import Data
@@ -67,7 +67,15 @@ class Experiment:
 
     def cost(self) -> Cost | None:
         """Return the cost of the projections so far, or `None` for a rule that projects nothing."""
-        return None if self.device is None else self.device.cost()
+        if self.device is None:
+            return None
+        cost = self.device.cost()
+        if not isinstance(cost, Cost):
+            raise DfaError(
+                f"{described(type(self.device))}: cost returned {returned(cost)}. It must return Cost(rows=..., ...) "
+                "of dfa_cli.devices: what all projections since prepare have cost."
+            )
+        return cost
 
     def epoch_cost(self) -> Cost | None:
         """Return the same at the end of an epoch, when all processes of a run call it."""

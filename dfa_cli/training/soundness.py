@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from dfa_cli.devices.base import ProjectionDevice
 from dfa_cli.errors import DfaError
 from dfa_cli.kernels.sparse import SparseMatrix
 from dfa_cli.models.batch import Batch
@@ -55,7 +54,7 @@ def require_finite(experiment: Experiment, epoch: Epoch | None) -> None:
 def divergence(experiment: Experiment, what: str, epoch: int | None) -> DivergenceError:
     """Build the error for a run in which `what` happened: it names the first thing that is not finite."""
     device = experiment.device
-    if device is not None and not _device_is_finite(device, experiment):
+    if device is not None and not is_finite(device.project(sample_error(experiment))):
         cause = " ".join(device.cost().warnings) or "Change its options, device.KEY=VALUE."
         advice = f"the projection device answers a finite error with values that are not finite. {cause}"
     elif (culprit := first_not_finite(experiment)) == "the input":
@@ -70,14 +69,14 @@ def divergence(experiment: Experiment, what: str, epoch: int | None) -> Divergen
     return DivergenceError(epoch, f"{what}: {advice}")
 
 
-def _device_is_finite(device: ProjectionDevice, experiment: Experiment) -> bool:
-    """Project a few errors as an untrained network makes them, and tell whether the answer is finite."""
+def sample_error(experiment: Experiment) -> Tensor:
+    """Return a few errors as an untrained network makes them, to see how the device answers."""
     batch = experiment.batches.sample()
     classes = experiment.model.blocks[-1].width
     targets = batch.targets[:PROBE_ROWS]
     error = torch.full((len(targets), classes), 1 / classes, device=targets.device)
     error.scatter_add_(1, targets.unsqueeze(1), torch.full_like(error, -1.0))
-    return is_finite(device.project(error / len(batch.targets)))
+    return error / len(batch.targets)
 
 
 @torch.no_grad()

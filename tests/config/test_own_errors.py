@@ -111,12 +111,11 @@ RAISED: dict[str, tuple[str, str, str]] = {
         RULE.replace("        return step\n", "        raise SystemExit\n"),
         r"mine/code_14\.py, line 10, `raise SystemExit` raised SystemExit\.",
     ),
-    "what a layer returns": (
+    "what a model says of itself": (
         "model",
-        "from torch import nn\nclass Layer(nn.Module):\n    def forward(self, h, graph):\n        return h, h\n"
-        "class Own(Model):\n    def __init__(self, sizes):\n"
-        "        super().__init__([Block(Layer(), sizes.classes)])\n",
-        r"AttributeError: 'tuple' object has no attribute 'shape', in dfa_cli/models/base\.py, line \d+, `.*`\. The "
+        "class Own(Model):\n    widths = None\n    def __init__(self, sizes):\n"
+        "        super().__init__([Block(Linear(sizes.features, sizes.classes, sizes.weights), sizes.classes)])\n",
+        r"TypeError: object of type 'NoneType' has no len\(\), in dfa_cli/rules/dfa\.py, line \d+, `.*`\. The "
         r"run uses code of your own: code_15\.Own\. It may lack or return something else than dfa expects there\.",
     ),
 }
