@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dfa_cli.config.instantiate import arguments_error, build
-from dfa_cli.config.own_errors import described, returned
+from dfa_cli.config.own_errors import described, is_own_class, returned
 from dfa_cli.config.plugins import is_of_package
 from dfa_cli.config.schema import projects
 from dfa_cli.data.base import Data
@@ -27,6 +27,7 @@ from dfa_cli.training import alignment
 from dfa_cli.training.batches import Batches
 from dfa_cli.training.optimizer import make_optimizer
 from dfa_cli.training.threads import process_threads, threads_for
+from dfa_cli.training.trace import Trace
 from dfa_cli.training.weights import BestWeights
 
 BEST = "best"  # `weights`: those of the best validation epoch
@@ -44,6 +45,7 @@ class Experiment:
     `device` is `None` for a rule that projects nothing. `validation` and `test` are row indices. `generators` holds
     the generator of the order of the rows, and those of the model by the names of the modules that draw from them.
     `best` holds the weights of the best epoch so far; it is `None` when the run saves those of the last one.
+    `trace` looks at the steps of a run with classes of the user's own, and is `None` in other runs.
     """
 
     model: Model
@@ -55,6 +57,7 @@ class Experiment:
     test: Tensor
     generators: dict[str, torch.Generator]
     best: BestWeights | None
+    trace: Trace | None
     in_one_process: ClassVar[bool] = True
 
     def gather_state(self) -> AbstractContextManager[None]:
@@ -143,16 +146,18 @@ def build_experiment(
         raise arguments_error(config["optimizer"], error, given=1) from error
     if compute.type == "cpu" and not config.get("parallel"):  # else the parts lie in several memories
         _require_memory(model, rule, optimizer)
+    used = device if projects(config) and model.widths else None
     return Experiment(
         model=model,
         rule=rule,
-        device=device if projects(config) and model.widths else None,
+        device=used,
         optimizer=optimizer,
         batches=Batches(data, config["batch_size"], order),
         validation=data.validation,
         test=data.test,
         generators={"order": order, **generators(model)},
         best=BestWeights() if config["weights"] == BEST else None,
+        trace=_trace(model, rule, used, optimizer),
     )
 
 
@@ -183,6 +188,13 @@ def build_model(config: Mapping[str, Any], data: Data, name: str) -> tuple[Model
             # The input is cast once here, instead of for every batch.
             data = replace(data, x=data.x.to(torch.bfloat16))
     return model, data
+
+
+def _trace(model: Model, *parts: object) -> Trace | None:
+    """Return what looks at the steps of a run in which one of these parts is of a class of the user's own."""
+    kinds = filter(is_own_class, {type(part) for part in (*model.modules(), *parts)})
+    own = sorted(kinds, key=lambda kind: kind.__qualname__)
+    return Trace(model, own) if own else None
 
 
 def _require_whole_state(*parts: object) -> None:

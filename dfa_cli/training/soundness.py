@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from dfa_cli.config.own_errors import described
 from dfa_cli.errors import DfaError
 from dfa_cli.kernels.sparse import SparseMatrix
 from dfa_cli.models.batch import Batch
@@ -66,6 +67,12 @@ def divergence(experiment: Experiment, what: str, epoch: int | None) -> Divergen
             else "All weights and activations are finite now, so the overflow was in an earlier step of this epoch."
         )
         advice = f"training has diverged and was stopped. {first} Try a smaller optimizer.lr."
+        if (trace := experiment.trace) is not None:
+            own, said = ", ".join(map(described, trace.kinds)), trace.said()
+            advice = (
+                f"training was stopped. {f'{said}.' if said else first} The run uses code of your own, {own}: see what "
+                "it does there, or try a smaller optimizer.lr."
+            )
     return DivergenceError(epoch, f"{what}: {advice}")
 
 
