@@ -75,7 +75,9 @@ class SweepDisplay:
             )
             accuracy = f"test {percent(run.accuracy).strip()}" if run.accuracy is not None else ""
             return f"{number} {run.state}{took}  {run.label}  {accuracy}"
-        return f"{number} {run.state}  {run.label}  {run.reason}"
+        # Why a job failed stands at the end of the sweep, with its log.
+        reason = "" if run.state == "failed" else run.reason
+        return f"{number} {run.state}  {run.label}  {reason}".rstrip()
 
     def lines(self, sweep: Supervisor, room: int) -> list[str]:
         """Return the block shown in a terminal: the counts, and a line for each running job.
