@@ -17,6 +17,7 @@ import hashlib
 import importlib.machinery
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import sysconfig
@@ -319,6 +320,15 @@ def is_own_file(path: str) -> bool:
     return not any(place.is_relative_to(folder) for folder in (*_installed_folders(), str(_PACKAGE)))
 
 
+def is_module_of_own(path: str, name: str) -> bool:
+    """Tell whether a file is own code that runs as the module `name`.
+
+    A file that an installed package has written, as torch_geometric does, runs as a module of this package.
+    """
+    top = getattr(sys.modules.get(name.partition(".")[0]), "__file__", None)
+    return is_own_file(path) and os.path.isfile(path) and (top is None or is_own_file(top))
+
+
 def _imports(content: bytes, name: str, is_package: bool) -> Iterator[str]:
     """Yield the modules that the import statements of a file may import, with the packages that contain them."""
     yield from _prefixes(name.rpartition(".")[0]) if "." in name else ()
@@ -405,12 +415,7 @@ def late_modules(known: OwnCode, before: Iterable[str]) -> dict[str, str | None]
     earlier, late = set(before), {}
     for name, module in list(sys.modules.items()):
         path = getattr(module, "__file__", None)
-        if name in earlier or name in known.modules or not path or not is_own_file(path):
-            continue
-        top = getattr(sys.modules.get(name.partition(".")[0]), "__file__", None)
-        if top is not None and not is_own_file(
-            top
-        ):  # written by an installed package, as torch_geometric does
+        if name in earlier or name in known.modules or not path or not is_module_of_own(path, name):
             continue
         with contextlib.suppress(OSError):
             parts = [*name.split(".")[:-1], Path(path).name]

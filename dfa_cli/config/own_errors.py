@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dfa_cli.config.own_code import OwnCode, is_own_file
+from dfa_cli.config.own_code import OwnCode, is_module_of_own, is_own_file
 from dfa_cli.config.own_files import place_of
 from dfa_cli.config.plugins import is_of_package, targets
 from dfa_cli.errors import DfaError
@@ -39,11 +39,18 @@ def own_code_error(error: BaseException, code: OwnCode, config: Mapping[str, Any
         return None
     words = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
     paths = {module.path for module in code.modules.values()}
-    if isinstance(error, SyntaxError) and error.filename in paths:
+
+    def is_own(path: str, module: str) -> bool:
+        # Some files no import statement shows, such as those of a folder that own code has added to sys.path.
+        return path in paths or is_module_of_own(path, module)
+
+    if isinstance(error, SyntaxError) and is_own(error.filename or "", ""):
         return OwnCodeError(f"{syntax_message(error)}.")
     frames = traceback.extract_tb(error.__traceback__)
-    if own := [frame for frame in reversed(frames) if frame.filename in paths]:
-        lines = ", called by ".join(map(_line, own[:MOST_CALLS]))
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    own = [frame for frame, name in zip(frames, modules, strict=True) if is_own(frame.filename, name)]
+    if own:
+        lines = ", called by ".join(map(_line, own[: -MOST_CALLS - 1 : -1]))
         return OwnCodeError(f"{lines} raised {words}.{_hint(error)}")
     if isinstance(error, (OSError, SystemExit)) or config.get("parallel"):  # another process may have ended
         return None

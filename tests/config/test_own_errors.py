@@ -251,3 +251,30 @@ def test_what_only_running_shows_is_left_to_the_run(
     monkeypatch.setattr(sys, "path", [*sys.path])
     answer = dfa.train(*words)
     assert answer.code == 0, answer.err
+
+
+@pytest.mark.parametrize(
+    ("method", "says"),
+    [
+        (
+            "def backward(self, model, batch):\n        return 1 / 0",
+            "there/FILE.py, line 4, `return 1 / 0` raised ZeroDivisionError: division by zero.",
+        ),
+        ("def backward(self", "there/FILE.py, line 3: Python cannot read `def backward(self`: "),
+    ],
+)
+def test_an_exception_in_a_folder_that_own_code_has_added(
+    method: str, says: str, dfa: Dfa, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = words_for(dfa, "no step", monkeypatch)
+    late, there = f"late_{len(method)}", dfa.root / "there"
+    there.mkdir()
+    (there / f"{late}.py").write_text(
+        f"from dfa_cli.rules import Backpropagation\nclass Own(Backpropagation):\n    {method}\n"
+    )
+    (dfa.root / "mine" / "code_2.py").write_text(
+        f"import sys\nsys.path.append({str(there)!r})\nfrom {late} import Own\n"
+    )
+    answer = dfa.train(*words)
+    assert answer.code == 1
+    assert answer.sentence.startswith(f"error: {says.replace('FILE', late)}")
