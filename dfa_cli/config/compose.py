@@ -198,7 +198,7 @@ class Composer:
             # Otherwise all classes are those of dfa's own options.
             if folder or any("_target_" in word for word in overrides):
                 with _own_files_named(overrides, choices, folder):
-                    require_importable(config, choices, code)
+                    require_importable(config, choices, code, folder)
             self._found[key] = code
         return self._found[key]
 

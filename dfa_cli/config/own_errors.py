@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from dfa_cli.config.own_code import OwnCode, is_module_of_own, is_own_file
@@ -51,7 +53,8 @@ def own_code_error(error: BaseException, code: OwnCode, config: Mapping[str, Any
     own = [frame for frame, name in zip(frames, modules, strict=True) if is_own(frame.filename, name)]
     if own:
         lines = ", called by ".join(map(_line, own[: -MOST_CALLS - 1 : -1]))
-        return OwnCodeError(f"{lines} raised {words}.{_hint(error)}")
+        hint = _hint(error) or _hidden(error, Path(own[-1].filename).parent)
+        return OwnCodeError(f"{lines} raised {words}.{hint}")
     if isinstance(error, (OSError, SystemExit)) or config.get("parallel"):  # another process may have ended
         return None
     if isinstance(error, AttributeError) and is_own_class(type(error.obj)):
@@ -110,6 +113,27 @@ def _hint(error: BaseException) -> str:
     if unset or "Module.__init__() call" in str(error):
         return " A constructor of a class that derives from another must call super().__init__(...) first."
     return ""
+
+
+def _hidden(error: BaseException, folder: Path) -> str:
+    """Tell of a file in `folder` with the name of the module that lacks something. Python has not read this file."""
+    if isinstance(error, ImportError):
+        name, lacks = error.name, getattr(error, "name_from", None)
+    elif isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):
+        name, lacks = error.obj.__name__, error.name
+    else:
+        return ""
+    file, found = folder / f"{name}.py", getattr(sys.modules.get(name or ""), "__file__", None)
+    is_hidden = found is not None and file.is_file() and Path(found).exists() and not file.samefile(found)
+    return f" {hidden_message(str(name), file, lacks)}" if is_hidden else ""
+
+
+def hidden_message(module: str, file: Path, lacks: str | None) -> str:
+    """Say that Python finds another module before a file of the user's own with the same name."""
+    which = f", which has no {lacks}" if lacks else ""
+    return (
+        f"Python takes another module {module}{which}, in place of {place_of(file, None)}. Rename the file."
+    )
 
 
 def _calls_no_other(kind: type) -> bool:
