@@ -23,7 +23,6 @@ from dfa_cli.training.graph import with_graphs
 from dfa_cli.training.schedule import set_rate
 from dfa_cli.training.setup import Experiment
 from dfa_cli.training.soundness import divergence
-from dfa_cli.training.trace import Trace
 
 
 @dataclass(frozen=True)
@@ -132,10 +131,11 @@ def train(experiment: Experiment, settings: LoopSettings, history: History = His
     rule, optimizer = experiment.rule, experiment.optimizer
     validation, test = experiment.validation, experiment.test
     evaluate = Evaluation(model, batches, validation, test)
-    # Reading the loss makes the CPU wait for an accelerator.
-    trace = experiment.trace if experiment.in_one_process and batches.y.is_cpu else None
-    step = TrainingStep(model, rule, optimizer, batches, trace)
+    step = TrainingStep(model, rule, optimizer, batches)
     sums = step.sums
+    # Reading the loss makes the CPU wait for an accelerator.
+    if experiment.trace is not None and experiment.in_one_process and batches.y.is_cpu:
+        experiment.trace.watch(optimizer, sums.loss, history.epoch)
     if settings.graph == "auto":
         step, evaluate = with_graphs(experiment, step, sums, evaluate)
     start = time.perf_counter() - history.seconds
@@ -144,8 +144,6 @@ def train(experiment: Experiment, settings: LoopSettings, history: History = His
         if settings.patience is not None and epoch - 1 - history.best_epoch >= settings.patience:
             return
         set_rate(optimizer, settings.schedule, epoch, settings.epochs)
-        if trace is not None:
-            trace.epoch = epoch
         rows = train_epoch(step, batches, sums)
         loss, hits, validation_loss, validation_hits, test_hits = _numbers([*sums, *evaluate()])
         loss /= rows
@@ -179,19 +177,10 @@ class TrainingStep:
     """A training step on some rows: the rule computes the gradients, and the optimizer changes the weights.
 
     `sums`: the summed loss and the number of correct rows, to which each step adds. They stay on the accelerator.
-    `trace`: what looks at each step, if anything does.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        rule: LearningRule,
-        optimizer: torch.optim.Optimizer,
-        batches: Batches,
-        trace: Trace | None = None,
-    ):
+    def __init__(self, model: Model, rule: LearningRule, optimizer: torch.optim.Optimizer, batches: Batches):
         self.model, self.rule, self.optimizer, self.batches = model, rule, optimizer, batches
-        self.trace = trace
         dtype = next((parameter.dtype for parameter in model.parameters()), None)
         loss = torch.zeros((), dtype=dtype, device=batches.y.device)
         self.sums = Step(loss, torch.zeros_like(loss, dtype=torch.int64))
@@ -208,8 +197,6 @@ class TrainingStep:
         n = len(batch.targets)
         self.sums.loss.add_(loss * n)
         self.sums.correct.add_(correct.long())
-        if self.trace is not None:
-            self.trace.see(self.sums.loss)
         self.optimizer.step()
         return n
 

@@ -147,17 +147,20 @@ def build_experiment(
     if compute.type == "cpu" and not config.get("parallel"):  # else the parts lie in several memories
         _require_memory(model, rule, optimizer)
     used = device if projects(config) and model.widths else None
+    batches = Batches(data, config["batch_size"], order)
+    kinds = filter(is_own_class, {type(part) for part in (*model.modules(), rule, used, optimizer)})
+    own = sorted(kinds, key=lambda kind: kind.__qualname__)
     return Experiment(
         model=model,
         rule=rule,
         device=used,
         optimizer=optimizer,
-        batches=Batches(data, config["batch_size"], order),
+        batches=batches,
         validation=data.validation,
         test=data.test,
         generators={"order": order, **generators(model)},
         best=BestWeights() if config["weights"] == BEST else None,
-        trace=_trace(model, rule, used, optimizer),
+        trace=Trace(model, own, len(batches)) if own else None,
     )
 
 
@@ -188,13 +191,6 @@ def build_model(config: Mapping[str, Any], data: Data, name: str) -> tuple[Model
             # The input is cast once here, instead of for every batch.
             data = replace(data, x=data.x.to(torch.bfloat16))
     return model, data
-
-
-def _trace(model: Model, *parts: object) -> Trace | None:
-    """Return what looks at the steps of a run in which one of these parts is of a class of the user's own."""
-    kinds = filter(is_own_class, {type(part) for part in (*model.modules(), *parts)})
-    own = sorted(kinds, key=lambda kind: kind.__qualname__)
-    return Trace(model, own) if own else None
 
 
 def _require_whole_state(*parts: object) -> None:

@@ -18,45 +18,53 @@ class Trace:
     finite, weights that are not finite either were spoiled by the step before.
 
     `kinds`: the classes of the user's own that compute gradients or weights; without any, a run has no trace.
-    `epoch`: of the steps that are seen next. `found`: what was first not finite, in words.
+    `steps`: how many an epoch has.
     """
 
-    def __init__(self, model: Model, kinds: Sequence[type]):
-        self.model, self.kinds = model, kinds
-        self.epoch = 0
-        self.last = (0, 0)  # the epoch and the number of the last step; 0 before the first
-        self.found: str | None = None
+    def __init__(self, model: Model, kinds: Sequence[type], steps: int):
+        self.model, self.kinds, self.steps = model, kinds, steps
+        self._begun_after = self._last = 0  # steps are counted from the first one of epoch 1
+        self._found: str | None = None
 
-    def see(self, losses: Tensor) -> None:
-        """Look at the next step. `losses`: the sum of the losses of the epoch, with that of this step."""
-        is_finite = math.isfinite(losses.item())
-        before = self.last
-        self.last = (self.epoch, before[1] + 1 if before[0] == self.epoch else 1)
-        if self.found is None and not (is_finite and before[1]):
-            self.found = self._look(before, is_finite)
+    def watch(self, optimizer: torch.optim.Optimizer, losses: Tensor, epoch: int) -> None:
+        """Look at each step from now on. `losses`: the sum of the losses so far in the epoch. `epoch`: the last one."""
+        self._begun_after = self._last = epoch * self.steps
+        optimizer.register_step_pre_hook(lambda *_: self._see(losses))
 
     def said(self) -> str | None:
-        """Say what was found, or else what the last step has left."""
-        return self.found or (self._look(self.last, is_finite=True) if self.last[1] else None)
+        """Say what was first not finite, if anything was: in a step, or after the last one."""
+        return self._found or (self._spoiled_weights() if self._last > self._begun_after else None)
 
-    def _look(self, before: tuple[int, int], is_finite: bool) -> str | None:
-        here = _named(self.last)
-        parameters = dict(self.model.named_parameters())
-        if weights := _not_finite(parameters):
-            if not before[1]:
-                return f"{weights} not finite before {here}, the first of this process"
-            return f"{weights} not finite after {_named(before)}, whose loss was finite"
-        if not is_finite and before[1]:
-            return f"The loss of {here} was not finite, and all weights were finite then"
-        if gradients := _not_finite({name: parameter.grad for name, parameter in parameters.items()}):
+    def _see(self, losses: Tensor) -> None:
+        is_finite = math.isfinite(losses.item())
+        is_first = self._last == self._begun_after
+        if self._found is None and (is_first or not is_finite):
+            self._found = self._look(is_first, is_finite)
+        self._last += 1
+
+    def _look(self, is_first: bool, is_finite: bool) -> str | None:
+        here = self._named(self._last + 1)
+        if is_first and (weights := _not_finite(dict(self.model.named_parameters()))):
+            return f"{weights} not finite before {here}, the first of this process"
+        if not is_first:
+            return (
+                self._spoiled_weights()
+                or f"The loss of {here} was not finite, and all weights were finite then"
+            )
+        gradients = {name: parameter.grad for name, parameter in self.model.named_parameters()}
+        if gradient := _not_finite(gradients):
             loss = "finite" if is_finite else "not finite either"
-            return f"The gradient of {gradients} not finite in {here}, whose loss was {loss}"
+            return f"The gradient of {gradient} not finite in {here}, whose loss was {loss}"
         return None
 
+    def _spoiled_weights(self) -> str | None:
+        """Say which weights are not finite after the last step, whose loss was finite."""
+        weights = _not_finite(dict(self.model.named_parameters()))
+        return weights and f"{weights} not finite after {self._named(self._last)}, whose loss was finite"
 
-def _named(step: tuple[int, int]) -> str:
-    epoch, number = step
-    return f"step {number} of epoch {epoch}"
+    def _named(self, step: int) -> str:
+        epoch, number = divmod(step - 1, self.steps)
+        return f"step {number + 1} of epoch {epoch + 1}"
 
 
 def _not_finite(values: Mapping[str, Tensor | None]) -> str | None:
