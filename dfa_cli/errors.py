@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 NEAR = 0.6  # of two words, from 0 to 1: `compar` and `compare` have 0.92, `nope` and `compare` 0.55
+MANY = 12  # names that a sentence lists at most, where another place lists them too
 
 
 class DfaError(Exception):
@@ -25,14 +26,21 @@ class DfaError(Exception):
 
 def nearest(word: str, known: Iterable[str], most: int = 3) -> list[str]:
     """Return up to `most` known words that look like `word`: first those that contain it, then the most similar."""
-    known = list(known)
-    similar = difflib.get_close_matches(word, known, n=max(1, len(known)), cutoff=NEAR)
-    return sorted(similar, key=lambda name: word not in name)[:most]
+    names = {name.lower(): name for name in known}
+    word = word.lower()
+    similar = difflib.get_close_matches(word, names, n=max(1, len(names)), cutoff=NEAR)
+    return [names[name] for name in sorted(similar, key=lambda name: word not in name)][:most]
 
 
-def one_of(word: str, known: Iterable[str]) -> str:
-    """Say that a word is not among the known ones: `'gnc' is not one of cora, gcn (did you mean gcn?)`."""
+def one_of(word: str, known: Iterable[str], listed_by: str | None = None) -> str:
+    """Say that a word is not among the known ones: `'gnc' is not one of cora, gcn (did you mean gcn?)`.
+
+    `listed_by`: the command that lists them. Where they are many, it is named in place of the list.
+    """
     known = sorted(known)
-    guesses = nearest(word, known, most=1)
-    hint = f" (did you mean {guesses[0]}?)" if guesses else ""
+    many = listed_by is not None and len(known) > MANY
+    guesses = nearest(word, known, most=3 if many else 1)
+    hint = f" (did you mean {' or '.join(guesses)}?)" if guesses else ""
+    if many:
+        return f"'{word}' is not one of the {len(known)} options{hint}; {listed_by} lists them"
     return f"'{word}' is not one of {', '.join(known)}{hint}"

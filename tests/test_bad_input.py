@@ -75,7 +75,15 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
     "a number for grids": (["grids=3"], [r"^error: grids is 3\. It must be a list of grids"]),
     "null for an option": (
         ["model=null"],
-        [r"^error: model=null does not name an option of a group; dfa train --help"],
+        [r"^error: model=null: 'null' is not one of cheb, fc, gat, gcn, sage\.$"],
+    ),
+    "null for an option that an option called none means": (
+        ["-m", "tuned=none,null"],
+        [r"^error: tuned=null: the option of tuned that sets nothing is called none; type tuned=none\.$"],
+    ),
+    "null for the option of a group without a default": (
+        ["experiment=null"],
+        [r"^error: experiment=null chooses nothing; leave it out\.$"],
     ),
     "no option": (["model="], [r"^error: model=: '' is not one of cheb, fc"]),
     "a second option": (
@@ -206,6 +214,29 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
     ),
     "a folder of options that is not there": (["--config-dir", "/nowhere/at/all"], ["/nowhere/at/all"]),
     "a misspelt key": (["rul=bp"], ["rul", r"did you mean rule\?"]),
+    "a key that is nothing like those beside it": (
+        ["model.layers=3"],
+        [r"model\.layers here \(model has hidden, activation, dropout, input_dropout\); dfa train --help"],
+    ),
+    "an unknown key within the dictionary of a group": (
+        ["device={where: cpu, foo: 2}"],
+        [r"^error: There is no key device\.foo here; dfa train --help"],
+    ),
+    "several values for a group inside a group": (
+        ["drift=none,medium"],
+        [r"type dfa sweep device=opu_sim device/drift=none,medium\.$"],
+    ),
+    "an option in capitals": (["model=GCN"], [r"did you mean gcn\?"]),
+    "an option without its group": (["quickstart"], [r"is an option; type experiment=quickstart\.$"]),
+    "a group without an option": (["model", "gcn"], [r"^error: model is a group; type model=OPTION\."]),
+    "a key as a flag": (["--batch-size=3"], [r"a key has no dashes before it; type batch_size=3\.$"]),
+    "a preset of dfa plan": (["preset=mnist-fc"], [r"dfa plan takes one: dfa plan --preset mnist-fc\.$"]),
+    "an option that is one of many": (
+        ["experiment=quick"],
+        [
+            r"^error: experiment=quick: 'quick' is not one of the \d+ options \(did you mean quickstart\?\); dfa train"
+        ],
+    ),
     "a misspelt key that is added": (["+rul=bp"], ["rul", r"did you mean rule\?"]),
     "a misspelt nested key": (["rule.scal=2"], [r"did you mean rule\.scale\?"]),
     "a misspelt option, and Hydra's search path": (
@@ -287,7 +318,10 @@ QUICK: dict[str, tuple[list[str], list[str]]] = {
         ["device=opu_sim", "drift=medium"],
         ["drift is a group inside the group device; type device/drift=medium"],
     ),
-    "an inner group in a sweep": (["-m", "readout=off_axis,ideal"], ["type device/readout=off_axis"]),
+    "an inner group in a sweep": (
+        ["-m", "readout=off_axis,ideal"],
+        ["type device=opu_sim device/readout=off_axis"],
+    ),
     "an inner group that is added": (["device=opu_sim", "+readout=ideal"], ["type device/readout=ideal"]),
     "an inner group with a point": (
         ["device=opu_sim", "device.readout=off_axis"],

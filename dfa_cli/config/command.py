@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,7 +15,8 @@ from dfa_cli.config.extras import require_extras
 from dfa_cli.config.hydra_internals import hydra_argument_parser
 from dfa_cli.config.overrides import expand_aliases, require_no_params
 from dfa_cli.config.own_files import place_of
-from dfa_cli.config.paths import conf_dir
+from dfa_cli.config.paths import CHOSEN_BY_NAME, conf_dir
+from dfa_cli.config.schema import Config
 from dfa_cli.errors import DfaError, nearest
 
 
@@ -56,7 +57,10 @@ def _argument_parser(prog: str) -> argparse.ArgumentParser:
     def refuse(message: str) -> NoReturn:
         unknown = message.removeprefix("unrecognized arguments: ").partition(" ")[0]
         # Without the dashes, which every option has.
-        typed, names = unknown.partition("=")[0].lstrip("-"), [flag.lstrip("-") for flag in flags]
+        typed, _, value = unknown.lstrip("-").partition("=")
+        if (key := typed.replace("-", "_")) in {one.name for one in fields(Config)}:
+            raise DfaError(f"{prog}: a key has no dashes before it; type {key}={value or 'VALUE'}.")
+        names = [flag.lstrip("-") for flag in flags]
         guesses = nearest(typed, names, most=1) if unknown != message else []
         hint = f" (did you mean --{guesses[0]}?)" if guesses else ""
         raise DfaError(f"{prog}: {message}{hint}; {prog} --help tells what can be given.")
@@ -82,9 +86,6 @@ def _folder_of_groups(folder: Path) -> Path | None:
         return None
     shown = Path(os.path.relpath(above))
     return above if shown.parts[:1] == (os.pardir,) else shown
-
-
-CHOSEN_BY_NAME = ("experiment", "launcher", "sweeper", "hardware", "preset")  # groups without a default
 
 
 def _taken_name(folder: Path, overrides: Sequence[str]) -> Path | None:

@@ -34,8 +34,8 @@ from dfa_cli.config.importable import require_importable
 from dfa_cli.config.overrides import (
     expand_sweeps,
     hydra_message,
-    is_group,
     is_hydra_override,
+    no_option_message,
     require_discrete_sweeps,
     require_known_keys,
     require_no_deletion,
@@ -130,9 +130,9 @@ class Composer:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def run(self, overrides: Sequence[str]) -> Composed:
-        """Compose the one run that the overrides describe."""
-        return self._compose(overrides, RunMode.RUN)
+    def run(self, overrides: Sequence[str], checked: bool = True) -> Composed:
+        """Compose the one run that the overrides describe. `checked`: as in `job`."""
+        return self._compose(overrides, RunMode.RUN, checked)
 
     def jobs(self, overrides: Sequence[str]) -> list[Composed]:
         """Compose every job of the sweep that the overrides describe. The grids of an experiment follow one another."""
@@ -175,7 +175,7 @@ class Composer:
         choices = group_choices(config.hydra)
         if checked:
             with _own_files_named(overrides, choices, config_dir):
-                require_known_keys(plain)
+                require_known_keys(plain, overrides)
                 require_classes(plain, choices)
                 check(plain, choices)
         code = self._own_code(plain, choices, overrides) if checked else NO_CODE
@@ -269,18 +269,16 @@ def _hydra_errors_as_sentences(
         raise DfaError(f"{place} cannot be read: {_why_unreadable(error)}.") from error
     except RecursionError as error:
         raise DfaError("A value of the configuration refers to itself.") from error
-    except ValueError as error:  # Hydra raises it for a number given to a group, and does not name the group
+    except ValueError as error:
+        # Hydra raises it for null or a number given to a group, and does not name the group.
         own = OwnFiles.of_words(overrides, config_dir)
         if places := [place for file in own.files if (place := file.place_of_no_list())]:
             raise DfaError(
                 f"{places[0]}: defaults must be a list, such as `defaults: [fc, _self_]`."
             ) from error
-        wrong = [word for word in overrides if is_group(word.partition("=")[0], loader)]
-        nulls = [word for word in wrong if word.endswith("=null")]
-        raise DfaError(
-            f"{' '.join(nulls or wrong)} does not name an option of a group; dfa train --help lists the options of "
-            "each."
-        ) from error
+        if sentence := no_option_message(overrides, loader):
+            raise DfaError(sentence) from error
+        raise
 
 
 def _why_unreadable(error: Exception) -> str:

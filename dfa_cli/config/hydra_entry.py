@@ -8,29 +8,32 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from dataclasses import replace
 
 import hydra
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from dfa_cli.config.command import Command
+from dfa_cli.config.compose import Composer
 from dfa_cli.config.hydra_internals import own_loader
-from dfa_cli.config.overrides import hydra_message
 from dfa_cli.config.paths import conf_dir
-from dfa_cli.config.registration import register_with_hydra
-from dfa_cli.errors import DfaError
 
 
 def show_by_hydra(command: Command) -> None:
-    """Let Hydra print what the command asks for. No run is started."""
-    register_with_hydra()
+    """Let Hydra print what the command asks for. No run is started.
+
+    The words are composed as those of a run first, so that a mistake is answered as there.
+    """
+    # `-m` asks for runs, and Hydra shows one configuration.
+    flags = [word for word in command.words if word not in (*command.overrides, "-m", "--multirun")]
+    overrides = [] if "--hydra-help" in flags else command.overrides
+    with Composer(replace(command, prog="a configuration")) as composer:
+        composer.run(overrides, checked=False)
     # Hydra prints by logging. If the reader of a pipe closes it early, logging must not report that as an error.
     logging.raiseExceptions = False
     previous_argv, previous_full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     # Put the flags in front: Hydra refuses overrides on both sides of a flag, as in `a=1 --cfg job b=2`.
-    flags = [word for word in command.words if word not in command.overrides]
-    sys.argv = [command.prog, *flags, *([] if "--hydra-help" in flags else command.overrides)]
+    sys.argv = [command.prog, *flags, *overrides]
     # Without this variable, Hydra would end the process after an error.
     os.environ["HYDRA_FULL_ERROR"] = previous_full_error or "1"
     try:
@@ -38,8 +41,6 @@ def show_by_hydra(command: Command) -> None:
             hydra.main(config_path=str(conf_dir()), config_name=command.config_name, version_base="1.3")(
                 _no_job
             )()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise DfaError(hydra_message(error, command.overrides, config_dir=command.config_dir)) from error
     finally:
         sys.argv = previous_argv
         if previous_full_error is None:

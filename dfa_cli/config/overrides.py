@@ -23,10 +23,11 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from dfa_cli.config import bounds, identity, schema
 from dfa_cli.config.own_files import OwnFiles, is_typed
-from dfa_cli.config.paths import conf_dir
+from dfa_cli.config.paths import CHOSEN_BY_NAME, ONLY_PLANNED, conf_dir
 from dfa_cli.errors import DfaError, nearest, one_of
 
 QUOTES = "\"'"
+NOT_KEYS = ("_target_", "_partial_", *schema.FACTS)  # what a file says of its class, and nobody types
 
 
 class Overrides(NamedTuple):
@@ -130,7 +131,7 @@ def require_no_sweep(overrides: Sequence[Override], prog: str) -> None:
         if override.is_sweep_override():
             key, _, values = str(override.input_line).partition("=")
             if key.isidentifier() and not hasattr(schema.Config(), key) and not (conf_dir() / key).is_dir():
-                raise DfaError(unknown_key_message(key, [str(override.input_line)]))
+                raise DfaError(unknown_key_message(key, [str(one.input_line) for one in overrides]))
             listed = re.fullmatch(r"[\d, ]+", values) and [int(value) for value in re.findall(r"\d+", values)]
             fits = listed and key in bounds.BOUNDS and bounds.BOUNDS[key].holds(listed)
             brackets = f" A list is written {key}=[{values}]." if fits else ""
@@ -174,12 +175,10 @@ def require_tuned_file(overrides: Sequence[Override], loader: ConfigLoader, conf
             continue
         in_config_dir = config_dir is not None and (Path(config_dir) / "tuned" / f"{name}.yaml").is_file()
         if not in_config_dir and name not in (known := loader.get_group_options("tuned", ObjectType.CONFIG)):
-            guesses = nearest(name, known)
-            hint = f"; the nearest: {', '.join(guesses)}" if guesses else ""
-            raise DfaError(f"tuned={name} names no file of conf/tuned{hint}.")
+            raise DfaError(f"tuned={name}: {one_of(name, known, 'dfa train --help')}.")
 
 
-def require_known_keys(config: Mapping[str, Any]) -> None:
+def require_known_keys(config: Mapping[str, Any], overrides: Sequence[str]) -> None:
     """Raise `DfaError` for an added key (`+rul=bp`) that was once a key of ours, or looks like a misspelt one."""
     ours = [one.name for one in fields(schema.Config)]
     for key in config:
@@ -188,7 +187,7 @@ def require_known_keys(config: Mapping[str, Any]) -> None:
         if key == "parallel" and (added := config[key]) and "_target_" not in added:
             raise DfaError(unknown_key_message(f"{key}.{next(iter(added))}"))
         if key in inner_groups():
-            raise DfaError(unknown_key_message(key, [f"{key}={config[key]}"]))
+            raise DfaError(unknown_key_message(key, overrides))
         if key not in ours and (guesses := nearest(key, ours, most=1)):
             raise DfaError(
                 f"There is no key {key} here (did you mean {guesses[0]}?); dfa train --help lists them."
@@ -222,7 +221,7 @@ def hydra_message(
         option = no_option[1].removeprefix(f"{group}/")
         elsewhere = own.path_of(option)
         hint = f" {elsewhere} is there, but options of {group} lie in {group}/." if elsewhere else ""
-        return f"{group}={option}: {one_of(option, options)}.{hint}"
+        return f"{group}={option}: {one_of(option, options, 'dfa train --help')}.{hint}"
     if (sentence := _refused_addition(words, overrides)) or (
         sentence := _refused_value(error, words, overrides, own)
     ):
@@ -284,6 +283,30 @@ def _refused_value(error: Exception, words: str, overrides: Sequence[str], own: 
     return f"{place}: {refused_value_message(key, found[1])}" if found and key in bounds.BOUNDS else None
 
 
+def no_option_message(overrides: Sequence[str], loader: ConfigLoader) -> str | None:
+    """Say what a group may be, for null or a number in place of an option's name. `None`: there is no such word."""
+    word = next(
+        (
+            word
+            for word, parsed in zip(overrides, map(_parsed, overrides), strict=True)
+            if is_group(parsed.key_or_group, loader) and not parsed.is_sweep_override()
+            if not isinstance(parsed.value(), str | list | dict)
+        ),
+        None,
+    )
+    if word is None:
+        return None
+    group, _, option = word.lstrip("+").partition("=")
+    options = loader.get_group_options(group, ObjectType.CONFIG)
+    if option != "null":
+        return f"{word}: {one_of(option, options, 'dfa train --help')}."
+    if "none" in options:
+        return f"{word}: the option of {group} that sets nothing is called none; type {group}=none."
+    if group in CHOSEN_BY_NAME:
+        return f"{word} chooses nothing; leave it out."
+    return f"{word}: {one_of(option, options)}."
+
+
 def refused_value_message(key: str, value: str) -> str:
     """Say what a key may be, for a value of another type, as it was written: `epochs is 1e3.`"""
     with contextlib.suppress(ValueError, OverflowError):
@@ -315,6 +338,10 @@ def unreadable_override_message(override: str) -> str:
     if equals and re.fullmatch(r"\w+(/\w+)+(\.\w+)+", key):
         typed = shlex.quote(f"{key.replace('/', '.')}={value}")
         return f"{override} cannot be read: a key has points, and only a group has slashes; type {typed}."
+    if re.fullmatch(r"\w+(/\w+)*", override) and (conf_dir() / override).is_dir():
+        return f"{override} is a group; type {override}=OPTION. dfa train --help lists the options."
+    if not equals and (options := [word for word in _every_option() if word.endswith(f"={override}")]):
+        return f"{override} is an option; type {' or '.join(options)}."
     return (
         f"{override} cannot be read. It must be key=value, without blanks around the =; a value with blanks or "
         "brackets needs quotes: \"note='a b'\"."
@@ -335,9 +362,14 @@ def unknown_key_message(key: str, overrides: Sequence[str] = (), config: DictCon
     words = {word.partition("=")[0].lstrip("+"): word.partition("=")[2] for word in overrides}
     inner = groups.get(key, key.replace(".", "/"))
     if inner in groups.values():
-        typed, outer = f"{inner}={words.get(key, 'OPTION')}", inner.partition("/")[0]
+        value, outer = words.get(key, "OPTION"), inner.partition("/")[0]
+        typed = f"{inner}={value}"
         if key in groups:
-            return f"{key} is a group inside the group {outer}; type {typed}."
+            # The device that a run has by itself has no groups inside.
+            if not {outer, "experiment"} & {*words}:
+                typed = f"{outer}={_options_with_group(inner)[-1]} {typed}"
+            command = "dfa sweep " if "," in value else ""
+            return f"{key} is a group inside the group {outer}; type {command}{typed}."
         return _no_group_message(inner, words.get(outer), typed)
     if config is not None:
         choices = config.hydra.runtime.choices
@@ -354,6 +386,8 @@ def unknown_key_message(key: str, overrides: Sequence[str] = (), config: DictCon
             if group == "sweeper" and nearest(word.removeprefix("sweeper."), ["params"]):
                 return f"There is no key {key} here (did you mean hydra.sweeper.params?)."
             return f"{word} is a key of a {group} that is not chosen; choose it as well, such as {group}={example}."
+    if key in ONLY_PLANNED:
+        return f"A run has no {key}; dfa plan takes one: dfa plan --{key} {words.get(key, 'NAME')}."
     if key.startswith("hydra."):
         return f"There is no key {key} here; dfa train --cfg hydra shows Hydra's keys."
     group = key.partition(".")[0]
@@ -367,6 +401,17 @@ def unknown_key_message(key: str, overrides: Sequence[str] = (), config: DictCon
         return f"{key} is a key of {', '.join(options)}, {advice}, or leave {key} out."
     if key in bounds.BOUNDS and group != key:
         return f"The chosen option of {group} has no key {key}; dfa train --help lists its keys."
+    place, _, name = key.rpartition(".")
+    node = OmegaConf.select(config, place) if config is not None and place else None
+    there = [str(one) for one in node if one not in NOT_KEYS] if isinstance(node, DictConfig) else []
+    if beside := there or [
+        one.removeprefix(f"{place}.") for one in bounds.BOUNDS if one.startswith(f"{place}.")
+    ]:
+        guesses = nearest(name, beside, most=1)
+        hint = (
+            f"did you mean {place}.{guesses[0]}?" if guesses else there and f"{place} has {', '.join(there)}"
+        )
+        return f"There is no key {key} here{f' ({hint})' if hint else ''}; dfa train --help lists them."
     ours = [one.name for one in fields(schema.Config)]
     known = groups.values() if "/" in key else {*bounds.BOUNDS, *ours, *groups, "tuned", "experiment"}
     guesses = [one for one in bounds.BOUNDS if one.endswith(f".{key}")] or nearest(key, known, most=1)
@@ -415,6 +460,13 @@ def inner_groups() -> dict[str, str]:
         for folder in conf_dir().glob("*/*")
         if folder.is_dir()
     }
+
+
+def _every_option() -> list[str]:
+    """Return the options that a run can choose, such as `device/drift=medium`, less the tuned values."""
+    files = [file.relative_to(conf_dir()) for file in sorted(conf_dir().glob("*/**/*.yaml"))]
+    chosen = [file for file in files if file.parts[0] not in (*ONLY_PLANNED, "tuned")]
+    return [f"{file.parent.as_posix()}={file.stem}" for file in chosen]
 
 
 def _options_with_group(inner: str) -> list[str]:

@@ -201,7 +201,7 @@ class OwnFiles:
             for entry in file.entries():
                 if entry.option == option and (file.group if entry.group is None else entry.group) == group:
                     if known := self.options(group):
-                        return f"{file.at(entry.line)}: {group}={option}: {one_of(option, known)}."
+                        return f"{file.at(entry.line)}: {group}={option}: {one_of(option, known, 'dfa train --help')}."
                     return f"{file.at(entry.line)}: {self._no_group(file, group, entry)}"
         return None
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from dfa_cli.errors import DfaError
 
 ONLY_PLANNED = ("hardware", "preset")  # folders of conf/ that `dfa plan` reads; a run chooses nothing in them
+CHOSEN_BY_NAME = ("experiment", "launcher", "sweeper", *ONLY_PLANNED)  # groups without a default
 
 
 def conf_dir() -> Path:

@@ -773,6 +773,23 @@ class TestHelpAndHydrasFlags:
         assert found[1].rpartition(".")[2] == ("PhaseShifting" if steps else "OffAxis")
         assert found[2] == steps
 
+    @pytest.mark.parametrize(
+        ("words", "sentence"),
+        [
+            (["tuned=null"], "type tuned=none."),
+            (["rule=3"], "'3' is not one of bp, brsf"),
+            (["tuned=fc_mnist_dfaa"], "did you mean fc_mnist_dfa"),
+            (["~epochs"], "removes a key that every run needs"),
+            (["-m", "rule=bp,dfa"], "has several values, and a configuration takes one; give one of them."),
+        ],
+    )
+    def test_cfg_answers_a_mistake_in_a_sentence(self, words: list[str], sentence: str, dfa: Dfa) -> None:
+        answer = dfa("train", *words, "--cfg", "job")
+        assert answer.code == 2
+        assert answer.err.startswith(f"error: {words[-1]}")
+        assert answer.err.count("\n") == 1
+        assert sentence in answer.err
+
     def test_info_shows_the_defaults_tree(self, dfa: Dfa) -> None:
         answer = dfa("train", "model=gcn", "--info", "defaults-tree")
         assert answer.code == 0
