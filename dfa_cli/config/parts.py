@@ -1,4 +1,4 @@
-"""Tells which options a device chooses for its parts by itself, from its YAML file. It needs no Hydra."""
+"""Tells which options a device chooses for its parts by itself, and which tuned values there are. It needs no Hydra."""
 
 from __future__ import annotations
 
@@ -37,3 +37,9 @@ def changed_parts(choices: Mapping[str, Any]) -> dict[str, Any]:
     }
     own = own_options(str(choices.get("device"))) if parts else {}
     return {group: option for group, option in parts.items() if option != own.get(group, "none")}
+
+
+@functools.cache
+def tuned_names() -> frozenset[str]:
+    """Return the names of the files of conf/tuned, such as `gcn_cora_dfa`."""
+    return frozenset(file.stem for file in (conf_dir() / "tuned").glob("*.yaml"))

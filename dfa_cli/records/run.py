@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfa_cli.config.identity import modernised
+from dfa_cli.config.parts import tuned_names
 from dfa_cli.console.output import name_skipped
 from dfa_cli.console.values import format_value
 from dfa_cli.machine.process import is_running
@@ -80,6 +81,9 @@ class Run:
         if isinstance(device, dict) and device.get("where") in DIGITAL:
             # An earlier version also recorded the choices of a simulated device from an earlier job of the sweep.
             choices = {name: option for name, option in choices.items() if not name.startswith("device/")}
+        if choices.get("tuned") and not self.provenance.get("config_dir"):
+            # An earlier version named the file of tuned values of every combination, also where there is none.
+            choices = {**choices, "tuned": choices["tuned"] if choices["tuned"] in tuned_names() else "none"}
         later = ("parallel", "device/drift") if "device/medium" in choices else ("parallel",)
         return {**choices, **{name: choices.get(name, "none") for name in later}}
 

@@ -409,6 +409,22 @@ def test_a_rule_without_tuned_values_is_not_said_to_use_some(factory: Factory, c
     assert "Each rule uses its own tuned values" in call("compare", "--where", "rule!=fa").stdout
 
 
+def test_an_earlier_record_that_names_a_tuned_file_that_is_not_there_has_no_tuned_values(
+    factory: Factory, call: Call
+):
+    for rule in (
+        "bp",
+        "dfa",
+        "usf",
+    ):  # conf/tuned has gcn_pubmed_bp and gcn_pubmed_dfa, but no gcn_pubmed_usf
+        factory.run(data="pubmed", rule=rule)
+    assert "There are none for usf.\n" in call("compare").stdout
+    mine = {"provenance": {"config_dir": "/home/mine"}}
+    factory.run(data="cora", rule="bp")
+    factory.run(data="cora", rule="own", record=mine)  # gcn_cora_own may lie in that folder
+    assert "There are none for" not in call("compare", "--where", "data=cora").stdout
+
+
 def test_only_keys_that_differ_inside_a_row_are_said_to_be_averaged_over(factory: Factory, call: Call):
     for rule, device, batch_size in (("bp", "cpu", 8), ("dfa", "cpu", 16), ("dfa", "opu_sim", 16)):
         factory.run(rule=rule, device=device, config={"batch_size": batch_size}, overrides=[f"rule={rule}"])
