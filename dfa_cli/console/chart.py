@@ -51,6 +51,6 @@ def draw(
         label = labels[i] if i in (0, height // 2, height - 1) else ""
         lines.append(f"{label:>{margin}} {'+' if label else '|'}{''.join(row)}".rstrip())
     lines.append(" " * (margin + 1) + "+" + "-" * columns)
-    left, right = f"{first:g}", f"epoch {last:g}"
-    lines.append(" " * (margin + 2) + left + right.rjust(columns - len(left)))
+    left, right = (f"{first:g}", f"epoch {last:g}") if last > first else (f"epoch {last:g}", "")
+    lines.append((" " * (margin + 2) + left + right.rjust(columns - len(left))).rstrip())
     return lines

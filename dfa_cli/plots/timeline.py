@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dfa_cli.console.values import format_value
+from dfa_cli.comparison.grouping import differs, key_value
+from dfa_cli.console.values import MISSING, format_value
 from dfa_cli.errors import DfaError
 from dfa_cli.plots.style import COLOURS, INK, Look, dress, finish, inches, place
+from dfa_cli.records.keys import config_names
 from dfa_cli.records.run import Run
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ WORK = {
     "projection": COLOURS[4],
     "weight gradients": COLOURS[2],
 }
+IN_HEADING = ("parallel._target_", "parallel.schedule", "parallel.projector")  # of every run
 MOST_RUNS = 6  # runs in one picture
 MOST_BARS = 60_000  # more would be thinner than a pixel
 LEGIBLE = 0.012  # part of the axis of time that a bar must take to be numbered
@@ -70,7 +73,7 @@ def measured_timelines(runs: Sequence[Run]) -> dict[str, Timeline]:
             f"{len(runs)} runs have a timeline, and a picture shows {MOST_RUNS} at most; choose with --where."
         )
     found: dict[str, Timeline] = {}
-    names = [_heading(run) for run in runs]
+    names = [", ".join([_heading(run), *_differences(run, runs)]) for run in runs]
     for run, name in zip(runs, names, strict=True):
         stages = _stages(run)
         bars = [bar for row, stage in enumerate(stages) for bar in _bars(row, stage)]
@@ -89,6 +92,18 @@ def _heading(run: Run) -> str:
         "recompute" if run.flat.get("activations") == "recompute" else None,
     ]
     return ", ".join(format_value(word) for word in words if word)
+
+
+def _differences(run: Run, runs: Sequence[Run]) -> Iterator[str]:
+    """Yields what else of a run's model and of its division differs from the other runs: `micro_batches=4`."""
+    keys = [*(key for key in config_names(runs) if key.startswith("parallel.")), "batch_size", "model.hidden"]
+    for key in ("model", "data", "device", *keys):
+        if (
+            differs(runs, key)
+            and key not in IN_HEADING
+            and (value := key_value(run, key)) not in (None, MISSING)
+        ):
+            yield f"{key.rpartition('.')[2]}={format_value(value)}"
 
 
 def _bars(row: int, stage: Mapping[str, Any]) -> Iterator[Bar]:

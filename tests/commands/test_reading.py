@@ -267,7 +267,9 @@ def test_the_terminal_chart():
     assert all(line.isascii() for line in lines)
     assert "".join(lines).count("*") == 19  # the points are joined without a gap
     assert draw({"*": []}, []) == []
-    assert draw({"*": [0.5]}, [1], width=24)
+    lines = draw({"*": [0.5]}, [1], width=24, height=3)
+    assert lines[-1].strip() == "epoch 1", "an axis with one epoch has no other end"
+    assert lines[1].index("*") == lines[-1].index("e"), "the point stands above its epoch"
     assert draw({"*": [None, 0.25]}, [1, 2], width=24)
 
 

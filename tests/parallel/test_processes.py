@@ -186,6 +186,21 @@ def test_the_headings_of_timelines_tell_runs_apart(pair: tuple[Dfa, Run, Run], t
     assert list(measured_timelines(runs)) == ["dfa (a)", "dfa (b)", "dfa, recompute"]
 
 
+def test_the_heading_of_a_timeline_names_how_the_run_is_divided_where_others_are_not(
+    pair: tuple[Dfa, Run, Run], tmp_path: Path
+) -> None:
+    _, _, three = pair
+    runs = []
+    for name, values in {"a": {}, "b": {"micro_batches": 8, "split": [2, 1]}}.items():
+        copy = Run(Path(shutil.copytree(three.folder, tmp_path / name)))
+        config = copy.record["config"]
+        config["parallel"] |= {"micro_batches": 4, "split": None, **values}
+        copy.rewrite({**copy.record, "id": name, "config": config})
+        runs.append(read_run(copy.folder))
+    assert list(measured_timelines(runs)) == ["dfa, micro_batches=4", "dfa, micro_batches=8, split=[2, 1]"]
+    assert list(measured_timelines(runs[:1])) == ["dfa"]
+
+
 def test_a_timeline_is_drawn(pair: tuple[Dfa, Run, Run]) -> None:
     dfa, one, _ = pair
     picture = dfa.root / "timeline.svg"
