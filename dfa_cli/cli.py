@@ -99,6 +99,15 @@ def usage_errors_as_sentences(context: Any = None) -> Iterator[None]:
         raise DfaError(f"{path}: {message}; {path} --help tells what can be given.") from None
 
 
+def _flags_without_type(command: Any, context: Any) -> None:
+    """Take the `<bool>` out of the help, which Typer writes behind a flag as if it took a value."""
+    for option in command.get_params(context):
+        if getattr(option, "is_flag", False):
+            option.metavar = ""
+    for inner in getattr(command, "commands", {}).values():
+        _flags_without_type(inner, context)
+
+
 class Commands(TyperGroup):
     """The commands. A word that is none of them is answered with the nearest, and each mistake with one sentence."""
 
@@ -111,6 +120,7 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _flags_without_type(self, ctx)
         option, has_value, _ = args[0].partition("=") if args else ("", "", "")
         if option == "--config-dir" and not ctx.resilient_parsing:
             size = 1 if has_value else 2

@@ -30,8 +30,7 @@ def beam(
     force: Force = False,
     config_dir: ConfigDir = None,
 ) -> None:
-    """Follow a pattern through the simulated optics, and divide the noise by its sources:
-    dfa beam device=opu_holographic device.camera.photons=10 --out beam.png."""
+    """Follow a pattern through the simulated optics, and divide the noise by its sources: dfa beam device=opu_sim."""
     from dfa_cli.beam.command import run
 
     config = None if config_dir is None else str(config_dir)

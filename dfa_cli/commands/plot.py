@@ -53,7 +53,7 @@ def plot(
     ] = None,
     force: Force = False,
 ) -> None:
-    """Draw learning curves, bars, or a metric against a key: dfa plot --x rule.scale --out scale.pdf."""
+    """Draw learning curves, bars, timelines, or a metric against a key: dfa plot --x rule.scale --out scale.pdf."""
     from dfa_cli.console import output
     from dfa_cli.plots.against_key import draw_against
     from dfa_cli.plots.bars import draw_bars

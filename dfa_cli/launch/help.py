@@ -5,11 +5,11 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from dfa_cli.config.command import Command
 from dfa_cli.config.compose import Composer
-from dfa_cli.config.overrides import expand_sweeps
+from dfa_cli.config.overrides import NOT_KEYS, expand_sweeps
 from dfa_cli.console.values import format_value
 
 HEADERS = {
@@ -52,7 +52,12 @@ def help_text(command: Command) -> str:
         ]
     choices = composed.spec.choices
     chosen = " ".join(f"{group}={choices.get(group)}" for group in ("model", "data", "rule", "device"))
-    keys = [str(key) for key in composed.config if key not in NOT_TYPED]
+    shown = OmegaConf.masked_copy(
+        composed.config, [str(key) for key in composed.config if key not in NOT_TYPED]
+    )
+    for node in shown.values():
+        for name in NOT_KEYS[1:] if isinstance(node, DictConfig) else ():
+            node.pop(name, None)
     return "\n".join(
         [
             HEADERS[command.prog],
@@ -64,7 +69,7 @@ def help_text(command: Command) -> str:
             _wrapped(f"Keys and their values (key=value, nested.key=value), as they are for {chosen}.", ""),
             f"Other options have other values: {command.prog} model=gcn --help",
             "",
-            OmegaConf.to_yaml(OmegaConf.masked_copy(composed.config, keys)),
+            OmegaConf.to_yaml(shown),
             *(["Keys that come with another option:", "", *map(_wrapped, others), ""] if others else []),
             FOOTER,
         ]

@@ -20,6 +20,7 @@ from dfa_cli.console.values import (
     quantity,
 )
 from dfa_cli.records.code import NO_FILE
+from dfa_cli.records.keys import choice_names
 from dfa_cli.records.measures import METRICS, Metric, note_in_words
 from dfa_cli.records.run import CHECKPOINT, UNFINISHED, WEIGHTS, Run
 from dfa_cli.records.words import (
@@ -158,8 +159,8 @@ def _head(run: Run, room: int, indent: int) -> list[str]:
     """Says which run it is, how it ended and where it is."""
     chosen = [
         f"{name}={format_value(value)}"
-        for name, value in run.choices.items()
-        if value and name not in ("tuned", "experiment") and value != "none"
+        for name in choice_names([run])
+        if (value := run.choices[name]) and name not in ("tuned", "experiment") and value != "none"
     ] + precision_in_words(run.config)
     # Paths are never folded, so that they can be copied.
     lines = [

@@ -161,7 +161,7 @@ def test_show_prints_the_whole_record(factory: Factory, call: Call):
     shown = call("show", "abcd", "--all").stdout
     for words in (
         r"run abcd1234  completed",
-        r"chosen +model=gcn data=cora rule=dfa device=opu_sim",
+        r"chosen +data=cora model=gcn rule=dfa device=opu_sim",
         r"test accuracy at best validation epoch +81\.2 %",
         r"test accuracy at last epoch +81\.0 %",
         r"split +public Planetoid split \(140 train, 500 validation, 1000 test\)",
@@ -194,7 +194,7 @@ def test_show_fits_on_one_screen(factory: Factory):
     shown = in_a_terminal(["show", str(folder)])[1]
     for words in (
         r"run abcd1234  completed",
-        r"chosen +model=gcn data=cora rule=dfa device=opu_sim",
+        r"chosen +data=cora model=gcn rule=dfa device=opu_sim",
         r"set by hand +rule=dfa device=opu_sim seed=0",
         r"test accuracy +81\.2 % at the best validation epoch \(10\)",
         r" +81\.0 % at the last epoch \(20 of 20\)",
@@ -464,4 +464,5 @@ def test_every_command_has_help_and_an_example(call: Call):
     for command in ("runs", "show", "compare", "plot", "report", "diff", "clean", "export"):
         shown = call(command, "--help").stdout
         assert "Usage:" in shown
+        assert "<bool>" not in shown, "a flag takes no value"
         assert "default: outputs" in shown, "rich takes text in square brackets for markup and drops it"

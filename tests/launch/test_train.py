@@ -800,6 +800,7 @@ class TestHelpAndHydrasFlags:
         assert answer.code == 0
         for words in ("model: ", "gcn", "opu_sim", "shallow", "epochs: "):
             assert words in answer.out
+        assert "needs: " not in answer.out, "a fact that a file states is no key that can be typed"
         assert "compose" not in answer.out, "the program is called dfa train"
         assert "parallel=data: parallel.replicas=2\n" in answer.out
         assert (
