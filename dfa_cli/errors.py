@@ -25,11 +25,21 @@ class DfaError(Exception):
 
 
 def nearest(word: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """Return up to `most` known words that look like `word`: first those that contain it, then the most similar."""
-    names = {name.lower(): name for name in known}
-    word = word.lower()
-    similar = difflib.get_close_matches(word, names, n=max(1, len(names)), cutoff=NEAR)
-    return [names[name] for name in sorted(similar, key=lambda name: word not in name)][:most]
+    """Return up to `most` known words that look like `word`: first those that contain it, then the most similar.
+
+    Capitals do not count, unless two words differ in nothing else.
+    """
+    spelt: dict[str, list[str]] = {}
+    for name in known:
+        spelt.setdefault(name.lower(), []).append(name)
+    small = word.lower()
+    similar = difflib.get_close_matches(small, spelt, n=max(1, len(spelt)), cutoff=NEAR)
+    similar.sort(key=lambda name: small not in name)
+    return [
+        name
+        for alike in similar
+        for name in sorted(spelt[alike], key=lambda name: -difflib.SequenceMatcher(None, word, name).ratio())
+    ][:most]
 
 
 def one_of(word: str, known: Iterable[str], listed_by: str | None = None) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dfa_cli.sweeps.plan import SweepRun
     from dfa_cli.sweeps.supervisor import Supervisor
 
+REASON = 60  # letters of the reason of a failure in the line of its job
 MAX_SHOWN = 8  # running jobs with a line of their own; the others are counted
 # states that the line of counts shows, each with the words for it
 COUNTED = (
@@ -75,9 +76,9 @@ class SweepDisplay:
             )
             accuracy = f"test {percent(run.accuracy).strip()}" if run.accuracy is not None else ""
             return f"{number} {run.state}{took}  {run.label}  {accuracy}"
-        # Why a job failed stands at the end of the sweep, with its log.
-        reason = "" if run.state == "failed" else run.reason
-        return f"{number} {run.state}  {run.label}  {reason}".rstrip()
+        # The end of the sweep has the whole reason of a failure, with its log.
+        reason = truncate(run.reason, REASON) if run.state == "failed" else run.reason
+        return f"{number} {run.state}  {run.label}  {reason}"
 
     def lines(self, sweep: Supervisor, room: int) -> list[str]:
         """Return the block shown in a terminal: the counts, and a line for each running job.
