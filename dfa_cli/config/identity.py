@@ -20,6 +20,7 @@ from dfa_cli.config.schema import projects, without_facts
 OUTSIDE_IDENTITY = (
     "outputs",
     "run_id",
+    "weights",
     "graph",
     "threads",
     "progress",
@@ -53,7 +54,6 @@ LATER: dict[str, Any] = {
     "precision": "fp32",
     "activations": "keep",
     "graph": "off",
-    "weights": "last",
     "parallel": {},
     "device.remove_sum": False,
     "data.split_seed": None,

@@ -16,9 +16,10 @@ from dfa_cli.console.messages import shortest
 from dfa_cli.errors import DfaError
 from dfa_cli.machine.provenance import packages, provenance
 from dfa_cli.machine.startup import import_undisturbed
+from dfa_cli.records.checkpoint import resumes_after
 from dfa_cli.records.code import changed_files, origin, origin_in_words
 from dfa_cli.records.integrity import changes
-from dfa_cli.records.run import Run
+from dfa_cli.records.run import Run, record_of
 
 
 def run_spec(spec: RunSpec, folder: Path, replaces: bool = False) -> dict[str, Any]:
@@ -68,8 +69,12 @@ def run_stage(spec: RunSpec, folder: Path = Path(), resumed: bool = False) -> No
 
 
 def continue_as(run: Run, spec: RunSpec) -> RunSpec:
-    """Give `spec` the id and the number of threads of `run`, which it keeps when it is resumed."""
-    return spec.with_values(run_id=run.id, threads=run.provenance.get("threads") or spec.config["threads"])
+    """Give `spec` what `run` keeps when it is resumed: its id, its number of threads, and which weights it saves."""
+    return spec.with_values(
+        run_id=run.id,
+        threads=run.provenance.get("threads") or spec.config["threads"],
+        weights=run.config.get("weights", "last"),
+    )
 
 
 def resume_recorded(run: Run, spec: RunSpec) -> dict[str, Any]:
@@ -94,15 +99,30 @@ def resume_recorded(run: Run, spec: RunSpec) -> dict[str, Any]:
     return experiment.resume(resolve_spec(continue_as(run, spec)), Path(run.folder))
 
 
+def resumed_for(folder: Path, spec: RunSpec) -> int | None:
+    """Return the epoch after which the run in a folder can go on, to be the run that `spec` describes.
+
+    `None`: it is completed, has no checkpoint, or does not save the weights that `spec` asks for.
+    """
+    return resumes_after(folder) if _saves_weights_for(record_of(folder), spec) else None
+
+
+def _saves_weights_for(record: Mapping[str, Any], spec: RunSpec) -> bool:
+    """Tell whether a run saves the weights that `spec` asks for. With `weights=last`, the default, any will do."""
+    return spec.config["weights"] in ("last", (record.get("config") or {}).get("weights"))
+
+
 def why_not_reused(run: Run, spec: RunSpec) -> str | None:
     """Say why a completed run with the same identity cannot stand for the run that `spec` describes.
 
     `None`: it can. It cannot if the files of its data set have changed since, and with `reuse=strict` if the commit of
-    dfa or a version has. It cannot either if a module without a file is part of it, whose code nobody knows, or if it
-    was changed after dfa wrote it.
+    dfa or a version has. It cannot either if a module without a file is part of it, whose code nobody knows, if it was
+    changed after dfa wrote it, or if it has not saved the weights that are asked for.
     """
     if not spec.config["reuse"]:
         return "reuse=false"
+    if not _saves_weights_for(run.record, spec):
+        return "it saved the weights of its last epoch, and not of the best"
     if unknown := [name for name, checksum in run.code.items() if checksum is None]:
         return f"nobody knows the code of {', '.join(unknown)}, which has no file"
     if changed := changes(run):

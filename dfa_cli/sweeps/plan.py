@@ -13,8 +13,7 @@ from dfa_cli.config.compose import Composed
 from dfa_cli.config.identity import identity
 from dfa_cli.config.schema import projects
 from dfa_cli.config.spec import RunSpec
-from dfa_cli.launch.task import resolve_spec, why_not_reused
-from dfa_cli.records.checkpoint import resumes_after
+from dfa_cli.launch.task import resolve_spec, resumed_for, why_not_reused
 from dfa_cli.records.code import changed_files
 from dfa_cli.records.find import Found, find
 from dfa_cli.records.locks import last_run, runner
@@ -169,7 +168,7 @@ class _History:
         if runner(self._outputs, spec.identity) is not None:
             return EarlierRun(running=True)
         folder = last_run(self._outputs, spec.identity) if spec.config["reuse"] else None
-        if folder is not None and (epoch := resumes_after(folder)) is not None:
+        if folder is not None and (epoch := resumed_for(folder, spec)) is not None:
             return EarlierRun(read_run(folder), resumes_after=epoch)
         if run is None and spec.code.modules and (run := self._with_other_code.get(identity(spec.config))):
             why = f"the code has changed: {'; '.join(changed_files(run.code, spec.code.checksums))}"

@@ -19,7 +19,7 @@ from dfa_cli.config.checks import check
 from dfa_cli.config.compose import spec_of_job
 from dfa_cli.config.spec import RunSpec
 from dfa_cli.errors import DfaError
-from dfa_cli.launch.task import resolve_spec, resume_recorded, run_spec, why_not_reused
+from dfa_cli.launch.task import resolve_spec, resume_recorded, resumed_for, run_spec, why_not_reused
 from dfa_cli.machine import signals
 from dfa_cli.machine.files import remove_folder
 from dfa_cli.machine.startup import prepare_process
@@ -112,7 +112,7 @@ def _run(spec: RunSpec, folder: Path, sweep_folder: Path) -> float:
         if last is not None and _is_completed(last) and why_not_reused(read_run(last), spec) is None:
             return _leave_note(sweep_folder, folder, "reused", last, record_of(last))
         forget_note(sweep_folder, folder)  # that an earlier start of this job has left
-        if last is not None and is_ours and resumes_after(last) is not None:
+        if last is not None and is_ours and resumed_for(last, spec) is not None:
             resumes = len(record_of(last).get("resumed", ())) + 1
             _leave_note(sweep_folder, folder, "resumed", last, resumes=resumes)
             with logged(last):

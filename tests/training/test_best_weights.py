@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import signal
+import time
 
 import pytest
-from program import Dfa, Run, interrupted_in_epoch
+from program import PATIENCE, Dfa, Run, interrupted_in_epoch
 
 from dfa_cli.records.result import ResultSoFar
 from dfa_cli.training.loop import History
@@ -70,8 +72,24 @@ def test_the_best_epoch_is_the_one_that_the_record_names() -> None:
             assert history.best_epoch == first
 
 
-def test_a_run_without_them_does_not_count_as_one_with_them(dfa: Dfa) -> None:
+def test_a_sweep_reuses_runs_that_saved_the_weights_it_asks_for(dfa: Dfa) -> None:
+    """The accuracies are the same, so tables take the runs together."""
     words = ("sweep", *dfa.arguments(*ROWS, "epochs=1"))
-    assert dfa(*words).code == 0
-    assert dfa(*words, "weights=best").code == 0
-    assert [run.record["config"]["weights"] for run in dfa.runs()] == ["last", "best"]
+    for more in ((), ("weights=best",), ("weights=best",), ()):
+        assert dfa(*words, *more).code == 0
+    runs = sorted((run.record for run in dfa.runs()), key=lambda record: record["created"])
+    assert [record["config"]["weights"] for record in runs] == ["last", "best"]
+    assert runs[0]["identity"] == runs[1]["identity"]
+
+
+def test_a_sweep_that_asks_for_them_begins_a_stopped_run_again(dfa: Dfa) -> None:
+    words = ("sweep", *dfa.arguments(*ROWS, "epochs=100000", "checkpoint_every=1"))
+    process = dfa.start(*words)
+    until = time.monotonic() + PATIENCE
+    while not list(dfa.outputs.rglob("checkpoint.safetensors")):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=PATIENCE)
+    assert "resumed" in dfa(*words, "--dry-run").out
+    assert "resumed" not in dfa(*words, "weights=best", "--dry-run").out
