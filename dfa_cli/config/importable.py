@@ -56,7 +56,8 @@ def require_importable(
             seen: set[str] = set()
             if not all(_only_defines(one, code, folder, seen) for one in (*outer, module)):
                 continue
-            if name not in (names := _names(code.modules[module].content or b"")):
+            names = _names(code.modules[module].content or b"")
+            if not names & {name, "__getattr__"}:
                 guess = _guess(name, (one for one in names if one[:1].isupper()))
                 message = f"{target} cannot be imported: {module} has no {name}{guess}."
                 raise RefusedValueError(f"{group}._target_", message)
@@ -107,6 +108,8 @@ def _outside_packages(node: ast.stmt, module: OwnModule) -> str | None:
     """Say that an import with dots at its start leads out of all packages, if it does."""
     if not isinstance(node, ast.ImportFrom) or module.name == "__main__":  # `python -m` gives it a package
         return None
+    if b"__package__" in (module.content or b""):  # It chooses its package itself.
+        return None
     path = Path(module.path)
     package = module.name if path.name == "__init__.py" else module.name.rpartition(".")[0]
     if node.level <= len(package.split(".") if package else ()):
@@ -135,7 +138,11 @@ def _not_in_dfa(node: ast.stmt) -> str | None:
         above, missing = module, name
         while not _is_there(above):
             above, _, missing = above.rpartition(".")
-        if missing in (None, "*") or (above == module and _is_there(f"{module}.{missing}")):
+        if (
+            missing in (None, "*")
+            or missing.startswith("__")
+            or (above == module and _is_there(f"{module}.{missing}"))
+        ):
             continue
         names = _found_names(above) if above == module else frozenset()
         if names is None or missing in names:

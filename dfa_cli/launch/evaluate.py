@@ -13,7 +13,7 @@ from dfa_cli.records.integrity import require_unchanged
 from dfa_cli.records.run import WEIGHTS, Run
 
 if TYPE_CHECKING:
-    from torch import nn
+    from dfa_cli.experiment import Trained
 
 
 def evaluate(name: str, folders: Paths, trust: Trust = NO_TRUST) -> dict[str, Any]:
@@ -49,12 +49,16 @@ def evaluate(name: str, folders: Paths, trust: Trust = NO_TRUST) -> dict[str, An
     return {"id": run.id, "epoch": epoch, "matches": matches, **parts}
 
 
-def trained(name: str, *folders: str | Path, config_dir: str | Path | None = None) -> nn.Module:
-    """Return the network of a run, with the weights that the run has saved, ready to classify.
+def trained(name: str, *folders: str | Path, config_dir: str | Path | None = None) -> Trained:
+    """Return the network of a run, with the weights that the run has saved, and the data of the run.
 
     `name`: the start of an id, a run's folder, or `last`. `folders`: where to search; by default `outputs`.
     `config_dir`: the folder of your own classes, if the run uses any. Raises `DfaError` for a run without weights, for
     one that was changed after dfa wrote it, and for one whose data cannot be had.
+
+        net = dfa_cli.trained("last")
+        test = net.data.test
+        accuracy = (net.logits(test).argmax(1) == net.data.y[test]).double().mean()
     """
     run = _with_weights(name, [Path(folder) for folder in folders] or [Path("outputs")])
     spec = spec_of_record(run, Trust(str(Path(config_dir).absolute()) if config_dir else None))
@@ -65,7 +69,7 @@ def trained(name: str, *folders: str | Path, config_dir: str | Path | None = Non
     threads = torch.get_num_threads()
     try:
         with torch.random.fork_rng(devices=[]):  # The program that calls this has a generator of its own.
-            return trained(spec, Path(run.folder)).model
+            return trained(spec, Path(run.folder))
     finally:
         torch.set_num_threads(threads)
 

@@ -192,7 +192,7 @@ class TrainingStep:
         self.optimizer.zero_grad(set_to_none=True)
         step = self.rule.backward(self.model, batch)
         if not self.is_checked:
-            self._require_step(step, len(batch.targets))
+            self._require_step(step)
         loss, correct = step
         n = len(batch.targets)
         self.sums.loss.add_(loss * n)
@@ -200,9 +200,9 @@ class TrainingStep:
         self.optimizer.step()
         return n
 
-    def _require_step(self, step: object, labels: int) -> None:
+    def _require_step(self, step: object) -> None:
         """Raise `DfaError` for a rule of the user's own that returns something else than a step."""
-        if mistake := _mistake(step, labels, is_own_class(type(self.rule))):
+        if mistake := _mistake(step, is_own_class(type(self.rule))):
             raise DfaError(
                 f"{described(type(self.rule))}: backward returned {mistake}. It must return Step(loss, correct) of "
                 "dfa_cli.rules: the mean loss and the number of correct rows, as loss_and_error gives them."
@@ -210,11 +210,8 @@ class TrainingStep:
         self.is_checked = True
 
 
-def _mistake(step: object, labels: int, is_own: bool) -> str | None:
-    """Say what is returned in place of a step; `None` if it can be one.
-
-    `is_own`: the numbers are read too, for which the CPU waits for the accelerator.
-    """
+def _mistake(step: object, is_own: bool) -> str | None:
+    """Say what is returned in place of a step; `None` if it can be one. `is_own`: of a rule of the user's own."""
     if not isinstance(step, (tuple, list)) or len(step) != 2:
         return returned(step)
     for name, value in zip(Step._fields, step, strict=True) if is_own else ():
@@ -223,10 +220,9 @@ def _mistake(step: object, labels: int, is_own: bool) -> str | None:
                 return f"{returned(value)} in place of a tensor as `correct`"
         elif value.dim():
             return f"`{name}` of the shape {list(value.shape)}, in place of a tensor with one number"
-    if is_own:
-        loss, correct = (value.item() if isinstance(value, Tensor) else value for value in step)
-        if not (float(correct).is_integer() and 0 <= correct <= labels):
-            return f"loss={loss} and correct={correct}, which is no number of rows from 0 to {labels}"
+    loss, correct = step
+    if is_own and isinstance(loss, Tensor) and correct.is_floating_point() and not loss.is_floating_point():
+        return "a whole number as `loss` and a fraction as `correct`, as if the two were swapped"
     return None
 
 

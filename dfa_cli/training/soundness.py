@@ -55,7 +55,7 @@ def require_finite(experiment: Experiment, epoch: Epoch | None) -> None:
 def divergence(experiment: Experiment, what: str, epoch: int | None) -> DivergenceError:
     """Build the error for a run in which `what` happened: it names the first thing that is not finite."""
     device = experiment.device
-    if device is not None and not is_finite(device.project(sample_error(experiment))):
+    if device is not None and not is_finite(device.project(_sample_error(experiment))):
         cause = " ".join(device.cost().warnings) or "Change its options, device.KEY=VALUE."
         advice = f"the projection device answers a finite error with values that are not finite. {cause}"
     elif (culprit := first_not_finite(experiment)) == "the input":
@@ -76,7 +76,7 @@ def divergence(experiment: Experiment, what: str, epoch: int | None) -> Divergen
     return DivergenceError(epoch, f"{what}: {advice}")
 
 
-def sample_error(experiment: Experiment) -> Tensor:
+def _sample_error(experiment: Experiment) -> Tensor:
     """Return a few errors as an untrained network makes them, to see how the device answers."""
     batch = experiment.batches.sample()
     classes = experiment.model.blocks[-1].width

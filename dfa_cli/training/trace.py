@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 
@@ -27,9 +28,13 @@ class Trace:
         self._found: str | None = None
 
     def watch(self, optimizer: torch.optim.Optimizer, losses: Tensor, epoch: int) -> None:
-        """Look at each step from now on. `losses`: the sum of the losses so far in the epoch. `epoch`: the last one."""
+        """Look at each step from now on. `losses`: the sum of the losses so far in the epoch. `epoch`: the last one.
+
+        An optimizer of the user's own need not have the hooks of torch, and is then not watched.
+        """
         self._begun_after = self._last = epoch * self.steps
-        optimizer.register_step_pre_hook(lambda *_: self._see(losses))
+        with contextlib.suppress(Exception):
+            optimizer.register_step_pre_hook(lambda *_: self._see(losses))
 
     def said(self) -> str | None:
         """Say what was first not finite, if anything was: in a step, or after the last one."""

@@ -21,7 +21,12 @@ from dfa_cli.training.weights import load_weights
 
 @dataclass(frozen=True)
 class Trained:
-    """The network of a run, ready to classify, and the data of the run in the format in which it computes."""
+    """The network of a run with the weights that the run has saved, and the data of the run.
+
+    `model`: a `torch.nn.Module`, in evaluation mode. It is called with a `Batch` of `dfa_cli.models`, and `logits` does
+    that for rows of the data. `data`: features `x`, labels `y`, and the rows of `train`, `validation` and `test`, with
+    the options and the split of the run, in the format in which the model computes.
+    """
 
     model: Model
     data: Data
@@ -36,22 +41,22 @@ class Trained:
         load_weights(model, weights)
         return cls(model.eval(), data)
 
+    @torch.no_grad()
+    def logits(self, rows: Tensor) -> Tensor:
+        """Return the logits `[n, classes]` of these rows `[n]` of the data, without dropout."""
+        batches = Batches(self.data, None, torch.Generator())
+        if batches.whole is not None:
+            return self.model(replace(batches.whole, rows=rows))
+        return torch.cat([self.model(batches.batch_of(part)) for part in rows.split(ROWS_AT_ONCE)])
+
     def confusions(self) -> dict[str, list[list[int]]]:
         """Count the rows of `validation` and `test` by their class `i` and by the class `j` that the model favours."""
-        batches = Batches(self.data, None, torch.Generator())
         return {
-            name: self._confusion(batches, rows).tolist()
+            name: self._confusion(rows).tolist()
             for name, rows in (("validation", self.data.validation), ("test", self.data.test))
         }
 
-    @torch.no_grad()
-    def _confusion(self, batches: Batches, rows: Tensor) -> Tensor:
-        counts = torch.zeros(self.data.classes, self.data.classes, dtype=torch.int64)
-        if batches.whole is None:
-            parts = map(batches.batch_of, rows.split(ROWS_AT_ONCE))
-        else:
-            parts = iter([replace(batches.whole, rows=rows)])
-        for batch in parts:
-            pairs = torch.stack([batch.targets, favoured(self.model(batch))]).cpu()
-            counts.index_put_((pairs[0], pairs[1]), torch.tensor(1), accumulate=True)
-        return counts
+    def _confusion(self, rows: Tensor) -> Tensor:
+        classes = self.data.classes
+        pairs = self.data.y[rows] * classes + favoured(self.logits(rows))
+        return torch.bincount(pairs.cpu(), minlength=classes * classes).view(classes, classes)

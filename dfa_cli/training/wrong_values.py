@@ -12,7 +12,9 @@ from dfa_cli.config.own_errors import described, is_own_class, returned
 from dfa_cli.devices.parts import ProjectsParts
 from dfa_cli.errors import DfaError
 from dfa_cli.models.base import Block, Model
-from dfa_cli.training.soundness import PROBE_ROWS, sample_error
+from dfa_cli.rules import DirectFeedbackAlignment
+from dfa_cli.rules.base import labelled_rows, loss_and_error
+from dfa_cli.training.soundness import PROBE_ROWS
 
 if TYPE_CHECKING:
     from dfa_cli.training.setup import Experiment
@@ -57,16 +59,26 @@ def _wrong_value(experiment: Experiment) -> str | None:
         h = block(h, batch.graph)
         if told := _mistake(block, "forward", h, *size, why):
             return told
-    slices = getattr(rule, "slices", None)
-    if device is None or not slices:
+    # A rule that prepares itself in a way of its own may project something of another size.
+    if (
+        device is None
+        or not isinstance(rule, DirectFeedbackAlignment)
+        or type(rule).prepare is not DirectFeedbackAlignment.prepare
+        or not rule.slices
+    ):
         return None
-    error, columns = sample_error(experiment), max(part.stop for part in slices)
+    _, error = loss_and_error(labelled_rows(h, batch), batch.targets)
+    signal = rule.projected_signal(error, batch)
+    why = "a row for each row of the error, and a column for each class"
+    if told := _mistake(rule, "projected_signal", signal, len(error), error.shape[1], why):
+        return told
+    columns = max(part.stop for part in rule.slices)
     if isinstance(device, ProjectsParts):
-        method, out = "project_parts", next(device.project_parts(error, [(0, columns)]))
+        method, out = "project_parts", next(device.project_parts(signal, [(0, columns)]))
     else:
-        method, out = "project", device.project(error)
+        method, out = "project", device.project(signal)
     return _mistake(
-        device, method, out, len(error), columns, "a row for each row of the error, and n_out columns"
+        device, method, out, len(signal), columns, "a row for each row of the error, and n_out columns"
     )
 
 

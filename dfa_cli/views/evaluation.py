@@ -24,7 +24,7 @@ def evaluation_as_text(found: Mapping[str, Any], width: int | None) -> str:
         for own, row in enumerate(found["test"]["confusion"])
     ]
     lines = [
-        f"run {found['id']}, with its weights of epoch {found['epoch']}",
+        *wrap(f"run {found['id']}, with its weights of epoch {found['epoch']}", width or 80),
         "",
         *lay_out(["", "rows", "accuracy", "in the record"], parts, [True, *[False] * 3], keys=1, width=width),
         "",

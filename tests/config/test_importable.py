@@ -42,6 +42,7 @@ REFUSED = {
 WORKS = {
     "modules and names of dfa": "from dfa_cli import rules, compare_table\nfrom dfa_cli.rules import *\n"
     "import dfa_cli.rules.dfa\nfrom dfa_cli.errors import DfaError\nfrom dfa_cli.models import base, Block",
+    "names that every module has": "from dfa_cli.rules import __file__",
     "a name that Python's module has": "from statistics import mean",
     "the module itself": "import statistics\nassert not hasattr(statistics, 'of_mine')",
     "dots in a package": "from parts_with_dots import x",

@@ -119,9 +119,12 @@ def test_python_gets_the_network(trained: tuple[Dfa, Run], monkeypatch: pytest.M
         monkeypatch.setenv(name, value)
     torch.manual_seed(5)
     threads, state = torch.get_num_threads(), torch.get_rng_state()
-    model = dfa_cli.trained(run.record["id"][:4], dfa.outputs)
+    net = dfa_cli.trained(run.record["id"][:4], dfa.outputs)
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), state)
+    model, test = net.model, net.data.test
+    accuracy = (net.logits(test).argmax(1) == net.data.y[test]).double().mean()
+    assert float(accuracy) == float(run.metrics[-1]["test_accuracy"])
     assert isinstance(model, nn.Module)
     assert not model.training
     stored = load_file(run.folder / "weights.safetensors")

@@ -75,3 +75,41 @@ def test_a_run_without_own_code_is_told_to_take_a_smaller_rate(dfa: Dfa) -> None
     answer = dfa.train(*words, "optimizer.lr=1e38", "progress=none")
     assert answer.code == 1
     assert answer.sentence.endswith(" are the activations of block 2. Try a smaller optimizer.lr.")
+
+
+OPTIMIZERS = {
+    "a wrapper without a constructor of torch": """
+import torch
+class Own(torch.optim.Optimizer):
+    def __init__(self, groups, lr):
+        self.inner = torch.optim.SGD(groups, lr=lr)
+        self.param_groups, self.state, self.defaults = self.inner.param_groups, self.inner.state, self.inner.defaults
+    def step(self):
+        self.inner.step()
+""",
+    "a class that is like one of torch": """
+import torch
+class Own:
+    def __init__(self, groups, lr):
+        self.inner = torch.optim.SGD(groups, lr=lr)
+        self.param_groups, self.state = self.inner.param_groups, self.inner.state
+        self.step, self.zero_grad = self.inner.step, self.inner.zero_grad
+        self.state_dict, self.load_state_dict = self.inner.state_dict, self.inner.load_state_dict
+""",
+}
+
+
+@pytest.mark.parametrize("case", OPTIMIZERS)
+def test_an_optimizer_without_the_hooks_of_torch_trains(
+    case: str, dfa: Dfa, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"hookless_{list(OPTIMIZERS).index(case)}"
+    (dfa.root / "mine" / "optimizer").mkdir(parents=True)
+    (dfa.root / "mine" / f"{name}.py").write_text(OPTIMIZERS[case])
+    (dfa.root / "mine" / "optimizer" / "own.yaml").write_text(
+        f"_target_: {name}.Own\n_partial_: true\nlr: 0.1\n"
+    )
+    monkeypatch.chdir(dfa.root)
+    words = ("data=digits", "tuned=none", "model.hidden=[8]", "epochs=2", "progress=none", "optimizer=own")
+    own = dfa.run("--config-dir", "mine", *words)
+    assert own.repeatable == dfa.run(*words[:-1], "optimizer=sgd", "optimizer.momentum=0").repeatable

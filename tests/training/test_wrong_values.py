@@ -57,6 +57,12 @@ class Own:
         logits.backward(error)
         return step
 """
+SIGNAL = """
+from dfa_cli.rules import DirectFeedbackAlignment
+class Own(DirectFeedbackAlignment):
+    def projected_signal(self, error, batch):
+        return {}
+"""
 # the class, what its method returns, and what the sentence says of that
 LAYERS = {
     "nothing": ("None", "nothing"),
@@ -74,15 +80,21 @@ FORWARDS = {
 DEVICES = {
     "nothing": ("None", "nothing"),
     "an array": ("out.numpy()", "ndarray"),
-    "too few columns": ("out[:, :-1]", "a tensor [16, 127] of float32"),
+    "too few columns": ("out[:, :-1]", "a tensor [100, 127] of float32"),
     "one row": ("out[:1]", "a tensor [1, 128] of float32"),
-    "whole numbers": ("out.long()", "a tensor [16, 128] of int64"),
+    "whole numbers": ("out.long()", "a tensor [100, 128] of int64"),
+}
+SIGNALS = {
+    "nothing": ("None", "nothing"),
+    "an array": ("error.numpy()", "ndarray"),
+    "a tuple": ("(error,)", "tuple"),
+    "few columns": ("error[:, :3]", "a tensor [100, 3] of float32"),
+    "few rows": ("error[:5]", "a tensor [5, 10] of float32"),
+    "one dimension": ("error.sum(1)", "a tensor [100] of float32"),
 }
 COSTS = {"{}": "dict", "None": "nothing", "Cost": "type", "3": "int"}
 STEPS = {
-    "Step(step.correct, step.loss)": r"loss=\d+ and correct=\d\.\d+, which is no number of rows from 0 to 100",
-    "Step(step.loss, step.correct / 100)": r"loss=\d\.\d+ and correct=0\.\d+, which is no number of rows from 0 to 100",
-    "Step(step.loss, step.correct + 101)": r"loss=\d\.\d+ and correct=\d+, which is no number of rows from 0 to 100",
+    "Step(step.correct, step.loss)": "a whole number as `loss` and a fraction as `correct`, as if the two were swapped",
     "Step(step.loss, 7)": "int in place of a tensor as `correct`",
     "Step(step.loss, logits.argmax(1))": r"`correct` of the shape \[100\], in place of a tensor with one number",
 }
@@ -145,7 +157,26 @@ def test_what_a_device_projects(case: str, dfa: Dfa, request: pytest.FixtureRequ
     answer = dfa.train(*words_for(dfa, "device", text, name))
     assert answer.sentence == (
         f"error: Own (mine/{name}.py, line 6): project returned {given}. It must return a floating-point tensor "
-        "[16, 128] here: a row for each row of the error, and n_out columns."
+        "[100, 128] here: a row for each row of the error, and n_out columns."
+    )
+    assert dfa.left() == []
+
+
+@pytest.mark.parametrize("device", ["cpu", "opu_sim"])
+@pytest.mark.parametrize("case", SIGNALS)
+def test_what_a_rule_gives_to_the_device(
+    case: str, device: str, dfa: Dfa, request: pytest.FixtureRequest
+) -> None:
+    value, given = SIGNALS[case]
+    name = name_of(request)
+    words = words_for(dfa, "rule", SIGNAL.format(value), name)
+    (dfa.root / "mine" / "rule" / "own.yaml").write_text(
+        f"_target_: {name}.Own\nneeds: projection\nscale: 1.0\nshare_columns: false\nspread_over_edges: false\n"
+    )
+    answer = dfa.train(*words, f"device={device}")
+    assert answer.sentence == (
+        f"error: Own (mine/{name}.py, line 7): projected_signal returned {given}. It must return a floating-point "
+        "tensor [100, 10] here: a row for each row of the error, and a column for each class."
     )
     assert dfa.left() == []
 
@@ -178,6 +209,7 @@ def test_what_a_rule_returns(value: str, dfa: Dfa, request: pytest.FixtureReques
     [
         ("rule", "return step", "return float(step.loss), step.correct.float()"),
         ("rule", "return step", "return Step(step.loss, torch.tensor(0))"),
+        ("rule", "return step", "return Step(step.loss, 0.7 * step.correct + 0.3 * 200)"),
         ("device", "return out", "return out.double()"),
     ],
 )
