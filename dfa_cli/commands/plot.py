@@ -70,9 +70,9 @@ def plot(
 
         _, runs = Selection(folders, where, since).find()
         timelines = measured_timelines(runs)
-        below = "One training step." if look.note else ""
+        below = "One training step. Where there is no bar, the process waits or sends." if look.note else ""
         if below and any(one.has_micro_batches for one in timelines.values()):
-            below += " The number in a bar is that of the micro-batch."
+            below += " The number in a bar is that of the micro-batch; every second one is paler."
         figure = draw_timelines(timelines, below, look)
         output.write_file(path, save(figure, path.suffix, look.is_sized), force)
         output.write_stderr(f"wrote {path}")

@@ -27,6 +27,14 @@ from dfa_cli.config.paths import CHOSEN_BY_NAME, ONLY_PLANNED, conf_dir
 from dfa_cli.errors import DfaError, nearest, one_of
 
 QUOTES = "\"'"
+OF_ONES_OWN = (
+    "model",
+    "rule",
+    "device",
+    "data",
+    "optimizer",
+    "experiment",
+)  # groups that users add options to
 NOT_KEYS = ("_target_", "_partial_", *schema.FACTS)  # what a file says of its class, and nobody types
 
 
@@ -221,6 +229,8 @@ def hydra_message(
         option = no_option[1].removeprefix(f"{group}/")
         elsewhere = own.path_of(option)
         hint = f" {elsewhere} is there, but options of {group} lie in {group}/." if elsewhere else ""
+        if config_dir is None and group in OF_ONES_OWN and not nearest(option, options):
+            hint = " One of your own needs --config-dir FOLDER."
         return f"{group}={option}: {one_of(option, options, 'dfa train --help')}.{hint}"
     if (sentence := _refused_addition(words, overrides)) or (
         sentence := _refused_value(error, words, overrides, own)

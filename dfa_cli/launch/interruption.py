@@ -34,5 +34,7 @@ def interruption_reported(folder: Path, config_dir: str | None = None) -> Iterat
         if (folder / CHECKPOINT).is_file():
             code = f" --config-dir {shlex.quote(config_dir)}" if config_dir else ""
             message += f"\ndfa resume {shortest(folder)}{code} continues from the checkpoint"
+        elif rows_until(folder):
+            message += "\nwithout checkpoint_every=EPOCHS it cannot go on from there"
         print(message, file=sys.stderr)
         raise KeyboardInterrupt from error

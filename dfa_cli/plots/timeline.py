@@ -27,7 +27,8 @@ WORK = {
 IN_HEADING = ("parallel._target_", "parallel.schedule", "parallel.projector")  # of every run
 MOST_RUNS = 6  # runs in one picture
 MOST_BARS = 60_000  # more would be thinner than a pixel
-LEGIBLE = 0.012  # part of the axis of time that a bar must take to be numbered
+LETTER = 0.05  # inches that a letter in a bar takes; a word that does not fit is left out
+AXIS = 0.85  # part of the width of a figure that the axis of time takes
 NUMBERED = 260  # bars of a panel; in more of them the numbers of the micro-batches would not fit
 
 
@@ -166,7 +167,7 @@ def draw_timelines(timelines: Mapping[str, Timeline], caption: str = "", look: L
             for bar in timeline.bars:
                 # The number of the only micro-batch would tell nothing.
                 words = str(bar.micro_batch + 1) if timeline.has_micro_batches else bar.work
-                if bar.seconds < LEGIBLE * longest * max(1.0, len(words) / 1.6):
+                if bar.seconds / longest * AXIS * width < LETTER * (len(words) + 1):
                     continue
                 axis.annotate(
                     words,

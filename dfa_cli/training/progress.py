@@ -65,6 +65,8 @@ class Progress:
         """Start the clock, and follow the batches. `after`: the last epoch of the run that is resumed, or 0."""
         self._began = self._last_shown = time.monotonic()
         self._after = after
+        if after and self.kind != "none":
+            (self._live.console.print if self._live is not None else print)(f"goes on after epoch {after}")
         if self._live is not None:
             batches.observer = self._rows
             self._draw(self._position())
@@ -188,6 +190,11 @@ def summary(record: Mapping[str, Any], folder: Path) -> list[str]:
         *stand_in,
         *entry("test accuracy", f"{percent(best)}  at the best validation epoch ({result['best_epoch']})"),
         *entry("", f"{percent(last)}  at the last epoch ({result['last_epoch']})"),
+        *(
+            entry("weights", f"of epoch {result['best_epoch']}")
+            if record["config"]["weights"] == "best"
+            else []
+        ),
         *entry("split", f"{result['split']}:"),
         *entry("", sizes),
     ]

@@ -86,6 +86,8 @@ class Own(torch.optim.Optimizer):
         self.param_groups, self.state, self.defaults = self.inner.param_groups, self.inner.state, self.inner.defaults
     def step(self):
         self.inner.step()
+    def zero_grad(self, set_to_none=True):
+        self.inner.zero_grad(set_to_none)
 """,
     "a class that is like one of torch": """
 import torch
