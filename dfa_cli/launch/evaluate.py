@@ -30,10 +30,12 @@ def evaluate(name: str, folders: Paths, trust: Trust = NO_TRUST) -> dict[str, An
     require_no_overrides("dfa evaluate takes a run", name, folders)
     run = _with_weights(name, folders)
     spec = spec_of_record(run, trust)
+    epoch = run.result.get("best_epoch" if run.config.get("weights") == "best" else "last_epoch")
+    if epoch not in (epochs := run.curves.get("epoch") or []):
+        raise DfaError(f"run {run.id} has no metrics of epoch {epoch}, so there is nothing to compare with.")
+    place = epochs.index(epoch)
     from dfa_cli.experiment import trained
 
-    epoch = run.result["best_epoch" if run.config.get("weights") == "best" else "last_epoch"]
-    place = run.curves["epoch"].index(epoch)
     parts = {}
     for part, confusion in trained(spec, Path(run.folder)).confusions().items():
         rows = sum(map(sum, confusion))

@@ -104,8 +104,14 @@ def test_the_accuracies_of_the_record_come_again(dfa: Dfa, words: tuple[str, ...
     assert dfa("evaluate", "last", str(dfa.outputs)).code == 0
 
 
-def test_a_run_without_weights_is_refused_in_a_sentence(dfa: Dfa) -> None:
+def test_a_run_without_metrics_or_weights_is_refused_in_a_sentence(dfa: Dfa) -> None:
     run = dfa.run(*WORDS)
+    run.rewrite(run.record)  # as a version of dfa that wrote no checksums
+    (run.folder / "metrics.csv").unlink()
+    assert (
+        "has no metrics of epoch 20, so there is nothing to compare with"
+        in dfa("evaluate", str(run.folder)).sentence
+    )
     (run.folder / "weights.safetensors").unlink()
     assert (
         "has no weights.safetensors, which a run writes when it completes"
