@@ -21,6 +21,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.machinery import ModuleSpec
@@ -323,10 +324,16 @@ def is_own_file(path: str) -> bool:
 def is_module_of_own(path: str, name: str) -> bool:
     """Tell whether a file is own code that runs as the module `name`.
 
-    A file that an installed package has written, as torch_geometric does, runs as a module of this package.
+    A file that an installed package has written, as torch_geometric does for each convolution, is none. It runs as a
+    module of this package. For a convolution of the user's own it stands in the folder of temporary files, and its name
+    ends with random letters.
     """
     top = getattr(sys.modules.get(name.partition(".")[0]), "__file__", None)
-    return is_own_file(path) and os.path.isfile(path) and (top is None or is_own_file(top))
+    folder, file = os.path.split(os.path.realpath(path))
+    is_temporary = folder == os.path.realpath(tempfile.gettempdir()) and file.startswith(f"{name}_")
+    return (
+        is_own_file(path) and os.path.isfile(path) and not is_temporary and (top is None or is_own_file(top))
+    )
 
 
 def _imports(content: bytes, name: str, is_package: bool) -> Iterator[str]:

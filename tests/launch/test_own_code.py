@@ -289,6 +289,26 @@ def test_a_module_that_only_running_shows_is_recorded_after_the_run(dfa: Dfa) ->
     assert heading["code"] != rows[0]["code"]
 
 
+def test_runs_with_a_convolution_of_ones_own_have_equal_code(dfa: Dfa) -> None:
+    """torch_geometric writes a module with a random name for it."""
+    own = Own(dfa, "convolving")
+    (own.folder / "model").mkdir()
+    (own.folder / "model" / "mysage.yaml").write_text(
+        "defaults: [sage, _self_]\nconv: {_target_: own_convolution.Own}\n"
+    )
+    (own.folder / "own_convolution.py").write_text(
+        "from torch_geometric.nn import SAGEConv\n"
+        "class Own(SAGEConv):\n"
+        "    def message(self, x_j):\n"
+        "        return x_j\n"
+    )
+    words = ("model=mysage", "data=digits_graph", "model.hidden=[4]", "epochs=1", "progress=none")
+    run = dfa.run(*own.words, *words)
+    assert any("own_convolution_Own_propagate" in name for name in sys.modules), "none was written"
+    assert list(run.record["code"]["files"]) == ["own_convolution.py"]
+    assert "late" not in run.record["code"]
+
+
 def run_python(dfa: Dfa, text: str, **environment: str) -> str:
     command = [sys.executable, "-c", text]
     everything = {**os.environ, **dfa.environment, **environment}
