@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,7 +26,6 @@ def evaluate(
     from dfa_cli.launch.recorded import Trust
     from dfa_cli.views.evaluation import evaluation_as_text
 
-    trusted = Trust(str(Path(config_dir).absolute()) if config_dir else None, trust)
-    found = evaluate(run, folders_or_outputs(folders), trusted)
+    found = evaluate(run, folders_or_outputs(folders), Trust.of(config_dir, trust))
     output.write_stdout(json_text(found) if json else evaluation_as_text(found, output.terminal_width()))
     raise typer.Exit(0 if found["matches"] else 1)

@@ -23,7 +23,6 @@ def rerun(
     from dfa_cli.launch.recorded import Trust
     from dfa_cli.launch.rerun import rerun
 
-    trusted = Trust(str(config_dir.absolute()) if config_dir else None, trust)
-    lines, matches = rerun(run, folders or [Path("outputs")], outputs, trusted)
+    lines, matches = rerun(run, folders or [Path("outputs")], outputs, Trust.of(config_dir, trust))
     typer.echo("\n".join(["", *lines]))
     raise typer.Exit(0 if matches else 1)

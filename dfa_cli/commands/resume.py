@@ -33,5 +33,5 @@ def resume(
     from dfa_cli.launch.recorded import Trust
     from dfa_cli.launch.resume import resume
 
-    trusted = Trust(str(config_dir.absolute()) if config_dir else None, trust)
+    trusted = Trust.of(config_dir, trust)
     resume(run, folders or [Path("outputs")], from_start, force, trusted, stages)

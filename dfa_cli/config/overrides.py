@@ -27,14 +27,8 @@ from dfa_cli.config.paths import CHOSEN_BY_NAME, ONLY_PLANNED, conf_dir
 from dfa_cli.errors import DfaError, nearest, one_of
 
 QUOTES = "\"'"
-OF_ONES_OWN = (
-    "model",
-    "rule",
-    "device",
-    "data",
-    "optimizer",
-    "experiment",
-)  # groups that users add options to
+# The groups to which users add options of their own.
+OF_ONES_OWN = ("model", "rule", "device", "data", "optimizer", "experiment")
 NOT_KEYS = ("_target_", "_partial_", *schema.FACTS)  # what a file says of its class, and nobody types
 
 

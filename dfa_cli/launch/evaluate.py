@@ -63,7 +63,7 @@ def trained(name: str, *folders: str | Path, config_dir: str | Path | None = Non
         accuracy = (net.logits(test).argmax(1) == net.data.y[test]).double().mean()
     """
     run = _with_weights(name, [Path(folder) for folder in folders] or [Path("outputs")])
-    spec = spec_of_record(run, Trust(str(Path(config_dir).absolute()) if config_dir else None))
+    spec = spec_of_record(run, Trust.of(config_dir))
     import torch
 
     from dfa_cli.experiment import trained

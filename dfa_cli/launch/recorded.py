@@ -36,6 +36,11 @@ class Trust:
     config_dir: str | None = None
     everything: bool = False
 
+    @classmethod
+    def of(cls, config_dir: str | Path | None, everything: bool = False) -> Trust:
+        """Return the trust in a folder as it was typed."""
+        return cls(str(Path(config_dir).absolute()) if config_dir else None, everything)
+
 
 NO_TRUST = Trust()
 

@@ -288,9 +288,8 @@ class _Others:
             self._watcher.join()
             self._kill()
             for process in self._processes.values():
-                with contextlib.suppress(
-                    subprocess.TimeoutExpired
-                ):  # A disk that does not answer can hold it.
+                # A disk that does not answer can hold even a killed process.
+                with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(ENDING_SECONDS)
 
 

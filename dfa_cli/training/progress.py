@@ -65,8 +65,11 @@ class Progress:
         """Start the clock, and follow the batches. `after`: the last epoch of the run that is resumed, or 0."""
         self._began = self._last_shown = time.monotonic()
         self._after = after
-        if after and self.kind != "none":
-            (self._live.console.print if self._live is not None else print)(f"goes on after epoch {after}")
+        words = f"goes on after epoch {after}"
+        if after and self._live is not None:
+            self._live.console.print(words)
+        elif after and self.kind == "lines":
+            print(words, flush=True)
         if self._live is not None:
             batches.observer = self._rows
             self._draw(self._position())

@@ -30,7 +30,6 @@ from dfa_cli.training.threads import process_threads, threads_for
 from dfa_cli.training.trace import Trace
 from dfa_cli.training.weights import BestWeights
 
-BEST = "best"  # `weights`: those of the best validation epoch
 SMALLER_MODEL = "Choose a smaller model, such as model.hidden=[64,64]."
 SMALLER_MATRIX = (
     "Choose device/medium=procedural or structured, which store no matrix, or a smaller model, such as "
@@ -159,7 +158,7 @@ def build_experiment(
         validation=data.validation,
         test=data.test,
         generators={"order": order, **generators(model)},
-        best=BestWeights() if config["weights"] == BEST else None,
+        best=BestWeights() if config["weights"] == "best" else None,
         trace=Trace(model, own, len(batches)) if own else None,
     )
 
